@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 _MOST_CAMERAS = 64
 _MOST_VERTICES = 20_000
-_MOST_FACES = 400_000
+_FACE_BUDGET = 50_000_000
+_LEAST_CAMERAS = 5
 _CELLS = 16
 _RAYS = 16
 _LEAST_COVERAGE = 0.01
 _LEAST_POINTS = 100
 _RAY_BLOCK = 1 << 20
+_FACE_BLOCK = 1 << 18
 _FOCAL_RATIO = 1.5
 _CENTRE_MARGIN = 0.2
 _MANY_DEGENERATE = 0.01
@@ -82,18 +84,18 @@ def check_views(cameras: Sequence[Camera], mesh: Mesh, where: object) -> None:
     Raises:
         SceneError: In the median over cameras, under 1 % of the picture is covered.
     """
-    chosen = [cameras[i] for i in _spread(len(cameras), _MOST_CAMERAS)]
-    chosen = [camera.recentred(mesh.origin) for camera in chosen]
+    # Casting rays at 20 M faces takes seconds a camera: the larger the mesh, the fewer are asked.
+    most = max(_LEAST_CAMERAS, min(_MOST_CAMERAS, _FACE_BUDGET // len(mesh.faces)))
+    chosen = [cameras[i].recentred(mesh.origin) for i in _spread(len(cameras), most)]
     used = mesh.faces[_spread(len(mesh.faces), _MOST_VERTICES), 0]
     vertices = mesh.vertices[used].astype(np.float64)
     unsure = [c for c in chosen if _cells_hit(c, vertices) < _LEAST_COVERAGE]
     seen = len(chosen) - len(unsure)
     # Vertices miss the picture of a close-up that lies inside one triangle: there, rays decide.
-    faces = mesh.faces[_spread(len(mesh.faces), _MOST_FACES)] if unsure else mesh.faces[:0]
     for camera in unsure:
         if 2 * seen > len(chosen):
             return
-        seen += _rays_hit(camera, mesh.vertices, faces) >= _LEAST_COVERAGE
+        seen += _rays_hit(camera, mesh, _LEAST_COVERAGE)
     if 2 * seen > len(chosen):
         return
     centres = box_of(np.array([camera.position for camera in cameras]))
@@ -143,23 +145,30 @@ def _cells_hit(camera: Camera, points: np.ndarray) -> float:
     return len(np.unique(cell[:, 0] * _CELLS + cell[:, 1])) / _CELLS**2
 
 
-def _rays_hit(camera: Camera, vertices: np.ndarray, faces: np.ndarray) -> float:
-    """Share of a grid of rays that hit a face, computed without dividing by any depth."""
+def _rays_hit(camera: Camera, mesh: Mesh, share: float) -> bool:
+    """Tell whether at least a share of a grid of rays hits the mesh.
+
+    A ray hits a triangle when it lies on one side of the three planes through the camera and an
+    edge: no depth is divided by, so triangles that reach behind the camera are judged rightly.
+    """
     steps = (np.arange(_RAYS) + 0.5) / _RAYS
     grid = np.stack(np.meshgrid(steps * camera.width, steps * camera.height), axis=-1)
     rays = camera.rays(grid.reshape(-1, 2))
-    corners = vertices[faces].astype(np.float64) - camera.position
-    corners = corners[_maybe_seen(camera, corners)]
     hit = np.zeros(len(rays), bool)
     block = max(1, _RAY_BLOCK // len(rays))
-    for start in range(0, len(corners), block):
-        a, b, c = np.moveaxis(corners[start : start + block], 1, 0)
-        sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) @ rays.T
-        volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
-        same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
-        total = sides.sum(axis=0)
-        hit |= (same & (total * volume > 0)).any(axis=0)
-    return float(hit.mean())
+    for first in range(0, len(mesh.faces), _FACE_BLOCK):
+        faces = mesh.faces[first : first + _FACE_BLOCK]
+        corners = mesh.vertices[faces].astype(np.float64) - camera.position
+        corners = corners[_maybe_seen(camera, corners)]
+        for start in range(0, len(corners), block):
+            a, b, c = np.moveaxis(corners[start : start + block], 1, 0)
+            sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) @ rays.T
+            volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
+            same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
+            hit |= (same & (sides.sum(axis=0) * volume > 0)).any(axis=0)
+            if hit.mean() >= share:
+                return True
+    return False
 
 
 def _maybe_seen(camera: Camera, corners: np.ndarray) -> np.ndarray:
