@@ -13,6 +13,8 @@ import numpy as np
 from xscale.errors import CameraError
 from xscale.geometry.models import BY_NAME, CameraModel, known_model, supported_model
 
+FARTHEST = 1e12
+"""Largest coordinate of t; beyond it distances lose all meaning."""
 PACKED_SIZE = 32
 """Numbers in a packed camera."""
 _PACKED_DISTORTION = 20
@@ -73,6 +75,8 @@ class Camera:
         for name, values in (("K", self.K), ("R", self.R), ("t", self.t)):
             if not np.isfinite(values).all():
                 raise CameraError(f"{name} of the camera has NaN or infinite numbers")
+        if np.abs(self.t).max() > FARTHEST:
+            raise CameraError(f"the camera is {np.abs(self.t).max():.3g} units from the origin")
         if not (self.fx > 0 and self.fy > 0):
             raise CameraError(f"focal lengths must be above 0, got {self.fx:g} and {self.fy:g}")
 

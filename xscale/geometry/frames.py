@@ -5,6 +5,8 @@ World to camera is ``x_c = R x_w + t`` with OpenCV axes: x right, y down, z forw
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from xscale.errors import CameraError
@@ -37,7 +39,7 @@ def rotation_from_quaternion(quaternion: np.ndarray, where: object) -> tuple[np.
             where=where,
             advice="take this photo out of the model and export it again",
         )
-    norm = float(np.linalg.norm(quaternion))
+    norm = math.hypot(*quaternion)
     if abs(norm - 1.0) > LOUD_QUATERNION:
         raise CameraError(
             f"the rotation quaternion has length {norm:.6g}, it must be 1",

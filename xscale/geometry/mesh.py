@@ -12,6 +12,7 @@ from xscale.geometry.bounds import Box
 
 _BLOCK = 1 << 20
 _EDGE_SAMPLE = 200_000
+_LARGEST = 1e12
 _MOST_VERTICES = (1 << 31) - 1
 
 
@@ -93,8 +94,12 @@ class Mesh:
         for start in range(0, len(vertices), _BLOCK):
             rows = slice(start, start + _BLOCK)
             shifted = np.where(used[rows, None], vertices[rows] - origin, 0.0)
-            if np.abs(shifted).max(initial=0.0) > np.finfo(np.float32).max / 4:
-                raise MeshError("the mesh is larger than numbers allow", where=where)
+            if np.abs(shifted).max(initial=0.0) > _LARGEST:
+                raise MeshError(
+                    f"the mesh is {np.abs(shifted).max():.3g} units large, at most {_LARGEST:g}",
+                    where=where,
+                    advice="remove stray vertices or choose a larger unit",
+                )
             local[rows] = shifted
         return cls(local, np.ascontiguousarray(faces, dtype=np.int32), origin)
 

@@ -95,7 +95,7 @@ def image_info(path: str | Path) -> ImageInfo:
                     image.mode,
                     image.has_transparency_data,
                     status.st_size,
-                    head.startswith(_PNG) or b"\xff\xd9" in tail,
+                    (b"IEND" if head.startswith(_PNG) else b"\xff\xd9") in tail,
                 )
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
@@ -131,13 +131,23 @@ def _check_signature(path: Path, head: bytes, size: int) -> None:
 
 
 def _check_header(path: Path, head: bytes, info: ImageInfo) -> None:
-    """Refuse what cannot be read faithfully, before anything is decoded."""
+    """Refuse what cannot be read faithfully, before anything is decoded.
+
+    A JPEG without end marker is left to the caller: phones append films to photos, so only
+    decoding tells. Nothing comes after a PNG.
+    """
     # Pillow opens a 16-bit RGB PNG as 8-bit without a word; byte 24 is the true depth.
     if head.startswith(_PNG) and head[24] == 16:
         raise PhotoError(
             "has 16 bits a channel, 8 are supported",
             where=path,
             advice="convert all photos to 8-bit PNG in the same way",
+        )
+    if head.startswith(_PNG) and not info.complete:
+        raise PhotoError(
+            "is cut off: the PNG has no end",
+            where=path,
+            advice="copy it again from the camera or take it out of the scene",
         )
     if info.mode in ("CMYK", "YCCK", "LAB"):
         raise PhotoError(

@@ -76,7 +76,7 @@ def _check_elements(header: Header, path: Path) -> None:
             where=path,
             advice="export a triangle mesh with faces",
         )
-    if face.index_list.item_type[0] == "f":
+    if face.index_list.item_type[1] == "f":
         raise MeshError(
             "vertex indices are fractional numbers", where=path, advice="export it again"
         )

@@ -36,7 +36,7 @@ class Property:
 
     name: str
     item_type: str
-    """numpy's type with byte order last, for example ``f4`` read with ``order``."""
+    """numpy's type with its byte order, for example ``<f4``."""
     count_type: str | None = None
     """Type of the length of a list; None for a plain number."""
 

@@ -79,6 +79,8 @@ def _make_folders(folder: Path) -> None:
             break
         folder = folder.parent
     for path in reversed(missing):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         path.mkdir(exist_ok=True)
         _sync_folder(path.parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -109,7 +110,7 @@ class Tables:
         if loud:
             self.warnings.append(
                 f"W-POSE-QUATERNION: {name}: quaternion of length "
-                f"{np.linalg.norm(quaternion):.4f} normalised"
+                f"{math.hypot(*quaternion):.4f} normalised"
             )
         if not np.isfinite(t).all():
             raise CameraError(
