@@ -19,7 +19,7 @@ _PUBLIC = {
     "train": "xscale.train.api",
 }
 
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = ["Camera", "Mesh", "Run", "Scene", "XscaleError", "__version__", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,134 @@
+// The compiled module xscale._core: one row an op, plus build information. The only file that
+// knows pybind11. Tensors arrive as (address, dtype code, number of elements); who owns them, and
+// their shapes, is Python's business (xscale/ops/_ext.py).
+#include <pybind11/pybind11.h>
+
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "check.h"
+#include "isa.h"
+#include "ops/adam.h"
+#include "parallel_cpu.h"
+
+namespace py = pybind11;
+
+namespace xs {
+
+#if XSCALE_WITH_CUDA
+int cuda_device_count();
+#define XS_CUDA(function) function
+#else
+static int cuda_device_count() {
+    return 0;
+}
+#define XS_CUDA(function) nullptr
+#endif
+
+template <class T>
+const char* dtype_code() {
+    using U = std::remove_cv_t<T>;
+    if constexpr (std::is_same_v<U, float>) {
+        return "f4";
+    } else if constexpr (std::is_same_v<U, double>) {
+        return "f8";
+    } else if constexpr (std::is_same_v<U, Half>) {
+        return "f2";
+    } else if constexpr (std::is_same_v<U, int32_t>) {
+        return "i4";
+    } else if constexpr (std::is_same_v<U, int64_t>) {
+        return "i8";
+    } else if constexpr (std::is_same_v<U, uint16_t>) {
+        return "u2";
+    } else if constexpr (std::is_same_v<U, int16_t>) {
+        return "i2";
+    } else {
+        static_assert(std::is_same_v<U, uint8_t>, "a dtype without a code");
+        return "u1";
+    }
+}
+
+// Fills one field of an args struct from its keyword.
+template <class T>
+void set_field(T& field, const std::string& name, const py::handle& value) {
+    if constexpr (std::is_pointer_v<T>) {
+        if (value.is_none()) {
+            field = nullptr;
+            return;
+        }
+        const auto view = py::reinterpret_borrow<py::tuple>(value);
+        const auto code = view[1].cast<std::string>();
+        XS_CHECK(code == dtype_code<std::remove_pointer_t<T>>(),
+                 name + " must be " + dtype_code<std::remove_pointer_t<T>>() + ", got " + code);
+        field = reinterpret_cast<T>(view[0].cast<uintptr_t>());
+    } else {
+        field = value.cast<T>();
+    }
+}
+
+template <class Args>
+struct Field {
+    std::string name;
+    void (*set)(Args&, const std::string&, const py::handle&);
+};
+
+// One op: `cpu(args)` and, where built, `cuda(args, stream)`. Called from Python as
+// op(device, stream, **fields): every field must be given, so a forgotten one is an error.
+template <class Args>
+void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
+             void (*cuda)(const Args&, void*), std::vector<Field<Args>> fields) {
+    const std::string op = name;
+    m.def(name, [=](const std::string& device, uintptr_t stream, const py::kwargs& values) {
+        Args args{};
+        XS_CHECK(values.size() == fields.size(), op + " takes " + std::to_string(fields.size()) +
+                                                     " fields, got " +
+                                                     std::to_string(values.size()));
+        for (const auto& field : fields) {
+            XS_CHECK(values.contains(field.name.c_str()), op + " needs field " + field.name);
+            field.set(args, op + ": " + field.name, values[field.name.c_str()]);
+        }
+        py::gil_scoped_release release;
+        if (device == "cpu") {
+            cpu(args);
+        } else {
+            XS_CHECK(cuda != nullptr, op + " has no CUDA body in this build");
+            cuda(args, reinterpret_cast<void*>(stream));
+        }
+    });
+    m.attr("ops").cast<py::dict>()[name] = py::make_tuple(cpu != nullptr, cuda != nullptr);
+}
+
+#define XS_FIELD(Args, name)                                                       \
+    Field<Args> {                                                                  \
+        #name, [](Args& args, const std::string& label, const py::handle& value) { \
+            set_field(args.name, label, value);                                    \
+        }                                                                          \
+    }
+
+static void bind_adam(py::module_& m) {
+    using A = AdamArgs;
+    bind_op<A>(m, "adam", adam_cpu, XS_CUDA(adam_cuda),
+               {XS_FIELD(A, param), XS_FIELD(A, grad), XS_FIELD(A, first), XS_FIELD(A, second),
+                XS_FIELD(A, steps), XS_FIELD(A, touched), XS_FIELD(A, rows), XS_FIELD(A, width),
+                XS_FIELD(A, step), XS_FIELD(A, learning_rate), XS_FIELD(A, beta1),
+                XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
+}
+
+}  // namespace xs
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
+    m.attr("ops") = py::dict();
+    xs::bind_adam(m);
+#if XSCALE_WITH_CUDA
+    m.attr("cuda_built") = true;
+#else
+    m.attr("cuda_built") = false;
+#endif
+    m.def("isa", [] { return xs::isa_name(xs::active_isa()); });
+    m.def("cuda_device_count", &xs::cuda_device_count);
+    m.def("max_threads", [] { return omp_get_max_threads(); });
+    // Threads that ops called from this thread may use; other threads keep theirs.
+    m.def("set_threads", [](int threads) { omp_set_num_threads(threads < 1 ? 1 : threads); });
+}

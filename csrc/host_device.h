@@ -1,0 +1,21 @@
+// What host and device code share: function markers, half floats, small constants.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#define XS_HD __host__ __device__
+#else
+#define XS_HD
+#endif
+
+namespace xs {
+
+// IEEE half as stored in a tensor. Arithmetic is always done in float.
+struct Half {
+    uint16_t bits;
+};
+
+}  // namespace xs

@@ -1,0 +1,70 @@
+// adam: one step of the Adam optimizer over the rows of a table.
+//
+// Source: Kingma & Ba 2015, algorithm 1. The lazy rule (rows without gradient stay as they are and
+// count their own steps for the bias correction) is tiny-cuda-nn's; the dense rule is PyTorch's.
+#pragma once
+
+#include "host_device.h"
+
+namespace xs {
+
+struct AdamArgs {
+    float* param;            // [rows, width]
+    float* grad;             // [rows, width]; rows that were used are set to zero when clear_grad
+    float* first;            // [rows, width] running mean of the gradient (m)
+    float* second;           // [rows, width] running mean of its square (v)
+    uint16_t* steps;         // [rows] updates each row has had, saturating; null: dense rule
+    const uint8_t* touched;  // [ceil(rows / 8)] bit r: row r may have gradient; null: look at all
+    int64_t rows;
+    int32_t width;  // numbers a row
+    int64_t step;   // this update's number, from 1 (dense rule only)
+    float learning_rate;
+    float beta1, beta2, epsilon;
+    bool clear_grad;  // set used gradients to zero for the next step
+};
+
+// beta^n for the bias correction; n is small or the result is 0 to float precision.
+XS_HD inline float adam_correction(float beta, int64_t n) {
+    return 1.0f - static_cast<float>(pow(static_cast<double>(beta), static_cast<double>(n)));
+}
+
+// One number's update. `scale1`, `scale2` are the reciprocal bias corrections.
+XS_HD inline void adam_element(float& param, float grad, float& first, float& second,
+                               float learning_rate, float beta1, float beta2, float epsilon,
+                               float scale1, float scale2) {
+    first = beta1 * first + (1.0f - beta1) * grad;
+    second = beta2 * second + (1.0f - beta2) * grad * grad;
+    param -= learning_rate * (first * scale1) / (sqrtf(second * scale2) + epsilon);
+}
+
+// One row: does nothing under the lazy rule when all of its gradient is zero.
+XS_HD inline void adam_row(const AdamArgs& a, int64_t row, float dense_scale1, float dense_scale2) {
+    const int64_t begin = row * a.width;
+    float scale1 = dense_scale1;
+    float scale2 = dense_scale2;
+    if (a.steps != nullptr) {
+        bool used = false;
+        for (int32_t i = 0; i < a.width; ++i) {
+            used = used || a.grad[begin + i] != 0.0f;
+        }
+        if (!used) {
+            return;
+        }
+        const uint16_t count = a.steps[row] < 65535 ? a.steps[row] + 1 : 65535;
+        a.steps[row] = count;
+        scale1 = 1.0f / adam_correction(a.beta1, count);
+        scale2 = 1.0f / adam_correction(a.beta2, count);
+    }
+    for (int32_t i = 0; i < a.width; ++i) {
+        adam_element(a.param[begin + i], a.grad[begin + i], a.first[begin + i], a.second[begin + i],
+                     a.learning_rate, a.beta1, a.beta2, a.epsilon, scale1, scale2);
+        if (a.clear_grad) {
+            a.grad[begin + i] = 0.0f;
+        }
+    }
+}
+
+void adam_cpu(const AdamArgs& args);
+void adam_cuda(const AdamArgs& args, void* stream);
+
+}  // namespace xs

@@ -1,0 +1,47 @@
+"""Checks of an op's arguments, with messages that say what was wanted and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from xscale.errors import ShapeError
+
+
+def check_tensor(
+    op: str,
+    name: str,
+    tensor: torch.Tensor,
+    shape: Sequence[int | str | None],
+    dtypes: Sequence[torch.dtype],
+    device: torch.device | None = None,
+) -> None:
+    """Refuse a tensor of another shape, dtype, device or layout.
+
+    Args:
+        op: Name of the op, for the message.
+        name: Name of the argument, for the message.
+        tensor: The argument.
+        shape: A size, or a name for a size that may be anything, for each dimension.
+        dtypes: The allowed dtypes.
+        device: The device of the op's first tensor; None accepts any.
+
+    Raises:
+        ShapeError: It does not fit.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise ShapeError(f"{op}: {name} must be a torch.Tensor, got {type(tensor).__name__}")
+    wanted = f"[{', '.join(str(size) for size in shape)}]"
+    if tensor.dim() != len(shape) or any(
+        isinstance(size, int) and size != got for size, got in zip(shape, tensor.shape, strict=True)
+    ):
+        raise ShapeError(f"{op}: {name} must be {wanted}, got {list(tensor.shape)}")
+    if tensor.dtype not in dtypes:
+        names = " or ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+        got = str(tensor.dtype).removeprefix("torch.")
+        raise ShapeError(f"{op}: {name} must be {names}, got {got}")
+    if device is not None and tensor.device != device:
+        raise ShapeError(f"{op}: {name} is on {tensor.device}, the other tensors on {device}")
+    if not tensor.is_contiguous():
+        raise ShapeError(f"{op}: {name} must be contiguous", advice="call .contiguous()")

@@ -1,0 +1,90 @@
+"""The table of ops and the single choice of body.
+
+Tensors on the CPU go to the compiled CPU body, tensors on a GPU to the CUDA body. The PyTorch
+reference runs when it is asked for (``use_backend("reference")`` or XSCALE_BACKEND=reference), and
+everywhere when xscale was installed without a compiler (``xscale doctor`` says so). There is no
+silent fallback from a compiled build to the reference.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from xscale.errors import BackendError, UsageError
+from xscale.ops import _ext
+
+
+@dataclass(frozen=True)
+class Op:
+    """One row of the table: an op, the rows of the compiled module behind it, its tolerances."""
+
+    name: str
+    kernels: tuple[str, ...]
+    """Rows of the compiled module (forward, backward)."""
+    float32_tolerance: float
+    """Largest error of a float32 body against the float64 reference, relative to the largest
+    magnitude of the result."""
+
+
+OPS: dict[str, Op] = {
+    op.name: op
+    for op in [
+        Op("adam", ("adam",), 2e-6),
+    ]
+}
+
+BACKENDS = ("auto", "cpu", "cuda", "reference")
+_forced: list[str] = []
+
+
+@contextlib.contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Force one body for every op called inside: "cpu", "cuda", "reference" or "auto"."""
+    _check_name(name)
+    _forced.append(name)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def choice(op: str, device: torch.device) -> str:
+    """Return which body ``op`` uses for tensors on ``device``: "cpu", "cuda" or "reference".
+
+    Raises:
+        BackendError: The body asked for is not in this build, or cannot run on this device.
+    """
+    wanted = _forced[-1] if _forced else os.environ.get("XSCALE_BACKEND", "auto")
+    _check_name(wanted)
+    if wanted == "reference" or (wanted == "auto" and not _ext.built()):
+        return "reference"
+    body = device.type
+    if wanted not in ("auto", body):
+        raise BackendError(
+            f"{op}: backend {wanted!r} was asked for, but the tensors are on {device}",
+            advice=f"move them, or use backend {body!r}",
+        )
+    if not all(_ext.has_body(kernel, body) for kernel in OPS[op].kernels):
+        raise BackendError(
+            f"{op} has no {body} body in this build (xscale doctor lists them)",
+            advice="run on CPU tensors, or set XSCALE_BACKEND=reference",
+        )
+    return body
+
+
+def use_reference(op: str, device: torch.device) -> bool:
+    """Whether ``op`` runs its PyTorch reference for tensors on ``device``. The one fork."""
+    return choice(op, device) == "reference"
+
+
+def _check_name(name: str) -> None:
+    if name not in BACKENDS:
+        raise UsageError(
+            f"XSCALE_BACKEND {name!r} is not one of {', '.join(BACKENDS)}",
+            advice="unset it to let the device decide",
+        )

@@ -1,0 +1,105 @@
+"""The only importer of the compiled module: tensors become addresses here, nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import torch
+
+from xscale.errors import BackendError
+
+try:
+    from xscale import _core
+except ImportError as error:  # built without a compiler, or not built: the references run
+    _core = None
+    _import_error: ImportError | None = error
+else:
+    _import_error = None
+
+_CODES = {
+    torch.float32: "f4",
+    torch.float64: "f8",
+    torch.float16: "f2",
+    torch.int32: "i4",
+    torch.int64: "i8",
+    torch.int16: "i2",
+    torch.uint16: "u2",
+    torch.uint8: "u1",
+    torch.bool: "u1",
+}
+
+_thread = threading.local()
+
+
+def built() -> bool:
+    """Whether the compiled module is there."""
+    return _core is not None
+
+
+def module_path() -> str | None:
+    """File of the compiled module, or None."""
+    return None if _core is None else _core.__file__
+
+
+def import_failure() -> str | None:
+    """Why the compiled module could not be imported, or None."""
+    return None if _import_error is None else str(_import_error)
+
+
+def has_body(op: str, device: str) -> bool:
+    """Whether this build holds a body of ``op`` for ``device`` ("cpu" or "cuda")."""
+    if _core is None or op not in _core.ops:
+        return False
+    return bool(_core.ops[op][0 if device == "cpu" else 1])
+
+
+def isa() -> str:
+    """Instruction set of the CPU bodies: "avx512", "avx2" or "base"; "none" if not built."""
+    return "none" if _core is None else str(_core.isa())
+
+
+def cuda_built() -> bool:
+    """Whether the CUDA bodies were compiled."""
+    return _core is not None and bool(_core.cuda_built)
+
+
+@contextlib.contextmanager
+def limit_threads(threads: int) -> Iterator[None]:
+    """Let ops called from this Python thread use at most ``threads`` CPU threads."""
+    if _core is None:
+        yield
+        return
+    before = _core.max_threads()
+    _core.set_threads(threads)
+    try:
+        yield
+    finally:
+        _core.set_threads(before)
+
+
+def call(op: str, device: torch.device, **fields: object) -> None:
+    """Run the compiled body of ``op``.
+
+    Args:
+        op: Name of the binding's row.
+        device: Where all tensors live (the op's checks made sure of that).
+        **fields: The args struct's fields; tensors must be contiguous, ``None`` is a null pointer.
+
+    Raises:
+        BackendError: The module is not built, or has no such body.
+    """
+    if _core is None:
+        raise BackendError(
+            f"{op}: the compiled module is missing ({_import_error})",
+            advice="reinstall with a C++17 compiler, or use XSCALE_BACKEND=reference",
+        )
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    values = {
+        name: (value.data_ptr(), _CODES[value.dtype], value.numel())
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in fields.items()
+    }
+    getattr(_core, op)(device.type, stream, **values)
