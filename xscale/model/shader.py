@@ -1,4 +1,4 @@
-"""The deferred shader: surface features and view direction to colour, with each photo's exposure."""
+"""The deferred shader: surface feature and view direction to colour, exposed as each photo was."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def run_loop(
     start = time.monotonic() - seconds_before
     saver = _Saver(out / "checkpoints")
     average = _Running()
-    due = [share for share in preview_shares]
+    due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
     logged_step = trainer.step
     with _stop_on_signals() as stopped:
