@@ -28,7 +28,7 @@ def test_override_changes_one_setting_and_nothing_else():
         ("model.grid.levels=many", "levels must be int"),
         ("optim.loss=l3", "loss must be one of l1, charbonnier, l2"),
         ("model.grid.levels=1", "must be 2 to 32"),
-        ("model.shader.exposure=code", "exposure=code is for"),
+        ("model.shader.exposure=code", "exposure=code belongs to"),
     ],
 )
 def test_override_names_what_is_wrong(assignment, message):

@@ -1,7 +1,7 @@
 """The tile pool: as many photo tiles as memory allows, replaced at fixed steps.
 
 A tile is a rectangle of one training photo: its 8-bit pixels, its face ids and the list of its
-covered pixels, 9 bytes a pixel. The tiles of all photos form an endless stream, each epoch in an
+covered pixels, 11 bytes a pixel. The tiles of all photos form an endless stream, each epoch in an
 order of its own; slot ``p % capacity`` holds stream position ``p``. Which positions are in the pool
 at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever the
 timing of the workers.
@@ -23,7 +23,7 @@ from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.train.settings import PoolSettings
 
-_BYTES_A_PIXEL = 9
+_BYTES_A_PIXEL = 11
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class TilePool:
         seed: Of the tile order and the draws.
         first_step: Step at which training (re)starts; the pool is filled as it must be then.
         progress: Called with (tiles done, tiles in all) while the pool is filled.
+        capacity: Most tiles to hold; by default what the budget allows.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class TilePool:
         seed: int,
         first_step: int = 0,
         progress: Callable[[int, int], None] | None = None,
+        capacity: int | None = None,
     ) -> None:
         self.surface = surface
         self.photos = photos
@@ -84,7 +86,7 @@ class TilePool:
             for y in range(0, photo.height, edge)
             for x in range(0, photo.width, edge)
         ]
-        fits = settings.budget_mb * 2**20 // (edge * edge * _BYTES_A_PIXEL)
+        fits = capacity or settings.budget_mb * 2**20 // (edge * edge * _BYTES_A_PIXEL)
         self.capacity = int(min(len(self._rects), max(fits, 1)))
         self.whole = self.capacity == len(self._rects)
         self._replaced = 0 if self.whole else max(1, int(self.capacity * settings.refresh_share))
