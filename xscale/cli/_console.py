@@ -11,20 +11,13 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import tyro
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from xscale.errors import UsageError, printable
@@ -35,8 +28,8 @@ _MARKERS = (tyro.conf.FlagCreatePairsOff,)
 # Redirected output has no width: a table is then as wide as it needs to be.
 _WIDTH = None if sys.stdout.isatty() else 200
 
-stdout = Console(width=_WIDTH, highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(width=_WIDTH, highlight=False, soft_wrap=True)
 
 
 def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
@@ -77,17 +70,17 @@ def _one_line(boxed: str) -> str:
 
 def say(text: str) -> None:
     """Tell the person at the terminal one line."""
-    stderr.print(printable(text, 2000), markup=False)
+    console.print(printable(text, 2000), markup=False)
 
 
 def warn(text: str) -> None:
     """Tell the person at the terminal a coded remark (``W-...``)."""
-    stderr.print(f"warning: {printable(text, 2000)}", markup=False, style="yellow")
+    console.print(f"warning: {printable(text, 2000)}", markup=False, style="yellow")
 
 
 def result(text: object) -> None:
     """Print what was asked for."""
-    stdout.print(str(text), markup=False)
+    output.print(str(text), markup=False)
 
 
 def print_json(value: object) -> None:
@@ -103,7 +96,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right" if numbers and rows else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    stdout.print(table, soft_wrap=False, markup=False)
+    output.print(table, soft_wrap=False, markup=False)
 
 
 def _cell(value: object) -> str:
@@ -114,21 +107,12 @@ def _cell(value: object) -> str:
     return printable(value)
 
 
-@contextlib.contextmanager
-def progress(description: str, total: int | None) -> Iterator[Progress]:
-    """Show a bar on standard error with elapsed and remaining time.
-
-    The first task is there already; ``bar.update(bar.task_ids[0], advance=1, note="...")``.
-    """
-    bar = Progress(
-        TextColumn("{task.description}"),
+def progress_bar() -> Progress:
+    """Return a progress bar with time spent and time left, on standard error."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=stderr,
+        console=console,
     )
-    with bar:
-        bar.add_task(description, total=total, note="")
-        yield bar
