@@ -78,7 +78,8 @@ def commit() -> str | None:
     head = _command("git", "-C", str(folder), "rev-parse", "HEAD")
     if head is None:
         return None
-    return head + ("+" if _command("git", "-C", str(folder), "status", "--porcelain", "-uno") else "")
+    dirty = _command("git", "-C", str(folder), "status", "--porcelain", "-uno")
+    return f"{head}+" if dirty else head
 
 
 def describe() -> dict[str, object]:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
+from xscale.ops._ext import (
+    built,
+    cuda_built,
+    has_body,
+    import_failure,
+    isa,
+    limit_threads,
+    module_path,
+)
 from xscale.ops.adam import adam
 
 __all__ = [
@@ -12,6 +20,7 @@ __all__ = [
     "built",
     "choice",
     "cuda_built",
+    "has_body",
     "import_failure",
     "isa",
     "limit_threads",
