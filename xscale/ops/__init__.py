@@ -5,16 +5,26 @@ from __future__ import annotations
 from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
 from xscale.ops.adam import adam
+from xscale.ops.encode import GridLayout, encode, encode_backward, grid_layout
+from xscale.ops.interpolate import SurfacePoints, interpolate
+from xscale.ops.rasterize import rasterize
 
 __all__ = [
     "OPS",
+    "GridLayout",
+    "SurfacePoints",
     "adam",
     "built",
     "choice",
     "cuda_built",
+    "encode",
+    "encode_backward",
+    "grid_layout",
     "import_failure",
+    "interpolate",
     "isa",
     "limit_threads",
     "module_path",
+    "rasterize",
     "use_backend",
 ]
