@@ -13,6 +13,7 @@
 #include "ops/encode.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
+#include "ops/shade_relu.h"
 #include "parallel_cpu.h"
 
 namespace py = pybind11;
@@ -149,6 +150,22 @@ static void bind_rasterize(py::module_& m) {
                 XS_FIELD(A, face_id), XS_FIELD(A, depth)});
 }
 
+static void bind_shade_relu(py::module_& m) {
+    using A = ShadeReluArgs;
+    bind_op<A>(m, "shade_relu", shade_relu_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays),
+                XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)});
+    bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),      XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, exposure),      XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
+                XS_FIELD(A, target),        XS_FIELD(A, target_bytes),  XS_FIELD(A, ray_weight),
+                XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
+                XS_FIELD(A, grad_weights),  XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
+                XS_FIELD(A, width),         XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
+                XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
@@ -158,6 +175,7 @@ PYBIND11_MODULE(_core, m) {
     xs::bind_encode(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
+    xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;
 #else

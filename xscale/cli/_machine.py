@@ -78,7 +78,9 @@ def commit() -> str | None:
     head = _command("git", "-C", str(folder), "rev-parse", "HEAD")
     if head is None:
         return None
-    return head + ("+" if _command("git", "-C", str(folder), "status", "--porcelain", "-uno") else "")
+    return head + (
+        "+" if _command("git", "-C", str(folder), "status", "--porcelain", "-uno") else ""
+    )
 
 
 def describe() -> dict[str, object]:

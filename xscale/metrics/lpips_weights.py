@@ -118,7 +118,7 @@ def backbone_file(net: str, folder: str | Path | None = None) -> Path:
         f"lpips_{net} is not scored: no {' or '.join(_FILES[net])} in {place}",
         advice=f"give a folder that has it with --lpips-weights or {WEIGHTS_VARIABLE}, or let "
         "torchvision download it once: python -c 'import torchvision.models as m; "
-        f"m.{'vgg16' if net == 'vgg' else 'alexnet'}(weights=\"DEFAULT\")'",
+        f'm.{"vgg16" if net == "vgg" else "alexnet"}(weights="DEFAULT")\'',
     )
 
 
