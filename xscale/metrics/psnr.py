@@ -13,9 +13,7 @@ from xscale.errors import ShapeError
 _ROUNDING = 1e-22
 
 
-def psnr(
-    render: np.ndarray, photo: np.ndarray, weight: np.ndarray | None = None
-) -> float | None:
+def psnr(render: np.ndarray, photo: np.ndarray, weight: np.ndarray | None = None) -> float | None:
     """Return -10 log10 of the mean squared error over pixels and channels, in dB.
 
     Args:

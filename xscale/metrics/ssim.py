@@ -98,8 +98,6 @@ def mean_over(similarity: np.ndarray, weight: np.ndarray | None = None) -> float
     return float(similarity.mean()) if similarity.size else None
 
 
-def ssim(
-    render: np.ndarray, photo: np.ndarray, weight: np.ndarray | None = None
-) -> float | None:
+def ssim(render: np.ndarray, photo: np.ndarray, weight: np.ndarray | None = None) -> float | None:
     """Return the mean structural similarity; arguments of :func:`ssim_map` and `mean_over`."""
     return mean_over(ssim_map(render, photo), weight)
