@@ -1,11 +1,12 @@
-"""The page's figures: error maps, curves and bars. Curves and bars are SVG that takes its colours
-from the page, so that they fit light and dark.
+"""The page's figures: error maps, curves and bars.
+
+Curves and bars are SVG that takes its colours from the page, so that they fit light and dark.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -53,13 +54,13 @@ class Series(NamedTuple):
     """CSS class: ``main`` line, ``soft`` line or ``dots``."""
 
 
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+def nice_ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Return round numbers between ``low`` and ``high``, about ``count`` of them."""
     if not high > low:
         return [low]
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
-    step = power * next(m for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    step = power * next(m for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.8)
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -92,7 +93,9 @@ def line_chart(title: str, series: Sequence[Series], *, log: bool = False) -> st
     """
     lines = []
     for s in series:
-        pairs = [(x, y) for x, y in zip(s.x, s.y) if math.isfinite(x) and math.isfinite(y)]
+        pairs = [
+            (x, y) for x, y in zip(s.x, s.y, strict=True) if math.isfinite(x) and math.isfinite(y)
+        ]
         points = [(x, math.log10(y) if log else y) for x, y in pairs if y > 0 or not log]
         if points:
             lines.append((s, points))
@@ -130,7 +133,12 @@ def line_chart(title: str, series: Sequence[Series], *, log: bool = False) -> st
     )
 
 
-def _axes(place: object, x_top: float, ticks: Sequence[float], log: bool) -> str:
+def _axes(
+    place: Callable[[float, float], tuple[float, float]],
+    x_top: float,
+    ticks: Sequence[float],
+    log: bool,
+) -> str:
     unit, name = next(
         (u, n) for limit, u, n in ((180, 1, "s"), (10800, 60, "min"), (math.inf, 3600, "h"))
         if x_top < limit
@@ -140,8 +148,10 @@ def _axes(place: object, x_top: float, ticks: Sequence[float], log: bool) -> str
     for tick in ticks:
         y = place(0, tick)[1]
         text = f"{10**tick:.3g}" if log else f"{tick:.6g}"
-        parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" '
-                     f'y2="{y:.1f}"/><text class="y" x="{_LEFT - 8}" y="{y + 4:.1f}">{text}</text>')  # fmt: skip
+        parts.append(
+            f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="y" x="{_LEFT - 8}" y="{y + 4:.1f}">{text}</text>'
+        )
     for tick in nice_ticks(0, x_top / unit):
         x = place(tick * unit, 0)[0]
         parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 18}">{tick:.6g}</text>')
