@@ -24,6 +24,7 @@ _FILES = {
     "vgg": ("vgg16_features.safetensors", "vgg16-397923af.pth"),
     "alex": ("alexnet_features.safetensors", "alexnet-owt-7be5be79.pth"),
 }
+_BUILDERS = {"vgg": "vgg16", "alex": "alexnet"}
 # Output channels, input channels and kernel width by torchvision's index in `features`.
 LAYERS = {
     "vgg": {
@@ -117,8 +118,8 @@ def backbone_file(net: str, folder: str | Path | None = None) -> Path:
     raise SetupError(
         f"lpips_{net} is not scored: no {' or '.join(_FILES[net])} in {place}",
         advice=f"give a folder that has it with --lpips-weights or {WEIGHTS_VARIABLE}, or let "
-        "torchvision download it once: python -c 'import torchvision.models as m; "
-        f'm.{"vgg16" if net == "vgg" else "alexnet"}(weights="DEFAULT")\'',
+        'torchvision download it once: python -c "import torchvision.models as m; '
+        f"m.{_BUILDERS[net]}(weights='DEFAULT')\"",
     )
 
 
