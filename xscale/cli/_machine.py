@@ -78,8 +78,9 @@ def commit() -> str | None:
     head = _command("git", "-C", str(folder), "rev-parse", "HEAD")
     if head is None:
         return None
-    dirty = _command("git", "-C", str(folder), "status", "--porcelain", "-uno")
-    return f"{head}+" if dirty else head
+    return head + (
+        "+" if _command("git", "-C", str(folder), "status", "--porcelain", "-uno") else ""
+    )
 
 
 def describe() -> dict[str, object]:

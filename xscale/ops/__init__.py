@@ -3,27 +3,47 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import (
-    built,
-    cuda_built,
-    has_body,
-    import_failure,
-    isa,
-    limit_threads,
-    module_path,
-)
+from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
 from xscale.ops.adam import adam
+from xscale.ops.encode import GridLayout, encode, encode_backward, grid_layout
+from xscale.ops.interpolate import SurfacePoints, interpolate
+from xscale.ops.rasterize import rasterize
+from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.shade_relu import (
+    ReluShaderLayout,
+    identity_exposure,
+    relu_shader_init,
+    shade_relu,
+    shade_relu_backward,
+    shade_relu_train,
+)
 
 __all__ = [
     "OPS",
+    "GridLayout",
+    "ReluShaderLayout",
+    "ShadeGradients",
+    "SurfacePoints",
     "adam",
     "built",
     "choice",
     "cuda_built",
-    "has_body",
+    "encode",
+    "encode_backward",
+    "grid_layout",
+    "identity_exposure",
     "import_failure",
+    "interpolate",
     "isa",
     "limit_threads",
+    "linear_to_srgb",
     "module_path",
+    "rasterize",
+    "relu_shader_init",
+    "shade_loss",
+    "shade_relu",
+    "shade_relu_backward",
+    "shade_relu_train",
+    "spherical_harmonics",
     "use_backend",
 ]
