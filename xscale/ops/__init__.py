@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
+from xscale.ops._ext import (
+    built,
+    cuda_built,
+    has_body,
+    import_failure,
+    isa,
+    limit_threads,
+    module_path,
+)
 from xscale.ops.adam import adam
 from xscale.ops.encode import GridLayout, encode, encode_backward, grid_layout
 from xscale.ops.interpolate import SurfacePoints, interpolate
@@ -31,6 +39,7 @@ __all__ = [
     "encode",
     "encode_backward",
     "grid_layout",
+    "has_body",
     "identity_exposure",
     "import_failure",
     "interpolate",

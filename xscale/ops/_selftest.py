@@ -14,13 +14,23 @@ import torch
 from torch import Tensor
 
 from xscale.ops.adam import adam, adam_reference
+from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
+from xscale.ops.interpolate import interpolate, interpolate_reference
+from xscale.ops.rasterize import rasterize, rasterize_reference
+from xscale.ops.shade_relu import (
+    ReluShaderLayout,
+    relu_shader_init,
+    shade_relu,
+    shade_relu_reference,
+    shade_relu_train,
+)
 
 SelfTest = Callable[[torch.device], float]
 
 
 def relative_error(ours: Tensor, exact: Tensor) -> float:
     """Return the largest difference, relative to the largest magnitude of ``exact``."""
-    scale = exact.double().abs().max().clamp(min=1e-30)
+    scale = exact.detach().double().abs().max().clamp(min=1e-30)
     error = (ours.detach().cpu().double() - exact.detach().double()).abs().max() / scale
     return float(error)
 
@@ -39,6 +49,114 @@ def _adam(device: torch.device) -> float:
     return max(relative_error(a, b) for a, b in zip(ours, exact, strict=True))
 
 
+def _encode(device: torch.device) -> float:
+    generator = torch.Generator().manual_seed(1)
+    layout = grid_layout(8, 2, 12, 4, 1.6)  # dense levels and hashed ones
+    table = torch.randn(layout.rows, 2, generator=generator)
+    position = torch.rand(2049, 3, generator=generator)
+    footprint = torch.rand(2049, generator=generator) * 0.05
+    grad = torch.randn(2049, 16, generator=generator)
+    worst = 0.0
+    for interpolation in ("linear", "smoothstep"):
+        options = {"interpolation": interpolation, "footprint_scale": 0.5}
+        ours = encode(
+            position.to(device), table.to(device), layout, footprint=footprint.to(device), **options
+        )
+        grad_table = torch.zeros_like(table).to(device)
+        encode_backward(
+            grad.to(device), position.to(device), layout, footprint=footprint.to(device),
+            grad_table=grad_table, **options,
+        )  # fmt: skip
+        exact_table = table.double().requires_grad_()
+        exact = encode_reference(
+            position.double(), exact_table, layout, footprint=footprint.double(), **options
+        )
+        (exact_grad,) = torch.autograd.grad(exact, exact_table, grad.double())
+        worst = max(worst, relative_error(ours, exact), relative_error(grad_table, exact_grad))
+    return worst
+
+
+def _bumps() -> tuple[Tensor, Tensor, Tensor]:
+    """Return vertices, faces and a packed camera that looks at a bumpy sheet from close by."""
+    side = 24
+    v, u = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
+    vertices = torch.stack([u, v, 0.2 * torch.sin(5 * u) * torch.cos(4 * v)], -1).reshape(-1, 3)
+    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
+    upper = torch.stack([corner, corner + 1, corner + side], 1)
+    lower = torch.stack([corner + 1, corner + side + 1, corner + side], 1)
+    faces = torch.cat([upper, lower]).to(torch.int32)
+    camera = torch.zeros(32, dtype=torch.float64)
+    camera[[0, 4, 8]] = 1  # no rotation
+    camera[9:12] = torch.tensor([0.1, -0.2, 0.9])
+    camera[12:16] = torch.tensor([50.0, 60.0, 41.3, 22.7])
+    camera[17] = 1e-3
+    return vertices.contiguous(), faces.contiguous(), camera
+
+
+def _rasterize(device: torch.device) -> float:
+    """Share of the pixels whose face or depth is not the reference's; none may differ."""
+    vertices, faces, camera = _bumps()
+    rect, offset = (3, 2, 77, 45), (0.25, 0.75)
+    ids = torch.arange(len(faces), dtype=torch.int32)
+    start = torch.tensor([0, len(faces)], dtype=torch.int32)
+    box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
+    mesh = [part.to(device) for part in (vertices, faces, ids, start, box)]
+    face, depth = rasterize(*mesh, camera, rect, offset)
+    exact_face, exact_depth = rasterize_reference(vertices, faces, ids, camera, rect, offset)
+    differs = (face.cpu() != exact_face) | (depth.cpu() != exact_depth)
+    return float(differs.double().mean())
+
+
+def _interpolate(device: torch.device) -> float:
+    vertices, faces, camera = _bumps()
+    generator = torch.Generator().manual_seed(2)
+    normals = torch.nn.functional.normalize(
+        torch.randn(len(vertices), 3, generator=generator), dim=1
+    )
+    face_id = torch.arange(-1, len(faces), dtype=torch.int32)
+    # Each ray through its face's centre of mass: every ray hits, whatever hides it.
+    centre = vertices[faces.long()].double().mean(1) + camera[9:12]
+    pixel = centre[:, :2] / centre[:, 2:] * camera[12:14] + camera[14:16]
+    pixel = torch.cat([torch.zeros(1, 2), pixel]).float()
+    index = torch.zeros(len(face_id), dtype=torch.int32)
+    inputs = (vertices, faces, normals, camera[None], index, pixel, face_id)
+    ours = interpolate(*(part.to(device) for part in inputs))
+    exact = interpolate_reference(*inputs)
+    finite = torch.isfinite(exact.depth)
+    worst = relative_error(ours.depth.cpu()[finite], exact.depth[finite])
+    for name in ("position", "normal", "direction", "footprint"):
+        worst = max(worst, relative_error(getattr(ours, name), getattr(exact, name)))
+    return worst
+
+
+def _shade_relu(device: torch.device) -> float:
+    generator = torch.Generator().manual_seed(3)
+    layout = ReluShaderLayout(features=16)
+    weights = relu_shader_init(layout, generator)
+    rays = 515
+    features = torch.randn(rays, 16, generator=generator)
+    direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=1)
+    target = torch.rand(rays, 3, generator=generator)
+    ours = shade_relu(features.to(device), direction.to(device), weights.to(device), layout)
+    grad_weights = torch.zeros_like(weights).to(device)
+    step = shade_relu_train(
+        features.to(device), direction.to(device), weights.to(device), layout, target.to(device),
+        loss="l2", scale=1 / rays, grad_weights=grad_weights,
+    )  # fmt: skip
+    leaves = [features.double().requires_grad_(), weights.double().requires_grad_()]
+    exact = shade_relu_reference(leaves[0], direction.double(), leaves[1], layout)
+    (exact - target.double()).square().mean(1).sum().div(rays).backward()
+    return max(
+        relative_error(ours, exact),
+        relative_error(step.grad_features, leaves[0].grad),
+        relative_error(grad_weights, leaves[1].grad),
+    )
+
+
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
+    "encode": _encode,
+    "interpolate": _interpolate,
+    "rasterize": _rasterize,
+    "shade_relu": _shade_relu,
 }
