@@ -10,6 +10,7 @@
 #include "check.h"
 #include "isa.h"
 #include "ops/adam.h"
+#include "ops/encode.h"
 #include "parallel_cpu.h"
 
 namespace py = pybind11;
@@ -115,12 +116,29 @@ static void bind_adam(py::module_& m) {
                 XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
 }
 
+static void bind_encode(py::module_& m) {
+    using A = EncodeArgs;
+    const std::vector<Field<A>> fields = {
+        XS_FIELD(A, position),      XS_FIELD(A, table),           XS_FIELD(A, table_half),
+        XS_FIELD(A, footprint),     XS_FIELD(A, features),        XS_FIELD(A, grad_features),
+        XS_FIELD(A, grad_table),    XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
+        XS_FIELD(A, offsets),       XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
+        XS_FIELD(A, points),        XS_FIELD(A, levels),          XS_FIELD(A, width),
+        XS_FIELD(A, smoothstep),    XS_FIELD(A, footprint_scale),
+    };
+    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
+    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
+    bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
+               XS_CUDA(encode_backward_position_cuda), fields);
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
+    xs::bind_encode(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;
 #else

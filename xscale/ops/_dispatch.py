@@ -35,6 +35,7 @@ OPS: dict[str, Op] = {
     op.name: op
     for op in [
         Op("adam", ("adam",), 2e-6),
+        Op("encode", ("encode", "encode_backward", "encode_backward_position"), 2e-6),
     ]
 }
 
