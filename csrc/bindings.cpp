@@ -122,13 +122,17 @@ static void bind_adam(py::module_& m) {
 static void bind_encode(py::module_& m) {
     using A = EncodeArgs;
     const std::vector<Field<A>> fields = {
-        XS_FIELD(A, position),        XS_FIELD(A, table),      XS_FIELD(A, offsets),
-        XS_FIELD(A, resolution),      XS_FIELD(A, scale),      XS_FIELD(A, footprint),
-        XS_FIELD(A, footprint_scale), XS_FIELD(A, levels),     XS_FIELD(A, features),
-        XS_FIELD(A, smoothstep),      XS_FIELD(A, n),          XS_FIELD(A, out),
-        XS_FIELD(A, grad_out),        XS_FIELD(A, grad_table), XS_FIELD(A, touched)};
-    bind_op<A>(m, "encode", encode_cpu, nullptr, fields);
-    bind_op<A>(m, "encode_backward", encode_backward_cpu, nullptr, fields);
+        XS_FIELD(A, position),      XS_FIELD(A, table),           XS_FIELD(A, table_half),
+        XS_FIELD(A, footprint),     XS_FIELD(A, features),        XS_FIELD(A, grad_features),
+        XS_FIELD(A, grad_table),    XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
+        XS_FIELD(A, offsets),       XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
+        XS_FIELD(A, points),        XS_FIELD(A, levels),          XS_FIELD(A, width),
+        XS_FIELD(A, smoothstep),    XS_FIELD(A, footprint_scale),
+    };
+    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
+    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
+    bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
+               XS_CUDA(encode_backward_position_cuda), fields);
 }
 
 static void bind_interpolate(py::module_& m) {

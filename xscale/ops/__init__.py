@@ -5,7 +5,13 @@ from __future__ import annotations
 from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
 from xscale.ops.adam import adam
-from xscale.ops.encode import GridLayout, encode, encode_backward, grid_layout
+from xscale.ops.encode import (
+    GridLayout,
+    encode,
+    encode_backward,
+    encode_backward_position,
+    grid_layout,
+)
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
@@ -30,6 +36,7 @@ __all__ = [
     "cuda_built",
     "encode",
     "encode_backward",
+    "encode_backward_position",
     "grid_layout",
     "identity_exposure",
     "import_failure",
