@@ -90,13 +90,14 @@ def print_json(value: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table on standard output; a column whose cells are all numbers is set right."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, expand=False)
+    table = Table(box=box.SIMPLE_HEAD, expand=False)
     for index, column in enumerate(columns):
         numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)
         table.add_column(column, justify="right" if numbers and rows else "left")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    output.print(table, soft_wrap=False, markup=False)
+    output.print(f"\n{title}", markup=False, end="")
+    output.print(table, soft_wrap=False)
 
 
 def _cell(value: object) -> str:

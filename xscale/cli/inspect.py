@@ -95,7 +95,7 @@ def _seen(scene: Scene) -> dict[str, object]:
     """Rasterize the mesh small through every camera: footprints and coverage."""
     import torch
 
-    from xscale.gbuffer import build_surface
+    from xscale.gbuffer.build import build_surface
     from xscale.gbuffer.statistics import scene_statistics
 
     cameras = [photo.camera.recentred(scene.origin) for photo in scene.photos]
@@ -130,7 +130,7 @@ def _agreement(scene: Scene) -> dict[str, float] | None:
     seen = scene.sparse_observations()
     if not seen:
         return None
-    from xscale.gbuffer import build_surface
+    from xscale.gbuffer.build import build_surface
 
     surface = build_surface(scene.mesh)
     names = sorted(seen)[:: max(1, len(seen) // _CHECKED_PHOTOS)]
@@ -156,7 +156,7 @@ def _mesh_depth(surface: object, camera: object, pixels: np.ndarray) -> np.ndarr
     """Return the mesh's depth at pixels [N, 2] of a reduced picture, 0 where it is not hit."""
     import torch
 
-    from xscale.gbuffer import build_gbuffer
+    from xscale.gbuffer.build import build_gbuffer
 
     shrink = min(1.0, _LONG_SIDE / max(camera.width, camera.height))
     width, height = max(1, round(camera.width * shrink)), max(1, round(camera.height * shrink))
