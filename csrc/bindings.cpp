@@ -10,6 +10,7 @@
 #include "check.h"
 #include "isa.h"
 #include "ops/adam.h"
+#include "ops/shade_film.h"
 #include "ops/shade_relu.h"
 #include "parallel_cpu.h"
 
@@ -132,12 +133,30 @@ static void bind_shade_relu(py::module_& m) {
                 XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
 }
 
+static void bind_shade_film(py::module_& m) {
+    using A = ShadeFilmArgs;
+    bind_op<A>(m, "shade_film", shade_film_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
+    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, light),        XS_FIELD(A, exposure),      XS_FIELD(A, photo),
+                XS_FIELD(A, grad_rgb),     XS_FIELD(A, target),        XS_FIELD(A, target_bytes),
+                XS_FIELD(A, ray_weight),   XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),
+                XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
+                XS_FIELD(A, hidden),       XS_FIELD(A, photos),        XS_FIELD(A, loss),
+                XS_FIELD(A, scale)});
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
+    xs::bind_shade_film(m);
     xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;

@@ -6,6 +6,23 @@ from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
 from xscale.ops.adam import adam
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.shade_film import (
+    FilmGradients,
+    FilmShaderLayout,
+    shade_film,
+    shade_film_backward,
+    shade_film_train,
+)
+from xscale.ops.shade_film_codes import (
+    FilmCodeLayout,
+    film_code_init,
+    film_codes_init,
+    film_exposure,
+    film_light,
+    film_mapping,
+    film_shader_init,
+    limit_code_norm,
+)
 from xscale.ops.shade_relu import (
     ReluShaderLayout,
     identity_exposure,
@@ -17,19 +34,32 @@ from xscale.ops.shade_relu import (
 
 __all__ = [
     "OPS",
+    "FilmCodeLayout",
+    "FilmGradients",
+    "FilmShaderLayout",
     "ReluShaderLayout",
     "ShadeGradients",
     "adam",
     "built",
     "choice",
     "cuda_built",
+    "film_code_init",
+    "film_codes_init",
+    "film_exposure",
+    "film_light",
+    "film_mapping",
+    "film_shader_init",
     "identity_exposure",
     "import_failure",
     "isa",
+    "limit_code_norm",
     "limit_threads",
     "linear_to_srgb",
     "module_path",
     "relu_shader_init",
+    "shade_film",
+    "shade_film_backward",
+    "shade_film_train",
     "shade_loss",
     "shade_relu",
     "shade_relu_backward",
