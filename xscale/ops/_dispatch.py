@@ -35,8 +35,8 @@ OPS: dict[str, Op] = {
     op.name: op
     for op in [
         Op("adam", ("adam",), 2e-6),
-        Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-4),
-        Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 2e-6),
+        Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
+        Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 4e-6),
     ]
 }
 
