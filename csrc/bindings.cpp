@@ -13,6 +13,7 @@
 #include "ops/encode.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
+#include "ops/shade_film.h"
 #include "ops/shade_relu.h"
 #include "parallel_cpu.h"
 
@@ -170,6 +171,23 @@ static void bind_shade_relu(py::module_& m) {
                 XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
 }
 
+static void bind_shade_film(py::module_& m) {
+    using A = ShadeFilmArgs;
+    bind_op<A>(m, "shade_film", shade_film_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
+    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, light),        XS_FIELD(A, exposure),      XS_FIELD(A, photo),
+                XS_FIELD(A, grad_rgb),     XS_FIELD(A, target),        XS_FIELD(A, target_bytes),
+                XS_FIELD(A, ray_weight),   XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),
+                XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
+                XS_FIELD(A, hidden),       XS_FIELD(A, photos),        XS_FIELD(A, loss),
+                XS_FIELD(A, scale)});
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
@@ -179,6 +197,7 @@ PYBIND11_MODULE(_core, m) {
     xs::bind_encode(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
+    xs::bind_shade_film(m);
     xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;
