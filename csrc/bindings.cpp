@@ -13,6 +13,7 @@
 #include "ops/encode.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
+#include "ops/shade_film.h"
 #include "ops/shade_relu.h"
 #include "parallel_cpu.h"
 
@@ -122,13 +123,17 @@ static void bind_adam(py::module_& m) {
 static void bind_encode(py::module_& m) {
     using A = EncodeArgs;
     const std::vector<Field<A>> fields = {
-        XS_FIELD(A, position),        XS_FIELD(A, table),      XS_FIELD(A, offsets),
-        XS_FIELD(A, resolution),      XS_FIELD(A, scale),      XS_FIELD(A, footprint),
-        XS_FIELD(A, footprint_scale), XS_FIELD(A, levels),     XS_FIELD(A, features),
-        XS_FIELD(A, smoothstep),      XS_FIELD(A, n),          XS_FIELD(A, out),
-        XS_FIELD(A, grad_out),        XS_FIELD(A, grad_table), XS_FIELD(A, touched)};
-    bind_op<A>(m, "encode", encode_cpu, nullptr, fields);
-    bind_op<A>(m, "encode_backward", encode_backward_cpu, nullptr, fields);
+        XS_FIELD(A, position),      XS_FIELD(A, table),           XS_FIELD(A, table_half),
+        XS_FIELD(A, footprint),     XS_FIELD(A, features),        XS_FIELD(A, grad_features),
+        XS_FIELD(A, grad_table),    XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
+        XS_FIELD(A, offsets),       XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
+        XS_FIELD(A, points),        XS_FIELD(A, levels),          XS_FIELD(A, width),
+        XS_FIELD(A, smoothstep),    XS_FIELD(A, footprint_scale),
+    };
+    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
+    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
+    bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
+               XS_CUDA(encode_backward_position_cuda), fields);
 }
 
 static void bind_interpolate(py::module_& m) {
@@ -166,6 +171,23 @@ static void bind_shade_relu(py::module_& m) {
                 XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
 }
 
+static void bind_shade_film(py::module_& m) {
+    using A = ShadeFilmArgs;
+    bind_op<A>(m, "shade_film", shade_film_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
+    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, light),        XS_FIELD(A, exposure),      XS_FIELD(A, photo),
+                XS_FIELD(A, grad_rgb),     XS_FIELD(A, target),        XS_FIELD(A, target_bytes),
+                XS_FIELD(A, ray_weight),   XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),
+                XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
+                XS_FIELD(A, hidden),       XS_FIELD(A, photos),        XS_FIELD(A, loss),
+                XS_FIELD(A, scale)});
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
@@ -175,6 +197,7 @@ PYBIND11_MODULE(_core, m) {
     xs::bind_encode(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
+    xs::bind_shade_film(m);
     xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;

@@ -151,6 +151,20 @@ static inline void add_column_sums(const float* x, int64_t stride, int rays, int
     }
 }
 
+// Copies rows of `width` floats to rows of `padded` floats, zeros behind; and back.
+static inline void pad_rows(const float* from, int width, float* to, int padded, int rows) {
+    for (int r = 0; r < rows; ++r) {
+        __builtin_memcpy(to + r * padded, from + r * width, width * sizeof(float));
+        __builtin_memset(to + r * padded + width, 0, (padded - width) * sizeof(float));
+    }
+}
+
+static inline void unpad_rows(const float* from, int padded, float* to, int width, int rows) {
+    for (int r = 0; r < rows; ++r) {
+        __builtin_memcpy(to + r * width, from + r * padded, width * sizeof(float));
+    }
+}
+
 // Adds the lanes of v pairwise down to four.
 typedef float V4 __attribute__((vector_size(16)));
 static inline V4 fold_to_four(V v) {

@@ -89,11 +89,7 @@ void shade_relu_chunk_gradient(const ShadeReluNet& net, const ShadeChunk& chunk,
     const float* features = chunk.features;
     float* grad_features = chunk.grad_features;
     if (padded != width) {
-        for (int r = 0; r < n; ++r) {
-            float* row = s.features + r * padded;
-            __builtin_memcpy(row, chunk.features + r * width, width * sizeof(float));
-            __builtin_memset(row + width, 0, (padded - width) * sizeof(float));
-        }
+        pad_rows(chunk.features, width, s.features, padded, n);
         features = s.features;
         grad_features = s.grad_features;
     }
@@ -103,10 +99,7 @@ void shade_relu_chunk_gradient(const ShadeReluNet& net, const ShadeChunk& chunk,
     product<false, Start::zero>({s.grad_second, hidden, w + net.w1(), padded, grad_features, padded,
                                  n, padded, hidden, nullptr, nullptr, 0});
     if (padded != width) {
-        for (int r = 0; r < n; ++r) {
-            __builtin_memcpy(chunk.grad_features + r * width, grad_features + r * padded,
-                             width * sizeof(float));
-        }
+        unpad_rows(grad_features, padded, chunk.grad_features, width, n);
     }
 }
 

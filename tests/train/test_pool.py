@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from xscale.gbuffer.build import build_surface
 
 from xscale import Scene
+from xscale.gbuffer.build import build_surface
 from xscale.train.pool import TilePool, TrainPhoto
 from xscale.train.settings import PoolSettings
 

@@ -8,9 +8,10 @@ use_sample_covariance=False, data_range=1``, which leaves out the outer 5 pixels
 from __future__ import annotations
 
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import torch
 
 from xscale.errors import ShapeError
 
@@ -18,8 +19,9 @@ SIGMA = 1.5
 RADIUS = 5
 C1 = 0.01**2
 C2 = 0.03**2
-# Rows worked on at a time: the five blurred pictures of a strip stay in the processor's cache.
+# Rows worked on at a time: what is made of a strip stays in the processor's cache.
 _STRIP = 32
+_THREADS = 8
 
 
 def _window() -> list[float]:
@@ -30,26 +32,31 @@ def _window() -> list[float]:
 _TAPS = _window()
 
 
-def _blur(picture: torch.Tensor, axis: int) -> torch.Tensor:
+def _blur(picture: np.ndarray, axis: int) -> np.ndarray:
     """Window sum along an axis, only where the window fits: the axis loses 2 * RADIUS entries."""
     length = picture.shape[axis] - 2 * RADIUS
-    total = picture.narrow(axis, RADIUS, length) * _TAPS[RADIUS]
+    before = (slice(None),) * axis
+
+    def shifted(start: int) -> np.ndarray:
+        return picture[(*before, slice(start, start + length))]
+
+    total = shifted(RADIUS) * _TAPS[RADIUS]
+    pair = np.empty_like(total)
     for i in range(RADIUS):
-        pair = picture.narrow(axis, i, length) + picture.narrow(axis, 2 * RADIUS - i, length)
-        total.add_(pair, alpha=_TAPS[i])
+        np.add(shifted(i), shifted(2 * RADIUS - i), out=pair)
+        pair *= _TAPS[i]
+        total += pair
     return total
 
 
-def _strip_map(render: torch.Tensor, photo: torch.Tensor) -> torch.Tensor:
+def _strip_map(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """Similarity of a strip with its margins: [3, h, W] to the channels' mean [h - 10, W - 10]."""
-    stack = torch.stack(
-        [render, photo, render * render, photo * photo, render * photo]
-    )  # [5, 3, h, W]
-    mu_r, mu_p, rr, pp, rp = _blur(_blur(stack, 2), 3)
+    stack = (render, photo, render * render, photo * photo, render * photo)
+    mu_r, mu_p, rr, pp, rp = (_blur(_blur(plane, 1), 2) for plane in stack)
     square_r, square_p, product = mu_r * mu_r, mu_p * mu_p, mu_r * mu_p
     luminance = (2 * product + C1) / (square_r + square_p + C1)
     structure = (2 * (rp - product) + C2) / (rr - square_r + pp - square_p + C2)
-    return (luminance * structure).mean(dim=0)
+    return (luminance * structure).mean(axis=0)
 
 
 def ssim_map(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -71,15 +78,17 @@ def ssim_map(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
     result = np.empty((height, width))
     if not result.size:
         return result
-    with torch.inference_mode():
-        first, second = (
-            torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1), np.float64))
-            for p in (render, photo)
-        )
-        for top in range(0, height, _STRIP):
-            rows = slice(top, min(top + _STRIP, height) + 2 * RADIUS)
-            strip = _strip_map(first[:, rows], second[:, rows])
-            result[top : top + strip.shape[0]] = strip.numpy()
+    first, second = (
+        np.ascontiguousarray(p.transpose(2, 0, 1), np.float64) for p in (render, photo)
+    )
+
+    def fill(top: int) -> None:
+        rows = slice(top, min(top + _STRIP, height) + 2 * RADIUS)
+        result[top : top + _STRIP] = _strip_map(first[:, rows], second[:, rows])
+
+    # numpy works outside the interpreter's lock; strips do not overlap.
+    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        list(pool.map(fill, range(0, height, _STRIP)))
     return result
 
 

@@ -13,10 +13,33 @@ from xscale.ops._ext import (
     module_path,
 )
 from xscale.ops.adam import adam
-from xscale.ops.encode import GridLayout, encode, encode_backward, grid_layout
+from xscale.ops.encode import (
+    GridLayout,
+    encode,
+    encode_backward,
+    encode_backward_position,
+    grid_layout,
+)
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.shade_film import (
+    FilmGradients,
+    FilmShaderLayout,
+    shade_film,
+    shade_film_backward,
+    shade_film_train,
+)
+from xscale.ops.shade_film_codes import (
+    FilmCodeLayout,
+    film_code_init,
+    film_codes_init,
+    film_exposure,
+    film_light,
+    film_mapping,
+    film_shader_init,
+    limit_code_norm,
+)
 from xscale.ops.shade_relu import (
     ReluShaderLayout,
     identity_exposure,
@@ -28,6 +51,9 @@ from xscale.ops.shade_relu import (
 
 __all__ = [
     "OPS",
+    "FilmCodeLayout",
+    "FilmGradients",
+    "FilmShaderLayout",
     "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
@@ -38,17 +64,28 @@ __all__ = [
     "cuda_built",
     "encode",
     "encode_backward",
+    "encode_backward_position",
+    "film_code_init",
+    "film_codes_init",
+    "film_exposure",
+    "film_light",
+    "film_mapping",
+    "film_shader_init",
     "grid_layout",
     "has_body",
     "identity_exposure",
     "import_failure",
     "interpolate",
     "isa",
+    "limit_code_norm",
     "limit_threads",
     "linear_to_srgb",
     "module_path",
     "rasterize",
     "relu_shader_init",
+    "shade_film",
+    "shade_film_backward",
+    "shade_film_train",
     "shade_loss",
     "shade_relu",
     "shade_relu_backward",

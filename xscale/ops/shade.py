@@ -5,6 +5,8 @@ These are the references of csrc/ops/shade_math.h: plain, differentiable, any fl
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +21,28 @@ LOSSES = ("given", "l1", "charbonnier", "l2")
 CHARBONNIER_EPSILON = 1e-3
 
 _FLOATS = (torch.float32,)
+
+
+class ShaderLayout:
+    """Where each matrix of a shader lies in its flat weight vector; subclasses give ``shapes``."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part, in the order of the flat vector."""
+        return {}
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
+        """Return each part as a view of ``flat`` [size], by name."""
+        parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
+        return {
+            name: part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
 
 
 class ShadeGradients(NamedTuple):
@@ -143,3 +167,24 @@ def check_exposure(
                 f"{op}: photo must be from -1 (identity) to {len(exposure) - 1}, "
                 f"got {low} to {high}"
             )
+
+
+def leaves_of(*tensors: Tensor | None) -> list[Tensor | None]:
+    """Return copies without history that require gradients; None stays."""
+    return [None if tensor is None else tensor.detach().requires_grad_() for tensor in tensors]
+
+
+def gradients_of(
+    output: Tensor, leaves: Sequence[Tensor | None], grad: Tensor | None
+) -> list[Tensor | None]:
+    """Return the gradient of ``output`` in each leaf by autograd; None stays."""
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    grads = iter(torch.autograd.grad(output, wanted, grad, materialize_grads=True))
+    return [None if leaf is None else next(grads) for leaf in leaves]
+
+
+def add_gradients(grads: Sequence[Tensor | None], sums: Sequence[Tensor | None]) -> None:
+    """Add each gradient to its sum, where there is one."""
+    for grad, total in zip(grads, sums, strict=True):
+        if grad is not None and total is not None:
+            total += grad

@@ -14,9 +14,13 @@ from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops.shade import (
     ShadeGradients,
+    ShaderLayout,
+    add_gradients,
     check_exposure,
     check_loss,
     check_target,
+    gradients_of,
+    leaves_of,
     linear_to_srgb,
     shade_loss,
     spherical_harmonics,
@@ -27,7 +31,7 @@ EXPOSURE_SIZE = 12
 
 
 @dataclass(frozen=True)
-class ReluShaderLayout:
+class ReluShaderLayout(ShaderLayout):
     """Where each matrix of the ReLU shader lies in its flat weight vector.
 
     In this order, each row major: ``W1`` [hidden, features], ``b1`` [hidden],
@@ -63,19 +67,6 @@ class ReluShaderLayout:
             "b2": (self.hidden,),
             "W3": (3, self.hidden),
             "b3": (3,),
-        }
-
-    @property
-    def size(self) -> int:
-        """Length of the flat vector."""
-        return sum(math.prod(shape) for shape in self.shapes.values())
-
-    def unpack(self, flat: Tensor) -> dict[str, Tensor]:
-        """Return each part as a view of ``flat`` [size]."""
-        parts = flat.split([math.prod(shape) for shape in self.shapes.values()])
-        return {
-            name: part.view(shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
         }
 
 
@@ -178,10 +169,10 @@ def shade_relu_backward(
     grad_features = torch.empty_like(features)
     if use_reference("shade_relu", features.device):
         with torch.enable_grad():
-            leaves = _leaves(features, weights, exposure)
+            leaves = leaves_of(features, weights, exposure)
             rgb = shade_relu_reference(leaves[0], direction, leaves[1], layout, leaves[2], photo)
-            grads = _gradients(rgb, leaves, grad_rgb)
-        _add_gradients(grads, grad_weights, grad_exposure)
+            grads = gradients_of(rgb, leaves, grad_rgb)
+        add_gradients(grads[1:], (grad_weights, grad_exposure))
         return grads[0]
     _gradient(
         features, direction, weights, layout, exposure, photo, loss=0, scale=1.0,
@@ -242,12 +233,12 @@ def shade_relu_train(
     _check_gradients(op, layout, exposure, grad_weights, grad_exposure, features.device)
     if use_reference("shade_relu", features.device):
         with torch.enable_grad():
-            leaves = _leaves(features, weights, exposure)
+            leaves = leaves_of(features, weights, exposure)
             rgb = shade_relu_reference(leaves[0], direction, leaves[1], layout, leaves[2], photo)
             ray_loss = shade_loss(rgb, target, loss)
             weighted = ray_loss if ray_weight is None else ray_loss * ray_weight
-            grads = _gradients(scale * weighted.sum(), leaves, None)
-        _add_gradients(grads, grad_weights, grad_exposure)
+            grads = gradients_of(scale * weighted.sum(), leaves, None)
+        add_gradients(grads[1:], (grad_weights, grad_exposure))
         return ShadeGradients(
             rgb.detach(), grads[0], grad_weights, grad_exposure, ray_loss.detach()
         )
@@ -314,26 +305,6 @@ def _check_gradients(
         if exposure is None:
             raise ShapeError(f"{op}: grad_exposure needs an exposure")
         check_tensor(op, "grad_exposure", grad_exposure, tuple(exposure.shape), _FLOATS, device)
-
-
-def _leaves(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if t is None else t.detach().requires_grad_() for t in tensors]
-
-
-def _gradients(
-    output: Tensor, leaves: list[Tensor | None], grad: Tensor | None
-) -> list[Tensor | None]:
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    grads = iter(torch.autograd.grad(output, wanted, grad, materialize_grads=True))
-    return [None if leaf is None else next(grads) for leaf in leaves]
-
-
-def _add_gradients(
-    grads: list[Tensor | None], grad_weights: Tensor, grad_exposure: Tensor | None
-) -> None:
-    grad_weights += grads[1]
-    if grad_exposure is not None:
-        grad_exposure += grads[2]
 
 
 def _gradient(

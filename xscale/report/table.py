@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from xscale.metrics.variants import BASES, MASKED, SUFFIXES, Score
 
 TITLES = {
-    "psnr": "PSNR ↑",
-    "ssim": "SSIM ↑",
-    "lpips_vgg": "LPIPS VGG ↓",
-    "lpips_alex": "LPIPS Alex ↓",
+    "psnr": "PSNR\u00a0↑",
+    "ssim": "SSIM\u00a0↑",
+    "lpips_vgg": "LPIPS VGG\u00a0↓",
+    "lpips_alex": "LPIPS Alex\u00a0↓",
 }
 VARIANTS = {
     "_covered_cc": "covered pixels, colour-fitted",
@@ -67,7 +67,8 @@ def score_table(
     parts = [layout(mean_rows(scores["mean"]))]
     if photos:
         parts.append(layout(photo_rows(scores["photos"], "_covered_cc")))
-    return "\n\n".join(parts)
+    # Terminals and Markdown have no use for the spaces that keep arrows on the page in place.
+    return "\n\n".join(parts).replace("\u00a0", " ")
 
 
 def _plain(rows: Sequence[Sequence[str]]) -> str:
