@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from xscale.cli import _machine, doctor, main
+from xscale.ops import OPS, _selftest, built
+
+
+def test_doctor_tests_every_op_and_ends_with_a_verdict(capsys):
+    code = main.main(["doctor"])
+    text = capsys.readouterr().out
+    assert code == (0 if built() else 13)
+    assert all(op in text for op in OPS)
+    assert text.rstrip().splitlines()[-1].startswith("xscale ")
+
+
+def test_doctor_json_names_body_and_error_of_every_op(capsys):
+    main.main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert {row["op"] for row in found["bodies"]} == set(OPS)
+    assert {row["op"] for row in found["self_tests"]} == set(OPS)
+    assert all(row["passed"] for row in found["self_tests"])
+    assert found["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize("broken", [lambda device: 1.0, lambda device: 1 / 0])
+def test_an_op_that_is_wrong_is_named_and_fails_the_doctor(broken, monkeypatch, capsys):
+    monkeypatch.setattr(_selftest, "SELF_TESTS", {"adam": broken})
+    assert main.main(["doctor"]) == 13
+    assert "adam" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_missing_extra_says_what_to_install(monkeypatch, capsys):
+    real = _machine.version
+    monkeypatch.setattr(
+        doctor._machine, "version", lambda name: None if name == "trimesh" else real(name)
+    )
+    monkeypatch.setattr(_selftest, "SELF_TESTS", {})
+    main.main(["doctor"])
+    assert "pip install xscale[formats]" in capsys.readouterr().out
+
+
+def test_quota_of_a_container_cuts_the_cores(monkeypatch):
+    lines = {"/sys/fs/cgroup/cpu.max": ["150000 100000"]}
+    monkeypatch.setattr(_machine, "_lines", lambda path: lines.get(str(path), []))
+    monkeypatch.setattr(_machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert _machine.usable_cores() == 1.5

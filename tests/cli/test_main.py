@@ -1,0 +1,142 @@
+"""The front door: names, exit codes, one-line errors, crash files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tests.house.tree import ROOT
+from xscale.cli import _crash, main
+from xscale.errors import InterruptedRunError, MeshError
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a command in place whose body the test gives."""
+
+    def install(body):
+        module = types.ModuleType("xscale.cli.pretend")
+        module.run = body
+        monkeypatch.setitem(sys.modules, "xscale.cli.pretend", module)
+        monkeypatch.setitem(main.COMMANDS, "pretend", ("xscale.cli.pretend", "a test's"))
+
+    return install
+
+
+def _raise(error):
+    def body(argv):
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize("name", sorted(main.COMMANDS))
+def test_every_listed_command_explains_itself(name, capsys):
+    assert main.main([name, "--help"]) == 0
+    assert f"xscale {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(main.COMMANDS))
+def test_every_command_names_an_unknown_option_in_one_line(name, capsys):
+    assert main.main([name, "--no-such-option"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("xscale: error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_unknown_command_offers_the_nearest_name(capsys):
+    assert main.main(["docter"]) == 2
+    assert capsys.readouterr().err == (
+        "xscale: error: there is no command 'docter'; did you mean doctor?\n"
+    )
+
+
+def test_without_a_command_help_goes_to_stderr_and_is_an_error(capsys):
+    assert main.main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "commands:" in captured.err
+
+
+def test_version_is_the_packages(capsys):
+    import xscale
+
+    assert main.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"xscale {xscale.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (MeshError("has no faces", where="a.ply", advice="export it again"), 3,
+         "a.ply: has no faces; export it again"),
+        (InterruptedRunError("stopped at step 3"), 130, "stopped at step 3"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)  # fmt: skip
+def test_expected_failures_are_one_line_and_their_code(command, capsys, error, code, line):
+    command(_raise(error))
+    assert main.main(["pretend"]) == code
+    assert capsys.readouterr().err == f"xscale: error: {line}\n"
+
+
+def test_debug_shows_where_it_came_from(command, capsys):
+    command(_raise(MeshError("has no faces")))
+    assert main.main(["pretend", "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_lack_of_memory_has_its_own_code(command, capsys):
+    command(_raise(RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")))
+    assert main.main(["pretend"]) == 5
+    command(_raise(MemoryError()))
+    assert main.main(["pretend"]) == 5
+    assert capsys.readouterr().err.count("out of memory") == 2
+
+
+def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(_crash, "folder", tmp_path)
+    command(_raise(ZeroDivisionError("by zero")))
+    assert main.main(["pretend"]) == 1
+    (file,) = tmp_path.iterdir()
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "ZeroDivisionError" in line
+    assert str(file) in line
+    assert "Traceback" in file.read_text()
+
+
+def test_crash_file_that_cannot_be_written_is_said(command, capsys, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setattr(_crash, "folder", blocked / "below")
+    command(_raise(ZeroDivisionError("by zero")))
+    assert main.main(["pretend"]) == 1
+    assert "no crash file could be written" in capsys.readouterr().err
+
+
+def test_reader_that_leaves_early_is_not_an_error():
+    done = subprocess.run(
+        f"{sys.executable} -m xscale --help | true; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout == "0\n"
+
+
+def test_module_and_script_are_the_same():
+    done = subprocess.run(
+        [sys.executable, "-m", "xscale", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == main.help_text()
+
+
+def test_commands_are_files_of_this_package():
+    folder = Path(main.__file__).parent
+    public = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")} - {"main"}
+    assert public == set(main.COMMANDS)

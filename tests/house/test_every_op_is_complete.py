@@ -1,0 +1,70 @@
+"""An op lives in eight places; this lists any that is missing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.house.tree import ROOT
+from xscale.ops import OPS, built, has_body
+from xscale.ops._selftest import SELF_TESTS
+
+# Ops without a CUDA body, and why. A row whose body has arrived fails the test.
+WITHOUT_CUDA = {
+    "encode": "CPU first; the header is written for both",
+    "interpolate": "CPU first; the header is written for both",
+    "rasterize": "CPU first; the header is written for both",
+    "shade_relu": "CPU first; the header is written for both",
+}
+# Ops whose row is in another op's bench file.
+BENCH_FILE = {"rasterize": "raster", "shade_relu": "shade", "shade_film": "shade"}
+
+
+def _places(op: str) -> dict[str, bool]:
+    module = ROOT / f"xscale/ops/{op}.py"
+    text = module.read_text() if module.is_file() else ""
+    bindings = (ROOT / "csrc/bindings.cpp").read_text()
+    kernels = OPS[op].kernels
+    benches = {path.stem.removeprefix("op_") for path in (ROOT / "benchmarks").glob("op_*.py")}
+    return {
+        f"csrc/ops/{op}.h": (ROOT / f"csrc/ops/{op}.h").is_file(),
+        f"csrc/ops/{op}_cpu.cpp": (ROOT / f"csrc/ops/{op}_cpu.cpp").is_file(),
+        f"csrc/ops/{op}_cuda.cu": op in WITHOUT_CUDA or (ROOT / f"csrc/ops/{op}_cuda.cu").is_file(),
+        "csrc/bindings.cpp: a row for each kernel": all(f'"{k}"' in bindings for k in kernels),
+        f"xscale/ops/{op}.py: def {op}": bool(re.search(rf"^def {op}\(", text, re.M)),
+        f"xscale/ops/{op}.py: {op}_reference": f"{op}_reference" in text,
+        "xscale/ops/_selftest.py: a row": op in SELF_TESTS,
+        f"tests/ops/test_{op}.py": (ROOT / f"tests/ops/test_{op}.py").is_file(),
+        f"benchmarks/op_{op}.py": bool(benches & {op, BENCH_FILE.get(op, op)}),
+    }
+
+
+@pytest.mark.parametrize("op", sorted(OPS))
+def test_every_op_has_its_places(op):
+    assert [place for place, there in _places(op).items() if not there] == []
+
+
+def test_every_op_of_the_build_is_in_the_table():
+    listed = re.search(r"set\(XSCALE_OPS ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())
+    assert sorted(listed.group(1).split()) == sorted(OPS)
+
+
+def test_no_excuse_outlives_its_reason():
+    arrived = [op for op in WITHOUT_CUDA if (ROOT / f"csrc/ops/{op}_cuda.cu").is_file()]
+    assert arrived == []
+    assert set(WITHOUT_CUDA) <= set(OPS)
+
+
+def test_every_kernel_of_the_table_has_a_cpu_body_in_this_build():
+    if not built():
+        return  # .ci/run asserts that the module is there; a build without a compiler is legal
+    missing = [k for op in OPS.values() for k in op.kernels if not has_body(k, "cpu")]
+    assert missing == []
+
+
+@pytest.mark.parametrize("op", sorted(SELF_TESTS))
+def test_self_test_of_the_body_in_use_is_within_tolerance(op, device):
+    import torch
+
+    assert SELF_TESTS[op](torch.device(device)) <= OPS[op].float32_tolerance
