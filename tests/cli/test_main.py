@@ -131,7 +131,11 @@ def test_reader_that_leaves_early_is_not_an_error():
 
 def test_module_and_script_are_the_same():
     done = subprocess.run(
-        [sys.executable, "-m", "xscale", "--help"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "xscale", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout == main.help_text()
 

@@ -57,14 +57,8 @@ def _writes(name: str, call: ast.Call, buffers: set[str]) -> bool:
     if last == "open" and name != "Image.open":
         words = [a.value for a in call.args if isinstance(a, ast.Constant)]
         words += [k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)]
-        return any(
-            isinstance(w, str)
-            and w
-            and len(w) <= 3
-            and set(w) <= set("rwaxbt+")
-            and _MODES & set(w)
-            for w in words
-        )
+        modes = [w for w in words if isinstance(w, str) and w and set(w) <= set("rwaxbt+")]
+        return any(_MODES & set(mode) for mode in modes)
     return False
 
 
