@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
+from xscale.ops._ext import (
+    built,
+    cuda_built,
+    has_body,
+    import_failure,
+    isa,
+    limit_threads,
+    module_path,
+)
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -64,6 +72,7 @@ __all__ = [
     "film_mapping",
     "film_shader_init",
     "grid_layout",
+    "has_body",
     "identity_exposure",
     "import_failure",
     "interpolate",
