@@ -43,7 +43,7 @@ def test_agreement_is_exact_for_points_on_the_mesh(asymmetric_folder, capsys):
 def test_mesh_that_was_moved_is_remarked_and_strict_makes_it_an_error(asymmetric, tmp_path, capsys):
     camera = next(iter(asymmetric.cameras.values()))
     away = 0.3 * (asymmetric.vertices.mean(0) - camera.position)
-    moved = asymmetric.moved(0)
+    moved = asymmetric.moved(np.zeros(3))
     moved.vertices = moved.vertices + away
     folder = builders.write_colmap(moved, tmp_path / "scene")
     code = main.main(["inspect", str(folder), "--strict"])

@@ -19,6 +19,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from xscale.errors import UsageError, printable
 
@@ -95,7 +96,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)
         table.add_column(column, justify="right" if numbers and rows else "left")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     output.print(f"\n{title}", markup=False, end="")
     output.print(table, soft_wrap=False)
 

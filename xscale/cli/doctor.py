@@ -17,6 +17,8 @@ _EXTRAS = {
     "tensorboard": "tensorboard",
     "open3d-cpu": "bench",
 }
+# The references are written for the reader and run in float32 here: they round more than a body.
+_REFERENCE_SLACK = 10
 _WEIGHTS = ("alexnet", "vgg16")
 
 
@@ -85,7 +87,8 @@ def self_tests() -> list[dict[str, object]]:
                     error = test(device)
             except Exception as caught:  # whatever it is, the others are still worth testing
                 failure = f"{type(caught).__name__}: {caught}"
-            tolerance = ops.OPS[name].float32_tolerance
+            slack = _REFERENCE_SLACK if backend == "reference" else 1
+            tolerance = slack * ops.OPS[name].float32_tolerance
             rows.append(
                 {
                     "op": name,

@@ -17,6 +17,13 @@ from xscale.ops.adam import adam, adam_reference
 from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
 from xscale.ops.interpolate import interpolate, interpolate_reference
 from xscale.ops.rasterize import rasterize, rasterize_reference
+from xscale.ops.shade_film import (
+    FilmShaderLayout,
+    shade_film,
+    shade_film_reference,
+    shade_film_train,
+)
+from xscale.ops.shade_film_codes import film_shader_init
 from xscale.ops.shade_relu import (
     ReluShaderLayout,
     relu_shader_init,
@@ -153,10 +160,37 @@ def _shade_relu(device: torch.device) -> float:
     )
 
 
+def _shade_film(device: torch.device) -> float:
+    generator = torch.Generator().manual_seed(4)
+    layout = FilmShaderLayout(features=16)
+    weights = film_shader_init(layout, generator)
+    rays = 259
+    features = torch.randn(rays, 16, generator=generator)
+    direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=1)
+    target = torch.rand(rays, 3, generator=generator)
+    light = torch.cat([torch.full((2, 64), 30.0), torch.randn(2, 64, generator=generator)])
+    inputs = [part.to(device) for part in (features, direction, weights)]
+    ours = shade_film(*inputs, layout, light.to(device))
+    grad_weights = torch.zeros_like(weights).to(device)
+    step = shade_film_train(
+        *inputs, layout, light.to(device), target.to(device), loss="l2", scale=1 / rays,
+        grad_weights=grad_weights,
+    )  # fmt: skip
+    leaves = [features.double().requires_grad_(), weights.double().requires_grad_()]
+    exact = shade_film_reference(leaves[0], direction.double(), leaves[1], layout, light.double())
+    (exact - target.double()).square().mean(1).sum().div(rays).backward()
+    return max(
+        relative_error(ours, exact),
+        relative_error(step.grad_features, leaves[0].grad),
+        relative_error(grad_weights, leaves[1].grad),
+    )
+
+
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
     "encode": _encode,
     "interpolate": _interpolate,
     "rasterize": _rasterize,
+    "shade_film": _shade_film,
     "shade_relu": _shade_relu,
 }
