@@ -123,12 +123,12 @@ static void bind_adam(py::module_& m) {
 static void bind_encode(py::module_& m) {
     using A = EncodeArgs;
     const std::vector<Field<A>> fields = {
-        XS_FIELD(A, position),      XS_FIELD(A, table),           XS_FIELD(A, table_half),
-        XS_FIELD(A, footprint),     XS_FIELD(A, features),        XS_FIELD(A, grad_features),
-        XS_FIELD(A, grad_table),    XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
-        XS_FIELD(A, offsets),       XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
-        XS_FIELD(A, points),        XS_FIELD(A, levels),          XS_FIELD(A, width),
-        XS_FIELD(A, smoothstep),    XS_FIELD(A, footprint_scale),
+        XS_FIELD(A, position),   XS_FIELD(A, table),           XS_FIELD(A, table_half),
+        XS_FIELD(A, footprint),  XS_FIELD(A, features),        XS_FIELD(A, grad_features),
+        XS_FIELD(A, grad_table), XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
+        XS_FIELD(A, offsets),    XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
+        XS_FIELD(A, points),     XS_FIELD(A, levels),          XS_FIELD(A, width),
+        XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
     };
     bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
     bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
@@ -162,13 +162,13 @@ static void bind_shade_relu(py::module_& m) {
                 XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays),
                 XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)});
     bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, nullptr,
-               {XS_FIELD(A, features),      XS_FIELD(A, direction),     XS_FIELD(A, weights),
-                XS_FIELD(A, exposure),      XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
-                XS_FIELD(A, target),        XS_FIELD(A, target_bytes),  XS_FIELD(A, ray_weight),
-                XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
-                XS_FIELD(A, grad_weights),  XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
-                XS_FIELD(A, width),         XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
-                XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
+               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, exposure),     XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
+                XS_FIELD(A, target),       XS_FIELD(A, target_bytes),  XS_FIELD(A, ray_weight),
+                XS_FIELD(A, rgb),          XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
+                XS_FIELD(A, grad_weights), XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
+                XS_FIELD(A, width),        XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
+                XS_FIELD(A, photos),       XS_FIELD(A, loss),          XS_FIELD(A, scale)});
 }
 
 static void bind_shade_film(py::module_& m) {
@@ -178,13 +178,13 @@ static void bind_shade_film(py::module_& m) {
                 XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
                 XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
     bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
-               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
-                XS_FIELD(A, light),        XS_FIELD(A, exposure),      XS_FIELD(A, photo),
-                XS_FIELD(A, grad_rgb),     XS_FIELD(A, target),        XS_FIELD(A, target_bytes),
-                XS_FIELD(A, ray_weight),   XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),
+               {XS_FIELD(A, features),      XS_FIELD(A, direction),    XS_FIELD(A, weights),
+                XS_FIELD(A, light),         XS_FIELD(A, exposure),     XS_FIELD(A, photo),
+                XS_FIELD(A, grad_rgb),      XS_FIELD(A, target),       XS_FIELD(A, target_bytes),
+                XS_FIELD(A, ray_weight),    XS_FIELD(A, rgb),          XS_FIELD(A, ray_loss),
                 XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
                 XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
-                XS_FIELD(A, hidden),       XS_FIELD(A, photos),        XS_FIELD(A, loss),
+                XS_FIELD(A, hidden),        XS_FIELD(A, photos),       XS_FIELD(A, loss),
                 XS_FIELD(A, scale)});
 }
 
