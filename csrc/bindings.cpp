@@ -10,6 +10,9 @@
 #include "check.h"
 #include "isa.h"
 #include "ops/adam.h"
+#include "ops/encode.h"
+#include "ops/interpolate.h"
+#include "ops/rasterize.h"
 #include "ops/shade_film.h"
 #include "ops/shade_relu.h"
 #include "parallel_cpu.h"
@@ -117,6 +120,41 @@ static void bind_adam(py::module_& m) {
                 XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
 }
 
+static void bind_encode(py::module_& m) {
+    using A = EncodeArgs;
+    const std::vector<Field<A>> fields = {
+        XS_FIELD(A, position),      XS_FIELD(A, table),           XS_FIELD(A, table_half),
+        XS_FIELD(A, footprint),     XS_FIELD(A, features),        XS_FIELD(A, grad_features),
+        XS_FIELD(A, grad_table),    XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
+        XS_FIELD(A, offsets),       XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
+        XS_FIELD(A, points),        XS_FIELD(A, levels),          XS_FIELD(A, width),
+        XS_FIELD(A, smoothstep),    XS_FIELD(A, footprint_scale),
+    };
+    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
+    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
+    bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
+               XS_CUDA(encode_backward_position_cuda), fields);
+}
+
+static void bind_interpolate(py::module_& m) {
+    using A = InterpolateArgs;
+    bind_op<A>(m, "interpolate", interpolate_cpu, nullptr,
+               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, normals),
+                XS_FIELD(A, cameras), XS_FIELD(A, camera_index), XS_FIELD(A, pixel),
+                XS_FIELD(A, face_id), XS_FIELD(A, n), XS_FIELD(A, position), XS_FIELD(A, normal),
+                XS_FIELD(A, direction), XS_FIELD(A, footprint), XS_FIELD(A, depth)});
+}
+
+static void bind_rasterize(py::module_& m) {
+    using A = RasterizeArgs;
+    bind_op<A>(m, "rasterize", rasterize_cpu, nullptr,
+               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, face_ids),
+                XS_FIELD(A, cluster_start), XS_FIELD(A, cluster_box), XS_FIELD(A, clusters),
+                XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top), XS_FIELD(A, width),
+                XS_FIELD(A, height), XS_FIELD(A, offset_x), XS_FIELD(A, offset_y),
+                XS_FIELD(A, face_id), XS_FIELD(A, depth)});
+}
+
 static void bind_shade_relu(py::module_& m) {
     using A = ShadeReluArgs;
     bind_op<A>(m, "shade_relu", shade_relu_cpu, nullptr,
@@ -156,6 +194,9 @@ PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
+    xs::bind_encode(m);
+    xs::bind_interpolate(m);
+    xs::bind_rasterize(m);
     xs::bind_shade_film(m);
     xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
+from xscale.ops._ext import (
+    built,
+    cuda_built,
+    has_body,
+    import_failure,
+    isa,
+    limit_threads,
+    module_path,
+)
 from xscale.ops.adam import adam
+from xscale.ops.encode import (
+    GridLayout,
+    encode,
+    encode_backward,
+    encode_backward_position,
+    grid_layout,
+)
+from xscale.ops.interpolate import SurfacePoints, interpolate
+from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
@@ -37,25 +54,34 @@ __all__ = [
     "FilmCodeLayout",
     "FilmGradients",
     "FilmShaderLayout",
+    "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
+    "SurfacePoints",
     "adam",
     "built",
     "choice",
     "cuda_built",
+    "encode",
+    "encode_backward",
+    "encode_backward_position",
     "film_code_init",
     "film_codes_init",
     "film_exposure",
     "film_light",
     "film_mapping",
     "film_shader_init",
+    "grid_layout",
+    "has_body",
     "identity_exposure",
     "import_failure",
+    "interpolate",
     "isa",
     "limit_code_norm",
     "limit_threads",
     "linear_to_srgb",
     "module_path",
+    "rasterize",
     "relu_shader_init",
     "shade_film",
     "shade_film_backward",

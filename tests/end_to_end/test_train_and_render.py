@@ -1,0 +1,117 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import xscale
+from xscale.errors import InputError, IntegrityError, OutputExistsError, UsageError
+from xscale.io.checkpoints import load_newest
+
+SMALL = [
+    "optim.batch=2048",
+    "model.grid.levels=8",
+    "model.grid.log2_table_size=12",
+    "model.shader.hidden=16",
+]
+
+
+def _weights(run_path):
+    return load_newest(run_path / "checkpoints")[0].tensors
+
+
+def test_a_few_steps_learn_the_scene(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    run = xscale.train(scene, out=tmp_path / "run", steps=200, settings=SMALL)
+    name = run.names("test")[0]
+    frame = run.render(run.camera(name), outputs=("colour", "depth"))
+    truth = torch.from_numpy(scene.photo(name).read()).float()
+    error = (frame.colour.float() - truth)[frame.coverage].square().mean() / 255**2
+    assert -10 * torch.log10(error) > 20
+    assert torch.isinf(frame.depth[~frame.coverage]).all()
+    assert (frame.colour[~frame.coverage] == 255).all()
+
+
+def test_resume_ends_with_the_same_bits(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    straight = xscale.train(scene, out=tmp_path / "a", steps=24, settings=SMALL)
+    # The schedule belongs to the total, so the first half is a run to 24 that stops at 12.
+    from xscale.train import loop
+
+    original = loop.Goal.share
+    try:
+        loop.Goal.share = lambda self, step, seconds: 1.0 if step >= 12 else step / 24
+        xscale.train(scene, out=tmp_path / "b", steps=24, settings=SMALL)
+    finally:
+        loop.Goal.share = original
+    resumed = xscale.train(scene, out=tmp_path / "b", steps=24, settings=SMALL, resume=True)
+    one, two = _weights(straight.path), _weights(resumed.path)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert np.array_equal(one[name], two[name]), name
+
+
+def test_run_renders_without_the_photos_and_the_scene(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    run = xscale.train(scene, out=tmp_path / "run", steps=5, settings=SMALL)
+    before = run.render(run.camera(run.names("all")[0])).colour
+    moved = (tmp_path / "run").rename(tmp_path / "elsewhere")
+    asymmetric_folder.rename(tmp_path / "gone")
+    after = xscale.Run.open(moved)
+    assert torch.equal(after.render(after.camera(after.names("all")[0])).colour, before)
+
+
+def test_resume_with_another_setting_is_refused_and_named(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL)
+    with pytest.raises(UsageError, match="settings differs"):
+        xscale.train(
+            scene, out=tmp_path / "run", steps=4, settings=[*SMALL, "optim.loss=l2"], resume=True
+        )
+
+
+def test_full_folder_is_never_overwritten(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(OutputExistsError, match="is there already"):
+        xscale.train(scene, out=tmp_path, steps=2, settings=SMALL)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "scene"]
+
+
+def test_damaged_mesh_of_a_run_is_named(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    run = xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL)
+    file = run.path / "mesh.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    broken = xscale.Run.open(run.path)
+    with pytest.raises(IntegrityError, match=r"mesh\.safetensors"):
+        broken.render(broken.camera(broken.names("all")[0]))
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"is no run: it has no manifest\.json"):
+        xscale.Run.open(tmp_path)
+
+
+def test_photos_of_test_views_never_reach_the_training(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    held_out = scene.split().test
+    first = xscale.train(scene, out=tmp_path / "a", steps=10, settings=SMALL)
+    from tests.builders import save_photo
+
+    noise = np.random.default_rng(0)
+    for name in held_out:
+        shape = scene.photo(name).read().shape
+        save_photo(scene.photo(name).path, noise.integers(0, 256, shape, dtype=np.uint8))
+    noisy = xscale.Scene.open(asymmetric_folder)
+    second = xscale.train(noisy, out=tmp_path / "b", steps=10, settings=SMALL)
+    for name in held_out:
+        pictures = [run.render(run.camera(name)).colour for run in (first, second)]
+        assert torch.equal(*pictures)
+
+
+def test_metrics_log_holds_where_the_time_went(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    run = xscale.train(scene, out=tmp_path / "run", steps=3, settings=SMALL)
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert set(lines[-1]["where_time_went"]) >= {"draw", "encode", "shade", "adam"}

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+from xscale.errors import IntegrityError
+from xscale.io.checkpoints import load_newest, save_checkpoint
+
+
+def _save(folder, step, value):
+    tensors = {"table": np.full((4, 2), value, np.float32), "steps": np.arange(4, dtype=np.uint16)}
+    return save_checkpoint(folder, step, tensors, {"seconds": step / 10})
+
+
+def test_newest_checkpoint_wins_and_only_two_are_kept(tmp_path):
+    for step in (10, 20, 30):
+        _save(tmp_path, step, step)
+    checkpoint, refused = load_newest(tmp_path)
+    assert checkpoint.step == 30
+    assert checkpoint.state == {"seconds": 3.0}
+    assert (checkpoint.tensors["table"] == 30).all()
+    assert refused == []
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"step_{step:08d}.{kind}" for step in (20, 30) for kind in ("json", "safetensors")
+    ]
+
+
+def test_empty_folder_has_no_checkpoint(tmp_path):
+    assert load_newest(tmp_path) == (None, [])
+
+
+def test_one_flipped_bit_makes_the_older_checkpoint_win(tmp_path):
+    _save(tmp_path, 10, 1)
+    path = _save(tmp_path, 20, 2)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 4
+    path.write_bytes(data)
+    checkpoint, refused = load_newest(tmp_path)
+    assert checkpoint.step == 10
+    assert "does not match the hash" in refused[0]
+
+
+@pytest.mark.parametrize("harm", ["manifest cut", "manifest edited", "tensors gone", "tensors cut"])
+def test_damaged_checkpoint_is_never_used(tmp_path, harm):
+    path = _save(tmp_path, 10, 1)
+    manifest = path.with_suffix(".json")
+    if harm == "manifest cut":
+        manifest.write_bytes(manifest.read_bytes()[:-20])
+    elif harm == "manifest edited":
+        edited = json.loads(manifest.read_bytes())
+        edited["state"]["seconds"] = 99
+        manifest.write_text(json.dumps(edited))
+    elif harm == "tensors gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="none of 1 checkpoints is intact"):
+        load_newest(tmp_path)
+
+
+def test_newer_format_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("xscale.io.checkpoints.FORMAT", 2)
+    _save(tmp_path, 10, 1)
+    monkeypatch.undo()
+    with pytest.raises(IntegrityError, match="format 2, this version reads 1"):
+        load_newest(tmp_path)

@@ -1,0 +1,179 @@
+"""Photos: faithful pixels or a refusal by name."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xscale.errors import InputError, LimitError, MaskError, OutputExistsError, PhotoError
+from xscale.io.images import (
+    encode_png,
+    exif_orientation,
+    image_info,
+    image_size,
+    read_mask,
+    read_rgb,
+    write_png,
+)
+
+
+@pytest.fixture
+def rgb(rng):
+    return rng.integers(0, 256, (23, 37, 3), dtype=np.uint8)
+
+
+def _png(path, rgb_or_image):
+    image = rgb_or_image if isinstance(rgb_or_image, Image.Image) else Image.fromarray(rgb_or_image)
+    image.save(path)
+    return path
+
+
+def test_png_round_trip_is_exact_and_its_bytes_repeat(tmp_path, rgb):
+    write_png(tmp_path / "a.png", rgb)
+    back, mask = read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(back, rgb)
+    assert mask is None
+    assert encode_png(rgb) == encode_png(rgb.copy())
+    with pytest.raises(OutputExistsError):
+        write_png(tmp_path / "a.png", rgb)
+
+
+def test_size_is_width_then_height(tmp_path, rgb):
+    assert image_size(_png(tmp_path / "a.png", rgb)) == (37, 23)
+    assert image_size(_png(tmp_path / "a.jpg", rgb)) == (37, 23)
+
+
+def test_grey_palette_and_bilevel_pictures_become_rgb(tmp_path, rgb):
+    grey = rgb[:, :, 0]
+    back, _ = read_rgb(_png(tmp_path / "g.png", grey))
+    np.testing.assert_array_equal(back, np.repeat(grey[:, :, None], 3, axis=2))
+    few = (rgb // 128) * 255
+    back, _ = read_rgb(_png(tmp_path / "p.png", Image.fromarray(few).quantize(8)))
+    np.testing.assert_array_equal(back, few)
+    back, _ = read_rgb(_png(tmp_path / "b.png", Image.fromarray(grey > 99)))
+    np.testing.assert_array_equal(back[:, :, 1], np.where(grey > 99, 255, 0))
+
+
+def test_alpha_below_128_is_left_out_and_colour_stays(tmp_path, rgb):
+    alpha = np.resize(np.array([0, 127, 128, 255], np.uint8), rgb.shape[:2])
+    path = _png(tmp_path / "a.png", np.dstack([rgb, alpha]))
+    assert image_info(path).has_alpha
+    back, mask = read_rgb(path)
+    np.testing.assert_array_equal(back, rgb)
+    np.testing.assert_array_equal(mask, alpha >= 128)
+
+
+def test_mask_leaves_out_zero_only(tmp_path):
+    values = np.array([[0, 1], [128, 255]], np.uint8)
+    assert read_mask(_png(tmp_path / "m.png", values)).tolist() == [[False, True], [True, True]]
+    (tmp_path / "m.png").write_bytes(b"no")
+    with pytest.raises(MaskError):
+        read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"\0" * 4096, "4096 bytes without a JPEG or PNG signature"),
+        (b"hello, this is text", "not a picture"),
+        (b"\0\0\0\x18ftypheic", "HEIC"),
+        (b"II*\0rest", "TIFF"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+    ],
+)
+def test_what_is_no_jpeg_or_png_is_named(tmp_path, content, words):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(PhotoError, match=words):
+        image_info(tmp_path / "a.jpg")
+
+
+def test_folder_and_missing_file_are_refused(tmp_path):
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(PhotoError, match="not a regular file"):
+        image_info(tmp_path / "a.jpg")
+    with pytest.raises(PhotoError, match="No such file"):
+        image_info(tmp_path / "b.jpg")
+
+
+def test_content_decides_and_not_the_extension(tmp_path, rgb):
+    _png(tmp_path / "a.png", rgb).rename(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg")[0], rgb)
+
+
+def test_cmyk_and_sixteen_bits_are_refused_with_advice(tmp_path, rgb):
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "c.jpg")
+    with pytest.raises(PhotoError, match=r"CMYK.*convert it to RGB"):
+        read_rgb(tmp_path / "c.jpg")
+    _png(tmp_path / "g.png", Image.fromarray(rgb[:, :, 0].astype(np.uint16) * 256))
+    with pytest.raises(PhotoError, match="16 bits"):
+        read_rgb(tmp_path / "g.png")
+    rows = b"".join(b"\0" + b"\1\2\3\4\5\6" * 4 for _ in range(2))
+    (tmp_path / "r.png").write_bytes(_raw_png(4, 2, 16, rows))
+    with pytest.raises(PhotoError, match="16 bits"):
+        read_rgb(tmp_path / "r.png")
+
+
+def _raw_png(width, height, depth, rows):
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    head = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_decompression_bomb_is_refused_from_its_header(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(_raw_png(60000, 60000, 8, b"\0" * 100))
+    with pytest.raises(LimitError, match="60000 x 60000"):
+        image_info(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_cut_jpeg_never_gives_pixels(tmp_path, rng, share):
+    picture = rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    data = _png(tmp_path / "a.jpg", picture).read_bytes()
+    assert image_info(tmp_path / "a.jpg").complete
+    (tmp_path / "a.jpg").write_bytes(data[: int(len(data) * share)])
+    assert not image_info(tmp_path / "a.jpg").complete
+    with pytest.raises(PhotoError, match="truncated"):
+        read_rgb(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_every_prefix_of_a_photo_is_refused(tmp_path, rgb, name):
+    data = _png(tmp_path / name, rgb[:8, :8]).read_bytes()
+    path = tmp_path / name
+    # A PNG's last 4 bytes are the checksum of nothing.
+    for length in range(len(data) - (4 if name == "a.png" else 0)):
+        path.write_bytes(data[:length])
+        try:
+            if image_info(path).complete:
+                read_rgb(path)
+                raise AssertionError(f"{length} of {len(data)} bytes were accepted")
+        except InputError:
+            pass
+
+
+def test_damaged_png_data_is_refused(tmp_path, rgb):
+    data = bytearray(_png(tmp_path / "a.png", rgb).read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(PhotoError):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_exif_orientation_is_reported_and_never_applied(tmp_path, rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", exif=exif)
+    assert exif_orientation(tmp_path / "a.jpg") == 6
+    assert read_rgb(tmp_path / "a.jpg")[0].shape == rgb.shape
+    assert exif_orientation(_png(tmp_path / "b.png", rgb)) == 1

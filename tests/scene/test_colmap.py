@@ -1,0 +1,267 @@
+"""COLMAP models: binary and text agree, and nothing damaged is half-believed."""
+
+import struct
+import time
+
+import numpy as np
+import pytest
+
+from tests import builders
+from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
+from xscale.scene import colmap, colmap_binary, colmap_text
+from xscale.scene.colmap_model import Tables
+
+
+@pytest.fixture(scope="module")
+def small():
+    built = builders.asymmetric_scene(photos=3)
+    built.points = built.points[:5]
+    return built
+
+
+@pytest.fixture
+def model(small, tmp_path):
+    builders.write_model(small, tmp_path / "sparse" / "0")
+    (tmp_path / "images").mkdir()
+    return tmp_path
+
+
+def _images(path, cameras):
+    tables = Tables()
+    colmap_binary.read_cameras(cameras, tables)
+    colmap_binary.read_images(path, tables)
+    return tables
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("sub", ["sparse/0", "sparse"])
+def test_reader_returns_the_cameras_that_were_written(small, tmp_path, binary, sub):
+    builders.write_model(small, tmp_path / sub, binary=binary)
+    (tmp_path / "images").mkdir()
+    extension = "bin" if binary else "txt"
+    assert colmap.detect(tmp_path) == f"{sub}/cameras.{extension} and images/ found"
+    reading = colmap.read(tmp_path)
+    assert [v.name for v in reading.views] == list(small.cameras)
+    for view, camera in zip(reading.views, small.cameras.values(), strict=True):
+        np.testing.assert_array_equal(view.K, camera.K)
+        np.testing.assert_allclose(view.R, camera.R, atol=1e-12)
+        np.testing.assert_array_equal(view.t, camera.t)
+        assert view.size == (112, 64)
+    np.testing.assert_array_equal(reading.points, small.points)
+    assert reading.warnings == []
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_observations_are_where_the_points_project(small, tmp_path, binary):
+    builders.write_model(small, tmp_path / "sparse", binary=binary)
+    found = colmap.observations(tmp_path)
+    assert sum(len(pixels) for pixels, _, _ in found.values()) > 3
+    for name, (pixels, points, size) in found.items():
+        np.testing.assert_allclose(small.cameras[name].project(points)[0], pixels, atol=1e-9)
+        assert size == (112, 64)
+
+
+def test_every_prefix_of_every_binary_table_is_refused_quickly(model):
+    folder = model / "sparse" / "0"
+    begin = time.perf_counter()
+    for name in ("cameras.bin", "images.bin", "points3D.bin"):
+        data = (folder / name).read_bytes()
+        for length in range(len(data)):
+            (folder / name).write_bytes(data[:length])
+            with pytest.raises(InputError, match=name):
+                colmap.read(model)
+        (folder / name).write_bytes(data)
+    assert time.perf_counter() - begin < 20
+    assert len(colmap.read(model).views) == 3
+
+
+def test_mutated_tables_never_escape_as_other_errors(model, rng):
+    folder = model / "sparse" / "0"
+    for name in ("cameras.bin", "images.bin", "points3D.bin"):
+        data = (folder / name).read_bytes()
+        for _ in range(250):
+            bad = bytearray(data)
+            for place in rng.integers(0, len(bad), rng.integers(1, 3)):
+                bad[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)])
+            (folder / name).write_bytes(bad)
+            try:
+                reading = colmap.read(model)
+            except InputError:
+                continue
+            for view in reading.views:
+                assert np.isfinite(view.R).all()
+                assert np.isfinite(view.t).all()
+                np.testing.assert_allclose(view.R @ view.R.T, np.eye(3), atol=1e-9)
+        (folder / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("count", [2**40, 10**9, 4, 2**63])
+def test_counts_larger_than_the_file_are_refused(model, count):
+    folder = model / "sparse" / "0"
+    for name in ("cameras.bin", "images.bin", "points3D.bin"):
+        data = (folder / name).read_bytes()
+        claim = count if name != "points3D.bin" else max(count, 6)
+        (folder / name).write_bytes(struct.pack("<Q", claim) + data[8:])
+        with pytest.raises(CameraError, match=r"byte \d+|ends inside"):
+            colmap.read(model)
+        (folder / name).write_bytes(data)
+
+
+def test_name_without_end_is_refused_at_once(model):
+    images = model / "sparse" / "0" / "images.bin"
+    images.write_bytes(images.read_bytes()[:72] + b"x" * 10_000)
+    begin = time.perf_counter()
+    with pytest.raises(CameraError, match="name of image 1 at byte 72 has no end"):
+        colmap.read(model)
+    assert time.perf_counter() - begin < 1
+
+
+def test_trailing_bytes_are_remarked(model):
+    images = model / "sparse" / "0" / "images.bin"
+    images.write_bytes(images.read_bytes() + b"xyz")
+    assert colmap.read(model).warnings == [
+        "W-COLMAP-TAIL: images.bin: 3 bytes after the last record ignored"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (12, np.float64(np.nan), "NaN"),
+        (44, np.float64(np.inf), "NaN or infinite"),
+        (12, np.zeros(4), "length 0"),
+        (12, np.array([1.2, 0, 0, 0]), "length 1.2"),
+        (68, np.uint32(77), "camera 77 is not in the cameras file"),
+    ],
+)
+def test_impossible_pose_is_named_with_its_photo(model, offset, value, words):
+    images = model / "sparse" / "0" / "images.bin"
+    data = bytearray(images.read_bytes())
+    data[offset : offset + value.nbytes] = value.tobytes()
+    images.write_bytes(data)
+    with pytest.raises(CameraError, match=rf"images.bin: image record 1 .*view_00.png.*{words}"):
+        colmap.read(model)
+
+
+def test_quaternion_a_little_off_is_normalised_and_remarked(model):
+    images = model / "sparse" / "0" / "images.bin"
+    data = bytearray(images.read_bytes())
+    quaternion = np.frombuffer(bytes(data[12:44])) * 1.05
+    data[12:44] = quaternion.tobytes()
+    images.write_bytes(data)
+    reading = colmap.read(model)
+    assert reading.warnings[0].startswith("W-POSE-QUATERNION: view_00.png")
+    np.testing.assert_allclose(reading.views[0].R @ reading.views[0].R.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "words"),
+    [
+        (4, "OPENCV is not supported.*undistort with colmap image_undistorter"),
+        (99, "camera model 99 is unknown"),
+        (-1, "camera model -1 is unknown"),
+    ],
+)
+def test_models_that_cannot_be_computed_are_refused(model, model_id, words):
+    cameras = model / "sparse" / "0" / "cameras.bin"
+    count = 8 if model_id == 4 else 4
+    record = struct.pack("<IiQQ", 1, model_id, 112, 64) + struct.pack(
+        f"<{count}d", *range(9, 9 + count)
+    )
+    rest = cameras.read_bytes()[8 + 56 :]
+    cameras.write_bytes(struct.pack("<Q", 3) + record + rest)
+    with pytest.raises(CameraError, match=words):
+        colmap.read(model)
+
+
+def test_simple_pinhole_has_one_focal_length(tmp_path):
+    (tmp_path / "cameras.txt").write_text("7 SIMPLE_PINHOLE 20 10 30.5 9 4\n")
+    tables = Tables()
+    colmap_text.read_cameras(tmp_path / "cameras.txt", tables)
+    camera = tables.cameras[7]
+    K, distortion = camera.model.intrinsics(camera.params)
+    assert K.tolist() == [[30.5, 0, 9], [0, 30.5, 4], [0, 0, 1]]
+    assert distortion.size == 0
+
+
+def test_duplicate_camera_photo_and_id_are_refused(small, tmp_path):
+    cameras = list(small.cameras.values())
+    data = builders.cameras_bin(cameras[:2])
+    (tmp_path / "cameras.bin").write_bytes(struct.pack("<Q", 2) + data[8:64] + data[8:64])
+    with pytest.raises(CameraError, match="camera id 1 is there twice"):
+        colmap_binary.read_cameras(tmp_path / "cameras.bin", Tables())
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 20 10 30 30 9 4\n")
+    pose = "1 0 0 0 0 0 0 1"
+    for first, second, word in (("1", "2", "photo a.png"), ("1", "1", "image id 1")):
+        names = ("a.png", "a.png") if first != second else ("a.png", "b.png")
+        text = f"{first} {pose} {names[0]}\n\n{second} {pose} {names[1]}\n\n"
+        (tmp_path / "images.txt").write_text(text)
+        tables = Tables()
+        colmap_text.read_cameras(tmp_path / "cameras.txt", tables)
+        with pytest.raises(CameraError, match=f"{word} is there twice"):
+            colmap_text.read_images(tmp_path / "images.txt", tables)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/passwd", "a/../../b.png"])
+def test_names_that_leave_the_folder_are_refused(tmp_path, name):
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 20 10 30 30 9 4\n")
+    (tmp_path / "images.txt").write_text(f"1 1 0 0 0 0 0 0 1 {name}\n\n")
+    tables = Tables()
+    colmap_text.read_cameras(tmp_path / "cameras.txt", tables)
+    with pytest.raises(UnsafePathError):
+        colmap_text.read_images(tmp_path / "images.txt", tables)
+
+
+def _text_names(tmp_path, text):
+    (tmp_path / "cameras.txt").write_text("1 PINHOLE 20 10 30 30 9 4\n")
+    (tmp_path / "images.txt").write_bytes(text.encode())
+    tables = Tables()
+    colmap_text.read_cameras(tmp_path / "cameras.txt", tables)
+    colmap_text.read_images(tmp_path / "images.txt", tables)
+    return [image.name for image in tables.images.values()]
+
+
+def test_text_names_may_hold_spaces_and_lines_may_end_in_any_way(tmp_path):
+    text = (
+        "\ufeff# comment\r\n1 1 0 0 0 0 0 0 1 left side/a b.png\r\n\r\n"
+        "2 1 0 0 0 0 0 0 1 c.png\r\n1.5 2.5 -1 3 4 17\r\n3 1 0 0 0 0 0 0 1 last.png"
+    )
+    assert _text_names(tmp_path, text) == ["left side/a b.png", "c.png", "last.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 1 0 0 0 0 0 0 1 a.png\n2 1 0 0 0 0 0 0 1 b.png\n", r"images.txt:2: .*keypoints"),
+        ("1 1 0 0 0 0 nan 0 1 a.png\n\n", r"images.txt:1: 'nan'"),
+        ("1 1 0 0 0 0 1e999 0 1 a.png\n\n", "1e999"),
+        ("1 1 0 0 0 0 0,5 0 1 a.png\n\n", "0,5"),
+        ("1 1 0 0 0 0 0x1p3 0 1 a.png\n\n", "0x1p3"),
+        ("1 1 0 0 0 0 1_0 0 1 a.png\n\n", "1_0"),
+        ("1 1 0 0 0 0 0 0 1\n\n", "9 fields, needs 10"),
+        ("1 1 0 0 0 0 " + "1" * 10_000 + " 0 1 a.png\n\n", "not a finite number"),
+    ],
+)
+def test_text_damage_is_named_by_line(tmp_path, text, words):
+    with pytest.raises(CameraError, match=words):
+        _text_names(tmp_path, text)
+
+
+def test_two_models_that_disagree_stop_and_equal_ones_are_remarked(small, model):
+    builders.write_model(small, model / "sparse" / "0", binary=False)
+    assert colmap.read(model).warnings[0].startswith("W-COLMAP-BOTH")
+    images = model / "sparse" / "0" / "images.txt"
+    images.write_text("".join(images.read_text().splitlines(keepends=True)[:-2]))
+    with pytest.raises(SceneError, match="binary model has 3 photos, the text model 2"):
+        colmap.read(model)
+
+
+def test_further_models_are_remarked(small, model):
+    builders.write_model(small, model / "sparse" / "1")
+    assert colmap.read(model).warnings == ["W-COLMAP-MODELS: sparse/0 is used, sparse/1 is not"]
+
+
+def test_model_without_photos_is_refused(model):
+    (model / "sparse" / "0" / "images.bin").write_bytes(struct.pack("<Q", 0))
+    with pytest.raises(SceneError, match="no posed photo"):
+        colmap.read(model)

@@ -1,0 +1,89 @@
+"""xscale train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from xscale.cli._console import parse, progress_bar, result, say, warn
+
+
+@dataclass(frozen=True)
+class Options:
+    """Learn what a scene looks like from its photos; the result is a run folder that renders."""
+
+    scene: tyro.conf.Positional[Path]
+    """Folder with photos, cameras and a mesh."""
+    out: Path
+    """The run folder to make."""
+    mesh: Path | None = None
+    """Mesh file, where it is not the scene folder's own mesh.*."""
+    preset: str = "default"
+    """Settings to start from."""
+    device: Literal["auto", "cpu"] = "auto"
+    """Where to compute; this version trains on the CPU."""
+    minutes: float | None = None
+    """Stop after this many minutes, preparation included; 10 where steps are not given either."""
+    steps: int | None = None
+    """Stop after this many steps instead; a resumed run then ends with the same bits."""
+    downscale: float = 1.0
+    """Reduce the photos by this factor (exact area average)."""
+    test_every: int | None = None
+    """Hold out photos 0, N, 2N, ... for scoring; 7 above 14 photos, else 4."""
+    test_list: Path | None = None
+    """File with the names of the photos to hold out, one a line."""
+    seed: int = 0
+    """Seed of the initial weights and of the rays."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Single settings, for example --set optim.batch=32768 model.grid.levels=12."""
+    resume: bool = False
+    """Go on with the run in the out folder."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse the options and train."""
+    options = parse(Options, argv, "train")
+    from xscale import ops
+    from xscale.scene.scene import Scene
+    from xscale.train.api import train
+
+    if not ops.built():
+        warn("W-SETUP: the compiled module is missing: the slow PyTorch references run")
+    scene = Scene.open(options.scene, mesh=options.mesh)
+    for warning in scene.warnings:
+        warn(warning)
+    say(
+        f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
+        f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=1.0)
+
+        def show(progress: object) -> None:
+            text = (
+                f"step {progress.step}  loss {progress.loss:.4f}  PSNR {progress.psnr:.2f} dB  "
+                f"{progress.rays_per_second / 1e6:.2f} Mrays/s"
+            )
+            bar.update(task, completed=progress.share, description=text)
+
+        made = train(
+            scene,
+            out=options.out,
+            preset=options.preset,
+            minutes=options.minutes,
+            steps=options.steps,
+            downscale=options.downscale,
+            test_every=options.test_every,
+            test_list=options.test_list,
+            seed=options.seed,
+            settings=options.set,
+            resume=options.resume,
+            on_progress=show,
+            on_stage=say,
+        )
+    result(made.path)
+    say(f"next: xscale score {made.path}")
+    return 0

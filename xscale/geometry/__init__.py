@@ -1,0 +1,1 @@
+"""Cameras, rotations, meshes and boxes: numpy only, no files."""

@@ -1,0 +1,1 @@
+"""Files: photos, meshes, hashes, and the one module that writes."""

@@ -1,0 +1,136 @@
+"""Checkpoints: a safetensors file and a JSON manifest that makes it valid.
+
+The tensor file is written first, the manifest last; a tensor file without a manifest that matches
+its SHA-256 does not exist for any reader. There is no "latest" pointer: the newest good one wins.
+Tensors are numpy arrays here; who needs torch converts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from xscale.errors import IntegrityError
+from xscale.io.hashing import fingerprint_of
+from xscale.io.storage import remove_file, write_bytes, write_json
+
+FORMAT = 1
+_NAME = re.compile(r"step_(\d{8,})\.json")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint in memory."""
+
+    step: int
+    tensors: dict[str, np.ndarray]
+    state: dict
+    """Everything that is not a tensor: time trained, best score."""
+
+
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, np.ndarray], state: dict, keep: int = 2
+) -> Path:
+    """Write one checkpoint, then drop all but the newest ``keep``.
+
+    Returns:
+        The tensor file.
+
+    Raises:
+        StorageError: It could not be written; the older ones are untouched.
+    """
+    data = save_tensors(tensors)
+    path = folder / f"step_{step:08d}.safetensors"
+    write_bytes(path, data, overwrite=True)
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "file": path.name,
+        "bytes": len(data),
+        "sha256": _sha256(data),
+        "tensors": {name: [str(array.dtype), list(array.shape)] for name, array in tensors.items()},
+        "state": state,
+    }
+    manifest["self"] = fingerprint_of(manifest)
+    write_json(path.with_suffix(".json"), manifest, overwrite=True)
+    for _, old in _listed(folder)[keep:]:
+        # The manifest goes first: a checkpoint is never half there.
+        remove_file(old)
+        remove_file(old.with_suffix(".safetensors"))
+    return path
+
+
+def load_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Read the newest checkpoint that is intact.
+
+    Returns:
+        The checkpoint, or None where the folder holds none at all; and a line for each one that
+        was refused.
+
+    Raises:
+        IntegrityError: There are checkpoints, but none is intact.
+    """
+    refused = []
+    listed = _listed(folder)
+    for step, manifest in listed:
+        try:
+            return _load(step, manifest), refused
+        except IntegrityError as error:
+            refused.append(str(error))
+    if listed:
+        raise IntegrityError(
+            f"none of {len(listed)} checkpoints is intact ({refused[0]})",
+            where=folder,
+            advice="restore the folder from a copy, or train into a new one",
+        )
+    return None, refused
+
+
+def _listed(folder: Path) -> list[tuple[int, Path]]:
+    found = []
+    for path in folder.glob("step_*.json"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), path))
+    return sorted(found, reverse=True)
+
+
+def _load(step: int, manifest_path: Path) -> Checkpoint:
+    path = manifest_path.with_suffix(".safetensors")
+    try:
+        manifest = json.loads(manifest_path.read_bytes())
+        claimed = manifest.pop("self")
+        intact = claimed == fingerprint_of(manifest) and manifest["step"] == step
+    except (OSError, ValueError, KeyError, AttributeError):
+        intact = False
+    if not intact:
+        raise IntegrityError("the manifest is damaged", where=manifest_path)
+    if manifest["format"] > FORMAT:
+        raise IntegrityError(
+            f"was written in format {manifest['format']}, this version reads {FORMAT}",
+            where=manifest_path,
+            advice="update xscale",
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"cannot be read: {error.strerror}", where=path) from error
+    if len(data) != manifest["bytes"] or _sha256(data) != manifest["sha256"]:
+        raise IntegrityError("does not match the hash in its manifest", where=path)
+    try:
+        tensors = load_tensors(data)
+    except SafetensorError as error:
+        raise IntegrityError(f"is no safetensors file: {error}", where=path) from error
+    return Checkpoint(step, tensors, manifest["state"])
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,356 @@
+"""The only module that writes, renames, removes or locks files.
+
+A file appears whole under its final name or not at all: it is written to a temporary name in the
+same folder, flushed to the disk, published by a hard link (which refuses an existing name) or by
+a rename (which replaces it), and the folder is flushed too. Only then does the call return. An
+error before publishing removes the temporary file and leaves an older file as it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from xscale.errors import BusyError, OutputExistsError, StorageError
+
+TEMPORARY_PREFIX = ".tmp-"
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "your quota is used up: free some space or choose another folder",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another path",
+    errno.EISDIR: "a folder stands where a file is needed: choose another path",
+    errno.EFBIG: "the file size limit of this shell or file system is reached",
+}
+
+
+@contextmanager
+def _as_storage_error(path: Path, doing: str) -> Iterator[None]:
+    """Turn the system's errors into one line that names the file and what to do."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise _exists(path) from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StorageError(
+            f"could not {doing}: {reason}",
+            where=path,
+            advice=_ADVICE.get(error.errno or 0, "check the disk and the folder"),
+        ) from error
+
+
+def _exists(path: Path) -> OutputExistsError:
+    return OutputExistsError(
+        "is there already", where=path, advice="choose another name or give --overwrite"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in ``folder`` survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folders(folder: Path) -> None:
+    """Create a folder and its missing parents, each name flushed in its parent."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        if folder.parent == folder:
+            break
+        folder = folder.parent
+    for path in reversed(missing):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a fresh name beside ``path`` that no reader takes for a result."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name[:100]}-{secrets.token_hex(4)}")
+
+
+def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
+    """Give a flushed file its final name, in one step that another writer cannot get between."""
+    if overwrite:
+        temporary.rename(path)
+    else:
+        try:
+            os.link(temporary, path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # File systems without hard links (exFAT, some network mounts): no atomic refusal.
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+            temporary.rename(path)
+        else:
+            temporary.unlink()
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under ``path`` only when the block ends well.
+
+    Missing parent folders are made. The handle is binary and can seek.
+
+    Args:
+        path: The final name.
+        overwrite: Replace an existing file (by rename) instead of refusing.
+
+    Raises:
+        OutputExistsError: The name is taken and ``overwrite`` is false.
+        StorageError: The disk is full, the folder is not writable, or the like.
+    """
+    path = Path(path)
+    with _as_storage_error(path, "write"):
+        if not overwrite and os.path.lexists(path):
+            raise _exists(path)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _make_folders(path.parent)
+        temporary = _temporary(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        handle = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
+    try:
+        with _as_storage_error(path, "write"):
+            with handle:
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+            _publish(temporary, path, overwrite)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write a whole file atomically; errors as for :func:`open_atomic`."""
+    with open_atomic(path, overwrite=overwrite) as file:
+        file.write(data)
+
+
+def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> None:
+    """Write a whole UTF-8 text file atomically; errors as for :func:`open_atomic`."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"), overwrite=overwrite)
+
+
+def write_json(path: str | Path, value: object, *, overwrite: bool = False) -> None:
+    """Write ``value`` as indented JSON, keys in their order; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    write_text(path, text + "\n", overwrite=overwrite)
+
+
+def new_folder(path: str | Path) -> Path:
+    """Make a folder, parents included, that holds nothing yet.
+
+    Raises:
+        OutputExistsError: The name is a file, or a folder that is not empty.
+        StorageError: It cannot be made.
+    """
+    path = Path(path)
+    with _as_storage_error(path, "make the folder"):
+        if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
+            raise _exists(path)
+        _make_folders(path)
+    return path
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that gets its final name, flushed, when the block ends well.
+
+    Args:
+        path: The final name of the folder.
+        overwrite: Replace an existing folder. It is moved aside first, so for a moment neither
+            the old nor the new one has the name.
+
+    Yields:
+        The temporary folder; write into it with plain names.
+
+    Raises:
+        OutputExistsError: The name is taken and ``overwrite`` is false.
+        StorageError: It cannot be written.
+    """
+    path = Path(path)
+    with _as_storage_error(path, "write the folder"):
+        if not overwrite and os.path.lexists(path):
+            raise _exists(path)
+        _make_folders(path.parent)
+        temporary = _temporary(path)
+        temporary.mkdir()
+    old = None
+    try:
+        yield temporary
+        with _as_storage_error(path, "publish the folder"):
+            _sync_tree(temporary)
+            if overwrite and os.path.lexists(path):
+                old = _temporary(path)
+                path.rename(old)
+            elif os.path.lexists(path):
+                raise _exists(path)
+            temporary.rename(path)
+            _sync_folder(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old is not None and not os.path.lexists(path):
+            with suppress(OSError):
+                old.rename(path)
+        raise
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Flush every file and folder under ``folder`` to the disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            handle = os.open(Path(root) / name, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        _sync_folder(Path(root))
+
+
+def remove_file(path: str | Path) -> None:
+    """Remove a file; it may be gone already."""
+    path = Path(path)
+    with _as_storage_error(path, "remove"):
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _sync_folder(path.parent)
+
+
+def clean_temporaries(folder: str | Path) -> list[str]:
+    """Remove what a killed writer left directly in ``folder``; return the names removed.
+
+    Only for folders whose lock the caller holds: a living writer's files look the same.
+    """
+    folder = Path(folder)
+    removed = []
+    with _as_storage_error(folder, "clean up"):
+        if folder.is_dir():
+            for path in sorted(folder.glob(TEMPORARY_PREFIX + "*")):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+                removed.append(path.name)
+    return removed
+
+
+def append_line(path: str | Path, text: str) -> None:
+    """Add one line to a log with a single write, so that readers never see half of two lines.
+
+    A last line without its end, left by a killed writer, is closed first.
+
+    Raises:
+        StorageError: It could not be written whole.
+    """
+    path = Path(path)
+    line = text.rstrip("\n").encode("utf-8", "surrogateescape") + b"\n"
+    with _as_storage_error(path, "append"):
+        if not path.exists():
+            _make_folders(path.parent)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(handle, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(handle)
+
+
+class RunLock:
+    """Ownership of a run folder, as a context manager.
+
+    The kernel holds the lock and frees it when the process ends in whatever way. The text in the
+    file is for people. The file is never deleted: that would let two processes lock two files.
+
+    Args:
+        folder: The run folder; it must exist.
+
+    Raises:
+        BusyError: Another process holds it (on entering).
+        StorageError: The lock file cannot be opened (on entering).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / "lock"
+        self._handle: int | None = None
+
+    def __enter__(self) -> RunLock:
+        with _as_storage_error(self.path, "lock"):
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _owner(handle)
+            os.close(handle)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise BusyError(
+                    f"is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')} "
+                    f"since {owner.get('since', '?')}",
+                    where=self.path.parent,
+                    advice="wait for it, stop it, or choose another folder",
+                ) from error
+            raise StorageError(
+                f"could not lock: {error.strerror}",
+                where=self.path,
+                advice="this file system has no locks: choose a local folder",
+            ) from error
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        self._handle = handle
+        # What people read about the owner is not worth failing for when the disk is full.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, (json.dumps(owner) + "\n").encode(), 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _owner(handle: int) -> dict[str, object]:
+    """Read what the holder of a lock wrote about itself; empty where that is not readable."""
+    try:
+        owner = json.loads(os.pread(handle, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}

@@ -1,0 +1,129 @@
+"""The field: a hash grid over the mesh's box, read at surface points."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xscale import ops
+from xscale.model.settings import GridSettings
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where the grid lies: position in [0, 1] = (x - centre) / extent + 0.5."""
+
+    centre: tuple[float, float, float]
+    """Local frame, world units."""
+    extent: tuple[float, float, float]
+    """Length of each side, world units; all equal unless the settings ask for per-axis scaling."""
+
+    @classmethod
+    def around(cls, low: Tensor, high: Tensor, per_axis: bool) -> Box:
+        """Return the box of a mesh whose bounds are ``low`` and ``high`` ([3], local frame)."""
+        centre = (low.double() + high.double()) / 2
+        extent = (high - low).double() + 1e-6
+        if not per_axis:
+            # A sliver of margin keeps vertices on the border inside the last cell.
+            extent = extent.max().expand(3) * (1 + 1e-4)
+        return cls(tuple(centre.tolist()), tuple(extent.tolist()))
+
+
+class Field:
+    """Hash-grid table with its layout, box and the buffers that training needs.
+
+    Args:
+        settings: The grid's settings; finest_resolution must be set (see ``finest_resolution``).
+        box: Where the grid lies.
+        device: Where the table lives.
+        generator: Source of the initial values.
+    """
+
+    def __init__(
+        self,
+        settings: GridSettings,
+        box: Box,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.settings = settings
+        self.box = box
+        ratio = settings.finest_resolution / settings.coarsest_resolution
+        self.layout = ops.grid_layout(
+            settings.levels,
+            settings.features_per_level,
+            settings.log2_table_size,
+            settings.coarsest_resolution,
+            ratio ** (1 / (settings.levels - 1)),
+        )
+        table = torch.empty(self.layout.rows, settings.features_per_level)
+        table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
+        self.table = table.to(device)
+        self._centre = torch.tensor(box.centre, device=device)
+        self._scale = torch.tensor([1 / e for e in box.extent], device=device)
+
+    @property
+    def channels(self) -> int:
+        """Features a point has."""
+        return self.layout.levels * self.settings.features_per_level
+
+    def unit(self, position: Tensor) -> Tensor:
+        """Map local positions [N, 3] (world units) into the grid's [0, 1] box."""
+        return (position - self._centre) * self._scale + 0.5
+
+    def unit_footprint(self, footprint: Tensor) -> Tensor | None:
+        """Map footprints [N] (world units) into box lengths; None where fading is off."""
+        if self.settings.footprint_scale <= 0:
+            return None
+        return footprint * float(self._scale.min())
+
+    def encode(self, position: Tensor, footprint: Tensor) -> Tensor:
+        """Return features [N, channels] of local positions [N, 3] with footprints [N]."""
+        return ops.encode(
+            self.unit(position),
+            self.table,
+            self.layout,
+            interpolation=self.settings.interpolation,
+            footprint=self.unit_footprint(footprint),
+            footprint_scale=self.settings.footprint_scale,
+        )
+
+    def backward(
+        self,
+        grad_features: Tensor,
+        position: Tensor,
+        footprint: Tensor,
+        grad_table: Tensor,
+        touched: Tensor,
+    ) -> None:
+        """Add the table's gradient to ``grad_table`` and mark the rows hit in ``touched``."""
+        ops.encode_backward(
+            grad_features,
+            self.unit(position),
+            self.layout,
+            interpolation=self.settings.interpolation,
+            footprint=self.unit_footprint(footprint),
+            footprint_scale=self.settings.footprint_scale,
+            grad_table=grad_table,
+            touched=touched,
+        )
+
+
+def finest_resolution(settings: GridSettings, box: Box, footprints: Tensor) -> int:
+    """Return the finest level's resolution that the photos' pixel footprints ask for.
+
+    Args:
+        settings: The grid's settings; its finest_resolution wins where it is not 0.
+        box: Where the grid lies.
+        footprints: A sample of pixel footprints on the surface [N], world units.
+
+    Source: method section 5: the finest cell is about the 5th-percentile footprint.
+    """
+    if settings.finest_resolution:
+        return settings.finest_resolution
+    cell = float(torch.quantile(footprints.double(), 0.05)) * settings.finest_cell
+    resolution = max(box.extent) / max(cell, 1e-12)
+    return int(min(max(math.ceil(resolution), 4 * settings.coarsest_resolution), 2**19))

@@ -1,0 +1,69 @@
+"""Field and shader together: what a checkpoint holds and what turns surface points into colour."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xscale.errors import ConfigError, IntegrityError
+from xscale.gbuffer.gbuffer import GBuffer
+from xscale.model.field import Box, Field
+from xscale.model.settings import ModelSettings
+from xscale.model.shader import ReluShader
+
+
+class Model:
+    """The learned appearance of one scene.
+
+    Args:
+        settings: Grid and shader settings, the grid's finest_resolution set.
+        box: Where the grid lies (local frame).
+        photos: Number of training photos.
+        device: Where everything lives.
+        seed: Of the initial values.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        box: Box,
+        photos: int,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+    ) -> None:
+        if settings.shader.kind != "relu":
+            raise ConfigError(
+                f"shader.kind={settings.shader.kind} is not in this version; use relu"
+            )
+        self.settings = settings
+        self.device = torch.device(device)
+        generator = torch.Generator().manual_seed(seed)
+        self.field = Field(settings.grid, box, self.device, generator)
+        self.shader = ReluShader(
+            settings.shader, self.field.channels, photos, self.device, generator
+        )
+
+    def colour(self, samples: GBuffer, exposure: Tensor | None = None) -> Tensor:
+        """Return sRGB [N, 3] in [0, 1] of surface samples, under the mean training exposure."""
+        features = self.field.encode(samples.position, samples.footprint)
+        return self.shader.shade(features, samples.direction, exposure).clamp_(0, 1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name every tensor that a render needs."""
+        return {"field.table": self.field.table, **self.shader.parameters()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Copy saved tensors in.
+
+        Raises:
+            IntegrityError: A tensor is missing or has another shape than the settings imply.
+        """
+        for name, own in self.tensors().items():
+            saved = tensors.get(name)
+            if saved is None or saved.shape != own.shape:
+                found = "is missing" if saved is None else f"has shape {list(saved.shape)}"
+                raise IntegrityError(
+                    f"tensor {name} {found}, the run's settings imply {list(own.shape)}",
+                    advice="the checkpoint belongs to another run",
+                )
+            own.copy_(saved)

@@ -1,0 +1,80 @@
+"""Settings of the learned part. Every field is read by the code; presets are in xscale.train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xscale.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSettings:
+    """Multi-resolution hash grid, looked up on the surface only (Müller et al. 2022, section 3)."""
+
+    levels: int = 16
+    """Number of grids (L)."""
+    features_per_level: Literal[1, 2, 4, 8] = 2
+    """Trainable numbers a grid vertex has at each level (F)."""
+    log2_table_size: int = 19
+    """Base-2 logarithm of the most rows a level may have (T)."""
+    coarsest_resolution: int = 16
+    """Cells along the box's longest side at the first level (N_min)."""
+    finest_resolution: int = 0
+    """Cells along the box's longest side at the last level (N_max); 0 takes it from the photos:
+    the cell becomes `finest_cell` times the 5th-percentile pixel footprint."""
+    finest_cell: float = 1.0
+    """Finest cell in units of the 5th-percentile footprint, where finest_resolution is 0."""
+    interpolation: Literal["smoothstep", "linear"] = "linear"
+    """How values between grid vertices are blended."""
+    per_axis_box: bool = False
+    """Whether each axis is scaled by its own extent (published) or all by the longest."""
+    footprint_scale: float = 0.0
+    """How strongly levels finer than a pixel's footprint fade (k of method section 6); 0 is off."""
+    initial_range: float = 1e-4
+    """Rows start uniform in plus or minus this."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.levels <= 32:
+            raise ConfigError(f"grid.levels must be 2 to 32, got {self.levels}")
+        if not 8 <= self.log2_table_size <= 28:
+            raise ConfigError(f"grid.log2_table_size must be 8 to 28, got {self.log2_table_size}")
+        if self.finest_resolution and self.finest_resolution <= self.coarsest_resolution:
+            raise ConfigError(
+                f"grid.finest_resolution ({self.finest_resolution}) must be above "
+                f"grid.coarsest_resolution ({self.coarsest_resolution}), or 0 for automatic"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShaderSettings:
+    """The deferred shader: feature and view direction to colour."""
+
+    kind: Literal["relu", "film"] = "relu"
+    """relu: two ReLU layers with spherical harmonics of the direction. film: the published
+    FiLM-SIREN."""
+    hidden: int = 64
+    """Width of the hidden layers (relu; film is always 64)."""
+    exposure: Literal["affine", "code", "none"] = "affine"
+    """What each training photo may have of its own: an affine colour transform in linear light
+    (relu), or a learned code of 4 numbers (film)."""
+
+    def __post_init__(self) -> None:
+        if self.kind == "relu" and self.exposure == "code":
+            raise ConfigError(
+                "shader.exposure=code belongs to shader.kind=film; use affine or none"
+            )
+        if self.kind == "film" and self.exposure == "affine":
+            raise ConfigError(
+                "shader.exposure=affine belongs to shader.kind=relu; use code or none"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """Grid and shader together."""
+
+    grid: GridSettings = field(default_factory=GridSettings)
+    """The hash grid."""
+    shader: ShaderSettings = field(default_factory=ShaderSettings)
+    """The shader."""

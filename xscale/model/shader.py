@@ -1,0 +1,95 @@
+"""The deferred shader: surface feature and view direction to colour, exposed as each photo was."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from xscale import ops
+from xscale.model.settings import ShaderSettings
+
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+class ReluShader:
+    """Two ReLU layers with spherical harmonics of the direction, affine exposure in linear light.
+
+    Args:
+        settings: The shader's settings.
+        channels: Features a point has.
+        photos: Training photos, each with its own exposure.
+        device: Where the weights live.
+        generator: Source of the initial values.
+    """
+
+    def __init__(
+        self,
+        settings: ShaderSettings,
+        channels: int,
+        photos: int,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.settings = settings
+        self.layout = ops.ReluShaderLayout(channels, hidden=settings.hidden)
+        weights = torch.zeros(self.layout.size)
+        for name, view in self.layout.unpack(weights).items():
+            if name.startswith("W"):
+                bound = math.sqrt(6 / view.shape[1])
+                view.uniform_(-bound, bound, generator=generator)
+        self.weights = weights.to(device)
+        self.exposure = torch.tensor([_IDENTITY], device=device).repeat(max(photos, 1), 1)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Name the tensors that training changes."""
+        return {"shader.weights": self.weights, "shader.exposure": self.exposure}
+
+    def shade(self, features: Tensor, direction: Tensor, exposure: Tensor | None = None) -> Tensor:
+        """Return sRGB [N, 3], not clamped, under one exposure [12] (None: the training mean)."""
+        row = self.exposure.mean(dim=0) if exposure is None else exposure
+        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
+        return ops.shade_relu(
+            features, direction, self.weights, self.layout, row[None].contiguous(), photo
+        )
+
+    def train(
+        self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor, loss: str
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Shade, compare with ``target`` and go back, in one pass.
+
+        Args:
+            features: Float32 [N, channels].
+            direction: Float32 [N, 3], camera to point.
+            photo: Int32 [N], training photo of each ray.
+            target: Float32 [N, 3], the photo's sRGB values.
+            loss: "l1", "charbonnier" or "l2".
+
+        Returns:
+            Colour [N, 3], loss a ray [N], gradient of the mean loss to the features, and to each
+            parameter by name.
+        """
+        exposed = self.settings.exposure == "affine"
+        colour, grad_features, grad_weights, grad_exposure, ray_loss = ops.shade_relu_train(
+            features,
+            direction,
+            self.weights,
+            self.layout,
+            target,
+            self.exposure if exposed else None,
+            photo if exposed else None,
+            loss=loss,
+            scale=1 / len(features),
+        )
+        grads = {"shader.weights": grad_weights}
+        if exposed:
+            grads["shader.exposure"] = grad_exposure
+        return colour, ray_loss, grad_features, grads
+
+    def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
+        """Pull exposures towards the identity, and their mean more so (it is not observable)."""
+        if "shader.exposure" in grads and strength > 0:
+            identity = torch.tensor(_IDENTITY, device=self.exposure.device)
+            away = self.exposure - identity
+            grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)

@@ -1,0 +1,143 @@
+"""Run: the folder of one training, opened for rendering; needs neither photos nor scene."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from xscale.config import from_dict
+from xscale.errors import InputError, IntegrityError
+from xscale.gbuffer.build import build_surface
+from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.camera import Camera
+from xscale.geometry.mesh import Mesh
+from xscale.io.checkpoints import load_newest
+from xscale.io.storage import write_bytes, write_json
+from xscale.model.field import Box
+from xscale.model.model import Model
+from xscale.model.settings import ModelSettings
+from xscale.render.frame import Frame
+from xscale.render.renderer import Renderer
+
+FORMAT = 1
+
+
+@dataclass(eq=False)
+class Run:
+    """A training's folder: manifest, mesh and newest good checkpoint.
+
+    Raises (on opening):
+        InputError: The folder is no run.
+        IntegrityError: The manifest or every checkpoint is damaged.
+    """
+
+    path: Path
+    manifest: dict
+    device: torch.device
+
+    @classmethod
+    def open(cls, path: str | Path, device: str = "cpu") -> Run:
+        """Open a run folder; nothing large is read until it is needed."""
+        path = Path(path)
+        file = path / "manifest.json"
+        try:
+            manifest = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            raise InputError(
+                "is no run: it has no manifest.json", where=path, advice="xscale train makes one"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise IntegrityError(f"cannot be read: {error}", where=file) from error
+        if manifest.get("format") != FORMAT:
+            raise IntegrityError(
+                f"has format {manifest.get('format')}, this version reads {FORMAT}", where=file
+            )
+        return cls(path, manifest, torch.device(device))
+
+    @property
+    def downscale(self) -> float:
+        """Factor by which the photos were reduced for training and scoring."""
+        return self.manifest["scene"]["downscale"]
+
+    def names(self, views: str = "test") -> list[str]:
+        """Return the names of the "test", "train" or "all" photos."""
+        split = self.manifest["split"]
+        if views == "all":
+            return sorted(split["train"] + split["test"], key=lambda name: name.encode())
+        return list(split[views])
+
+    def camera(self, name: str) -> Camera:
+        """Return a photo's camera in the scene's frame, at training size."""
+        c = self.manifest["cameras"][name]
+        camera = Camera(
+            model=c["model"],
+            width=c["width"],
+            height=c["height"],
+            K=np.array(c["K"]),
+            R=np.array(c["R"]),
+            t=np.array(c["t"]),
+            near=c["near"],
+        )
+        return camera.downscaled(self.downscale)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """The mesh, ready for the ops."""
+        file = self.path / "mesh.safetensors"
+        try:
+            arrays = load_file(file)
+            mesh = Mesh(
+                vertices=arrays["vertices"],
+                faces=arrays["faces"],
+                origin=np.array(self.manifest["origin"]),
+            )
+        except (OSError, SafetensorError, KeyError) as error:
+            raise IntegrityError(f"cannot be read: {error}", where=file) from error
+        return build_surface(mesh, self.device)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model at the newest good checkpoint."""
+        model = new_model(self.manifest, self.device)
+        checkpoint, _ = load_newest(self.path / "checkpoints")
+        if checkpoint is None:
+            raise InputError(
+                "has no checkpoint yet", where=self.path, advice="let xscale train save one"
+            )
+        model.load({name: torch.from_numpy(a) for name, a in checkpoint.tensors.items()})
+        return model
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Renderer of this run."""
+        return Renderer(self.surface, self.model, self.manifest["origin"])
+
+    def render(self, camera: Camera, outputs: Sequence[str] = ("colour",)) -> Frame:
+        """Render one world-frame camera; see ``Renderer.render``."""
+        return self.renderer.render(camera, outputs)
+
+
+def new_model(manifest: dict, device: torch.device) -> Model:
+    """Make the untrained model that a manifest describes."""
+    return Model(
+        from_dict(ModelSettings, manifest["settings"]["model"]),
+        Box(tuple(manifest["box"]["centre"]), tuple(manifest["box"]["extent"])),
+        photos=len(manifest["split"]["train"]),
+        device=device,
+        seed=manifest["seed"],
+    )
+
+
+def write_run(path: Path, manifest: dict, mesh: Mesh) -> None:
+    """Write what makes a folder a run: the mesh first, the manifest last."""
+    arrays = {"vertices": np.ascontiguousarray(mesh.vertices), "faces": np.array(mesh.faces)}
+    write_bytes(path / "mesh.safetensors", save(arrays))
+    write_json(path / "manifest.json", manifest)

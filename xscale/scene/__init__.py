@@ -1,0 +1,1 @@
+"""From a folder to a checked scene: photos with cameras, the mesh, the split."""

@@ -1,0 +1,184 @@
+"""Checks by sense: do cameras, mesh and sparse points belong to one world?
+
+Only samples are looked at, so that a scene of thousands of photos is judged in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xscale.errors import MeshError, SceneError
+from xscale.geometry.bounds import box_of
+from xscale.scene.views import some
+
+if TYPE_CHECKING:
+    from xscale.geometry.camera import Camera
+    from xscale.geometry.mesh import Mesh
+    from xscale.scene.photo import Photo
+
+_MOST_CAMERAS = 64
+_MOST_VERTICES = 20_000
+_FACE_BUDGET = 50_000_000
+_LEAST_CAMERAS = 5
+_CELLS = 16
+_RAYS = 16
+_LEAST_COVERAGE = 0.01
+_LEAST_POINTS = 100
+_RAY_BLOCK = 1 << 20
+_FACE_BLOCK = 1 << 18
+_FOCAL_RATIO = 1.5
+_CENTRE_MARGIN = 0.2
+_MANY_DEGENERATE = 0.01
+
+
+def check_cameras(photos: Sequence[Photo]) -> list[str]:
+    """Remark on calibrations that are legal but unusual."""
+    odd = []
+    for photo in photos:
+        camera = photo.camera
+        ratio = max(camera.fx, camera.fy) / min(camera.fx, camera.fy)
+        inside = all(
+            -_CENTRE_MARGIN < centre / size < 1 + _CENTRE_MARGIN
+            for centre, size in ((camera.cx, camera.width), (camera.cy, camera.height))
+        )
+        if ratio > _FOCAL_RATIO or not inside:
+            odd.append(photo.name)
+    if not odd:
+        return []
+    return [
+        "W-CAMERA-ODD: focal lengths differ by more than 1.5 or the principal point lies outside "
+        f"the picture: {some(odd)}"
+    ]
+
+
+def check_mesh(mesh: Mesh, where: object) -> list[str]:
+    """Remark on faces without area.
+
+    Raises:
+        MeshError: No face has an area.
+    """
+    degenerate = mesh.degenerate
+    if degenerate == len(mesh.faces):
+        raise MeshError(
+            f"none of the {degenerate} faces has an area", where=where, advice="export it again"
+        )
+    if degenerate > _MANY_DEGENERATE * len(mesh.faces):
+        return [f"W-MESH-DEGENERATE: {degenerate} of {len(mesh.faces)} faces have no area"]
+    return []
+
+
+def check_views(cameras: Sequence[Camera], mesh: Mesh, where: object) -> None:
+    """Refuse a scene whose cameras do not see its mesh.
+
+    The measure is the share of the picture that the mesh covers, not the share of the mesh that a
+    picture shows: a close-up of a city sees little of the city and is right.
+
+    Args:
+        cameras: In the scene's frame, at least one.
+        mesh: The mesh.
+        where: The scene, for the error.
+
+    Raises:
+        SceneError: In the median over cameras, under 1 % of the picture is covered.
+    """
+    # Casting rays at 20 M faces takes seconds a camera: the larger the mesh, the fewer are asked.
+    most = max(_LEAST_CAMERAS, min(_MOST_CAMERAS, _FACE_BUDGET // len(mesh.faces)))
+    chosen = [cameras[i].recentred(mesh.origin) for i in _spread(len(cameras), most)]
+    used = mesh.faces[_spread(len(mesh.faces), _MOST_VERTICES), 0]
+    vertices = mesh.vertices[used].astype(np.float64)
+    unsure = [c for c in chosen if _cells_hit(c, vertices) < _LEAST_COVERAGE]
+    seen = len(chosen) - len(unsure)
+    # Vertices miss the picture of a close-up that lies inside one triangle: there, rays decide.
+    for camera in unsure:
+        if 2 * seen > len(chosen):
+            return
+        seen += _rays_hit(camera, mesh, _LEAST_COVERAGE)
+    if 2 * seen > len(chosen):
+        return
+    centres = box_of(np.array([camera.position for camera in cameras]))
+    raise SceneError(
+        f"cameras and mesh do not meet: {len(chosen) - seen} of {len(chosen)} cameras see the "
+        f"mesh in under 1 % of their picture; cameras stand in {centres}, the mesh fills "
+        f"{mesh.world_bounds}",
+        where=where,
+        advice="export mesh and cameras from one project in one coordinate system",
+    )
+
+
+def check_points(points: np.ndarray | None, mesh: Mesh, where: object) -> list[str]:
+    """Compare sparse points with the mesh's box.
+
+    Raises:
+        SceneError: Hardly any point lies near the mesh.
+    """
+    if points is None or len(points) < _LEAST_POINTS:
+        return []
+    box = mesh.world_bounds
+    inside = float(box.grown(box.diagonal / 2).contains(points).mean())
+    if inside < _LEAST_COVERAGE:
+        # Far outliers are usual in sparse models: the box named is that of the middle 98 %.
+        middle = box_of(np.percentile(points, (1, 99), axis=0))
+        raise SceneError(
+            f"sparse points and mesh do not meet: {inside:.1%} of the points lie near the mesh; "
+            f"the points fill {middle}, the mesh {box}",
+            where=where,
+            advice="export mesh and cameras from one project in one coordinate system",
+        )
+    if inside < 0.5:
+        return [f"W-POINTS-MESH: only {inside:.0%} of the sparse points lie near the mesh"]
+    return []
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Choose at most ``most`` of ``count`` positions, evenly spread, the first included."""
+    return np.arange(count) if count <= most else np.arange(most) * count // most
+
+
+def _cells_hit(camera: Camera, points: np.ndarray) -> float:
+    """Share of a grid of picture cells into which a point falls: a lower bound of coverage."""
+    pixel, depth = camera.project(points)
+    cell = pixel[depth > 0] / (camera.width, camera.height) * _CELLS
+    cell = cell[((cell >= 0) & (cell < _CELLS)).all(axis=1)].astype(np.int64)
+    return len(np.unique(cell[:, 0] * _CELLS + cell[:, 1])) / _CELLS**2
+
+
+def _rays_hit(camera: Camera, mesh: Mesh, share: float) -> bool:
+    """Tell whether at least a share of a grid of rays hits the mesh.
+
+    A ray hits a triangle when it lies on one side of the three planes through the camera and an
+    edge: no depth is divided by, so triangles that reach behind the camera are judged rightly.
+    """
+    steps = (np.arange(_RAYS) + 0.5) / _RAYS
+    grid = np.stack(np.meshgrid(steps * camera.width, steps * camera.height), axis=-1)
+    rays = camera.rays(grid.reshape(-1, 2))
+    hit = np.zeros(len(rays), bool)
+    block = max(1, _RAY_BLOCK // len(rays))
+    for first in range(0, len(mesh.faces), _FACE_BLOCK):
+        faces = mesh.faces[first : first + _FACE_BLOCK]
+        corners = mesh.vertices[faces].astype(np.float64) - camera.position
+        corners = corners[_maybe_seen(camera, corners)]
+        for start in range(0, len(corners), block):
+            a, b, c = np.moveaxis(corners[start : start + block], 1, 0)
+            sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) @ rays.T
+            volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
+            same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
+            hit |= (same & (sides.sum(axis=0) * volume > 0)).any(axis=0)
+            if hit.mean() >= share:
+                return True
+    return False
+
+
+def _maybe_seen(camera: Camera, corners: np.ndarray) -> np.ndarray:
+    """Tell which triangles are not wholly outside one side of the picture, bool [F]."""
+    pixels = np.array(
+        [(0, 0), (camera.width, 0), (camera.width, camera.height), (0, camera.height)]
+    )
+    edges = camera.rays(pixels.astype(np.float64))
+    keep = ((corners @ camera.R[2]) > 0).any(axis=1)
+    for k in range(4):
+        inward = np.cross(edges[k], edges[(k + 1) % 4])
+        keep &= (corners @ inward > 0).any(axis=1)
+    return keep

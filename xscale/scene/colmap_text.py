@@ -1,0 +1,140 @@
+"""COLMAP's text tables. Numbers never depend on the computer's language; errors name the line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from xscale.errors import CameraError
+from xscale.geometry.models import known_model
+from xscale.scene.colmap_model import ColmapCamera, ColmapPoints, Tables
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_LONGEST_NUMBER = 64
+_CAMERA_FIELDS = 4
+_IMAGE_FIELDS = 10
+_POINT_FIELDS = 8
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield ``(where, line)`` without the line end; a byte-order mark is passed over."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+            for number, line in enumerate(file, start=1):
+                yield f"{path}:{number}", line.rstrip("\r\n")
+    except OSError as error:
+        raise CameraError(
+            f"cannot be read: {error.strerror}", where=path, advice="check the path"
+        ) from error
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield lines that are neither empty nor comments."""
+    for where, line in _lines(path):
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield where, line.strip()
+
+
+def parse_number(token: str, where: object) -> float:
+    """Convert a plain decimal number.
+
+    Raises:
+        CameraError: It is something else: nan, inf, hexadecimal, overflowing, a comma decimal.
+    """
+    if len(token) <= _LONGEST_NUMBER and _NUMBER.fullmatch(token):
+        value = float(token)
+        if math.isfinite(value):
+            return value
+    raise CameraError(
+        f"{token!r} is not a finite number", where=where, advice="export the model again"
+    )
+
+
+def _integer(token: str, where: object) -> int:
+    if re.fullmatch(r"-?[0-9]{1,19}", token):
+        return int(token)
+    raise CameraError(f"{token!r} is not an id", where=where, advice="export the model again")
+
+
+def _short(what: str, found: int, needed: int, where: str) -> CameraError:
+    return CameraError(
+        f"{what} has {found} fields, needs {needed}",
+        where=where,
+        advice="the file is cut or was edited: export the model again",
+    )
+
+
+def read_cameras(path: Path, tables: Tables) -> None:
+    """Read ``cameras.txt`` into ``tables``; errors as for the binary reader, with the line."""
+    for where, line in _rows(path):
+        fields = line.split()
+        if len(fields) < _CAMERA_FIELDS:
+            raise _short("camera", len(fields), _CAMERA_FIELDS, where)
+        model = known_model(fields[1], where)
+        needed = _CAMERA_FIELDS + len(model.parameters)
+        if len(fields) != needed:
+            raise _short(f"{model.name} camera", len(fields), needed, where)
+        width, height = (_integer(f, where) for f in fields[2:4])
+        params = np.array([parse_number(f, where) for f in fields[4:]])
+        camera = ColmapCamera(model, width, height, params, where)
+        tables.add_camera(_integer(fields[0], where), camera)
+
+
+def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) -> None:
+    """Read ``images.txt`` into ``tables``: two lines a photo, the second may be empty.
+
+    Args and errors as for the binary reader, with the line.
+    """
+    lines = _lines(path)
+    for where, line in lines:
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        # The name is the rest of the line: it may hold spaces.
+        fields = line.strip().split(None, _IMAGE_FIELDS - 1)
+        if len(fields) < _IMAGE_FIELDS:
+            raise _short("image", len(fields), _IMAGE_FIELDS, where)
+        pose = np.array([parse_number(f, where) for f in fields[1:8]])
+        below, keypoints = next(lines, (where, ""))
+        kept = _observations(keypoints, below, keep_observations)
+        tables.add_image(
+            _integer(fields[0], where),
+            pose[:4],
+            pose[4:],
+            _integer(fields[8], where),
+            fields[9],
+            where,
+            kept,
+        )
+
+
+def _observations(line: str, where: str, keep: bool) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Check that a line is a list of keypoints, and convert it on request."""
+    tokens = line.split()
+    if len(tokens) % 3 or (tokens and not re.fullmatch(r"-?\d+", tokens[-1])):
+        raise CameraError(
+            "this line should hold the keypoints of the photo above (x y id, ...)",
+            where=where,
+            advice="images.txt has two lines a photo, the second may be empty: export it again",
+        )
+    if not keep:
+        return None, None
+    rows = np.array([parse_number(t, where) for t in tokens]).reshape(-1, 3)
+    return rows[:, :2], rows[:, 2].astype(np.int64)
+
+
+def read_points(path: Path, warnings: list[str]) -> ColmapPoints:
+    """Read the positions in ``points3D.txt``; errors name the line."""
+    del warnings
+    ids: list[int] = []
+    positions: list[float] = []
+    for where, line in _rows(path):
+        fields = line.split(None, _POINT_FIELDS)
+        if len(fields) < _POINT_FIELDS:
+            raise _short("point", len(fields), _POINT_FIELDS, where)
+        ids.append(_integer(fields[0], where))
+        positions.extend(parse_number(f, where) for f in fields[1:4])
+    return ColmapPoints(np.array(ids, np.int64), np.array(positions).reshape(-1, 3))

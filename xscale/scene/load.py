@@ -1,0 +1,309 @@
+"""From a folder to a :class:`Scene`: which layout it is, and whether its parts fit together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from xscale.errors import CameraError, InputError, MaskError, PhotoError, SceneError
+from xscale.geometry.camera import Camera
+from xscale.geometry.mesh import Mesh
+from xscale.io.images import ImageInfo, exif_orientation, image_info, image_size, read_rgb
+from xscale.io.meshes import EXTENSIONS, read_mesh_arrays
+from xscale.scene import check, colmap, mvsnet
+from xscale.scene.photo import Photo, png_name
+from xscale.scene.views import Reading, View, name_bytes, some
+
+PixelOrigin = Literal["corner", "center"]
+_MASKS = "masks"
+_NEAR_SHARE = 1e-4
+_HALF_PIXEL = 0.5
+_TURNED = (5, 6, 7, 8)
+_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class Layout(NamedTuple):
+    """A kind of scene folder."""
+
+    name: str
+    looks_like: str
+    """What the folder must hold, for people."""
+    detect: Callable[[Path, float | None], str | None]
+    read: Callable[[Path, float | None], Reading]
+
+
+LAYOUTS = (
+    Layout(colmap.LAYOUT, "sparse/0 or sparse with images/", colmap.detect, colmap.read),
+    Layout(mvsnet.LAYOUT, "images_{k}/ with cams_{k}/*_cam.txt", mvsnet.detect, mvsnet.read),
+)
+
+
+class Opened(NamedTuple):
+    """The checked parts of a scene."""
+
+    root: Path
+    layout: str
+    reason: str
+    photos: tuple[Photo, ...]
+    mesh: Mesh
+    mesh_path: Path
+    points: np.ndarray | None
+    warnings: tuple[str, ...]
+
+
+def open_parts(
+    path: str | Path,
+    *,
+    mesh: str | Path | None = None,
+    pixel_origin: PixelOrigin = "corner",
+    layout_scale: float | None = None,
+) -> Opened:
+    """Read and check everything but the photos' pixels; see :meth:`Scene.open`."""
+    if pixel_origin not in ("corner", "center"):
+        raise CameraError(f"pixel origin must be corner or center, got {pixel_origin!r}")
+    root, named_scale = mvsnet.split_path(Path(path))
+    scale = named_scale if layout_scale is None else layout_scale
+    _check_folder(root)
+    layout, warnings = _detected(root, scale, named_scale is not None)
+    mesh_path = find_mesh(root) if mesh is None else Path(mesh)
+    reading = layout.read(root, scale)
+    warnings += reading.warnings
+    photos = _photos(root, reading, pixel_origin, warnings)
+    triangles, remarks = _read_mesh(mesh_path)
+    warnings += remarks
+    warnings += check.check_cameras(photos)
+    warnings += check.check_points(reading.points, triangles, root)
+    check.check_views([p.camera for p in photos], triangles, root)
+    photos = _with_near(photos, triangles)
+    return Opened(
+        root,
+        layout.name,
+        reading.reason,
+        photos,
+        triangles,
+        mesh_path,
+        reading.points,
+        tuple(warnings),
+    )
+
+
+def read_mesh(path: str | Path) -> Mesh:
+    """Read, check and recentre a mesh file.
+
+    Raises:
+        MeshError: Missing, damaged, a point cloud, or with NaN corners.
+        SetupError: The format needs a package that is not installed.
+    """
+    return _read_mesh(Path(path))[0]
+
+
+def _read_mesh(path: Path) -> tuple[Mesh, list[str]]:
+    arrays = read_mesh_arrays(path)
+    mesh = Mesh.from_world(arrays.vertices, arrays.faces, where=path)
+    return mesh, [*arrays.warnings, *check.check_mesh(mesh, path)]
+
+
+def _check_folder(root: Path) -> None:
+    if root.is_dir():
+        return
+    if root.exists():
+        raise SceneError(
+            "a scene is a folder, this is a file", where=root, advice="unpack archives first"
+        )
+    raise SceneError("there is no such folder", where=root, advice="check the path")
+
+
+def _detected(root: Path, scale: float | None, named: bool) -> tuple[Layout, list[str]]:
+    """Choose the layout; a path that names ``images_{k}`` has chosen already."""
+    candidates = LAYOUTS[1:] if named else LAYOUTS
+    found = [layout for layout in candidates if layout.detect(root, scale)]
+    if not found:
+        if scale is not None:
+            raise SceneError(
+                f"there is no images_{scale:g}/ with cams_{scale:g}/*_cam.txt",
+                where=root,
+                advice="give the folder without a scale to use the largest photos",
+            )
+        holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
+        looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
+        raise SceneError(
+            f"is not a scene folder that is known; it holds {some(holds, 8) or 'nothing'}",
+            where=root,
+            advice=f"expected is {looks}",
+        )
+    warnings = []
+    if len(found) > 1:
+        rest = ", ".join(layout.name for layout in found[1:])
+        warnings.append(f"W-LAYOUT: the folder is read as {found[0].name}, it also fits {rest}")
+    return found[0], warnings
+
+
+def find_mesh(root: Path) -> Path:
+    """Return the one ``mesh.*`` file in a scene folder.
+
+    Raises:
+        SceneError: There is none, or there are several.
+    """
+    found = sorted(p for p in root.glob("mesh.*") if p.suffix.lower() in EXTENSIONS)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(p.name for p in found)
+        raise SceneError(f"has several meshes: {names}", where=root, advice="choose one by --mesh")
+    raise SceneError(
+        "has no mesh.ply (nor mesh.obj, .glb, .gltf, .stl, .off)",
+        where=root,
+        advice="put the photogrammetry mesh there or give it by --mesh",
+    )
+
+
+def _photos(
+    root: Path, reading: Reading, pixel_origin: PixelOrigin, warnings: list[str]
+) -> tuple[Photo, ...]:
+    """Join views with photo files, look at every header, and sort by the names' bytes."""
+    views = sorted(reading.views, key=lambda view: name_bytes(view.name))
+    _check_missing(reading.photo_folder, views)
+    _check_collisions(reading.photo_folder, views)
+    photos, rescaled = [], []
+    for view in views:
+        path = reading.photo_folder / view.name
+        info = image_info(path)
+        if not info.complete:
+            warnings.append(_check_tail(path))
+        camera, changed = _fitted(view, pixel_origin, path, info)
+        if changed:
+            rescaled.append(view.name)
+        mask = _mask(root, view.name, info)
+        photos.append(Photo(view.name, camera, path, mask, info.has_alpha, info.file_size))
+    if rescaled:
+        warnings.append(
+            f"W-PHOTO-SIZE: {len(rescaled)} photos have another size than their cameras, of the "
+            f"same aspect ratio; intrinsics rescaled: {some(rescaled)}"
+        )
+    names = {view.name for view in views}
+    spare = _spare_photos(reading.photo_folder, names)
+    if spare:
+        warnings.append(
+            f"W-PHOTO-NO-CAMERA: {len(spare)} photos have no camera and are not used: {some(spare)}"
+        )
+    return tuple(photos)
+
+
+def _check_missing(folder: Path, views: list[View]) -> None:
+    missing = [view.name for view in views if not (folder / view.name).exists()]
+    if missing:
+        raise SceneError(
+            f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}",
+            where=folder,
+            advice="add them, or take them out of the camera model",
+        )
+
+
+def _check_collisions(folder: Path, views: list[View]) -> None:
+    """Refuse photos whose renders would have one name."""
+    taken: dict[str, str] = {}
+    for view in views:
+        name = png_name(view.name)
+        if name in taken:
+            raise SceneError(
+                f"{taken[name]} and {view.name} would both be rendered to {name}",
+                where=folder,
+                advice="rename one of them, in the camera model too",
+            )
+        taken[name] = view.name
+
+
+def _check_tail(path: Path) -> str:
+    """Decide by decoding whether a JPEG without a visible end marker is whole."""
+    try:
+        read_rgb(path)
+    except PhotoError as error:
+        raise PhotoError(
+            f"is cut off: no JPEG end marker in its last 64 KiB ({error.what})",
+            where=path,
+            advice="copy it again from the camera or take it out of the scene",
+        ) from error
+    return f"W-PHOTO-TAIL: {path.name}: bytes after the picture's end ignored"
+
+
+def _fitted(
+    view: View, pixel_origin: PixelOrigin, path: Path, info: ImageInfo
+) -> tuple[Camera, bool]:
+    """Build the camera at the photo's stored size; tell whether it had to be rescaled."""
+    K = np.array(view.K)
+    if pixel_origin == "center":
+        K[:2, 2] += _HALF_PIXEL
+    width, height = view.size or (info.width, info.height)
+    try:
+        camera = Camera(view.model, width, height, K, view.R, view.t, view.distortion)
+    except CameraError as error:
+        raise CameraError(
+            error.what, where=view.where, advice=error.advice or "export the cameras again"
+        ) from error
+    if (width, height) == (info.width, info.height):
+        return camera, False
+    if not _same_aspect((width, height), (info.width, info.height)):
+        advice = "undistort or resize the photos and their cameras together"
+        turned = (info.height, info.width)
+        if _same_aspect((width, height), turned) and exif_orientation(path) in _TURNED:
+            advice = (
+                "the photo is turned by its EXIF orientation only: save turned pixels "
+                "(mogrify -auto-orient), or calibrate stored pixels"
+            )
+        raise CameraError(
+            f"the photo is {info.width} x {info.height}, its camera {width} x {height}",
+            where=path,
+            advice=advice,
+        )
+    return camera.scaled(info.width, info.height), True
+
+
+def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
+    """Tell whether one factor carries both sizes over, within half a pixel on each axis."""
+    lows = [(p - _HALF_PIXEL) / c for c, p in zip(camera, photo, strict=True)]
+    highs = [(p + _HALF_PIXEL) / c for c, p in zip(camera, photo, strict=True)]
+    return max(lows) <= min(highs)
+
+
+def _mask(root: Path, name: str, info: ImageInfo) -> Path | None:
+    """Find ``masks/NAME.png`` (or COLMAP's ``masks/NAME.jpg.png``) and compare its size."""
+    for candidate in (png_name(name), f"{name}.png"):
+        path = root / _MASKS / candidate
+        if path.is_file():
+            try:
+                size = image_size(path)
+            except InputError as error:
+                raise MaskError(error.what, where=path, advice=error.advice) from error
+            if size != (info.width, info.height):
+                raise MaskError(
+                    f"is {size[0]} x {size[1]}, its photo is {info.width} x {info.height}",
+                    where=path,
+                    advice="masks need the size of their photos",
+                )
+            return path
+    return None
+
+
+def _spare_photos(folder: Path, used: set[str]) -> list[str]:
+    """List pictures in the photo folder that no camera names."""
+    spare = []
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            path = Path(parent) / file
+            name = path.relative_to(folder).as_posix()
+            if path.suffix.lower() in _PHOTO_SUFFIXES and name not in used:
+                spare.append(name)
+    return sorted(spare)
+
+
+def _with_near(photos: tuple[Photo, ...], mesh: Mesh) -> tuple[Photo, ...]:
+    """Set every near plane to 1e-4 of the median distance from cameras to the mesh's centre."""
+    positions = np.array([photo.camera.position for photo in photos])
+    distance = float(np.median(np.linalg.norm(positions - mesh.origin, axis=1)))
+    near = _NEAR_SHARE * (distance or mesh.world_bounds.diagonal)
+    return tuple(replace(p, camera=replace(p.camera, near=near)) for p in photos)

@@ -1,0 +1,107 @@
+"""A photo of a scene: its camera now, its pixels when they are asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from xscale.errors import MaskError, PhotoError
+from xscale.geometry.camera import Camera, downscaled_size
+from xscale.io.images import read_mask, read_rgb
+from xscale.io.resample import area_downscale, mask_downscale
+
+
+def png_name(name: str) -> str:
+    """Return the name under which renders and masks of a photo are kept."""
+    return PurePosixPath(name).with_suffix(".png").as_posix()
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One posed photo. Decoded anew at every read; nothing is kept."""
+
+    name: str
+    """Path relative to the photo folder, with ``/``; unique in the scene."""
+    camera: Camera
+    """Camera in the scene's frame at the photo's stored size, near plane set."""
+    path: Path
+    """The file."""
+    mask_path: Path | None = None
+    """Mask file, 0 = left out; None where there is none (the photo may still have alpha)."""
+    has_alpha: bool = False
+    """Whether the photo brings a mask in its alpha channel."""
+    file_size: int = 0
+    """Bytes of the file when the scene was opened."""
+
+    @property
+    def png_name(self) -> str:
+        """The name with its last extension replaced by ``.png``."""
+        return png_name(self.name)
+
+    def size(self, downscale: float = 1) -> tuple[int, int]:
+        """Return ``(width, height)`` after reduction."""
+        return downscaled_size(self.camera.width, self.camera.height, downscale)
+
+    def camera_at(self, downscale: float = 1) -> Camera:
+        """Return the camera of the reduced photo, in the scene's frame."""
+        return self.camera.downscaled(downscale)
+
+    def read(self, downscale: float = 1) -> np.ndarray:
+        """Decode the photo, reduced by exact area averaging.
+
+        Returns:
+            uint8 [H', W', 3], sRGB.
+
+        Raises:
+            PhotoError: Missing, cut off, damaged, or changed since the scene was opened.
+        """
+        return self.load(downscale)[0]
+
+    def read_mask(self, downscale: float = 1) -> np.ndarray | None:
+        """Decode what may be used of the photo: mask file and alpha channel together.
+
+        Returns:
+            bool [H', W'], true = kept; reduced pixels are kept only where all of their source
+            area is. None where the photo has no mask at all.
+
+        Raises:
+            MaskError: The mask cannot be read or has another size.
+            PhotoError: As for :meth:`read`, where the alpha channel is needed.
+        """
+        if self.mask_path is None and not self.has_alpha:
+            return None
+        alpha = self._decode()[1] if self.has_alpha else None
+        return self._reduced_mask(alpha, downscale)
+
+    def load(self, downscale: float = 1) -> tuple[np.ndarray, np.ndarray | None]:
+        """Decode pixels and mask in one go; as :meth:`read` and :meth:`read_mask`."""
+        rgb, alpha = self._decode()
+        reduced = area_downscale(rgb, *self.size(downscale))
+        return reduced, self._reduced_mask(alpha, downscale)
+
+    def _decode(self) -> tuple[np.ndarray, np.ndarray | None]:
+        rgb, alpha = read_rgb(self.path)
+        if rgb.shape[:2] != (self.camera.height, self.camera.width):
+            raise PhotoError(
+                f"is {rgb.shape[1]} x {rgb.shape[0]} now and was {self.camera.width} x "
+                f"{self.camera.height} when the scene was opened",
+                where=self.path,
+                advice="do not change photos during a run: start again",
+            )
+        return rgb, alpha
+
+    def _reduced_mask(self, alpha: np.ndarray | None, downscale: float) -> np.ndarray | None:
+        mask = alpha
+        if self.mask_path is not None:
+            mask = read_mask(self.mask_path)
+            if mask.shape != (self.camera.height, self.camera.width):
+                raise MaskError(
+                    f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {self.camera.width} x "
+                    f"{self.camera.height}",
+                    where=self.mask_path,
+                    advice="masks need the size of their photos",
+                )
+            mask = mask if alpha is None else mask & alpha
+        return None if mask is None else mask_downscale(mask, *self.size(downscale))

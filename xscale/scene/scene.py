@@ -1,0 +1,148 @@
+"""The scene: what the user has, recognised and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from xscale.errors import SceneError
+from xscale.geometry.mesh import Mesh
+from xscale.io.hashing import fingerprint_of, sha256_file
+from xscale.scene import colmap
+from xscale.scene.load import PixelOrigin, open_parts
+from xscale.scene.photo import Photo
+from xscale.scene.split import Split, split_names
+
+__all__ = ["Photo", "Scene", "Split"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Photos with cameras, the mesh, and what was remarked while reading. Immutable."""
+
+    root: Path
+    """The folder, as given."""
+    layout: str
+    """``colmap`` or ``mvsnet``."""
+    reason: str
+    """Why the folder was taken for that layout."""
+    photos: tuple[Photo, ...]
+    """Sorted by the bytes of their names."""
+    mesh: Mesh
+    mesh_path: Path
+    points: np.ndarray | None
+    """Sparse points, float64 [P, 3] in the scene's frame; None where the layout has none."""
+    warnings: tuple[str, ...]
+    """Coded one-line remarks, for example ``W-PHOTO-SIZE: ...``."""
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        mesh: str | Path | None = None,
+        pixel_origin: PixelOrigin = "corner",
+        layout_scale: float | None = None,
+    ) -> Scene:
+        """Read a scene folder, check that its parts fit together, decode no photo.
+
+        Args:
+            path: The folder; for the ``images_{k}`` layout it may name that folder itself.
+            mesh: The mesh file, if it is not the only ``mesh.*`` in the folder.
+            pixel_origin: ``center`` for cameras that put (0, 0) at the first pixel's centre.
+            layout_scale: The k of ``images_{k}`` to read; by default the smallest.
+
+        Raises:
+            SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
+                do not meet.
+            CameraError: A camera is unknown, impossible or disagrees with its photo.
+            PhotoError: A photo is no picture or is cut off.
+            MeshError: The mesh is damaged.
+        """
+        parts = open_parts(path, mesh=mesh, pixel_origin=pixel_origin, layout_scale=layout_scale)
+        return cls(*parts)
+
+    @property
+    def origin(self) -> np.ndarray:
+        """World position of the mesh's local origin, float64 [3]."""
+        return self.mesh.origin
+
+    @cached_property
+    def _by_name(self) -> dict[str, Photo]:
+        return {photo.name: photo for photo in self.photos}
+
+    def photo(self, name: str) -> Photo:
+        """Return the photo of that name.
+
+        Raises:
+            SceneError: There is none.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise SceneError(
+                f"has no photo {name}", where=self.root, advice="xscale inspect lists the names"
+            ) from None
+
+    def split(self, test_every: int | None = None, test_list: str | Path | None = None) -> Split:
+        """Divide the photos into training and test photos (method.md section 9).
+
+        Args:
+            test_every: Photos 0, N, 2N, ... are test; default 7 above 14 photos, else 4.
+            test_list: File with one test photo a line; wins.
+
+        Raises:
+            ListError: The list is wrong, or nothing would be left to train on.
+            UsageError: ``test_every`` is below 1.
+        """
+        names = [photo.name for photo in self.photos]
+        return split_names(names, test_every=test_every, test_list=test_list)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        photos = [
+            [
+                # Names need not be text: their bytes are what counts.
+                photo.name.encode("utf-8", "surrogateescape").hex(),
+                photo.file_size,
+                photo.camera.model,
+                photo.camera.width,
+                photo.camera.height,
+                *photo.camera.K.reshape(-1).tolist(),
+                *photo.camera.R.reshape(-1).tolist(),
+                *photo.camera.t.tolist(),
+                *photo.camera.distortion.tolist(),
+            ]
+            for photo in self.photos
+        ]
+        mesh = [self.mesh_path.stat().st_size, sha256_file(self.mesh_path)]
+        return fingerprint_of({"photos": photos, "mesh": mesh})
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over names, cameras, photo file sizes and the mesh's bytes.
+
+        It does not depend on where the scene lies. The mesh is read once and the result kept.
+        """
+        return self._fingerprint
+
+    def sparse_observations(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return, by photo name, where sparse points were seen: a check on cameras and photos.
+
+        Returns:
+            Pixels float64 [N, 2] at the photo's stored size, and points float64 [N, 3] in the
+            scene's frame. Empty for layouts without sparse points.
+
+        Raises:
+            CameraError: The model changed since the scene was opened.
+        """
+        if self.layout != colmap.LAYOUT or self.points is None:
+            return {}
+        found = {}
+        for name, (pixels, points, size) in colmap.observations(self.root).items():
+            camera = self.photo(name).camera
+            scale = np.array([camera.width / size[0], camera.height / size[1]])
+            found[name] = (pixels * scale, points)
+        return found

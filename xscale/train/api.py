@@ -1,0 +1,174 @@
+"""train: the one entry to training, for the command line and for Python."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from xscale.config import override
+from xscale.errors import InputError, OutputExistsError, UsageError
+from xscale.io.checkpoints import load_newest
+from xscale.io.images import write_png
+from xscale.io.storage import RunLock, append_line, clean_temporaries, new_folder
+from xscale.render.run import Run, new_model, write_run
+from xscale.scene.scene import Scene
+from xscale.train.loop import Goal, Progress, run_loop
+from xscale.train.pool import TilePool
+from xscale.train.prepare import Prepared, prepare
+from xscale.train.settings import preset as preset_named
+from xscale.train.trainer import Trainer
+
+
+def train(
+    scene: Scene,
+    *,
+    out: str | Path,
+    preset: str = "default",
+    minutes: float | None = None,
+    steps: int | None = None,
+    downscale: float = 1,
+    test_every: int | None = None,
+    test_list: str | Path | None = None,
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_stage: Callable[[str], None] | None = None,
+) -> Run:
+    """Train a scene into a run folder.
+
+    Args:
+        scene: An opened scene.
+        out: The run folder; must not exist or be empty, unless ``resume``.
+        preset: Name of the settings to start from.
+        minutes: Stop after this much time, preparation included. With neither this nor ``steps``:
+            10 minutes.
+        steps: Stop after this many steps; a resumed run then ends with the same bits.
+        downscale: Factor by which photos are reduced (exact area average).
+        test_every: Photos 0, N, 2N, ... are held out; default 7 above 14 photos, else 4.
+        test_list: File with the names of the held-out photos; wins.
+        seed: Of the initial weights and of the rays.
+        settings: Assignments like "optim.batch=32768".
+        resume: Go on with the run in ``out``.
+        on_progress: Called every two seconds with a ``Progress``.
+        on_stage: Called with a line when a stage begins.
+
+    Returns:
+        The run, opened for rendering.
+
+    Raises:
+        UsageError: Settings make no sense, or the run to resume has others.
+        OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
+        InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
+    """
+    start = time.monotonic()
+    out = Path(out)
+    say = on_stage or (lambda line: None)
+    if minutes is not None and steps is not None:
+        raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
+    goal = Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
+    chosen = override(preset_named(preset), list(settings))
+    _check_output(out, resume)
+    split = scene.split(test_every=test_every, test_list=test_list)
+    say("looking at the scene")
+    prepared = prepare(scene, split, chosen, downscale, seed, preset)
+    checkpoint = None
+    if resume:
+        _check_same(Run.open(out).manifest, prepared.manifest, out)
+        checkpoint, refused = load_newest(out / "checkpoints")
+        for line in refused:
+            say(f"W-CHECKPOINT: {line}; an older one is used")
+    else:
+        new_folder(out)
+        write_run(out, prepared.manifest, scene.mesh)
+    with RunLock(out):
+        clean_temporaries(out)
+        clean_temporaries(out / "checkpoints")
+        model = new_model(prepared.manifest, torch.device("cpu"))
+        say("filling the tile pool")
+        pool = TilePool(
+            prepared.surface,
+            prepared.photos,
+            chosen.pool,
+            seed,
+            first_step=checkpoint.step if checkpoint else 0,
+        )
+        trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
+        before = time.monotonic() - start
+        if checkpoint is not None:
+            trainer.load(checkpoint.step, checkpoint.tensors)
+            before = checkpoint.state["seconds"]
+        say(f"training on {pool.covered_pixels:,} covered pixels")
+        preview = _previewer(prepared, trainer, out)
+        try:
+            seconds = run_loop(
+                trainer,
+                out,
+                goal,
+                seconds_before=before,
+                on_progress=on_progress,
+                on_preview=preview,
+            )
+        finally:
+            pool.close()
+        timing = {name: round(value, 3) for name, value in trainer.seconds.items()}
+        line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
+        append_line(out / "metrics.jsonl", json.dumps(line))
+    return Run.open(out)
+
+
+def _check_output(out: Path, resume: bool) -> None:
+    """Refuse before any work what would be refused after it."""
+    if resume and not (out / "manifest.json").exists():
+        raise InputError("holds no run to resume", where=out, advice="leave --resume out")
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(
+            "is there already", where=out, advice="choose another folder, or --resume"
+        )
+
+
+def _check_same(saved: dict, wanted: dict, out: Path) -> None:
+    """Refuse to resume with anything that the run's results depend on changed."""
+    for key in ("scene", "settings", "split", "seed", "box"):
+        ours, theirs = saved[key], json.loads(json.dumps(wanted[key]))
+        if key == "scene":
+            ours, theirs = ({k: v[k] for k in ("fingerprint", "downscale")} for v in (ours, theirs))
+        if ours != theirs:
+            raise UsageError(
+                f"cannot resume: {key} differs from the run's",
+                where=out / "manifest.json",
+                advice="give the same options and scene as before, or train into a new folder",
+            )
+
+
+def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int], None] | None:
+    """Return what renders a test view into RUN/previews and logs its PSNR."""
+    from xscale.render.renderer import Renderer
+
+    split = prepared.manifest["split"]
+    if not split["test"]:
+        return None
+    name = split["test"][len(split["test"]) // 2]
+    photo = prepared.scene.photo(name)
+    downscale = prepared.manifest["scene"]["downscale"]
+    camera = photo.camera_at(downscale)
+    renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
+    truth = None
+
+    def preview(step: int) -> None:
+        nonlocal truth
+        if truth is None:
+            truth = torch.from_numpy(photo.read(downscale)).float() / 255
+        frame = renderer.render(camera)
+        write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
+        if frame.coverage.any():
+            error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()
+            psnr = float(-10 * torch.log10(error.clamp(min=1e-12)))
+            line = {"step": step, "test_photo": name, "test_psnr": round(psnr, 4)}
+            append_line(out / "metrics.jsonl", json.dumps(line))
+
+    return preview

@@ -1,0 +1,201 @@
+"""The loop: steps until the steps or the minutes are over; logs, previews and checkpoints aside."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from xscale.errors import InterruptedRunError
+from xscale.io.checkpoints import save_checkpoint
+from xscale.io.storage import append_line
+from xscale.train.trainer import Trainer
+
+CHECKPOINT_SECONDS = 300.0
+CHECKPOINT_STEPS = 1000
+_LOG_SECONDS = 2.0
+
+
+@dataclass
+class Progress:
+    """What a progress bar shows."""
+
+    step: int
+    share: float
+    loss: float
+    psnr: float
+    rays_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
+
+    steps: int | None
+    seconds: float | None
+
+    def share(self, step: int, seconds: float) -> float:
+        """Return how much of the training is done, 0 to 1."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
+
+
+def run_loop(
+    trainer: Trainer,
+    out: Path,
+    goal: Goal,
+    *,
+    seconds_before: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_preview: Callable[[int], None] | None = None,
+    preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
+) -> float:
+    """Train until the goal; the last checkpoint is written before this returns.
+
+    Args:
+        trainer: Holds everything that changes.
+        out: The run folder.
+        goal: When to stop.
+        seconds_before: Training time already spent (resume, preparation).
+        on_progress: Called every two seconds or so.
+        on_preview: Called with the step when a preview is due.
+        preview_shares: Shares of the training at which previews are due.
+
+    Returns:
+        Training time in seconds, earlier sessions included.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
+    """
+    start = time.monotonic() - seconds_before
+    saver = _Saver(out / "checkpoints")
+    average = _Running()
+    due = list(preview_shares)
+    saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
+    logged_step = trainer.step
+    with _stop_on_signals() as stopped:
+        while True:
+            seconds = time.monotonic() - start
+            share = goal.share(trainer.step, seconds)
+            if share >= 1.0 or stopped.is_set():
+                break
+            average.add(*trainer.train_step(share))
+            now = time.monotonic()
+            if now - logged >= _LOG_SECONDS:
+                rate = (trainer.step - logged_step) * trainer.settings.batch / (now - logged)
+                logged, logged_step = now, trainer.step
+                _log(out, trainer.step, now - start, average, rate)
+                if on_progress is not None:
+                    left = (now - start) * (1 - share) / max(share, 1e-6)
+                    on_progress(
+                        Progress(trainer.step, share, average.loss, average.psnr, rate, left)
+                    )
+            if on_preview is not None and due and share >= due[0]:
+                due = [later for later in due if later > share]
+                on_preview(trainer.step)
+            if (
+                trainer.step - saved_step >= CHECKPOINT_STEPS
+                or now - saved_time >= CHECKPOINT_SECONDS
+            ) and saver.idle():
+                saved_step, saved_time = trainer.step, now
+                saver.save(trainer, now - start)
+        seconds = time.monotonic() - start
+        saver.finish()
+        saver.save(trainer, seconds)
+        saver.finish()
+        if stopped.is_set():
+            raise InterruptedRunError(
+                f"stopped at step {trainer.step}; a checkpoint is written",
+                where=out,
+                advice="go on with --resume",
+            )
+    return seconds
+
+
+class _Running:
+    """Loss and mean squared error, averaged over about the last 50 steps."""
+
+    def __init__(self) -> None:
+        self.loss = math.nan
+        self._mse = math.nan
+
+    def add(self, loss: float, mse: float) -> None:
+        first = math.isnan(self.loss)
+        self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
+        self._mse = mse if first else 0.98 * self._mse + 0.02 * mse
+
+    @property
+    def psnr(self) -> float:
+        return -10 * math.log10(max(self._mse, 1e-12))
+
+
+def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -> None:
+    line = {
+        "step": step,
+        "time": round(seconds, 3),
+        "loss": round(average.loss, 6),
+        "psnr": round(average.psnr, 4),
+        "rays_per_second": round(rate),
+    }
+    append_line(out / "metrics.jsonl", json.dumps(line))
+
+
+class _Saver:
+    """Checkpoints written by a thread; the loop waits only for the copy of the tensors."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
+        self._pending: Future | None = None
+
+    def idle(self) -> bool:
+        """Whether the last save is over; raises its error here, in the loop's thread."""
+        if self._pending is None:
+            return True
+        if not self._pending.done():
+            return False
+        self._pending.result()
+        self._pending = None
+        return True
+
+    def save(self, trainer: Trainer, seconds: float) -> None:
+        self._pending = self._thread.submit(
+            save_checkpoint, self._folder, trainer.step, trainer.state(), {"seconds": seconds}
+        )
+
+    def finish(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Set an event at SIGINT or SIGTERM instead of tearing a step apart; a second one does."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {}
+
+    def handle(number: int, frame: object) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, handle)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""From a scene to what a training needs: split, cameras, surface, box, finest level, manifest."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import xscale
+from xscale.config import to_dict
+from xscale.errors import SceneError
+from xscale.gbuffer.build import build_surface
+from xscale.gbuffer.gbuffer import Surface
+from xscale.gbuffer.statistics import scene_statistics
+from xscale.geometry.camera import Camera
+from xscale.model.field import Box, finest_resolution
+from xscale.render.run import FORMAT
+from xscale.scene.scene import Photo, Scene, Split
+from xscale.train.pool import TrainPhoto
+from xscale.train.settings import Settings
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is fixed before the first step."""
+
+    scene: Scene
+    surface: Surface
+    cameras: Tensor
+    """Float64 [P, 32], packed cameras of the training photos, local frame, training size."""
+    photos: list[TrainPhoto]
+    manifest: dict
+
+
+def prepare(
+    scene: Scene, split: Split, settings: Settings, downscale: float, seed: int, preset: str
+) -> Prepared:
+    """Look at the scene and decide everything that the photos decide.
+
+    Raises:
+        SceneError: No training photo sees the mesh.
+    """
+    device = torch.device("cpu")
+    surface = build_surface(scene.mesh, device)
+    photos = [scene.photo(name) for name in split.train]
+    local = [photo.camera_at(downscale).recentred(scene.origin) for photo in photos]
+    cameras = torch.from_numpy(np.stack([camera.packed() for camera in local]))
+    statistics = scene_statistics(
+        surface, cameras, [(camera.width, camera.height) for camera in local]
+    )
+    if len(statistics.footprints) == 0:
+        raise SceneError(
+            "no training photo sees the mesh", where=scene.root, advice="run xscale inspect"
+        )
+    grid = settings.model.grid
+    low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
+    box = Box.around(low, high, grid.per_axis_box)
+    grid = dataclasses.replace(
+        grid, finest_resolution=finest_resolution(grid, box, statistics.footprints)
+    )
+    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
+    manifest = {
+        "format": FORMAT,
+        "scene": {
+            "fingerprint": scene.fingerprint(),
+            "layout": scene.layout,
+            "root": str(scene.root),
+            "photos": len(scene.photos),
+            "downscale": downscale,
+            "warnings": list(scene.warnings),
+        },
+        "origin": [float(x) for x in scene.origin],
+        "box": {"centre": list(box.centre), "extent": list(box.extent)},
+        "preset": preset,
+        "settings": to_dict(settings),
+        "split": {"train": list(split.train), "test": list(split.test)},
+        "cameras": {photo.name: _camera_numbers(photo.camera) for photo in scene.photos},
+        "versions": {
+            "xscale": xscale.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "seed": seed,
+    }
+    return Prepared(
+        scene=scene,
+        surface=surface,
+        cameras=cameras,
+        photos=[
+            _train_photo(photo, camera, packed, downscale)
+            for photo, camera, packed in zip(photos, local, cameras, strict=True)
+        ],
+        manifest=manifest,
+    )
+
+
+def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float) -> TrainPhoto:
+    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.load(downscale))
+
+
+def _camera_numbers(camera: Camera) -> dict:
+    return {
+        "model": camera.model,
+        "width": camera.width,
+        "height": camera.height,
+        "K": camera.K.tolist(),
+        "R": camera.R.tolist(),
+        "t": camera.t.tolist(),
+        "near": camera.near,
+    }

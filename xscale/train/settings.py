@@ -1,0 +1,85 @@
+"""Training settings and the presets. Every field is read by the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xscale.errors import ConfigError
+from xscale.model.settings import ModelSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimSettings:
+    """How the weights move."""
+
+    batch: int = 65536
+    """Rays a step."""
+    loss: Literal["l1", "charbonnier", "l2"] = "l1"
+    """Distance between colour and photo, in sRGB."""
+    table_rate: float = 1e-2
+    """Learning rate of the hash grid at its peak."""
+    shader_rate: float = 2e-3
+    """Learning rate of the shader at its peak."""
+    exposure_rate: float = 1e-3
+    """Learning rate of the photos' exposures at its peak."""
+    warmup: float = 0.01
+    """Share of the training in which rates rise from nothing."""
+    final_rate: float = 0.01
+    """Rates fall along a cosine to this share of their peak."""
+    exposure_prior: float = 1e-2
+    """Pull of the exposures towards the identity."""
+    beta1: float = 0.9
+    """Decay of Adam's running mean."""
+    beta2: float = 0.99
+    """Decay of Adam's running mean square."""
+    table_epsilon: float = 1e-15
+    """Adam's epsilon for the hash grid."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"optim.batch must be at least 1, got {self.batch}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """The pool of photo tiles from which rays are drawn."""
+
+    tile: int = 256
+    """Edge of a tile in pixels, at most 256."""
+    budget_mb: int = 2048
+    """Memory for tiles; if all fit, nothing is ever replaced."""
+    refresh_steps: int = 16
+    """Steps between replacements of the oldest tiles."""
+    refresh_share: float = 0.02
+    """Share of the pool that is replaced each time."""
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.tile <= 256:
+            raise ConfigError(f"pool.tile must be 16 to 256, got {self.tile}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a training; the outcome stands in the run's manifest."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    """Grid and shader."""
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    """Optimizer and schedule."""
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    """Tile pool."""
+
+
+PRESETS: dict[str, Settings] = {"default": Settings()}
+
+
+def preset(name: str) -> Settings:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"no preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
