@@ -32,6 +32,10 @@ struct ShadeChunk {
 // Rays to the next multiple of 16: the stride of arrays with one row a channel.
 constexpr int32_t kShadeLaneRays = (kShadeRays + 15) / 16 * 16;
 
+// Gap between a chunk's arrays, in floats: without it all of them begin at the same place of a 4 KB
+// page, where loads wait for unrelated stores.
+constexpr int32_t kShadeGap = 80;
+
 constexpr int32_t padded_to_16(int32_t n) {
     return (n + 15) / 16 * 16;
 }

@@ -44,20 +44,33 @@ struct ShadeFilmArgs {
     float scale;
 };
 
-// One matrix with its bias in the packed weights.
+// One matrix with its bias. M2's four parts are layers of their own: a panel of weights that is
+// contiguous stays in the first-level cache, one cut out of wider rows maps to few of its sets.
 struct FilmLayer {
     int32_t outputs, inputs;  // as in the flat vector
     int32_t stride;           // of a packed row: inputs to the next multiple of 16
-    int64_t weight;           // [outputs, stride]
-    int64_t bias;             // [outputs], padded to 16
-    int64_t transposed;       // [stride, outputs], where the network has it
+    int64_t flat_weight, flat_bias;
+    int64_t weight;      // [outputs, stride]
+    int64_t bias;        // [outputs], padded to 16
+    int64_t transposed;  // [stride, outputs]
 };
 
 // The weights as the chunk functions read them: the light's frequencies and phases folded into the
 // feature layers and the constants 15 and 30 into M2, rows padded, each matrix also transposed.
 struct ShadeFilmNet {
-    static constexpr int kLayers = 7;
-    enum { kFeature1, kFeature2, kMapping1, kMapping2, kDirection1, kDirection2, kColour };
+    static constexpr int kLayers = 10;
+    enum {
+        kFeature1,
+        kFeature2,
+        kMapping1,
+        kFrequency1,  // the four parts of M2
+        kFrequency2,
+        kPhase1,
+        kPhase2,
+        kDirection1,
+        kDirection2,
+        kColour
+    };
 
     int32_t width, hidden;
     FilmLayer layers[kLayers];

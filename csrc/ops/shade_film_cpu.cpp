@@ -12,19 +12,29 @@ static constexpr float kOffset = 30.0f;
 
 ShadeFilmNet::ShadeFilmNet(int32_t features, int32_t hidden_width)
     : width(features), hidden(hidden_width), packed(nullptr) {
-    const int32_t sizes[kLayers][2] = {{hidden, width},      {hidden, hidden}, {hidden, hidden},
-                                       {4 * hidden, hidden}, {hidden, 3},      {hidden, hidden},
-                                       {3, hidden}};
     int64_t next = 0;
+    int64_t flat = 0;
     for (int i = 0; i < kLayers; ++i) {
         FilmLayer& layer = layers[i];
-        layer.outputs = sizes[i][0];
-        layer.inputs = sizes[i][1];
+        layer.outputs = i == kColour ? 3 : hidden;
+        layer.inputs = i == kFeature1 ? width : i == kDirection1 ? 3 : hidden;
         layer.stride = padded_to_16(layer.inputs);
         layer.weight = next;
         next += static_cast<int64_t>(layer.outputs) * layer.stride;
         layer.bias = next;
         next += padded_to_16(layer.outputs);
+        // The flat vector has M2's four matrices together, then their biases.
+        const int64_t size = static_cast<int64_t>(layer.outputs) * layer.inputs;
+        const int part = i - kFrequency1;
+        if (part < 0 || part > 3) {
+            layer.flat_weight = flat;
+            layer.flat_bias = flat + size;
+            flat += size + layer.outputs;
+        } else {
+            layer.flat_weight = flat + part * size;
+            layer.flat_bias = flat + 4 * size + part * layer.outputs;
+            flat += part == 3 ? 4 * (size + layer.outputs) : 0;
+        }
     }
     gradient_size = next;
     for (int i = 0; i < kLayers; ++i) {
@@ -34,7 +44,8 @@ ShadeFilmNet::ShadeFilmNet(int32_t features, int32_t hidden_width)
     packed_size = next;
     // The head's arrays, then activations and gradients (ShadeFilmScratch in shade_film_simd.cpp).
     constexpr int64_t kHeadFloats = 64 * kShadeLaneRays;
-    scratch_size = kHeadFloats +
+    constexpr int64_t kArrays = 21;
+    scratch_size = kHeadFloats + kArrays * kShadeGap +
                    static_cast<int64_t>(kShadeRays) * (2 * padded_to_16(width) + 16 + 18 * hidden);
 }
 
@@ -48,7 +59,7 @@ static Fold fold_of(const ShadeFilmNet& net, int i, int32_t row, const float* li
         const int32_t at = i * net.hidden + row;
         return {light[at], light[2 * net.hidden + at]};
     }
-    if (i == ShadeFilmNet::kMapping2 && row < 2 * net.hidden) {
+    if (i == ShadeFilmNet::kFrequency1 || i == ShadeFilmNet::kFrequency2) {
         return {kGain, kOffset};
     }
     return {1.0f, 0.0f};
@@ -59,17 +70,16 @@ void shade_film_pack(const ShadeFilmNet& net, const float* weights, const float*
     std::memset(packed, 0, net.packed_size * sizeof(float));
     for (int i = 0; i < ShadeFilmNet::kLayers; ++i) {
         const FilmLayer& layer = net.layers[i];
-        const float* bias = weights + static_cast<int64_t>(layer.outputs) * layer.inputs;
         for (int32_t row = 0; row < layer.outputs; ++row) {
             const Fold fold = fold_of(net, i, row, light);
+            const float* from = weights + layer.flat_weight + row * layer.inputs;
             for (int32_t column = 0; column < layer.inputs; ++column) {
-                const float value = fold.factor * *weights++;
+                const float value = fold.factor * from[column];
                 packed[layer.weight + row * layer.stride + column] = value;
                 packed[layer.transposed + column * layer.outputs + row] = value;
             }
-            packed[layer.bias + row] = fold.factor * bias[row] + fold.summand;
+            packed[layer.bias + row] = fold.factor * weights[layer.flat_bias + row] + fold.summand;
         }
-        weights += layer.outputs;
     }
 }
 
@@ -77,26 +87,24 @@ void shade_film_add_gradient(const ShadeFilmNet& net, const float* weights, cons
                              const float* gradient, float* grad_weights, float* grad_light) {
     for (int i = 0; i < ShadeFilmNet::kLayers; ++i) {
         const FilmLayer& layer = net.layers[i];
-        const int64_t count = static_cast<int64_t>(layer.outputs) * layer.inputs;
         for (int32_t row = 0; row < layer.outputs; ++row) {
             const Fold fold = fold_of(net, i, row, light);
+            const int64_t begin = layer.flat_weight + static_cast<int64_t>(row) * layer.inputs;
+            const int64_t bias = layer.flat_bias + row;
             const float* from = gradient + layer.weight + row * layer.stride;
-            const float* weight = weights + row * layer.inputs;
             const float bias_gradient = gradient[layer.bias + row];
-            double frequency_gradient = static_cast<double>(bias_gradient) * weights[count + row];
+            double frequency_gradient = static_cast<double>(bias_gradient) * weights[bias];
             for (int32_t column = 0; column < layer.inputs; ++column) {
-                grad_weights[row * layer.inputs + column] += fold.factor * from[column];
-                frequency_gradient += static_cast<double>(from[column]) * weight[column];
+                grad_weights[begin + column] += fold.factor * from[column];
+                frequency_gradient += static_cast<double>(from[column]) * weights[begin + column];
             }
-            grad_weights[count + row] += fold.factor * bias_gradient;
+            grad_weights[bias] += fold.factor * bias_gradient;
             if (i == ShadeFilmNet::kFeature1 || i == ShadeFilmNet::kFeature2) {
                 const int32_t at = i * net.hidden + row;
                 grad_light[at] += static_cast<float>(frequency_gradient);
                 grad_light[2 * net.hidden + at] += bias_gradient;
             }
         }
-        weights += count + layer.outputs;
-        grad_weights += count + layer.outputs;
     }
 }
 

@@ -17,7 +17,7 @@ struct Scratch {
     float *s1, *c1, *s2, *c2;
     float* d;
     float* mapping;
-    float* film;  // [rays, 4 hidden]: frequencies of both layers, phases of both; later gradients
+    float* film[4];  // frequencies of both direction layers, phases of both; later gradients
     float *u1, *u2;  // direction layers before FiLM
     float *y1, *k1, *y2, *k2;
     float* grad_a;
@@ -30,7 +30,7 @@ Scratch lay_out(const ShadeFilmNet& net, float* scratch) {
     float* next = scratch + sizeof(HeadScratch) / sizeof(float);
     const auto take = [&](int channels) {
         float* taken = next;
-        next += kShadeRays * channels;
+        next += kShadeRays * channels + kShadeGap;
         return taken;
     };
     const int hidden = net.hidden;
@@ -42,18 +42,30 @@ Scratch lay_out(const ShadeFilmNet& net, float* scratch) {
     for (float** part : parts) {
         *part = take(hidden);
     }
-    s.film = take(4 * hidden);
+    for (float*& part : s.film) {
+        part = take(hidden);
+    }
     return s;
 }
 
-// output = W input + bias for all rays, by the transposed weights.
+// output = W input + bias for all rays, by the transposed weights. Long rows are summed in blocks
+// whose weights stay in the first-level cache.
 template <Finish kFinish = Finish::plain>
 void linear(const ShadeFilmNet& net, int index, const float* input, int input_stride, float* output,
             int rays) {
+    constexpr int kBlock = 64;
     const FilmLayer& layer = net.layers[index];
-    product<false, Start::bias, kFinish>({input, input_stride, net.packed + layer.transposed,
-                                          layer.outputs, output, layer.outputs, rays, layer.outputs,
-                                          layer.inputs, net.packed + layer.bias, nullptr, 0});
+    const int outputs = layer.outputs;
+    const float* weights = net.packed + layer.transposed;
+    const bool blocked = kFinish == Finish::plain && layer.inputs > kBlock;
+    product<false, Start::bias, kFinish>({input, input_stride, weights, outputs, output, outputs,
+                                          rays, outputs, blocked ? kBlock : layer.inputs,
+                                          net.packed + layer.bias, nullptr, 0});
+    for (int k = kBlock; blocked && k < layer.inputs; k += kBlock) {
+        const int inputs = layer.inputs - k < kBlock ? layer.inputs - k : kBlock;
+        product<false, Start::add>({input + k, input_stride, weights + k * outputs, outputs, output,
+                                    outputs, rays, outputs, inputs, nullptr, nullptr, 0});
+    }
 }
 
 // Gradients of a linear layer's weights and bias, added to `gradient`.
@@ -66,54 +78,51 @@ void linear_weights(const ShadeFilmNet& net, int index, const float* grad_output
     add_column_sums(grad_output, layer.outputs, rays, layer.outputs, gradient + layer.bias);
 }
 
-// Gradient of a linear layer's input.
+// Gradient of a linear layer's input, written or added.
+template <Start kStart = Start::zero>
 void linear_input(const ShadeFilmNet& net, int index, const float* grad_output, float* grad_input,
                   int rays) {
     const FilmLayer& layer = net.layers[index];
-    product<false, Start::zero>({grad_output, layer.outputs, net.packed + layer.weight,
-                                 layer.stride, grad_input, layer.stride, rays, layer.stride,
-                                 layer.outputs, nullptr, nullptr, 0});
+    product<false, kStart>({grad_output, layer.outputs, net.packed + layer.weight, layer.stride,
+                            grad_input, layer.stride, rays, layer.stride, layer.outputs, nullptr,
+                            nullptr, 0});
 }
 
-// x becomes sin(x); cosine gets cos(x).
+// x becomes sin(x); cosine gets cos(x) where a gradient will be wanted.
+template <bool kCosine>
 void wave(float* x, float* cosine, int count) {
     for (int i = 0; i < count; i += kLanes) {
         V s, c;
         VectorMath::sincos(load(x + i), s, c);
         store(x + i, s);
-        store(cosine + i, c);
+        if constexpr (kCosine) {
+            store(cosine + i, c);
+        }
     }
 }
 
-// y = sin(frequency u + phase) with its cosine, for direction layer `which` (0 or 1).
-void film_wave(const float* u, const float* film, int which, int hidden, int rays, float* y,
+// y = sin(frequency u + phase) with its cosine.
+template <bool kCosine>
+void film_wave(const float* u, const float* frequency, const float* phase, int count, float* y,
                float* cosine) {
-    for (int r = 0; r < rays; ++r) {
-        const float* frequency = film + (r * 4 + which) * hidden;
-        const float* phase = frequency + 2 * hidden;
-        for (int i = 0; i < hidden; i += kLanes) {
-            V s, c;
-            VectorMath::sincos(fma(load(frequency + i), load(u + r * hidden + i), load(phase + i)),
-                               s, c);
-            store(y + r * hidden + i, s);
-            store(cosine + r * hidden + i, c);
+    for (int i = 0; i < count; i += kLanes) {
+        V s, c;
+        VectorMath::sincos(fma(load(frequency + i), load(u + i), load(phase + i)), s, c);
+        store(y + i, s);
+        if constexpr (kCosine) {
+            store(cosine + i, c);
         }
     }
 }
 
-// The gradient of film_wave: `grad` of y becomes that of u, and film's rows become their gradients.
-void film_wave_backward(float* grad, const float* u, const float* cosine, int which, int hidden,
-                        int rays, float* film) {
-    for (int r = 0; r < rays; ++r) {
-        float* frequency = film + (r * 4 + which) * hidden;
-        float* phase = frequency + 2 * hidden;
-        for (int i = 0; i < hidden; i += kLanes) {
-            const int at = r * hidden + i;
-            const V angle = load(grad + at) * load(cosine + at);
-            store(grad + at, angle * load(frequency + i));
-            store(frequency + i, angle * load(u + at));
-            store(phase + i, angle);
-        }
+// The gradient of film_wave: `grad` of y becomes that of u, and frequency and phase become theirs.
+void film_wave_backward(float* grad, const float* u, const float* cosine, int count,
+                        float* frequency, float* phase) {
+    for (int i = 0; i < count; i += kLanes) {
+        const V angle = load(grad + i) * load(cosine + i);
+        store(grad + i, angle * load(frequency + i));
+        store(frequency + i, angle * load(u + i));
+        store(phase + i, angle);
     }
 }
 
@@ -166,20 +175,23 @@ void expose_backward(const ShadeChunk& chunk, const float* s2, int hidden, float
     }
 }
 
+template <bool kCosine>
 void forward(const ShadeFilmNet& net, const ShadeChunk& chunk, const Scratch& s) {
     const int n = chunk.rays;
     const int hidden = net.hidden;
     linear(net, ShadeFilmNet::kFeature1, chunk.features, net.width, s.s1, n);
-    wave(s.s1, s.c1, n * hidden);
+    wave<kCosine>(s.s1, s.c1, n * hidden);
     linear(net, ShadeFilmNet::kFeature2, s.s1, hidden, s.s2, n);
-    wave(s.s2, s.c2, n * hidden);
+    wave<kCosine>(s.s2, s.c2, n * hidden);
     expose(chunk, s.s2, hidden, s.d);
     linear<Finish::leaky>(net, ShadeFilmNet::kMapping1, s.d, hidden, s.mapping, n);
-    linear(net, ShadeFilmNet::kMapping2, s.mapping, hidden, s.film, n);
+    for (int part = 0; part < 4; ++part) {
+        linear(net, ShadeFilmNet::kFrequency1 + part, s.mapping, hidden, s.film[part], n);
+    }
     linear(net, ShadeFilmNet::kDirection1, chunk.direction, 3, s.u1, n);
-    film_wave(s.u1, s.film, 0, hidden, n, s.y1, s.k1);
+    film_wave<kCosine>(s.u1, s.film[0], s.film[2], n * hidden, s.y1, s.k1);
     linear(net, ShadeFilmNet::kDirection2, s.y1, hidden, s.u2, n);
-    film_wave(s.u2, s.film, 1, hidden, n, s.y2, s.k2);
+    film_wave<kCosine>(s.u2, s.film[1], s.film[3], n * hidden, s.y2, s.k2);
     const FilmLayer& colour = net.layers[ShadeFilmNet::kColour];
     three_outputs(s.y2, hidden, n, hidden, net.packed + colour.weight, net.packed + colour.bias,
                   s.head->raw[0], kShadeLaneRays);
@@ -189,7 +201,7 @@ void forward(const ShadeFilmNet& net, const ShadeChunk& chunk, const Scratch& s)
 }  // namespace
 
 void shade_film_chunk_forward(const ShadeFilmNet& net, const ShadeChunk& chunk, float* scratch) {
-    forward(net, chunk, lay_out(net, scratch));
+    forward<false>(net, chunk, lay_out(net, scratch));
 }
 
 void shade_film_chunk_gradient(const ShadeFilmNet& net, const ShadeChunk& chunk, float* scratch,
@@ -199,7 +211,7 @@ void shade_film_chunk_gradient(const ShadeFilmNet& net, const ShadeChunk& chunk,
     const int hidden = net.hidden;
     const int width = net.width;
     const int padded = padded_to_16(width);
-    forward(net, chunk, s);
+    forward<true>(net, chunk, s);
     head_backward<Head::clipped>(chunk, *s.head);
 
     // Colour: three outputs, so its products have their own shapes.
@@ -216,10 +228,10 @@ void shade_film_chunk_gradient(const ShadeFilmNet& net, const ShadeChunk& chunk,
                                  n, hidden, 3, nullptr, nullptr, 0});
 
     // Direction layers; their FiLM rows turn into gradients.
-    film_wave_backward(s.grad_a, s.u2, s.k2, 1, hidden, n, s.film);
+    film_wave_backward(s.grad_a, s.u2, s.k2, n * hidden, s.film[1], s.film[3]);
     linear_weights(net, ShadeFilmNet::kDirection2, s.grad_a, s.y1, hidden, n, gradient);
     linear_input(net, ShadeFilmNet::kDirection2, s.grad_a, s.grad_b, n);
-    film_wave_backward(s.grad_b, s.u1, s.k1, 0, hidden, n, s.film);
+    film_wave_backward(s.grad_b, s.u1, s.k1, n * hidden, s.film[0], s.film[2]);
     for (int r = 0; r < n; ++r) {
         float* row = s.direction + r * 16;
         __builtin_memset(row, 0, 16 * sizeof(float));
@@ -228,8 +240,14 @@ void shade_film_chunk_gradient(const ShadeFilmNet& net, const ShadeChunk& chunk,
     linear_weights(net, ShadeFilmNet::kDirection1, s.grad_b, s.direction, 16, n, gradient);
 
     // Mapping network.
-    linear_weights(net, ShadeFilmNet::kMapping2, s.film, s.mapping, hidden, n, gradient);
-    linear_input(net, ShadeFilmNet::kMapping2, s.film, s.grad_a, n);
+    linear_input(net, ShadeFilmNet::kFrequency1, s.film[0], s.grad_a, n);
+    for (int part = 0; part < 4; ++part) {
+        const int layer = ShadeFilmNet::kFrequency1 + part;
+        linear_weights(net, layer, s.film[part], s.mapping, hidden, n, gradient);
+        if (part > 0) {
+            linear_input<Start::add>(net, layer, s.film[part], s.grad_a, n);
+        }
+    }
     for (int i = 0; i < n * hidden; i += kLanes) {
         const V grad = load(s.grad_a + i);
         store(s.grad_a + i, load(s.mapping + i) > 0.0f ? grad : kLeakySlope * grad);

@@ -9,7 +9,8 @@ namespace xs {
 // The head's arrays, then the chunk's activations and their gradients.
 int64_t ShadeReluNet::scratch_size() const {
     constexpr int64_t kHeadFloats = 64 * kShadeLaneRays;
-    return kHeadFloats + static_cast<int64_t>(kShadeRays) * (2 * padded() + second() + 3 * hidden);
+    return kHeadFloats + 6 * kShadeGap +
+           static_cast<int64_t>(kShadeRays) * (2 * padded() + second() + 3 * hidden);
 }
 
 static void copy_rows(const float* from, int64_t from_stride, float* to, int64_t to_stride,

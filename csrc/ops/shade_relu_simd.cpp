@@ -21,11 +21,11 @@ Scratch lay_out(const ShadeReluNet& net, float* scratch) {
     Scratch s{};
     s.head = reinterpret_cast<HeadScratch*>(scratch);
     s.features = scratch + sizeof(HeadScratch) / sizeof(float);
-    s.second = s.features + kShadeRays * net.padded();
-    s.third = s.second + kShadeRays * net.second();
-    s.grad_third = s.third + kShadeRays * net.hidden;
-    s.grad_second = s.grad_third + kShadeRays * net.hidden;
-    s.grad_features = s.grad_second + kShadeRays * net.hidden;
+    s.second = s.features + kShadeRays * net.padded() + kShadeGap;
+    s.third = s.second + kShadeRays * net.second() + kShadeGap;
+    s.grad_third = s.third + kShadeRays * net.hidden + kShadeGap;
+    s.grad_second = s.grad_third + kShadeRays * net.hidden + kShadeGap;
+    s.grad_features = s.grad_second + kShadeRays * net.hidden + kShadeGap;
     return s;
 }
 

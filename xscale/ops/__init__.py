@@ -25,13 +25,13 @@ from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
-    FilmShaderLayout,
     shade_film,
     shade_film_backward,
     shade_film_train,
 )
 from xscale.ops.shade_film_codes import (
     FilmCodeLayout,
+    FilmShaderLayout,
     film_code_init,
     film_codes_init,
     film_exposure,

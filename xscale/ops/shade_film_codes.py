@@ -1,6 +1,5 @@
-"""The published shader's small networks: from light and exposure codes to what shade_film takes.
-
-They do not depend on the ray, so they run once a step on a row a photo, in plain PyTorch.
+"""The published shader's layout, initialisation, and networks from light and exposure codes.
+The networks do not depend on the ray, so they run once a step on a row a photo, in plain PyTorch.
 """
 
 from __future__ import annotations
@@ -12,8 +11,50 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from xscale.errors import ShapeError
 from xscale.ops.shade import ShaderLayout
-from xscale.ops.shade_film import FILM_LEAKY_SLOPE, FilmShaderLayout
+
+FILM_LEAKY_SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class FilmShaderLayout(ShaderLayout):
+    """Where each matrix of the FiLM shader lies in its flat weight vector.
+
+    In this order, each row major: the feature layers ``W1`` [hidden, features], ``b1``,
+    ``W2`` [hidden, hidden], ``b2``; the mapping ``M1`` [hidden, hidden], ``c1``,
+    ``M2`` [4 hidden, hidden], ``c2``; the direction layers ``D1`` [hidden, 3], ``e1``,
+    ``D2`` [hidden, hidden], ``e2``; the colour ``W3`` [3, hidden], ``b3``.
+    """
+
+    features: int = 128
+    """Numbers a surface point has; a multiple of 4 up to 256."""
+    hidden: int = 64
+    """Width of every layer; a multiple of 16 up to 128."""
+
+    def __post_init__(self) -> None:
+        if self.features % 4 or not 4 <= self.features <= 256:
+            raise ShapeError(
+                f"shade_film: features must be a multiple of 4 up to 256, got {self.features}"
+            )
+        if self.hidden % 16 or not 16 <= self.hidden <= 128:
+            raise ShapeError(
+                f"shade_film: hidden must be a multiple of 16 up to 128, got {self.hidden}"
+            )
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each part, in the order of the flat vector."""
+        h = self.hidden
+        matrices = {"W1 b1": (h, self.features), "W2 b2": (h, h), "M1 c1": (h, h),
+                    "M2 c2": (4 * h, h), "D1 e1": (h, 3), "D2 e2": (h, h),
+                    "W3 b3": (3, h)}  # fmt: skip
+        parts: dict[str, tuple[int, ...]] = {}
+        for names, shape in matrices.items():
+            matrix, bias = names.split()
+            parts[matrix] = shape
+            parts[bias] = shape[:1]
+        return parts
 
 
 @dataclass(frozen=True)
