@@ -11,6 +11,10 @@
 #include "isa.h"
 #include "ops/adam.h"
 #include "ops/encode.h"
+#include "ops/interpolate.h"
+#include "ops/rasterize.h"
+#include "ops/shade_film.h"
+#include "ops/shade_relu.h"
 #include "parallel_cpu.h"
 
 namespace py = pybind11;
@@ -132,6 +136,58 @@ static void bind_encode(py::module_& m) {
                XS_CUDA(encode_backward_position_cuda), fields);
 }
 
+static void bind_interpolate(py::module_& m) {
+    using A = InterpolateArgs;
+    bind_op<A>(m, "interpolate", interpolate_cpu, nullptr,
+               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, normals),
+                XS_FIELD(A, cameras), XS_FIELD(A, camera_index), XS_FIELD(A, pixel),
+                XS_FIELD(A, face_id), XS_FIELD(A, n), XS_FIELD(A, position), XS_FIELD(A, normal),
+                XS_FIELD(A, direction), XS_FIELD(A, footprint), XS_FIELD(A, depth)});
+}
+
+static void bind_rasterize(py::module_& m) {
+    using A = RasterizeArgs;
+    bind_op<A>(m, "rasterize", rasterize_cpu, nullptr,
+               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, face_ids),
+                XS_FIELD(A, cluster_start), XS_FIELD(A, cluster_box), XS_FIELD(A, clusters),
+                XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top), XS_FIELD(A, width),
+                XS_FIELD(A, height), XS_FIELD(A, offset_x), XS_FIELD(A, offset_y),
+                XS_FIELD(A, face_id), XS_FIELD(A, depth)});
+}
+
+static void bind_shade_relu(py::module_& m) {
+    using A = ShadeReluArgs;
+    bind_op<A>(m, "shade_relu", shade_relu_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays),
+                XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)});
+    bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),      XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, exposure),      XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
+                XS_FIELD(A, target),        XS_FIELD(A, target_bytes),  XS_FIELD(A, ray_weight),
+                XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
+                XS_FIELD(A, grad_weights),  XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
+                XS_FIELD(A, width),         XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
+                XS_FIELD(A, photos),        XS_FIELD(A, loss),          XS_FIELD(A, scale)});
+}
+
+static void bind_shade_film(py::module_& m) {
+    using A = ShadeFilmArgs;
+    bind_op<A>(m, "shade_film", shade_film_cpu, nullptr,
+               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
+                XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
+    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
+               {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
+                XS_FIELD(A, light),        XS_FIELD(A, exposure),      XS_FIELD(A, photo),
+                XS_FIELD(A, grad_rgb),     XS_FIELD(A, target),        XS_FIELD(A, target_bytes),
+                XS_FIELD(A, ray_weight),   XS_FIELD(A, rgb),           XS_FIELD(A, ray_loss),
+                XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
+                XS_FIELD(A, hidden),       XS_FIELD(A, photos),        XS_FIELD(A, loss),
+                XS_FIELD(A, scale)});
+}
+
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
@@ -139,6 +195,10 @@ PYBIND11_MODULE(_core, m) {
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
     xs::bind_encode(m);
+    xs::bind_interpolate(m);
+    xs::bind_rasterize(m);
+    xs::bind_shade_film(m);
+    xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;
 #else

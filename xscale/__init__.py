@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Camera": "xscale.geometry.camera",
     "Mesh": "xscale.geometry.mesh",
-    "Run": "xscale.train.run",
+    "Run": "xscale.render.run",
     "Scene": "xscale.scene.scene",
     "XscaleError": "xscale.errors",
     "train": "xscale.train.api",

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from xscale.gbuffer.build import build_surface
 
 from xscale import Scene
+from xscale.gbuffer.build import build_surface
 from xscale.train.pool import TilePool, TrainPhoto
 from xscale.train.settings import PoolSettings
 
@@ -41,7 +41,9 @@ def test_every_covered_pixel_is_equally_likely(parts):
     counts = {}
     for step in range(20):
         rays = pool.draw(step, total)
-        keys = zip(rays.photo.tolist(), rays.pixel[:, 0].tolist(), rays.pixel[:, 1].tolist(), strict=True)
+        keys = zip(
+            rays.photo.tolist(), rays.pixel[:, 0].tolist(), rays.pixel[:, 1].tolist(), strict=True
+        )
         for key in keys:
             counts[key] = counts.get(key, 0) + 1
     # Stratified: every pixel is expected 20 times, and never more than 40.

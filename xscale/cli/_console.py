@@ -1,16 +1,115 @@
-"""What people see: text and progress on stderr, results on stdout."""
+"""Options, tables, progress bars and remarks, the same for every command.
+
+Standard output carries only what was asked for (tables, JSON, the path of what was made);
+everything for the person who watches goes to standard error.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import re
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
-console = Console(stderr=True, highlight=False)
-output = Console(highlight=False)
+from xscale.errors import UsageError, printable
+
+Options = TypeVar("Options")
+
+_MARKERS = (tyro.conf.FlagCreatePairsOff,)
+# Redirected output has no width: a table is then as wide as it needs to be.
+_WIDTH = None if sys.stdout.isatty() else 200
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(width=_WIDTH, highlight=False, soft_wrap=True)
+
+
+def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
+    """Read a command's options; its help is the dataclass's docstrings.
+
+    Args:
+        options: A dataclass. Its docstring says what the command does, the one below each field
+            what the option gives the user.
+        argv: What follows the command's name.
+        command: For example ``inspect``.
+
+    Raises:
+        UsageError: An option is unknown, missing or has an impossible value.
+        SystemExit: With 0, after ``--help``.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(options, args=list(argv), prog=f"xscale {command}", config=_MARKERS)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        advice = f"see xscale {command} --help"
+        raise UsageError(_one_line(complaint.getvalue()), advice=advice) from None
+
+
+def _one_line(boxed: str) -> str:
+    """Return the first paragraph of the parser's framed message."""
+    words = []
+    for line in boxed.splitlines():
+        body = re.sub(r"^[│|]\s?|\s*[│|]$", "", line.strip())
+        if words and re.fullmatch(r"[─\-\s]+", body):
+            break
+        if body and not re.match(r"[╭╰+]", body):
+            words.append(body.strip())
+    return " ".join(words) or "the options could not be read"
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal one line."""
+    console.print(printable(text, 2000), markup=False)
+
+
+def warn(text: str) -> None:
+    """Tell the person at the terminal a coded remark (``W-...``)."""
+    console.print(f"warning: {printable(text, 2000)}", markup=False, style="yellow")
+
+
+def result(text: object) -> None:
+    """Print what was asked for."""
+    output.print(str(text), markup=False)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on standard output; a column whose cells are all numbers is set right."""
+    table = Table(box=box.SIMPLE_HEAD, expand=False)
+    for index, column in enumerate(columns):
+        numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)
+        table.add_column(column, justify="right" if numbers and rows else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    output.print(f"\n{title}", markup=False, end="")
+    output.print(table, soft_wrap=False)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return printable(value)
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar with time spent and time left, on stderr."""
+    """Return a progress bar with time spent and time left, on standard error."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from xscale.cli._console import console, progress_bar
+from xscale.cli._console import parse, progress_bar, result
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Options:
 
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
-    options = tyro.cli(Options, args=argv, prog="xscale render")
+    options = parse(Options, argv, "render")
     out = render_run(options.run, options.views, options.out)
-    console.print(f"rendered: {out}", markup=False)
+    result(out)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from xscale.cli._console import console, progress_bar
+from xscale.cli._console import parse, progress_bar, result, say, warn
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,19 @@ class Options:
 
 def run(argv: list[str]) -> int:
     """Parse the options and train."""
-    options = tyro.cli(Options, args=argv, prog="xscale train")
+    options = parse(Options, argv, "train")
     from xscale import ops
     from xscale.scene.scene import Scene
     from xscale.train.api import train
 
     if not ops.built():
-        console.print("the compiled module is missing: the slow PyTorch references run")
+        warn("W-SETUP: the compiled module is missing: the slow PyTorch references run")
     scene = Scene.open(options.scene, mesh=options.mesh)
     for warning in scene.warnings:
-        console.print(warning, style="yellow", markup=False)
-    console.print(
+        warn(warning)
+    say(
         f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
         f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
-        markup=False,
     )
     with progress_bar() as bar:
         task = bar.add_task("training", total=1.0)
@@ -70,7 +69,7 @@ def run(argv: list[str]) -> int:
             )
             bar.update(task, completed=progress.share, description=text)
 
-        result = train(
+        made = train(
             scene,
             out=options.out,
             preset=options.preset,
@@ -83,7 +82,8 @@ def run(argv: list[str]) -> int:
             settings=options.set,
             resume=options.resume,
             on_progress=show,
-            on_stage=lambda line: bar.console.print(line, markup=False),
+            on_stage=say,
         )
-    console.print(f"trained: {result.path}\nnext: xscale score {result.path}", markup=False)
+    result(made.path)
+    say(f"next: xscale score {made.path}")
     return 0

@@ -80,7 +80,7 @@ class ReluShader:
             self.exposure if exposed else None,
             photo if exposed else None,
             loss=loss,
-            scale=1 / (3 * len(features)),
+            scale=1 / len(features),
         )
         grads = {"shader.weights": grad_weights}
         if exposed:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xscale.ops._dispatch import OPS, choice, use_backend
-from xscale.ops._ext import built, cuda_built, import_failure, isa, limit_threads, module_path
+from xscale.ops._ext import (
+    built,
+    cuda_built,
+    has_body,
+    import_failure,
+    isa,
+    limit_threads,
+    module_path,
+)
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -12,10 +20,44 @@ from xscale.ops.encode import (
     encode_backward_position,
     grid_layout,
 )
+from xscale.ops.interpolate import SurfacePoints, interpolate
+from xscale.ops.rasterize import rasterize
+from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.shade_film import (
+    FilmGradients,
+    FilmShaderLayout,
+    shade_film,
+    shade_film_backward,
+    shade_film_train,
+)
+from xscale.ops.shade_film_codes import (
+    FilmCodeLayout,
+    film_code_init,
+    film_codes_init,
+    film_exposure,
+    film_light,
+    film_mapping,
+    film_shader_init,
+    limit_code_norm,
+)
+from xscale.ops.shade_relu import (
+    ReluShaderLayout,
+    identity_exposure,
+    relu_shader_init,
+    shade_relu,
+    shade_relu_backward,
+    shade_relu_train,
+)
 
 __all__ = [
     "OPS",
+    "FilmCodeLayout",
+    "FilmGradients",
+    "FilmShaderLayout",
     "GridLayout",
+    "ReluShaderLayout",
+    "ShadeGradients",
+    "SurfacePoints",
     "adam",
     "built",
     "choice",
@@ -23,10 +65,31 @@ __all__ = [
     "encode",
     "encode_backward",
     "encode_backward_position",
+    "film_code_init",
+    "film_codes_init",
+    "film_exposure",
+    "film_light",
+    "film_mapping",
+    "film_shader_init",
     "grid_layout",
+    "has_body",
+    "identity_exposure",
     "import_failure",
+    "interpolate",
     "isa",
+    "limit_code_norm",
     "limit_threads",
+    "linear_to_srgb",
     "module_path",
+    "rasterize",
+    "relu_shader_init",
+    "shade_film",
+    "shade_film_backward",
+    "shade_film_train",
+    "shade_loss",
+    "shade_relu",
+    "shade_relu_backward",
+    "shade_relu_train",
+    "spherical_harmonics",
     "use_backend",
 ]

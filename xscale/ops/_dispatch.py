@@ -36,6 +36,10 @@ OPS: dict[str, Op] = {
     for op in [
         Op("adam", ("adam",), 2e-6),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 2e-6),
+        Op("interpolate", ("interpolate",), 1e-6),
+        Op("rasterize", ("rasterize",), 0.0),
+        Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
+        Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 4e-6),
     ]
 }
 

@@ -1,0 +1,86 @@
+# Everything that is done to this project, one word each; `make` alone lists them.
+# The active virtual environment is used where there is one, ./.venv otherwise.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
+BIN := $(VENV)/bin
+
+# CUDA=AUTO compiles the CUDA bodies where nvcc is found; ON insists, OFF leaves them out.
+# Without a GPU at hand only PTX is built, which any device from compute capability 8.0 can load.
+CUDA ?= AUTO
+CUDA_ARCHITECTURES ?= $(shell nvidia-smi >/dev/null 2>&1 && echo native || echo 80-virtual)
+
+# Two stamps in the environment: packages, and this checkout's build. The second names the
+# checkout, since another one may have been installed into the same environment meanwhile.
+PACKAGES := $(VENV)/.xscale-packages
+BUILT := $(VENV)/.xscale-built
+ifneq ($(shell cat $(BUILT) 2>/dev/null),$(CURDIR))
+  FORGOTTEN := $(shell rm -f $(BUILT))
+endif
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.c*')
+
+TESTED := csrc benchmarks tests xscale
+NOT_LONG := not slow and not data and not gpu
+LONG := $(if $(XSCALE_SCENES),not gpu,not gpu and not data)
+
+.PHONY: help install demo test test-long bench lint fuzz soak wheel gpu-check docs clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(BUILT)  ## Put the locked packages and xscale, compiled, into the environment
+
+$(PACKAGES): requirements/lock.txt requirements/dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+$(BUILT): $(PACKAGES) $(SOURCES)
+	@echo "Building xscale (CUDA=$(CUDA), architectures $(CUDA_ARCHITECTURES))"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps \
+	  --config-settings=cmake.define.XSCALE_CUDA=$(CUDA) \
+	  --config-settings=cmake.define.XSCALE_CUDA_ARCHITECTURES="$(CUDA_ARCHITECTURES)" -e .
+	@echo "$(CURDIR)" > $@
+	@echo "Installed: $(BIN)/xscale"
+
+demo: install  ## Make a small scene, train on it, render, score; prints the report's path
+	@$(BIN)/xscale demo
+
+test: install lint  ## Tests that need no GPU and no data, in minutes, and lint
+	@$(BIN)/python -m pytest -q -m "$(NOT_LONG)"
+
+test-long: install lint  ## All tests but the GPU's; those on real scenes when XSCALE_SCENES is set
+	@test -n "$(XSCALE_SCENES)" || echo "XSCALE_SCENES is not set: the tests on real scenes are left out"
+	@$(BIN)/python -m pytest -q -m "$(LONG)"
+
+lint: $(PACKAGES)  ## ruff, clang-format, import rules: seconds
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/clang-format --dry-run -Werror $$(find csrc -name '*.h' -o -name '*.c*')
+	@$(BIN)/lint-imports --no-cache | tail -n 3
+
+bench: install  ## Every op against its peer; writes benchmarks/results/cpu.json
+	@$(BIN)/xscale bench all --json benchmarks/results/cpu.json --overwrite
+
+fuzz: install  ## Damaged inputs for MINUTES (2): only documented errors may come out
+	@$(BIN)/python -m tests.fuzz.readers --minutes $(or $(MINUTES),2)
+
+soak: install  ## Kill and resume a training for MINUTES (10): nothing may be lost
+	@$(BIN)/python -m tests.soak.kill_and_resume --minutes $(or $(MINUTES),10)
+
+wheel: install  ## A wheel for this machine in dist/
+	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+	@ls -l dist
+
+gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU rows of the bench
+	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh
+
+docs: install  ## Check the links, commands and examples of README and docs/
+	@$(BIN)/python -m pytest -q tests/house/test_readme_commands.py tests/house/test_docs.py
+
+clean:  ## Remove build products (the environment stays)
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache $(BUILT)

@@ -1,0 +1,102 @@
+"""Fair timing: ours and the peer take turns, in both orders; medians and bests are reported."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+Work = Callable[[], object]
+
+
+def device() -> torch.device:
+    """Return the device whose bodies are timed (``xscale bench --device``)."""
+    return torch.device(os.environ.get("XSCALE_BENCH_DEVICE", "cpu"))
+
+
+def milliseconds(
+    works: dict[str, Work], *, seconds: float = 2.0, least: int = 5, most: int = 200
+) -> dict[str, dict[str, float]]:
+    """Time several pieces of work in turns.
+
+    Args:
+        works: Name to function; each is called once unmeasured first.
+        seconds: Time to spend on all of them together, about.
+        least: Rounds at least.
+        most: Rounds at most.
+
+    Returns:
+        For each name the ``median`` and the ``best`` of its rounds, in milliseconds, and the
+        number of ``rounds``.
+    """
+    on_gpu = device().type == "cuda"
+    for work in works.values():
+        _once(work, on_gpu)
+    spent: dict[str, list[float]] = {name: [] for name in works}
+    order = list(works)
+    start = time.perf_counter()
+    rounds = 0
+    while rounds < least or (rounds < most and time.perf_counter() - start < seconds):
+        for name in order:
+            spent[name].append(_once(works[name], on_gpu))
+        order.reverse()
+        rounds += 1
+    return {
+        name: {"median": statistics.median(times), "best": min(times), "rounds": rounds}
+        for name, times in spent.items()
+    }
+
+
+def _once(work: Work, on_gpu: bool) -> float:
+    """Run once; milliseconds by the device's own events on a GPU."""
+    if not on_gpu:
+        start = time.perf_counter()
+        work()
+        return (time.perf_counter() - start) * 1e3
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    work()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)
+
+
+def row(
+    name: str,
+    shape: str,
+    times: dict[str, dict[str, float]],
+    *,
+    peer_name: str,
+    ceiling: str | None = None,
+) -> dict[str, object]:
+    """Make a row of the bench table from :func:`milliseconds`' result.
+
+    Args:
+        name: What was computed.
+        shape: The sizes, for people.
+        times: Holds ``ours``, ``peer`` and, where given, the ceiling's name.
+        peer_name: What the peer is.
+        ceiling: Name of the work that moves the same bytes and computes nothing.
+    """
+    from xscale import ops
+
+    ours, peer = times["ours"]["median"], times["peer"]["median"]
+    return {
+        "name": name,
+        "shape": shape,
+        "threads": torch.get_num_threads(),
+        "isa": ops.isa() if device().type == "cpu" else "cuda",
+        "unit": "ms",
+        "ours": ours,
+        "peer": peer,
+        "peer_name": peer_name,
+        "ratio": peer / ours,
+        "share_of_ceiling": None if ceiling is None else times[ceiling]["median"] / ours,
+        "best": times["ours"]["best"],
+        "peer_best": times["peer"]["best"],
+        "rounds": times["ours"]["rounds"],
+        "load": os.getloadavg()[0],
+    }

@@ -1,0 +1,69 @@
+// rasterize: the nearest face through each pixel's centre ray.
+//
+// Homogeneous edge functions (Olano & Greer 1997) in float64 without fused multiply-add, so that an
+// edge gives exactly opposite values to the two faces that share it: no hole, no double owner, and
+// no clipping at the camera plane. Predicates here are shared by every body and the reference.
+#pragma once
+
+#include "ops/camera.h"
+
+namespace xs {
+
+struct RasterizeArgs {
+    const float* vertices;         // [vertices, 3] local frame
+    const int32_t* faces;          // [faces, 3] in cluster order
+    const int32_t* face_ids;       // [faces] id of each row
+    const int32_t* cluster_start;  // [clusters + 1] first face row of each cluster
+    const float* cluster_box;      // [clusters, 6] low, high corner
+    int32_t clusters;
+    const double* camera;       // packed
+    int32_t left, top;          // of the rectangle, in pixels
+    int32_t width, height;      // of the rectangle
+    double offset_x, offset_y;  // sample position inside a pixel, (0.5, 0.5) is the centre
+    int32_t* face_id;           // [height, width]
+    float* depth;               // [height, width] camera z, +inf at a miss
+};
+
+// One face in camera space, ready for its pixels.
+struct RasterFace {
+    Vec3d n0, n1, n2;  // edge normals, turned so that inside is positive
+    double det;        // of the corners, positive
+    bool valid;
+};
+
+XS_HD inline RasterFace raster_face(const Vec3d& a, const Vec3d& b, const Vec3d& c) {
+    RasterFace f;
+    f.n0 = cross(b, c);
+    f.n1 = cross(c, a);
+    f.n2 = cross(a, b);
+    f.det = dot(a, f.n0);
+    f.valid = f.det != 0.0 && f.det - f.det == 0.0;
+    if (f.det < 0.0) {
+        f.n0 = {-f.n0.x, -f.n0.y, -f.n0.z};
+        f.n1 = {-f.n1.x, -f.n1.y, -f.n1.z};
+        f.n2 = {-f.n2.x, -f.n2.y, -f.n2.z};
+        f.det = -f.det;
+    }
+    return f;
+}
+
+// Top-left rule: a pixel exactly on an edge belongs to the face that lies right of it or below it.
+XS_HD inline bool edge_inside(double e, const Vec3d& n) {
+    return e > 0.0 || (e == 0.0 && (n.x > 0.0 || (n.x == 0.0 && n.y > 0.0)));
+}
+
+// Camera z of the hit, or 0 where the ray misses the face.
+XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
+    const double e0 = dot(ray, f.n0);
+    const double e1 = dot(ray, f.n1);
+    const double e2 = dot(ray, f.n2);
+    if (!edge_inside(e0, f.n0) || !edge_inside(e1, f.n1) || !edge_inside(e2, f.n2)) {
+        return 0.0;
+    }
+    const double sum = e0 + e1 + e2;
+    return sum > 0.0 ? f.det / sum : 0.0;
+}
+
+void rasterize_cpu(const RasterizeArgs& args);
+
+}  // namespace xs

@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pytest
+
+from tests.metrics import independent_scorer
+from tests.metrics.reference_lpips import random_weights, reference
+from xscale.errors import ShapeError
+from xscale.metrics.lpips import LpipsModel
+from xscale.metrics.variants import metric_names, score_photo
+
+SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_white")
+
+
+def pictures(rng, size=(60, 70)):
+    """A photo with structure, a render that is darker and noisy, white where not covered."""
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] / max(size)
+    photo = np.dstack([x, 0.5 + 0.4 * np.sin(20 * y), 0.5 * (x + y)])
+    photo = np.rint(255 * np.clip(photo + rng.normal(0, 0.03, photo.shape), 0, 1))
+    render = np.clip(0.8 * photo + 10 + rng.normal(0, 6, photo.shape), 0, 255).round()
+    coverage = (x - 0.4) ** 2 + (y - 0.4) ** 2 < 0.12
+    render[~coverage] = 255
+    return render.astype(np.uint8), photo.astype(np.uint8), coverage
+
+
+def test_all_names_of_the_protocol_are_there(rng):
+    expected = {
+        base + suffix for base in ("psnr", "ssim", "lpips_vgg", "lpips_alex") for suffix in SUFFIXES
+    }
+    assert set(score_photo(*pictures(rng))) == expected
+    masked = score_photo(*pictures(rng), np.ones((60, 70), bool))
+    assert set(masked) == expected | {
+        "psnr_masked", "ssim_masked", "lpips_vgg_masked", "lpips_alex_masked"
+    }  # fmt: skip
+    assert set(metric_names(True)) == set(masked)
+
+
+@pytest.mark.parametrize("case", ["disc", "all", "one pixel", "edge only", "grey render"])
+def test_scores_equal_an_independent_scorer(rng, case):
+    render, photo, coverage = pictures(rng)
+    if case == "all":
+        coverage[:] = True
+    elif case == "one pixel":
+        coverage[:] = False
+        coverage[30, 30] = True
+    elif case == "edge only":
+        coverage[:] = False
+        coverage[:4] = True
+    elif case == "grey render":
+        render[:] = render[:, :, :1]
+    mask = rng.random(coverage.shape) < 0.7
+    mask[30, 30] = True
+    ours = score_photo(render, photo, coverage, mask)
+    theirs = independent_scorer.score(render, photo, coverage, mask)
+    assert len(theirs) == 12
+    for name, expected in theirs.items():
+        expected = "inf" if expected == math.inf else expected
+        if isinstance(expected, float):
+            assert ours[name] == pytest.approx(expected, abs=1e-6), name
+        else:
+            assert ours[name] == expected, name
+
+
+def test_lpips_variants_equal_the_lpips_package(rng, weights_dir, monkeypatch):
+    render, photo, coverage = pictures(rng)
+    mask = np.arange(70) > 30 + np.zeros((60, 1))
+    theirs = reference("alex", random_weights("alex"), monkeypatch)
+    models = {"alex": LpipsModel("alex", weights_dir)}
+    ours = score_photo(render, photo, coverage, mask, models)
+    found = independent_scorer.pairs(render, photo, coverage, mask)
+    assert len(found) == 6
+    for suffix, (_, filled, target, _) in found.items():
+        expected = theirs(filled, target)
+        assert expected > 1e-3
+        assert ours["lpips_alex" + suffix] == pytest.approx(expected, abs=1e-6), suffix
+    assert ours["lpips_vgg"] is None
+
+
+def test_what_is_not_covered_does_not_count(rng):
+    render, photo, coverage = pictures(rng)
+    other = render.copy()
+    other[~coverage] = rng.integers(0, 256, other[~coverage].shape)
+    a, b = score_photo(render, photo, coverage), score_photo(other, photo, coverage)
+    for base in ("psnr", "ssim"):
+        for suffix in ("_covered", "_covered_cc", "_white"):
+            assert a[base + suffix] == b[base + suffix]
+        assert a[base] != b[base]
+
+
+def test_exposure_does_not_count_after_the_colour_fit(rng):
+    _, photo, coverage = pictures(rng)
+    photo = (photo // 4) * 2 + 60
+    render = ((photo.astype(int) - 60) // 2 + 20).astype(np.uint8)
+    scores = score_photo(render, photo, coverage)
+    assert scores["psnr_covered"] < 20
+    assert scores["psnr_covered_cc"] == "inf"
+    assert scores["ssim_covered_cc"] == pytest.approx(1.0, abs=1e-9)
+
+
+def test_masked_pixels_do_not_count(rng):
+    render, photo, coverage = pictures(rng)
+    mask = np.ones(coverage.shape, bool)
+    mask[20:40, 20:40] = False
+    damaged = render.copy()
+    damaged[~mask] = 0
+    a, b = score_photo(render, photo, coverage, mask), score_photo(damaged, photo, coverage, mask)
+    assert a["psnr_masked"] == b["psnr_masked"]
+    assert a["ssim_masked"] == b["ssim_masked"]
+    assert a["psnr_covered"] > b["psnr_covered"] + 3
+
+
+def test_identical_pictures_are_infinite_and_alike_in_every_variant(rng, weights_dir):
+    _, photo, coverage = pictures(rng)
+    scores = score_photo(photo, photo, coverage, None, {"alex": LpipsModel("alex", weights_dir)})
+    for suffix in SUFFIXES:
+        assert scores["psnr" + suffix] == "inf"
+        assert scores["ssim" + suffix] == pytest.approx(1.0, abs=1e-9)
+        assert scores["lpips_alex" + suffix] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_without_a_covered_pixel_only_the_plain_variant_has_values(rng):
+    render, photo, coverage = pictures(rng)
+    scores = score_photo(render, photo, np.zeros_like(coverage), np.ones_like(coverage))
+    assert scores["psnr"] > 0
+    assert scores["ssim"] is not None
+    others = [v for k, v in scores.items() if k not in ("psnr", "ssim")]
+    assert others == [None] * len(others)
+
+
+def test_masked_out_coverage_leaves_only_masked_scores_empty(rng):
+    render, photo, coverage = pictures(rng)
+    scores = score_photo(render, photo, coverage, ~coverage)
+    assert scores["psnr_masked"] is None
+    assert scores["ssim_masked"] is None
+    assert scores["psnr_covered_cc"] > 20
+
+
+@pytest.mark.parametrize("wrong", ["render", "photo", "coverage", "mask", "dtype"])
+def test_arrays_that_do_not_fit_are_refused(rng, wrong):
+    render, photo, coverage = pictures(rng)
+    arguments = {"render": render, "photo": photo, "coverage": coverage, "mask": coverage}
+    if wrong == "dtype":
+        arguments["render"] = render / 255
+    else:
+        arguments[wrong] = arguments[wrong][:-1]
+    with pytest.raises(ShapeError):
+        score_photo(**arguments)

@@ -1,0 +1,26 @@
+"""A run folder with renders, and its scores without LPIPS weights."""
+
+import pytest
+
+from tests.report.builders import NAMES, write_run
+from xscale.report.score import score_renders
+
+
+@pytest.fixture(autouse=True)
+def _no_weights_of_this_machine(monkeypatch, tmp_path):
+    monkeypatch.delenv("XSCALE_LPIPS_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-cache"))
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    return folder, write_run(folder)
+
+
+@pytest.fixture
+def scored(run):
+    folder, photos = run
+    renders, coverage = folder / "renders" / "test", folder / "renders" / "test_coverage"
+    scores = score_renders(NAMES, photos.__getitem__, renders, coverage)
+    return folder, photos, scores

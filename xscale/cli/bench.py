@@ -1,0 +1,117 @@
+"""``xscale bench``: every op against its peer, from the checkout's ``benchmarks`` folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+import tyro
+
+import xscale
+from xscale.cli import _machine
+from xscale.cli._console import console, parse, print_table, result, warn
+from xscale.errors import SetupError, UsageError
+
+_COLUMNS = (
+    "name",
+    "shape",
+    "threads",
+    "isa",
+    "unit",
+    "ours",
+    "peer",
+    "peer_name",
+    "ratio",
+    "share_of_ceiling",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Time every op against its peer on this machine and print a table.
+
+    Ours and the peer take turns; the figures are medians. On a busy machine they mean little,
+    so a high load is remarked and stands in the file.
+    """
+
+    name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
+    """What to time: adam, encode, shade, raster, interpolate, or all."""
+    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also write rows, machine and commit into this file."""
+    overwrite: bool = False
+    """Replace the file if it is there."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Whose bodies to time."""
+
+
+def run(argv: list[str]) -> int:
+    """Find the row files, run them, print and write."""
+    options = parse(Options, argv, "bench")
+    folder = benchmarks_folder()
+    files = _chosen(folder, options.name)
+    machine = _machine.describe()
+    busy = machine["load"][0] > machine["cores"] + 0.5
+    if busy:
+        warn(f"W-LOAD: {machine['load'][0]} processes want {machine['cores']:g} cores")
+    os.environ["XSCALE_BENCH_DEVICE"] = options.device
+    rows: list[dict] = []
+    for path in files:
+        console.print(f"timing {path.stem.removeprefix('op_')}", markup=False)
+        rows += _load(path).rows()
+    print_table(
+        f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}",
+        _COLUMNS,
+        [[row.get(column) for column in _COLUMNS] for row in rows],
+    )
+    if options.json is not None:
+        from xscale.io.storage import write_json
+
+        found = {"rows": rows, "machine": machine, "busy": busy, "commit": _machine.commit()}
+        write_json(options.json, found, overwrite=options.overwrite)
+        result(options.json)
+    return 0
+
+
+def benchmarks_folder() -> Path:
+    """Return the checkout's ``benchmarks``, which no wheel carries.
+
+    Raises:
+        SetupError: There is no checkout around this installation.
+    """
+    for root in (Path(xscale.__file__).resolve().parents[1], Path.cwd()):
+        if (root / "benchmarks" / "_timing.py").is_file():
+            return root / "benchmarks"
+    raise SetupError(
+        "the benchmarks are in the source checkout, not in the installed package",
+        advice="clone the repository and run `make bench` there",
+    )
+
+
+def _chosen(folder: Path, name: str) -> list[Path]:
+    """Return the row files whose op begins with ``name``."""
+    files = sorted(folder.glob("op_*.py"))
+    if name == "all":
+        return files
+    chosen = [path for path in files if path.stem.removeprefix("op_").startswith(name)]
+    if not chosen:
+        names = ", ".join(path.stem.removeprefix("op_") for path in files)
+        raise UsageError(f"there is nothing to time called {name!r}", advice=f"choose of {names}")
+    return chosen
+
+
+def _load(path: Path) -> ModuleType:
+    """Import one row file; it may import its neighbours as ``benchmarks.NAME``."""
+    root = str(path.parents[1])
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise SetupError("is no Python file", where=path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,164 @@
+"""``xscale``: finds the command, runs it, turns what it raises into one line and an exit code.
+
+Nothing is imported for ``xscale --help`` but the standard library. A command's module holds
+``run(argv) -> exit code`` and is imported when it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import xscale
+from xscale.cli import _crash
+from xscale.errors import ResourceError, UsageError, XscaleError, printable
+
+_SUMMARIES = {
+    "inspect": "what a scene folder holds, and whether its parts fit together",
+    "train": "photos and a mesh in, a run folder out",
+    "render": "pictures of a run's views",
+    "score": "render the test views, score them, write the report",
+    "view": "walk through a run or a scene",
+    "path": "camera paths: make, convert, render",
+    "export": "a textured mesh or a point cloud from a run",
+    "giganvs": "the GigaNVS data set: check, prepare, run, score",
+    "demo": "make a small scene, train, render, score: the whole program in minutes",
+    "doctor": "what xscale found on this machine, and a self-test of every op",
+    "bench": "every op against its peer on this machine",
+}
+
+COMMANDS = {
+    name: (f"xscale.cli.{name}", summary)
+    for name, summary in _SUMMARIES.items()
+    if (Path(__file__).parent / f"{name}.py").is_file()
+}
+"""The commands of this version: module and one line of help."""
+
+_HELP = """usage: xscale COMMAND ...
+
+Photographs and a photogrammetry mesh in, photorealistic novel views out.
+
+commands:
+{commands}
+
+`xscale COMMAND --help` explains a command. Everywhere:
+  --version   print the version
+  --debug     show where in the code an error came from
+Exit codes: docs/exit-codes.md. Something odd: xscale doctor.
+"""
+
+
+def help_text() -> str:
+    """Return the help of ``xscale`` itself."""
+    lines = [f"  {name:<9} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return _HELP.format(commands="\n".join(lines))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; by default the process's.
+
+    Returns:
+        The exit code (docs/exit-codes.md).
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output left (`xscale ... | head`): nothing more to say, and the
+        # interpreter must not stumble over the closed pipe when it ends.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except XscaleError as error:
+        return _fail(error, error.exit_code, debug)
+    except KeyboardInterrupt as error:
+        return _fail(error, 130, debug, "interrupted")
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except Exception as error:
+        if _is_out_of_memory(error):
+            lack = ResourceError(
+                f"out of memory ({error})", advice="use --downscale 2, or a smaller --preset"
+            )
+            return _fail(lack, lack.exit_code, debug)
+        return _fail(error, 1, debug, f"unexpected {type(error).__name__}: {error}; {_report()}")
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    """Find the command and run it."""
+    if not arguments:
+        sys.stderr.write(help_text())
+        return 2
+    name, rest = arguments[0], arguments[1:]
+    if name in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"xscale {xscale.__version__}\n")
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        raise UsageError(
+            f"there is no command {name!r}",
+            advice=f"did you mean {near[0]}?" if near else "`xscale --help` lists them",
+        )
+    return importlib.import_module(COMMANDS[name][0]).run(rest)
+
+
+def _fail(error: BaseException, code: int, debug: bool, message: str | None = None) -> int:
+    """Print the one line (after the traceback, if asked for) and return the exit code."""
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"xscale: error: {message or error}\n")
+    return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether ``error`` is a lack of memory, in whatever way torch says so."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "out of memory" in text
+    )
+
+
+def _report() -> str:
+    """Write the crash file while an exception is handled; say where it is."""
+    name = f"xscale-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
+    path = (_crash.folder or Path(tempfile.gettempdir())) / name
+    text = "\n".join(
+        [
+            f"xscale {xscale.__version__}, Python {platform.python_version()}, "
+            f"{platform.platform()}",
+            "command: xscale " + printable(" ".join(sys.argv[1:]), 2000),
+            "",
+            traceback.format_exc(),
+        ]
+    )
+    try:
+        from xscale.io.storage import write_text
+
+        write_text(path, text)
+    except Exception as failure:
+        return f"no crash file could be written ({failure}); repeat with --debug"
+    return f"details in {printable(path)}: please report it"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

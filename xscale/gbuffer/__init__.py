@@ -1,0 +1,1 @@
+"""From a mesh and a camera to surface points of pixels."""

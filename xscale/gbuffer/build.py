@@ -1,0 +1,127 @@
+"""build_gbuffer: the only function that turns a mesh and a camera into pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xscale import ops
+from xscale.gbuffer.clusters import cluster_faces
+from xscale.gbuffer.gbuffer import GBuffer, Surface
+from xscale.geometry.mesh import Mesh
+
+Rect = tuple[int, int, int, int]
+
+
+def build_surface(mesh: Mesh, device: torch.device | str = "cpu") -> Surface:
+    """Cluster a mesh and put it on a device."""
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+    order, start, boxes = cluster_faces(mesh.vertices, faces)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        # Arrays of the scene are read-only; the ops only read them too, torch wants to be sure.
+        array = np.ascontiguousarray(array)
+        return torch.from_numpy(array if array.flags.writeable else array.copy()).to(device)
+
+    return Surface(
+        vertices=tensor(mesh.vertices),
+        faces=tensor(faces),
+        normals=tensor(mesh.normals),
+        cluster_faces=tensor(faces[order]),
+        cluster_face_ids=tensor(order),
+        cluster_start=tensor(start),
+        cluster_box=tensor(boxes),
+    )
+
+
+def visibility(
+    surface: Surface,
+    camera: Tensor,
+    width: int,
+    height: int,
+    rect: Rect | None = None,
+    offset: tuple[float, float] = (0.5, 0.5),
+) -> Tensor:
+    """Return the face id int32 [h, w] that each pixel of a rectangle sees, -1 for none.
+
+    Args:
+        surface: The mesh.
+        camera: Float64 [32], packed, in the surface's frame.
+        width: Of the whole picture.
+        height: Of the whole picture.
+        rect: (left, top, width, height); None is the whole picture.
+        offset: Sample position inside a pixel.
+    """
+    face_id, _ = ops.rasterize(
+        surface.vertices,
+        surface.cluster_faces,
+        surface.cluster_face_ids,
+        surface.cluster_start,
+        surface.cluster_box,
+        camera,
+        rect or (0, 0, width, height),
+        offset,
+    )
+    return face_id
+
+
+def surface_samples(
+    surface: Surface,
+    cameras: Tensor,
+    camera_index: Tensor,
+    pixel: Tensor,
+    face_id: Tensor,
+    *,
+    normals: bool = False,
+) -> GBuffer:
+    """Return the surface points of single rays whose faces are known.
+
+    Args:
+        surface: The mesh.
+        cameras: Float64 [C, 32], packed.
+        camera_index: Int32 [N].
+        pixel: Float32 [N, 2], continuous (u, v).
+        face_id: Int32 [N].
+        normals: Whether normals are wanted.
+    """
+    points = ops.interpolate(
+        surface.vertices,
+        surface.faces,
+        surface.normals if normals else None,
+        cameras,
+        camera_index,
+        pixel,
+        face_id,
+    )
+    return GBuffer(**points._asdict())
+
+
+def build_gbuffer(
+    surface: Surface,
+    camera: Tensor,
+    width: int,
+    height: int,
+    rect: Rect | None = None,
+    offset: tuple[float, float] = (0.5, 0.5),
+) -> tuple[GBuffer, Tensor]:
+    """Return the covered pixels' surface points and the coverage bool [h, w] of a rectangle.
+
+    The arguments are those of ``visibility``.
+    """
+    left, top, columns, _ = rect or (0, 0, width, height)
+    face_id = visibility(surface, camera, width, height, rect, offset)
+    coverage = face_id >= 0
+    index = coverage.reshape(-1).nonzero().squeeze(1)
+    u = left + index % columns + offset[0]
+    v = top + index // columns + offset[1]
+    points = ops.interpolate(
+        surface.vertices,
+        surface.faces,
+        surface.normals,
+        camera[None].contiguous(),
+        torch.zeros(len(index), dtype=torch.int32, device=index.device),
+        torch.stack([u, v], 1).float(),
+        face_id.reshape(-1)[index],
+    )
+    return GBuffer(**points._asdict(), pixel_index=index), coverage

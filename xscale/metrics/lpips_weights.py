@@ -1,0 +1,184 @@
+"""Where LPIPS finds its weights. Nothing is ever downloaded.
+
+The definition is the ``lpips`` package, version 0.1: its linear heads are read from the package's
+own files, without importing it (its import needs torchvision). The backbones' weights come from a
+folder that the user names or from torchvision's usual place.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from xscale.errors import IntegrityError, SetupError, UsageError
+from xscale.io.hashing import sha256_file
+
+WEIGHTS_VARIABLE = "XSCALE_LPIPS_WEIGHTS"
+NETS = ("vgg", "alex")
+_HEADS_VERSION = "v0.1"
+_FILES = {
+    "vgg": ("vgg16_features.safetensors", "vgg16-397923af.pth"),
+    "alex": ("alexnet_features.safetensors", "alexnet-owt-7be5be79.pth"),
+}
+_BUILDERS = {"vgg": "vgg16", "alex": "alexnet"}
+# Output channels, input channels and kernel width by torchvision's index in `features`.
+LAYERS = {
+    "vgg": {
+        0: (64, 3, 3),
+        2: (64, 64, 3),
+        5: (128, 64, 3),
+        7: (128, 128, 3),
+        10: (256, 128, 3),
+        12: (256, 256, 3),
+        14: (256, 256, 3),
+        17: (512, 256, 3),
+        19: (512, 512, 3),
+        21: (512, 512, 3),
+        24: (512, 512, 3),
+        26: (512, 512, 3),
+        28: (512, 512, 3),
+    },
+    "alex": {
+        0: (64, 3, 11),
+        3: (192, 64, 5),
+        6: (384, 192, 3),
+        8: (256, 384, 3),
+        10: (256, 256, 3),
+    },
+}
+_HEAD_CHANNELS = {"vgg": (64, 128, 256, 512, 512), "alex": (64, 192, 384, 256, 256)}
+
+
+class Convolution(NamedTuple):
+    """Weights of one layer, float32."""
+
+    weight: torch.Tensor
+    """[out, in, k, k]."""
+    bias: torch.Tensor
+    """[out]."""
+
+
+class LpipsWeights(NamedTuple):
+    """Everything that a distance depends on, and where it came from."""
+
+    convolutions: dict[int, Convolution]
+    """By torchvision's index in ``features``."""
+    heads: list[torch.Tensor]
+    """float32 [1, channels, 1, 1] for each of the five slices."""
+    source: dict[str, str]
+    """File names and SHA-256 of backbone and heads, for the scores' protocol."""
+
+
+def _heads_file(net: str) -> Path:
+    spec = importlib.util.find_spec("lpips")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "weights" / _HEADS_VERSION / f"{net}.pth"
+        if path.is_file():
+            return path
+    raise SetupError(
+        "LPIPS is not scored: the lpips package is not installed",
+        advice="pip install 'xscale[metrics]'",
+    )
+
+
+def _torchvision_folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or f"{cache}/torch"
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def backbone_file(net: str, folder: str | Path | None = None) -> Path:
+    """Find the backbone's weights.
+
+    Args:
+        net: ``vgg`` or ``alex``.
+        folder: Where to look; None means $XSCALE_LPIPS_WEIGHTS, else torchvision's cache. A
+            folder may hold our safetensors files or torchvision's own.
+
+    Raises:
+        UsageError: The named folder does not exist.
+        SetupError: It is not there; the message says how to get it.
+    """
+    named = folder or os.environ.get(WEIGHTS_VARIABLE)
+    place = Path(named).expanduser() if named else _torchvision_folder()
+    if named and not place.is_dir():
+        raise UsageError(
+            "is not a folder",
+            where=place,
+            advice=f"give --lpips-weights or {WEIGHTS_VARIABLE} a folder that holds "
+            f"{' and '.join(names[0] for names in _FILES.values())}",
+        )
+    for name in _FILES[net]:
+        if (place / name).is_file():
+            return place / name
+    raise SetupError(
+        f"lpips_{net} is not scored: no {' or '.join(_FILES[net])} in {place}",
+        advice=f"give a folder that has it with --lpips-weights or {WEIGHTS_VARIABLE}, or let "
+        'torchvision download it once: python -c "import torchvision.models as m; '
+        f"m.{_BUILDERS[net]}(weights='DEFAULT')\"",
+    )
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path, device="cpu")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Both readers raise many kinds (their own, pickle's, zipfile's, OSError) for a bad file.
+        raise _damaged(path, f"cannot be read: {type(error).__name__}") from error
+
+
+def _damaged(path: Path, what: str) -> IntegrityError:
+    return IntegrityError(what, where=path, advice="fetch the file again")
+
+
+def _tensor(
+    values: dict[str, torch.Tensor], path: Path, names: tuple[str, ...], shape: tuple[int, ...]
+) -> torch.Tensor:
+    found = next((values[n] for n in names if n in values), None)
+    if found is None or tuple(found.shape) != shape or not torch.isfinite(found).all():
+        raise _damaged(path, f"does not hold {names[0]} of shape {list(shape)}")
+    return found.float()
+
+
+def load_weights(net: str, folder: str | Path | None = None) -> LpipsWeights:
+    """Read backbone and heads; errors of :func:`backbone_file`.
+
+    Raises:
+        IntegrityError: A file is damaged or holds another network.
+        SetupError: The backbone or the lpips package is not there.
+    """
+    heads_path, path = _heads_file(net), backbone_file(net, folder)
+    digest = sha256_file(path)
+    # torchvision writes the start of the SHA-256 into the name.
+    if path.suffix == ".pth" and not digest.startswith(path.stem.rsplit("-", 1)[1]):
+        raise _damaged(path, f"has SHA-256 {digest[:8]}..., not the one in its name")
+    values = _read(path)
+    convolutions = {
+        index: Convolution(
+            *(
+                _tensor(values, path, (f"{index}.{part}", f"features.{index}.{part}"), shape)
+                for part, shape in (("weight", (out, into, k, k)), ("bias", (out,)))
+            )
+        )
+        for index, (out, into, k) in LAYERS[net].items()
+    }
+    values = _read(heads_path)
+    heads = [
+        _tensor(values, heads_path, (f"lin{i}.model.1.weight",), (1, channels, 1, 1))
+        for i, channels in enumerate(_HEAD_CHANNELS[net])
+    ]
+    source = {
+        "file": path.name,
+        "sha256": digest,
+        "heads": f"lpips {_HEADS_VERSION} {heads_path.name}",
+        "heads_sha256": sha256_file(heads_path),
+    }
+    return LpipsWeights(convolutions, heads, source)

@@ -1,0 +1,1 @@
+"""Scores of a run in a file, in a table and on a page. Reads pictures and numbers only."""

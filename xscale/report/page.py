@@ -1,0 +1,269 @@
+"""A run's report: one HTML file that holds everything it shows and asks nothing of a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from xscale.errors import InputError
+from xscale.io.storage import write_text
+from xscale.metrics.variants import BASES, colour_fitted
+from xscale.report import figures
+from xscale.report.pictures import QUALITY, embed
+from xscale.report.score import png_name, read_pair, summarise
+from xscale.report.table import TITLES, mean_rows, photo_rows, shown
+
+LEAD = "_covered_cc"
+PAGE_BYTES = 10_000_000
+_OTHER = "other photos"
+
+
+def write_report(
+    run_dir: str | Path,
+    scores: Mapping[str, Mapping],
+    *,
+    names: Sequence[str],
+    read_photo: Callable[[str], np.ndarray],
+    title: str,
+    facts: Mapping[str, object] | None = None,
+    metrics: Sequence[Mapping[str, object]] = (),
+    timings: Mapping[str, float] | None = None,
+    settings: Mapping[str, object] | None = None,
+    groups: Mapping[str, str] | None = None,
+    renders_dir: str | Path | None = None,
+    coverage_dir: str | Path | None = None,
+) -> Path:
+    """Write ``report.html`` into a run folder, replacing an older one.
+
+    Args:
+        run_dir: The run folder.
+        scores: What :func:`xscale.report.score.score_renders` returned.
+        names: Names of the scored photos, in the order of the page.
+        read_photo: Gives a photo as uint8 [H, W, 3], reduced as the renders are.
+        title: The page's heading, usually the scene's name.
+        facts: Short lines under the heading: preset, date, commit, device, training time.
+        metrics: Lines of metrics.jsonl: ``time`` in seconds with ``loss`` and ``psnr``, or
+            ``test_psnr``.
+        timings: Seconds by what they were spent on.
+        settings: The run's settings, shown folded.
+        groups: Group of each photo by name (the demo's distance rings); adds a mean per group.
+        renders_dir: Renders of the photos; None means ``renders/test`` in the run.
+        coverage_dir: Their coverage; None means ``renders/test_coverage``.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: A photo has no scores, or its render is missing or of another size.
+        StorageError: The page cannot be written.
+    """
+    run_dir = Path(run_dir)
+    renders = Path(renders_dir) if renders_dir else run_dir / "renders" / "test"
+    coverage = Path(coverage_dir) if coverage_dir else run_dir / "renders" / "test_coverage"
+    missing = [n for n in names if png_name(n) not in scores["photos"]]
+    if missing:
+        raise InputError(
+            f"{missing[0]} has no scores", where=run_dir / "scores.json", advice="xscale score RUN"
+        )
+    groups = {png_name(n): label for n, label in (groups or {}).items()}
+    share = (PAGE_BYTES - 200_000) // max(1, len(names))
+    photos = [
+        _photo(n, scores["photos"][png_name(n)], read_photo(n), renders, coverage, share)
+        for n in names
+    ]
+    body = "\n".join(
+        [
+            _header(title, facts or {}, scores),
+            "<main>",
+            _tiles(scores["mean"]),
+            _scores(scores, groups),
+            f"<h2>Test photos</h2>{_PHOTO_HINT}" if photos else "",
+            *photos,
+            _training(metrics),
+            _times(timings),
+            _folded("Settings", settings),
+            _folded("Scoring protocol and counts", _stated(scores)),
+            "</main>",
+            _FOOTER,
+        ]
+    )
+    path = run_dir / "report.html"
+    write_text(path, _document(title, body), overwrite=True)
+    return path
+
+
+_PHOTO_HINT = (
+    '<p class="soft">These photos were not used for training. Drag across the large picture to '
+    "wipe between render and photo. Click a small one to see it at 1:1; there the keys 1, 2, 3 "
+    "switch between render, photo and error in place.</p>"
+)
+_FOOTER = (
+    f"<footer><p>Pictures on this page are JPEG, quality {QUALITY}, reduced where needed to keep "
+    f"the page below about {PAGE_BYTES // 1_000_000} MB. Scores were taken from the PNG files in "
+    "the run folder.</p></footer>"
+)
+
+
+def _document(title: str, body: str) -> str:
+    here = resources.files("xscale.report")
+    style = here.joinpath("page.css").read_text("utf-8")
+    script = here.joinpath("page.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # Only this script may run, whatever a file name or a setting contains.
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(title)}: xscale report</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{body}\n<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _text(value: object) -> str:
+    """Escape for HTML text and attributes; file names may hold bytes that are no text."""
+    return escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
+
+
+def _header(title: str, facts: Mapping[str, object], scores: Mapping[str, Mapping]) -> str:
+    items = "".join(f"<li>{_text(k)} <b>{_text(v)}</b></li>" for k, v in facts.items())
+    warnings = "".join(
+        f'<p class="warning">{_text(w)}</p>' for w in scores["protocol"].get("warnings", ())
+    )
+    return f'<header><h1>{_text(title)}</h1><ul class="facts">{items}</ul>{warnings}</header>'
+
+
+def _tiles(mean: Mapping[str, object]) -> str:
+    tiles = "".join(
+        f'<div class="tile"><b>{shown(base, mean.get(base + LEAD))}'
+        f"{'<small> dB</small>' if base == 'psnr' else ''}</b><span>{TITLES[base]}</span></div>"
+        for base in BASES
+    )
+    return (
+        f'<div class="tiles">{tiles}</div><p class="soft">Mean over the test photos, on the '
+        "pixels that the mesh covers, after one colour fit per photo.</p>"
+    )
+
+
+def _scores(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> str:
+    counts = scores["counts"]
+    shares = list(counts.get("covered_share", {}).values())
+    covered = f"; the mesh covers {sum(shares) / len(shares):.0%} of them" if shares else ""
+    parts = [
+        "<h2>Scores</h2>",
+        _table(mean_rows(scores["mean"]), lead=1),
+        f'<p class="soft">{_plural(counts["photos"], "test photo")}{covered}. Arrows say which way '
+        "is better. Whole-frame figures depend on how much of the frame the mesh covers: compare "
+        "methods by the first two rows.</p>",
+    ]
+    if groups:
+        parts.append(_table(_group_rows(scores, groups)))
+    rows = photo_rows(scores["photos"], LEAD)
+    parts.append(
+        f"<details{' open' if len(rows) <= 9 else ''}><summary>Each photo, covered pixels, "
+        f"colour-fitted</summary>{_table(rows)}</details>"
+    )
+    return "\n".join(parts)
+
+
+def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> list[list[str]]:
+    members: dict[str, list[str]] = {}
+    for name in scores["photos"]:
+        members.setdefault(groups.get(name, _OTHER), []).append(name)
+    rows = [["covered pixels, colour-fitted, by group", "photos", *TITLES.values()]]
+    shares = scores["counts"].get("covered_share", {})
+    for label, inside in sorted(members.items(), key=lambda item: (item[0] == _OTHER, item[0])):
+        subset = {n: scores["photos"][n] for n in inside}
+        mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
+        rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in BASES)])
+    return rows
+
+
+def _table(rows: Sequence[Sequence[str]], lead: int | None = None) -> str:
+    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in rows[0])
+    body = "".join(
+        f"<tr{' class=lead' if i == lead else ''}>"
+        + "".join(f"<td>{_text(cell)}</td>" for cell in row)
+        + "</tr>"
+        for i, row in enumerate(rows[1:], 1)
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
+
+
+def _photo(
+    name: str,
+    row: Mapping[str, object],
+    photo: np.ndarray,
+    renders: Path,
+    coverage_dir: Path,
+    most_bytes: int,
+) -> str:
+    render, coverage = read_pair(name, photo, renders, coverage_dir)
+    error = figures.error_map(colour_fitted(render, photo, coverage), photo / 255.0, coverage)
+    ramp = ", ".join(
+        "rgb({} {} {})".format(*c) for c in figures.colormap(np.linspace(0, 1, 9)).tolist()
+    )
+    captions = (
+        ("render", "Render"),
+        ("photo", "Photo"),
+        (
+            "error of the render",
+            f'Error, colour-fitted: 0 <i class="scale" style="background:linear-gradient(to '
+            f'right, {ramp})"></i> {figures.ERROR_TOP:g}+',
+        ),
+    )
+    panels = "".join(
+        f'<figure><button type="button" aria-label="Show the {what} at 1:1"><img src="{p.uri}" '
+        f'width="{p.width}" height="{p.height}" alt="{_text(name)}: {what}" decoding="async">'
+        f"</button><figcaption>{caption}</figcaption></figure>"
+        for p, (what, caption) in zip(
+            embed([render, photo, error], most_bytes), captions, strict=True
+        )
+    )
+    figures_shown = " · ".join(
+        f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in BASES
+    )
+    return (
+        f'<section class="photo"><header><h3>{_text(name)}</h3><span>{figures_shown}</span>'
+        f'</header><div class="triptych">{panels}</div></section>'
+    )
+
+
+def _training(metrics: Sequence[Mapping[str, object]]) -> str:
+    if not metrics:
+        return ""
+    curves = figures.training_curves(metrics)
+    return f'<h2>Training</h2><div class="charts">{curves}</div>'
+
+
+def _times(timings: Mapping[str, float] | None) -> str:
+    if not timings:
+        return ""
+    total = figures.duration(sum(timings.values()))
+    return f"<h2>Where the time went ({total})</h2>{figures.time_bar(timings)}"
+
+
+def _folded(summary: str, value: Mapping[str, object] | None) -> str:
+    if not value:
+        return ""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    return f"<details><summary>{summary}</summary><pre>{_text(text)}</pre></details>"
+
+
+def _stated(scores: Mapping[str, Mapping]) -> dict[str, object]:
+    return {"protocol": scores["protocol"], "counts": scores["counts"]}
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
