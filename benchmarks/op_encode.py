@@ -1,45 +1,31 @@
 """Speed of ``encode`` and its backward against PyTorch's best form of the same grid.
 
-Random points on a sphere are the worst honest order for surface data: real batches and frames are
-more coherent. Ours and the peer run alternately, and the best time of each counts, so that a busy
-neighbour spoils both or none. Speeds are in Mpoint/s.
+Random points on a sphere are the worst honest order for surface data: batches sorted by position
+and frames are more coherent.
 """
 
 from __future__ import annotations
-
-import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks._timing import device, milliseconds, row
 from xscale import ops
 
 POINTS = 2**18
-PEER_POINTS = 2**15
-"""PyTorch gets fewer points: its speed does not depend on them here, the wait does."""
 
 
-def rows(threads: int = 2, rounds: int = 5) -> list[dict]:
-    """Measure every shape on the CPU and return one dictionary a figure."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with ops.limit_threads(threads):
-            return [
-                row
-                for width, log2_rows, dtype in (
-                    (2, 19, torch.float32),
-                    (2, 19, torch.float16),
-                    (4, 19, torch.float32),
-                    (8, 19, torch.float32),
-                    (8, 19, torch.float16),
-                )
-                for row in _shape_rows(width, log2_rows, dtype, threads, rounds)
-            ]
-    finally:
-        torch.set_num_threads(before)
+def rows() -> list[dict[str, object]]:
+    """Time forward, and forward with the table's gradient, for some shapes."""
+    return [
+        _forward(2, torch.float32),
+        _forward(2, torch.float16),
+        _forward(8, torch.float32),
+        _forward(8, torch.float16),
+        _both(2),
+        _both(8),
+    ]
 
 
 def sphere(points: int) -> Tensor:
@@ -58,9 +44,10 @@ def peer_corners(position: Tensor, layout: ops.GridLayout, level: int) -> tuple[
     upper = upper * upper * (3 - 2 * upper)
     if layout.dense[level]:
         resolution = layout.resolutions[level]
-        stride = torch.tensor([1, resolution, resolution**2])
+        stride = (1, resolution, resolution**2)
     else:
-        stride = torch.tensor([1, 2654435761, 805459861])
+        stride = (1, 2654435761, 805459861)
+    stride = torch.tensor(stride, device=position.device)
     near = cell.long() * stride
     axes = torch.stack([near, near + stride], dim=2)
     x, y, z = axes[:, 0, None, None, :], axes[:, 1, None, :, None], axes[:, 2, :, None, None]
@@ -93,85 +80,46 @@ def peer_bag(position: Tensor, table: Tensor, layout: ops.GridLayout) -> Tensor:
     return bags.reshape(len(position), -1)
 
 
-def _shape_rows(
-    width: int, log2_rows: int, dtype: torch.dtype, threads: int, rounds: int
-) -> list[dict]:
-    layout = ops.grid_layout(16, width, log2_rows, 16, 1.5)
-    table = torch.empty(layout.rows, width).uniform_(-1e-4, 1e-4)
-    ours_table = table.to(dtype)
-    position, few = sphere(POINTS), sphere(PEER_POINTS)
-    grad = torch.randn(POINTS, layout.levels * width)
-    few_grad = grad[:PEER_POINTS].contiguous()
-    grad_table = torch.zeros_like(table)
-    touched = torch.zeros(layout.rows // 8, dtype=torch.uint8)
+def _forward(width: int, dtype: torch.dtype) -> dict[str, object]:
+    layout, table, position = _inputs(width)
+    ours = table.to(dtype)
+    peers = {
+        "gather": lambda: peer_gather(position, table, layout),
+        "embedding_bag": lambda: peer_bag(position, table, layout),
+    }
+    times = milliseconds({"ours": lambda: ops.encode(position, ours, layout), **peers}, least=3)
+    best = min(peers, key=lambda name: times[name]["median"])
+    times["peer"] = times[best]
+    shape = _shape(width, str(dtype).removeprefix("torch."))
+    return row("encode", shape, times, peer_name=f"PyTorch {best}")
 
-    def forward() -> Tensor:
-        return ops.encode(position, ours_table, layout)
+
+def _both(width: int) -> dict[str, object]:
+    layout, table, position = _inputs(width)
+    grad = torch.randn(POINTS, layout.levels * width, device=table.device)
+    grad_table = torch.zeros_like(table)
+    touched = torch.zeros(layout.rows // 8, dtype=torch.uint8, device=table.device)
+    leaf = table.clone().requires_grad_()
 
     def both() -> None:
-        forward()
+        ops.encode(position, table, layout)
         ops.encode_backward(grad, position, layout, grad_table=grad_table, touched=touched)
 
-    def peer_both(peer: Callable) -> None:
-        leaf = table.requires_grad_()
-        peer(few, leaf, layout).backward(few_grad)
+    def peer() -> None:
+        # embedding_bag is PyTorch's best: every gather's backward makes a whole dense gradient.
         leaf.grad = None
-        leaf.requires_grad_(False)
+        peer_bag(position, leaf, layout).backward(grad)
 
-    twin = _gather_twin(position, layout, ours_table)
-    peers = {"gather": peer_gather, "embedding_bag": peer_bag}
-    forward_time, twin_time, *peer_times = _best(
-        rounds, forward, twin, *(lambda f=f: f(few, table, layout) for f in peers.values())
-    )
-    both_time, *peer_both_times = _best(rounds, both, lambda: peer_both(peer_bag))
-    shape = f"L16 F{width} T2^{log2_rows} {str(dtype).removeprefix('torch.')}, 2^18 on a sphere"
-    best_peer = min(range(len(peers)), key=lambda i: peer_times[i])
-    return [
-        _row("encode", shape, threads, forward_time, peer_times[best_peer],
-             list(peers)[best_peer], twin_time / forward_time),
-        _row("encode forward+backward", shape, threads, both_time, peer_both_times[0],
-             "embedding_bag", None),
-    ]  # fmt: skip
+    times = milliseconds({"ours": both, "peer": peer}, least=2)
+    shape = _shape(width, "float32")
+    return row("encode with gradient", shape, times, peer_name="PyTorch embedding_bag")
 
 
-def _gather_twin(position: Tensor, layout: ops.GridLayout, table: Tensor) -> Callable[[], object]:
-    """Look the same rows up in the same order with no arithmetic: PyTorch's own index_select."""
-    row = torch.cat(
-        [peer_corners(position, layout, level)[0].flatten() for level in range(layout.levels)]
-    )
-    out = table.new_empty(len(row), table.shape[1])
-    return lambda: torch.index_select(table, 0, row, out=out)
+def _inputs(width: int) -> tuple[ops.GridLayout, Tensor, Tensor]:
+    layout = ops.grid_layout(16, width, 19, 16, 1.5)
+    table = torch.empty(layout.rows, width).uniform_(-1e-4, 1e-4)
+    return layout, table.to(device()), sphere(POINTS).to(device())
 
 
-def _row(
-    name: str, shape: str, threads: int, ours: float, peer: float, peer_name: str,
-    share: float | None,
-) -> dict:  # fmt: skip
-    fast, slow = POINTS / ours / 1e6, PEER_POINTS / peer / 1e6
-    return {
-        "name": name,
-        "shape": shape,
-        "threads": threads,
-        "isa": ops.isa(),
-        "unit": "Mpoint/s",
-        "ours": fast,
-        "peer": slow,
-        "peer_name": f"PyTorch {peer_name}",
-        "ratio": fast / slow,
-        "share_of_ceiling": share,
-    }
-
-
-def _best(rounds: int, *works: Callable[[], object]) -> list[float]:
-    best = [float("inf")] * len(works)
-    for _ in range(rounds + 1):
-        for i, work in enumerate(works):
-            start = time.perf_counter()
-            work()
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print({key: f"{v:.3g}" if isinstance(v, float) else v for key, v in row.items()})
+def _shape(width: int, dtype: str) -> str:
+    return f"L16 F{width} T2^19 {dtype}, 2^18 points on a sphere"
