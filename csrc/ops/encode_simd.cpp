@@ -184,6 +184,12 @@ static FindCorners corners_finder(const EncodeLevel& level, bool smoothstep) {
 }
 
 template <int F, class T>
+static int64_t size_in_bytes(const EncodeLevel& level) {
+    return static_cast<int64_t>(level.rows) * F * int64_t{sizeof(T)};
+}
+
+// Fetches a block's rows into L2: L1 has too few fill buffers to keep as many under way.
+template <int F, class T>
 static void fetch_ahead(const T* rows, const Corners& corners) {
     const uint32_t* row = corners.row[0];
     for (int i = 0; i < 8 * kBlock; ++i) {
@@ -211,7 +217,7 @@ static void forward_level(const T* rows, const EncodeLevel& level, bool smoothst
                           const Tile& tile, const float* fade, const int32_t* place, int n,
                           float* out, int64_t stride) {
     const FindCorners find = corners_finder(level, smoothstep);
-    const bool far = static_cast<int64_t>(level.rows) * F * int64_t{sizeof(T)} > kPrefetchBytes;
+    const bool distant = size_in_bytes<F, T>(level) > kPrefetchBytes;
     Corners corners[2];
     if (n > 0) {
         find(level, tile, fade, 0, corners[0]);
@@ -221,7 +227,7 @@ static void forward_level(const T* rows, const EncodeLevel& level, bool smoothst
         Corners& next = corners[(begin / kBlock + 1) % 2];
         if (begin + kBlock < n) {
             find(level, tile, fade, begin + kBlock, next);
-            if (far) {
+            if (distant) {
                 fetch_ahead<F>(rows, next);
             }
         }
@@ -322,9 +328,10 @@ static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_
         row_begin == 0 && row_end == level.rows ? add_rows<F, true> : add_rows<F, false>;
     float* rows = a.grad_table + level.offset * F;
     uint8_t* touched = a.touched == nullptr ? nullptr : a.touched + level.offset / 8;
+    const bool distant = size_in_bytes<F, float>(level) > kPrefetchBytes;
     Tile tile;
     Tile seen;
-    Corners corners;
+    Corners corners[2];
     int32_t place[kTile];
     alignas(64) float fade[kTile];
     for (int64_t first = begin; first < end; first += kTile) {
@@ -335,11 +342,22 @@ static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_
         if (fading) {
             n = select_visible(a, level, a.footprint + first, n, tile, seen, place, fade);
         }
+        const Tile& points = fading ? seen : tile;
+        const float* visible = fading ? fade : nullptr;
+        if (n > 0) {
+            find(level, points, visible, 0, corners[0]);
+        }
         for (int i = 0; i < n; i += kBlock) {
-            find(level, fading ? seen : tile, fading ? fade : nullptr, i, corners);
+            if (i + kBlock < n) {
+                Corners& next = corners[(i / kBlock + 1) % 2];
+                find(level, points, visible, i + kBlock, next);
+                if (distant) {
+                    fetch_ahead<F>(rows, next);
+                }
+            }
             const int count = n - i < kBlock ? n - i : kBlock;
-            add(rows, touched, row_begin, row_end, corners, count, fading ? place + i : nullptr,
-                fading ? grad : grad + i * stride, stride);
+            add(rows, touched, row_begin, row_end, corners[i / kBlock % 2], count,
+                fading ? place + i : nullptr, fading ? grad : grad + i * stride, stride);
         }
     }
 }
