@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.metrics.reference_lpips import FILES, random_weights, reference
-from xscale.errors import IntegrityError, ShapeError, UsageError
+from xscale.errors import IntegrityError, SetupError, ShapeError, UsageError
 from xscale.metrics import lpips as module
 from xscale.metrics.lpips import LpipsModel, load_models
 from xscale.metrics.lpips_weights import load_weights
@@ -110,14 +110,24 @@ def test_torchvisions_cache_is_found_and_checked_against_its_name(tmp_path, monk
     assert torch.equal(found.convolutions[3].bias, expected)
 
 
-def test_missing_weights_are_one_line_that_says_how_to_get_them(tmp_path):
+def test_missing_weights_are_one_line_that_says_how_to_get_them(tmp_path, weights_dir):
     models, notices = load_models(tmp_path)
     assert models == {}
-    assert len(notices) == 2
-    for line in notices:
-        assert "\n" not in line
-        assert "--lpips-weights" in line
-        assert str(tmp_path) in line
+    assert len(notices) == 1
+    for part in ("lpips_vgg", "lpips_alex", "--lpips-weights", "XSCALE_LPIPS_WEIGHTS"):
+        assert part in notices[0]
+    assert "\n" not in notices[0]
+    assert str(tmp_path) in notices[0]
+    with pytest.raises(SetupError, match="lpips_vgg not scored"):
+        LpipsModel("vgg", tmp_path)
+
+
+def test_one_network_is_scored_without_the_other(tmp_path, weights_dir):
+    (tmp_path / FILES["alex"]).symlink_to(weights_dir / FILES["alex"])
+    models, notices = load_models(tmp_path)
+    assert set(models) == {"alex"}
+    assert "lpips_vgg not scored" in notices[0]
+    assert "lpips_alex" not in notices[0]
 
 
 def test_without_the_lpips_package_one_line_names_the_extra(weights_dir, monkeypatch):

@@ -123,7 +123,7 @@ def test_scores_groups_warnings_and_times_are_on_the_page(written, scored):
     assert text.index("covered pixels, colour-fitted") < text.index("whole frame as rendered")
     assert "far 1 " in text
     assert "near 2 " in text
-    assert "lpips_vgg is not scored" in text
+    assert "lpips_vgg and lpips_alex not scored" in text
     assert "12 s 80%" in text
     assert len(page.all("svg")) == 3
     assert "nan" not in re.sub(r"base64,[^\"]*", "", written).lower()

@@ -42,7 +42,7 @@ def test_the_protocol_states_what_the_numbers_depend_on(run):
     assert found["lpips"] == {"vgg": None, "alex": None}
     assert found["versions"]["torch"]
     assert found["warnings"][0] == "mind this"
-    assert len(found["warnings"]) == 3
+    assert len(found["warnings"]) == 2
 
 
 def test_means_are_those_of_an_independent_command(tmp_path):

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from xscale.errors import SetupError, ShapeError
-from xscale.metrics.lpips_weights import NETS, LpipsWeights, load_weights
+from xscale.errors import ShapeError
+from xscale.metrics.lpips_weights import LpipsWeights, check_available, load_weights
 
 MIN_SIDE = 32
 _SHIFT = (-0.030, -0.088, -0.188)
@@ -296,17 +296,11 @@ def load_models(
     """Load every network whose weights are there.
 
     Returns:
-        Models by name, and one line for each that is missing, saying how to get it.
+        Models by name, and a line on how to get the others; none if all are there.
 
     Raises:
         UsageError: The named folder does not exist.
         IntegrityError: A weights file is damaged.
     """
-    models, notices = {}, []
-    for net in NETS:
-        try:
-            models[net] = LpipsModel(net, weights_dir)
-        except SetupError as error:
-            if str(error) not in notices:
-                notices.append(str(error))
-    return models, notices
+    found, notice = check_available(weights_dir)
+    return {net: LpipsModel(net, weights_dir) for net in found}, [notice] if notice else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ def _heads_file(net: str) -> Path:
         if path.is_file():
             return path
     raise SetupError(
-        "LPIPS is not scored: the lpips package is not installed",
+        "LPIPS not scored: the lpips package is not installed",
         advice="pip install 'xscale[metrics]'",
     )
 
@@ -91,7 +92,23 @@ def _torchvision_folder() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
-def backbone_file(net: str, folder: str | Path | None = None) -> Path:
+def _place(folder: str | Path | None) -> Path:
+    """Where backbones are looked for; UsageError if the named folder does not exist."""
+    named = folder or os.environ.get(WEIGHTS_VARIABLE)
+    if not named:
+        return _torchvision_folder()
+    place = Path(named).expanduser()
+    if not place.is_dir():
+        raise UsageError(
+            "is not a folder",
+            where=place,
+            advice=f"give --lpips-weights or {WEIGHTS_VARIABLE} a folder that holds "
+            f"{' and '.join(names[0] for names in _FILES.values())}",
+        )
+    return place
+
+
+def backbone_file(net: str, folder: str | Path | None = None) -> Path | None:
     """Find the backbone's weights.
 
     Args:
@@ -99,27 +116,41 @@ def backbone_file(net: str, folder: str | Path | None = None) -> Path:
         folder: Where to look; None means $XSCALE_LPIPS_WEIGHTS, else torchvision's cache. A
             folder may hold our safetensors files or torchvision's own.
 
+    Returns:
+        The file, or None where there is none.
+
     Raises:
         UsageError: The named folder does not exist.
-        SetupError: It is not there; the message says how to get it.
     """
-    named = folder or os.environ.get(WEIGHTS_VARIABLE)
-    place = Path(named).expanduser() if named else _torchvision_folder()
-    if named and not place.is_dir():
-        raise UsageError(
-            "is not a folder",
-            where=place,
-            advice=f"give --lpips-weights or {WEIGHTS_VARIABLE} a folder that holds "
-            f"{' and '.join(names[0] for names in _FILES.values())}",
-        )
-    for name in _FILES[net]:
-        if (place / name).is_file():
-            return place / name
-    raise SetupError(
-        f"lpips_{net} is not scored: no {' or '.join(_FILES[net])} in {place}",
-        advice=f"give a folder that has it with --lpips-weights or {WEIGHTS_VARIABLE}, or let "
-        'torchvision download it once: python -c "import torchvision.models as m; '
-        f"m.{_BUILDERS[net]}(weights='DEFAULT')\"",
+    place = _place(folder)
+    return next((place / n for n in _FILES[net] if (place / n).is_file()), None)
+
+
+def check_available(folder: str | Path | None = None) -> tuple[tuple[str, ...], str | None]:
+    """Say which networks can be scored.
+
+    Returns:
+        The networks whose files are all there, and one line on how to get the others, or None.
+
+    Raises:
+        UsageError: The named folder does not exist.
+    """
+    found = tuple(net for net in NETS if backbone_file(net, folder))
+    try:
+        _heads_file(NETS[0])
+        error = None if found == NETS else _missing([n for n in NETS if n not in found], folder)
+    except SetupError as no_package:
+        found, error = (), no_package
+    return found, None if error is None else str(error)
+
+
+def _missing(nets: Sequence[str], folder: str | Path | None) -> SetupError:
+    calls = "; ".join(f"m.{_BUILDERS[n]}(weights='DEFAULT')" for n in nets)
+    return SetupError(
+        f"{' and '.join(f'lpips_{n}' for n in nets)} not scored: no "
+        f"{' and no '.join(_FILES[n][0] for n in nets)} in {_place(folder)}",
+        advice=f"name a folder with --lpips-weights or {WEIGHTS_VARIABLE}, or let torchvision "
+        f'download once: python -c "import torchvision.models as m; {calls}"',
     )
 
 
@@ -149,13 +180,16 @@ def _tensor(
 
 
 def load_weights(net: str, folder: str | Path | None = None) -> LpipsWeights:
-    """Read backbone and heads; errors of :func:`backbone_file`.
+    """Read backbone and heads.
 
     Raises:
+        UsageError: The named folder does not exist.
         IntegrityError: A file is damaged or holds another network.
         SetupError: The backbone or the lpips package is not there.
     """
     heads_path, path = _heads_file(net), backbone_file(net, folder)
+    if path is None:
+        raise _missing([net], folder)
     digest = sha256_file(path)
     # torchvision writes the start of the SHA-256 into the name.
     if path.suffix == ".pth" and not digest.startswith(path.stem.rsplit("-", 1)[1]):
