@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from xscale import ops
 from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import load_newest
@@ -16,6 +17,7 @@ from xscale.io.images import write_png
 from xscale.io.storage import RunLock, append_line, clean_temporaries, new_folder
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
+from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
@@ -36,6 +38,8 @@ def train(
     seed: int = 0,
     settings: Sequence[str] = (),
     resume: bool = False,
+    device: str = "auto",
+    tensorboard: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Run:
@@ -54,6 +58,8 @@ def train(
         seed: Of the initial weights and of the rays.
         settings: Assignments like "optim.batch=32768".
         resume: Go on with the run in ``out``.
+        device: "auto", "cpu" or "cuda".
+        tensorboard: Whether to write event files into ``out/tensorboard`` too.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
 
@@ -62,6 +68,8 @@ def train(
 
     Raises:
         UsageError: Settings make no sense, or the run to resume has others.
+        DeviceError: The device is not there or cannot train.
+        SetupError: ``tensorboard`` was asked for and is not installed.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
@@ -71,11 +79,14 @@ def train(
     if minutes is not None and steps is not None:
         raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
     goal = Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
+    where = ops.pick_device(device)
+    if tensorboard:
+        require_tensorboard()
     chosen = override(preset_named(preset), list(settings))
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
-    prepared = prepare(scene, split, chosen, downscale, seed, preset)
+    prepared = prepare(scene, split, chosen, downscale, seed, preset, where)
     checkpoint = None
     if resume:
         _check_same(Run.open(out).manifest, prepared.manifest, out)
@@ -88,7 +99,7 @@ def train(
     with RunLock(out):
         clean_temporaries(out)
         clean_temporaries(out / "checkpoints")
-        model = new_model(prepared.manifest, torch.device("cpu"))
+        model = new_model(prepared.manifest, where)
         say("filling the tile pool")
         pool = TilePool(
             prepared.surface,
@@ -103,7 +114,8 @@ def train(
             trainer.load(checkpoint.step, checkpoint.tensors)
             before = checkpoint.state["seconds"]
         say(f"training on {pool.covered_pixels:,} covered pixels")
-        preview = _previewer(prepared, trainer, out)
+        board = Board(out / "tensorboard") if tensorboard else None
+        preview = _previewer(prepared, trainer, out, board)
         try:
             seconds = run_loop(
                 trainer,
@@ -112,9 +124,12 @@ def train(
                 seconds_before=before,
                 on_progress=on_progress,
                 on_preview=preview,
+                on_log=board.line if board else None,
             )
         finally:
             pool.close()
+            if board is not None:
+                board.close()
         timing = {name: round(value, 3) for name, value in trainer.seconds.items()}
         line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
         append_line(out / "metrics.jsonl", json.dumps(line))
@@ -145,7 +160,9 @@ def _check_same(saved: dict, wanted: dict, out: Path) -> None:
             )
 
 
-def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int], None] | None:
+def _previewer(
+    prepared: Prepared, trainer: Trainer, out: Path, board: Board | None
+) -> Callable[[int], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR."""
     from xscale.render.renderer import Renderer
 
@@ -170,5 +187,9 @@ def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int
             psnr = float(-10 * torch.log10(error.clamp(min=1e-12)))
             line = {"step": step, "test_photo": name, "test_psnr": round(psnr, 4)}
             append_line(out / "metrics.jsonl", json.dumps(line))
+            if board is not None:
+                board.line(line)
+        if board is not None:
+            board.picture(step, frame.colour.numpy())
 
     return preview
