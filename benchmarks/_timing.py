@@ -77,13 +77,15 @@ def row(
     Args:
         name: What was computed.
         shape: The sizes, for people.
-        times: Holds ``ours``, ``peer`` and, where given, the ceiling's name.
+        times: Holds ``ours``, ``peer`` (unless the peer is not installed) and, where given, the
+            ceiling's name.
         peer_name: What the peer is.
         ceiling: Name of the work that moves the same bytes and computes nothing.
     """
     from xscale import ops
 
-    ours, peer = times["ours"]["median"], times["peer"]["median"]
+    ours = times["ours"]["median"]
+    peer = times["peer"]["median"] if "peer" in times else None
     return {
         "name": name,
         "shape": shape,
@@ -93,10 +95,10 @@ def row(
         "ours": ours,
         "peer": peer,
         "peer_name": peer_name,
-        "ratio": peer / ours,
+        "ratio": None if peer is None else peer / ours,
         "share_of_ceiling": None if ceiling is None else times[ceiling]["median"] / ours,
         "best": times["ours"]["best"],
-        "peer_best": times["peer"]["best"],
+        "peer_best": None if peer is None else times["peer"]["best"],
         "rounds": times["ours"]["rounds"],
         "load": os.getloadavg()[0],
     }

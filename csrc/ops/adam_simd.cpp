@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "ops/adam.h"
 
 namespace xs {
@@ -83,8 +81,9 @@ void update_rows(const AdamArgs& a, int64_t begin, int64_t end, const float* tab
     }
     int32_t list[kBlock + 1];
     for (int64_t from = begin; from < end; from += kBlock) {
-        const int32_t count = touched_rows(a.touched, from, std::min(end, from + kBlock), list);
-        for (int32_t i = 0; i < std::min(count, kAhead); ++i) {
+        const int32_t count =
+            touched_rows(a.touched, from, from + kBlock < end ? from + kBlock : end, list);
+        for (int32_t i = 0; i < count && i < kAhead; ++i) {
             fetch_row(a, from + list[i]);
         }
         for (int32_t i = 0; i < count; ++i) {

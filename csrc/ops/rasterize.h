@@ -64,6 +64,24 @@ XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
     return sum > 0.0 ? f.det / sum : 0.0;
 }
 
+// What the CPU bodies share for one call: rays of columns and rows (no skew), and a word a pixel
+// that holds depth bits above the face id, so that the lesser word is the nearer face, and at equal
+// depth the lower id, whatever the order of drawing.
+struct RasterScreen {
+    const double* column_x;  // [width] camera_ray's x; null where a ray's x depends on its row too
+    const double* row_y;     // [height] camera_ray's y
+    uint64_t* words;         // [height, width]
+};
+
+constexpr uint64_t kRasterMiss = 0x7f800000ffffffffull;  // +inf, -1
+
+// A face too large to be drawn where it was found, with its pixels' box.
+struct RasterLarge {
+    Vec3d corner[3];
+    int32_t id;
+    int32_t x0, y0, x1, y1;  // first and one past the last pixel of the rectangle
+};
+
 void rasterize_cpu(const RasterizeArgs& args);
 
 }  // namespace xs

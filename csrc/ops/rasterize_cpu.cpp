@@ -1,145 +1,153 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <cstring>
+#include <mutex>
 #include <vector>
 
+#include "isa.h"
 #include "ops/rasterize.h"
 #include "parallel_cpu.h"
 
 namespace xs {
 
+XS_DECLARE_SIMD(int32_t raster_faces(const RasterizeArgs&, const RasterScreen&, int64_t, int64_t,
+                                     RasterLarge*))
+XS_DECLARE_SIMD(void raster_large(const RasterizeArgs&, const RasterScreen&, const RasterLarge&,
+                                  int32_t, int32_t))
+
 namespace {
 
-struct PixelBox {
-    int x0, y0, x1, y1;  // first and one past the last pixel of the rectangle
-    bool empty() const { return x0 >= x1 || y0 >= y1; }
+constexpr int32_t kStrip = 32;           // rows of a large face that are one piece of work
+constexpr int64_t kKeptWords = 1 << 23;  // words kept between calls, 64 MB
+
+// A half-space in the local frame: normal . p + distance >= 0 is inside.
+struct HalfSpace {
+    double normal[3];
+    double distance;
+
+    // camera_normal . x_camera >= 0, moved into the local frame.
+    static HalfSpace of_camera(const double* c, const Vec3d& n, double offset) {
+        HalfSpace h;
+        for (int i = 0; i < 3; ++i) {
+            h.normal[i] = n.x * c[i] + n.y * c[3 + i] + n.z * c[6 + i];
+        }
+        h.distance = n.x * c[9] + n.y * c[10] + n.z * c[11] + offset;
+        return h;
+    }
+
+    // Whether a box lies outside for certain.
+    bool excludes(const float* box) const {
+        double nearest = distance;
+        double size = std::abs(distance);
+        for (int i = 0; i < 3; ++i) {
+            const double best = normal[i] * (normal[i] > 0.0 ? box[3 + i] : box[i]);
+            nearest += best;
+            size += std::abs(normal[i]) * std::max(std::abs(static_cast<double>(box[i])),
+                                                   std::abs(static_cast<double>(box[3 + i])));
+        }
+        return nearest < -1e-9 * size;
+    }
 };
 
-// Pixels of the rectangle whose sample may lie in the hull of camera-space points, one pixel wider
-// than needed; the whole rectangle where a point is not safely in front of the camera.
-class Screen {
-  public:
-    explicit Screen(const RasterizeArgs& a) : a_(a), c_(a.camera) {}
+// Near plane and the four sides of the rectangle's frustum, a pixel wider.
+std::vector<HalfSpace> frustum(const RasterizeArgs& a) {
+    const double* c = a.camera;
+    const double left = a.left - 1.0;
+    const double right = a.left + a.width + 1.0;
+    const double top = a.top - 1.0;
+    const double bottom = a.top + a.height + 1.0;
+    return {HalfSpace::of_camera(c, {0.0, 0.0, 1.0}, -c[17]),
+            HalfSpace::of_camera(c, {c[12], c[16], c[14] - left}, 0.0),
+            HalfSpace::of_camera(c, {-c[12], -c[16], right - c[14]}, 0.0),
+            HalfSpace::of_camera(c, {0.0, c[13], c[15] - top}, 0.0),
+            HalfSpace::of_camera(c, {0.0, -c[13], bottom - c[15]}, 0.0)};
+}
 
-    PixelBox box(const Vec3d* points, int count) const {
-        double u0 = 1e300;
-        double v0 = 1e300;
-        double u1 = -1e300;
-        double v1 = -1e300;
-        int behind = 0;
-        bool unsafe = false;
-        for (int i = 0; i < count; ++i) {
-            const Vec3d& p = points[i];
-            behind += p.z <= 0.0;
-            if (!(p.z > 1e-9 * (std::abs(p.x) + std::abs(p.y)))) {
-                unsafe = true;
-                continue;
-            }
-            const double v = c_[13] * p.y / p.z;
-            const double u = c_[12] * p.x / p.z + c_[16] * p.y / p.z;
-            u0 = std::min(u0, u);
-            u1 = std::max(u1, u);
-            v0 = std::min(v0, v);
-            v1 = std::max(v1, v);
+// Clusters that may be seen, in order.
+std::vector<int32_t> visible_clusters(const RasterizeArgs& a) {
+    const std::vector<HalfSpace> spaces = frustum(a);
+    std::vector<uint8_t> seen(a.clusters);
+    parallel_ranges(a.clusters, 4096, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+            const float* box = a.cluster_box + 6 * k;
+            seen[k] = std::none_of(spaces.begin(), spaces.end(),
+                                   [&](const HalfSpace& space) { return space.excludes(box); });
         }
-        if (behind == count) {
-            return {0, 0, 0, 0};
-        }
-        if (unsafe) {
-            return {0, 0, a_.width, a_.height};
-        }
-        return {first(u0 + c_[14] - a_.left - a_.offset_x, a_.width),
-                first(v0 + c_[15] - a_.top - a_.offset_y, a_.height),
-                last(u1 + c_[14] - a_.left - a_.offset_x, a_.width),
-                last(v1 + c_[15] - a_.top - a_.offset_y, a_.height)};
-    }
-
-  private:
-    // Sample k lies at k; a box from x holds samples from ceil(x). The slack covers the rounding of
-    // the projection, which the exact test below does not share.
-    static int first(double x, int size) {
-        return static_cast<int>(std::ceil(std::clamp(x - 1e-4, -1.0, size + 1.0)) < 0
-                                    ? 0
-                                    : std::ceil(std::clamp(x - 1e-4, -1.0, size + 1.0)));
-    }
-    static int last(double x, int size) {
-        const double bound = std::floor(std::clamp(x + 1e-4, -2.0, size + 1.0)) + 1.0;
-        return static_cast<int>(std::clamp(bound, 0.0, static_cast<double>(size)));
-    }
-
-    const RasterizeArgs& a_;
-    const double* c_;
-};
-
-void draw_face(const RasterizeArgs& a, const Vec3d* corner, int32_t id, const PixelBox& box) {
-    const RasterFace face = raster_face(corner[0], corner[1], corner[2]);
-    if (!face.valid) {
-        return;
-    }
-    const double near = a.camera[17];
-    for (int y = box.y0; y < box.y1; ++y) {
-        for (int x = box.x0; x < box.x1; ++x) {
-            const Vec3d ray = camera_ray(a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y);
-            const double z = raster_hit(face, ray);
-            if (!(z > near) || z == 0.0) {
-                continue;
-            }
-            const float depth = static_cast<float>(z);
-            const int64_t at = static_cast<int64_t>(y) * a.width + x;
-            if (depth < a.depth[at] || (depth == a.depth[at] && id < a.face_id[at])) {
-                a.depth[at] = depth;
-                a.face_id[at] = id;
-            }
+    });
+    std::vector<int32_t> list;
+    for (int32_t k = 0; k < a.clusters; ++k) {
+        if (seen[k]) {
+            list.push_back(k);
         }
     }
+    return list;
 }
 
 }  // namespace
 
 void rasterize_cpu(const RasterizeArgs& a) {
-    const Screen screen(a);
-    // Clusters seen, with the rows of the rectangle they may touch.
-    std::vector<PixelBox> boxes(a.clusters);
-    parallel_ranges(a.clusters, 256, [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) {
-            const float* b = a.cluster_box + 6 * k;
-            Vec3d corners[8];
-            for (int i = 0; i < 8; ++i) {
-                const float p[3] = {i & 1 ? b[3] : b[0], i & 2 ? b[4] : b[1], i & 4 ? b[5] : b[2]};
-                corners[i] = camera_from_local(a.camera, p);
-            }
-            boxes[k] = screen.box(corners, 8);
-        }
+    const int64_t pixels = static_cast<int64_t>(a.width) * a.height;
+    if (pixels <= 0) {
+        return;
+    }
+    std::vector<double> column_x(a.width);
+    std::vector<double> row_y(a.height);
+    for (int32_t x = 0; x < a.width; ++x) {
+        column_x[x] = camera_ray(a.camera, a.left + x + a.offset_x, 0.0).x;
+    }
+    for (int32_t y = 0; y < a.height; ++y) {
+        row_y[y] = camera_ray(a.camera, 0.0, a.top + y + a.offset_y).y;
+    }
+    // The buffer is kept: fresh pages would cost as much as drawing.
+    static thread_local std::vector<uint64_t> words;
+    if (static_cast<int64_t>(words.size()) < pixels) {
+        words.resize(pixels);
+    }
+    uint64_t* const word = words.data();
+    parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
+        std::fill(word + begin, word + end, kRasterMiss);
     });
-    // A band of rows belongs to one thread: no atomics, and the result does not depend on threads.
-    const int band = std::max(16, std::min(64, a.height / 16));
-    const int64_t bands = (a.height + band - 1) / band;
-    parallel_for(bands, [&](int64_t index) {
-        const int top = static_cast<int>(index) * band;
-        const int bottom = std::min(a.height, top + band);
-        const int64_t from = static_cast<int64_t>(top) * a.width;
-        const int64_t to = static_cast<int64_t>(bottom) * a.width;
-        std::fill(a.face_id + from, a.face_id + to, -1);
-        std::fill(a.depth + from, a.depth + to, std::numeric_limits<float>::infinity());
-        for (int32_t k = 0; k < a.clusters; ++k) {
-            if (boxes[k].empty() || boxes[k].y1 <= top || boxes[k].y0 >= bottom) {
-                continue;
-            }
-            for (int32_t f = a.cluster_start[k]; f < a.cluster_start[k + 1]; ++f) {
-                Vec3d corner[3];
-                for (int i = 0; i < 3; ++i) {
-                    const int64_t vertex = a.faces[3 * static_cast<int64_t>(f) + i];
-                    corner[i] = camera_from_local(a.camera, a.vertices + 3 * vertex);
-                }
-                PixelBox box = screen.box(corner, 3);
-                box.y0 = std::max(box.y0, top);
-                box.y1 = std::min(box.y1, bottom);
-                if (!box.empty()) {
-                    draw_face(a, corner, a.face_ids[f], box);
-                }
+    const bool skewed = a.camera[16] != 0.0;
+    const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), word};
+    const std::vector<int32_t> visible = visible_clusters(a);
+    std::vector<RasterLarge> large;
+    std::mutex large_lock;
+    const auto faces = XS_PICK(raster_faces);
+    parallel_ranges(static_cast<int64_t>(visible.size()), 8, [&](int64_t begin, int64_t end) {
+        std::vector<RasterLarge> found;
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t first = a.cluster_start[visible[i]];
+            const int64_t last = a.cluster_start[visible[i] + 1];
+            found.resize(std::max(found.size(), static_cast<size_t>(last - first)));
+            const int32_t count = faces(a, screen, first, last, found.data());
+            if (count > 0) {
+                const std::lock_guard<std::mutex> guard(large_lock);
+                large.insert(large.end(), found.begin(), found.begin() + count);
             }
         }
     });
+    std::vector<std::pair<int32_t, int32_t>> strips;  // of large faces: which, and its first row
+    for (size_t i = 0; i < large.size(); ++i) {
+        for (int32_t top = large[i].y0; top < large[i].y1; top += kStrip) {
+            strips.emplace_back(static_cast<int32_t>(i), top);
+        }
+    }
+    const auto draw_large = XS_PICK(raster_large);
+    parallel_for(static_cast<int64_t>(strips.size()), [&](int64_t i) {
+        const RasterLarge& face = large[strips[i].first];
+        const int32_t top = strips[i].second;
+        draw_large(a, screen, face, top, std::min(face.y1, top + kStrip));
+    });
+    parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+            const uint32_t bits = static_cast<uint32_t>(word[i] >> 32);
+            a.face_id[i] = static_cast<int32_t>(word[i] & 0xffffffffu);
+            std::memcpy(a.depth + i, &bits, sizeof bits);
+        }
+    });
+    if (static_cast<int64_t>(words.size()) > kKeptWords) {
+        std::vector<uint64_t>().swap(words);
+    }
 }
 
 }  // namespace xs

@@ -121,3 +121,62 @@ def test_rasterize_nothing_in_front_of_the_near_plane():
 def test_rasterize_refuses_a_camera_in_float32():
     with pytest.raises(ShapeError, match=r"rasterize: camera must be float64, got float32"):
         draw([[0, 0, 1], [1, 0, 1], [0, 1, 1]], [[0, 1, 2]], camera().float(), (0, 0, 8, 8))
+
+
+@pytest.mark.parametrize("near", [0.0, 1e-3, 0.5])
+@pytest.mark.parametrize("skew", [0.0, 7.5])
+def test_rasterize_large_faces_behind_and_before_the_camera(near, skew):
+    vertices, faces = soup(40, 11, 3.0, (-2, 4))
+    packed = camera(200, 150, 150.0, 140.0, 101.2, 71.9, skew=skew, near=near)
+    for rect in ((0, 0, 200, 150), (31, 17, 130, 97)):
+        ours, depth = draw(vertices, faces, packed, rect)
+        reference, depth_reference = draw(vertices, faces, packed, rect, reference=True)
+        assert (ours >= 0).float().mean() > 0.5
+        assert torch.equal(ours, reference)
+        assert torch.equal(depth, depth_reference)
+
+
+def test_rasterize_ground_under_the_camera_costs_no_more_than_its_pixels():
+    # Strips of ground that all cross the camera's plane: each is outside the picture but a few, so
+    # the faces' boxes must be those of their clipped parts, not the whole picture.
+    import time
+
+    x = np.linspace(-50, 50, 4001)
+    vertices = np.concatenate([np.stack([x, np.full_like(x, 1.0), np.full_like(x, z)], 1)
+                               for z in (-30.0, 60.0)])  # fmt: skip
+    low = np.arange(4000)
+    faces = np.concatenate([np.stack([low, low + 1, low + 4001], 1),
+                            np.stack([low + 1, low + 4002, low + 4001], 1)])  # fmt: skip
+    packed = camera(640, 480, 600, 600, 320, 240, near=0.01)
+    start = time.perf_counter()
+    seen, depth = draw(vertices, faces, packed, (0, 0, 640, 480))
+    spent = time.perf_counter() - start
+    row = 400
+    expected = 1.0 / ((row + 0.5 - 240) / 600)
+    assert torch.allclose(depth[row], torch.full((640,), expected), rtol=1e-5)
+    assert (seen[:240] == -1).all()
+    # 8,000 whole pictures of 300,000 samples each would take many seconds.
+    assert spent < 2.0
+
+
+def test_rasterize_every_instruction_set_gives_the_same_bits(tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    script = (
+        "import sys, torch; sys.path.insert(0, '.');"
+        "from tests.ops.test_rasterize import soup, camera, draw;"
+        "v, f = soup(2000, 3, 0.2, (-1, 4));"
+        "seen, depth = draw(v, f, camera(200, 150, 150., 140., 101.2, 71.9), (0, 0, 200, 150));"
+        "torch.save((seen, depth), sys.argv[1])"
+    )
+    found = {}
+    for isa in ("base", "avx2", "avx512"):
+        path = tmp_path / isa
+        environment = {**os.environ, "XSCALE_ISA": isa}
+        subprocess.run([sys.executable, "-c", script, str(path)], env=environment, check=True)
+        found[isa] = torch.load(path)
+    for isa in ("avx2", "avx512"):
+        assert torch.equal(found[isa][0], found["base"][0]), isa
+        assert torch.equal(found[isa][1], found["base"][1]), isa

@@ -1,0 +1,93 @@
+"""Speed of ``rasterize`` against open3d's (Embree's) ray caster on a fractal terrain.
+
+The ray caster's time to build its tree is not counted. Both answer the same question: which
+triangle each pixel's centre ray hits first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks._timing import device, milliseconds, row
+from xscale.gbuffer.build import build_surface, visibility
+from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.camera import Camera
+from xscale.geometry.mesh import Mesh
+
+
+def rows() -> list[dict[str, object]]:
+    """Time a small and a large mesh, all of it in view."""
+    return [_terrain(447, 1536, 1024), _terrain(1000, 1920, 1080)]
+
+
+def terrain(cells: int) -> Mesh:
+    """Return a square of fractal hills, 2 across, with 2 * cells^2 triangles."""
+    rng = np.random.default_rng(0)
+    along = np.linspace(-1, 1, cells + 1)
+    x, y = np.meshgrid(along, along)
+    z = np.zeros_like(x)
+    for octave in range(10):
+        turn, shift = rng.uniform(0, 2 * np.pi, 2)
+        wave = 2**octave * 1.5
+        across = x * np.cos(turn) + y * np.sin(turn)
+        z += 0.12 / 2**octave * np.sin(wave * across + shift) * np.cos(wave * 0.7 * (x - y) + turn)
+    first = np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)
+    a, b, c, d = (first + s for s in (0, 1, cells + 1, cells + 2))
+    faces = np.concatenate([np.stack(t, 2).reshape(-1, 3) for t in ([a, b, d], [a, d, c])])
+    vertices = np.stack([x.ravel(), y.ravel(), z.ravel()], 1)
+    return Mesh.from_world(vertices, faces.astype(np.int32))
+
+
+def camera(width: int, height: int) -> Camera:
+    """Return a camera that looks down at the whole terrain from its side."""
+    position = np.array([0.0, -2.1, 1.6])
+    forward = -position / np.linalg.norm(position)
+    right = np.array([1.0, 0.0, 0.0])
+    R = np.stack([right, np.cross(forward, right), forward])
+    focal = 0.95 * width
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return Camera(model="PINHOLE", width=width, height=height, K=K, R=R, t=-R @ position, near=1e-3)
+
+
+def _terrain(cells: int, width: int, height: int) -> dict[str, object]:
+    mesh = terrain(cells)
+    view = camera(width, height).recentred(mesh.origin)
+    surface = build_surface(mesh, device())
+    packed = torch.from_numpy(view.packed()).to(device())
+    works = {
+        "ours": lambda: visibility(surface, packed, width, height),
+        "reads": lambda: _read(surface),
+    }
+    peer = _ray_caster(mesh, view)
+    if peer is not None:
+        works["peer"] = peer
+    times = milliseconds(works, seconds=4.0)
+    name = f"raster {2 * cells * cells / 1e6:.1f}M"
+    shape = f"{2 * cells * cells:,} triangles, {width} x {height}"
+    return row(name, shape, times, peer_name="open3d cast_rays (Embree)", ceiling="reads")
+
+
+def _read(surface: Surface) -> Surface:
+    """Move what must be read of the mesh once: indices, and the vertices they name."""
+    surface.cluster_faces.sum()
+    surface.vertices.sum()
+    return surface
+
+
+def _ray_caster(mesh: Mesh, view: Camera) -> object:
+    """Return the peer's work, or None where open3d is not installed."""
+    try:
+        import open3d as o3d
+    except ImportError:
+        return None
+    scene = o3d.t.geometry.RaycastingScene()
+    scene.add_triangles(
+        o3d.core.Tensor(mesh.vertices), o3d.core.Tensor(mesh.faces.astype(np.uint32))
+    )
+    v, u = np.meshgrid(np.arange(view.height), np.arange(view.width), indexing="ij")
+    directions = view.rays(np.stack([u.ravel() + 0.5, v.ravel() + 0.5], 1))
+    starts = np.broadcast_to(view.position, directions.shape)
+    rays = o3d.core.Tensor(np.concatenate([starts, directions], 1).astype(np.float32))
+    threads = torch.get_num_threads()
+    return lambda: scene.cast_rays(rays, nthreads=threads)["primitive_ids"]
