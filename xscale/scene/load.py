@@ -129,6 +129,9 @@ def _detected(root: Path, scale: float | None, named: bool) -> tuple[Layout, lis
                 where=root,
                 advice="give the folder without a scale to use the largest photos",
             )
+        missing = colmap.what_is_missing(root)
+        if missing:
+            raise SceneError(missing, where=root, advice=f"put the photos into {colmap.PHOTOS}/")
         holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
         looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
         raise SceneError(

@@ -82,28 +82,29 @@ def train(
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
             say(f"W-CHECKPOINT: {line}; an older one is used")
-    else:
+    model = new_model(prepared.manifest, torch.device("cpu"))
+    say("filling the tile pool")
+    pool = TilePool(
+        prepared.surface,
+        prepared.photos,
+        chosen.pool,
+        seed,
+        first_step=checkpoint.step if checkpoint else 0,
+    )
+    trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
+    before = time.monotonic() - start
+    if checkpoint is not None:
+        trainer.load(checkpoint.step, checkpoint.tensors)
+        before = checkpoint.state["seconds"]
+    preview = _previewer(prepared, trainer, out)
+    # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
+    if not resume:
         new_folder(out)
         write_run(out, prepared.manifest, scene.mesh)
     with RunLock(out):
         clean_temporaries(out)
         clean_temporaries(out / "checkpoints")
-        model = new_model(prepared.manifest, torch.device("cpu"))
-        say("filling the tile pool")
-        pool = TilePool(
-            prepared.surface,
-            prepared.photos,
-            chosen.pool,
-            seed,
-            first_step=checkpoint.step if checkpoint else 0,
-        )
-        trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
-        before = time.monotonic() - start
-        if checkpoint is not None:
-            trainer.load(checkpoint.step, checkpoint.tensors)
-            before = checkpoint.state["seconds"]
         say(f"training on {pool.covered_pixels:,} covered pixels")
-        preview = _previewer(prepared, trainer, out)
         try:
             seconds = run_loop(
                 trainer,
@@ -157,12 +158,9 @@ def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int
     downscale = prepared.manifest["scene"]["downscale"]
     camera = photo.camera_at(downscale)
     renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
-    truth = None
+    truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int) -> None:
-        nonlocal truth
-        if truth is None:
-            truth = torch.from_numpy(photo.read(downscale)).float() / 255
         frame = renderer.render(camera)
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
