@@ -13,7 +13,13 @@ from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import load_newest
 from xscale.io.images import write_png
-from xscale.io.storage import RunLock, append_line, clean_temporaries, new_folder
+from xscale.io.storage import (
+    TEMPORARY_PREFIX,
+    RunLock,
+    append_line,
+    clean_temporaries,
+    new_folder,
+)
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.loop import Goal, Progress, run_loop
@@ -77,7 +83,8 @@ def train(
     say("looking at the scene")
     prepared = prepare(scene, split, chosen, downscale, seed, preset)
     checkpoint = None
-    if resume:
+    begun = resume and not _never_begun(out)
+    if begun:
         _check_same(Run.open(out).manifest, prepared.manifest, out)
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
@@ -98,12 +105,13 @@ def train(
         before = checkpoint.state["seconds"]
     preview = _previewer(prepared, trainer, out)
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
-    if not resume:
-        new_folder(out)
+    if not begun:
+        if not resume:
+            new_folder(out)
         write_run(out, prepared.manifest, scene.mesh)
     with RunLock(out):
-        clean_temporaries(out)
-        clean_temporaries(out / "checkpoints")
+        for folder in (out, out / "checkpoints", out / "previews"):
+            clean_temporaries(folder)
         say(f"training on {pool.covered_pixels:,} covered pixels")
         try:
             seconds = run_loop(
@@ -124,12 +132,20 @@ def train(
 
 def _check_output(out: Path, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
-    if resume and not (out / "manifest.json").exists():
+    if resume and not (out / "manifest.json").exists() and not _never_begun(out):
         raise InputError("holds no run to resume", where=out, advice="leave --resume out")
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
             "is there already", where=out, advice="choose another folder, or --resume"
         )
+
+
+def _never_begun(out: Path) -> bool:
+    """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
+    left = [path.name for path in out.iterdir()] if out.is_dir() else []
+    return bool(left) and all(
+        name == "mesh.safetensors" or name.startswith(TEMPORARY_PREFIX) for name in left
+    )
 
 
 def _check_same(saved: dict, wanted: dict, out: Path) -> None:
