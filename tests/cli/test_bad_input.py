@@ -253,22 +253,35 @@ def test_photos_of_half_size_train_with_scaled_cameras_and_it_is_said(scene, tmp
         assert picture.size == (56, 32)
 
 
-def _pixels_damaged(root, name):
-    path = root / "images" / name
+def _bit_flipped(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", ["view_01.png", "view_04.png"])
-def test_damage_inside_compressed_pixels_is_named_and_leaves_no_run(name, scene, tmp_path, capsys):
-    # Photo 1 is trained on, photo 4 is held out and shown in the previews.
-    root = scene("binary")
-    _pixels_damaged(root, name)
+def _sector_zeroed(path):
+    data = bytearray(path.read_bytes())
+    data[-712:-200] = bytes(512)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "damage", "says"),
+    [
+        ("binary", "view_01.png", _bit_flipped, "cannot be read as a picture: "),
+        ("binary", "view_04.png", _bit_flipped, "cannot be read as a picture: "),
+        ("jpeg", "view_02.jpg", _sector_zeroed, r"is damaged: 51\d zeroed bytes"),
+    ],
+)
+def test_damage_inside_compressed_pixels_is_named_and_leaves_no_run(
+    layout, name, damage, says, scene, tmp_path, capsys
+):
+    # Photos 1 and 2 are trained on, photo 4 is held out and shown in the previews.
+    root = scene(layout)
+    damage(root / "images" / name)
     assert main.main(["train", str(root), "--out", str(tmp_path / "run"), *TINY]) == 3
     line = capsys.readouterr().err.splitlines()[-1]
-    says = rf"xscale: error: .*{name}: cannot be read as a picture: .*; copy"
-    assert re.match(says, line)
+    assert re.match(rf"xscale: error: .*{name}: {says}.*; copy", line)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scene"]
 
 
