@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
+
+if TYPE_CHECKING:
+    from xscale.render.run import Run
+    from xscale.scene.scene import Scene
+    from xscale.train.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,8 @@ class Options:
     """Mesh file, where it is not the scene folder's own mesh.*."""
     preset: str = "default"
     """Settings to start from."""
-    device: Literal["auto", "cpu"] = "auto"
-    """Where to compute; this version trains on the CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes the GPU where this build can train on it."""
     minutes: float | None = None
     """Stop after this many minutes, preparation included; 10 where steps are not given either."""
     steps: int | None = None
@@ -41,6 +46,8 @@ class Options:
     """Single settings, for example --set optim.batch=32768 model.grid.levels=12."""
     resume: bool = False
     """Go on with the run in the out folder."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files into RUN/tensorboard too."""
 
 
 def run(argv: list[str]) -> int:
@@ -48,7 +55,6 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "train")
     from xscale import ops
     from xscale.scene.scene import Scene
-    from xscale.train.api import train
 
     if not ops.built():
         warn("W-SETUP: the compiled module is missing: the slow PyTorch references run")
@@ -59,31 +65,38 @@ def run(argv: list[str]) -> int:
         f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
         f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
     )
+    made = train_with_bar(
+        scene,
+        out=options.out,
+        preset=options.preset,
+        minutes=options.minutes,
+        steps=options.steps,
+        downscale=options.downscale,
+        test_every=options.test_every,
+        test_list=options.test_list,
+        seed=options.seed,
+        settings=options.set,
+        resume=options.resume,
+        device=options.device,
+        tensorboard=options.tensorboard,
+    )
+    result(made.path)
+    say(f"next: xscale score {made.path}")
+    return 0
+
+
+def train_with_bar(scene: Scene, **options: object) -> Run:
+    """Train with a progress bar; the options are those of ``xscale.train``."""
+    from xscale.train.api import train
+
     with progress_bar() as bar:
         task = bar.add_task("training", total=1.0)
 
-        def show(progress: object) -> None:
+        def show(progress: Progress) -> None:
             text = (
                 f"step {progress.step}  loss {progress.loss:.4f}  PSNR {progress.psnr:.2f} dB  "
                 f"{progress.rays_per_second / 1e6:.2f} Mrays/s"
             )
             bar.update(task, completed=progress.share, description=text)
 
-        made = train(
-            scene,
-            out=options.out,
-            preset=options.preset,
-            minutes=options.minutes,
-            steps=options.steps,
-            downscale=options.downscale,
-            test_every=options.test_every,
-            test_list=options.test_list,
-            seed=options.seed,
-            settings=options.set,
-            resume=options.resume,
-            on_progress=show,
-            on_stage=say,
-        )
-    result(made.path)
-    say(f"next: xscale score {made.path}")
-    return 0
+        return train(scene, on_progress=show, on_stage=say, **options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xscale.ops._dispatch import OPS, choice, use_backend
+from xscale.ops._dispatch import OPS, choice, pick_device, use_backend
 from xscale.ops._ext import (
     built,
     cuda_built,
@@ -81,6 +81,7 @@ __all__ = [
     "limit_threads",
     "linear_to_srgb",
     "module_path",
+    "pick_device",
     "rasterize",
     "relu_shader_init",
     "shade_film",

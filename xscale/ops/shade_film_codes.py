@@ -1,4 +1,5 @@
 """The published shader's layout, initialisation, and networks from light and exposure codes.
+
 The networks do not depend on the ray, so they run once a step on a row a photo, in plain PyTorch.
 """
 

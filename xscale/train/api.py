@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from xscale import ops
 from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import load_newest
@@ -22,6 +24,7 @@ from xscale.io.storage import (
 )
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
+from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
@@ -42,6 +45,8 @@ def train(
     seed: int = 0,
     settings: Sequence[str] = (),
     resume: bool = False,
+    device: str = "auto",
+    tensorboard: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Run:
@@ -60,6 +65,8 @@ def train(
         seed: Of the initial weights and of the rays.
         settings: Assignments like "optim.batch=32768".
         resume: Go on with the run in ``out``.
+        device: "auto", "cpu" or "cuda".
+        tensorboard: Whether to write event files into ``out/tensorboard`` too.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
 
@@ -68,6 +75,8 @@ def train(
 
     Raises:
         UsageError: Settings make no sense, or the run to resume has others.
+        DeviceError: The device is not there or cannot train.
+        SetupError: ``tensorboard`` was asked for and is not installed.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
@@ -77,11 +86,14 @@ def train(
     if minutes is not None and steps is not None:
         raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
     goal = Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
+    where = ops.pick_device(device)
+    if tensorboard:
+        require_tensorboard()
     chosen = override(preset_named(preset), list(settings))
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
-    prepared = prepare(scene, split, chosen, downscale, seed, preset)
+    prepared = prepare(scene, split, chosen, downscale, seed, preset, where)
     checkpoint = None
     begun = resume and not _never_begun(out)
     if begun:
@@ -89,7 +101,7 @@ def train(
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
             say(f"W-CHECKPOINT: {line}; an older one is used")
-    model = new_model(prepared.manifest, torch.device("cpu"))
+    model = new_model(prepared.manifest, where)
     say("filling the tile pool")
     pool = TilePool(
         prepared.surface,
@@ -113,6 +125,7 @@ def train(
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
         say(f"training on {pool.covered_pixels:,} covered pixels")
+        board = Board(out / "tensorboard") if tensorboard else None
         try:
             seconds = run_loop(
                 trainer,
@@ -120,10 +133,13 @@ def train(
                 goal,
                 seconds_before=before,
                 on_progress=on_progress,
-                on_preview=preview,
+                on_preview=preview and partial(preview, board=board),
+                on_log=board.line if board else None,
             )
         finally:
             pool.close()
+            if board is not None:
+                board.close()
         timing = {name: round(value, 3) for name, value in trainer.seconds.items()}
         line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
         append_line(out / "metrics.jsonl", json.dumps(line))
@@ -162,7 +178,9 @@ def _check_same(saved: dict, wanted: dict, out: Path) -> None:
             )
 
 
-def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int], None] | None:
+def _previewer(
+    prepared: Prepared, trainer: Trainer, out: Path
+) -> Callable[[int, Board | None], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR."""
     from xscale.render.renderer import Renderer
 
@@ -176,7 +194,7 @@ def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int
     renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
-    def preview(step: int) -> None:
+    def preview(step: int, board: Board | None) -> None:
         frame = renderer.render(camera)
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
@@ -184,5 +202,9 @@ def _previewer(prepared: Prepared, trainer: Trainer, out: Path) -> Callable[[int
             psnr = float(-10 * torch.log10(error.clamp(min=1e-12)))
             line = {"step": step, "test_photo": name, "test_psnr": round(psnr, 4)}
             append_line(out / "metrics.jsonl", json.dumps(line))
+            if board is not None:
+                board.line(line)
+        if board is not None:
+            board.picture(step, frame.colour.numpy())
 
     return preview

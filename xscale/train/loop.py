@@ -57,6 +57,7 @@ def run_loop(
     seconds_before: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     on_preview: Callable[[int], None] | None = None,
+    on_log: Callable[[dict], None] | None = None,
     preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
 ) -> float:
     """Train until the goal; the last checkpoint is written before this returns.
@@ -68,6 +69,7 @@ def run_loop(
         seconds_before: Training time already spent (resume, preparation).
         on_progress: Called every two seconds or so.
         on_preview: Called with the step when a preview is due.
+        on_log: Called with each line of metrics.jsonl.
         preview_shares: Shares of the training at which previews are due.
 
     Returns:
@@ -93,7 +95,9 @@ def run_loop(
             if now - logged >= _LOG_SECONDS:
                 rate = (trainer.step - logged_step) * trainer.settings.batch / (now - logged)
                 logged, logged_step = now, trainer.step
-                _log(out, trainer.step, now - start, average, rate)
+                line = _log(out, trainer.step, now - start, average, rate)
+                if on_log is not None:
+                    on_log(line)
                 if on_progress is not None:
                     left = (now - start) * (1 - share) / max(share, 1e-6)
                     on_progress(
@@ -138,7 +142,7 @@ class _Running:
         return -10 * math.log10(max(self._mse, 1e-12))
 
 
-def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -> None:
+def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -> dict:
     line = {
         "step": step,
         "time": round(seconds, 3),
@@ -147,6 +151,7 @@ def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -
         "rays_per_second": round(rate),
     }
     append_line(out / "metrics.jsonl", json.dumps(line))
+    return line
 
 
 class _Saver:

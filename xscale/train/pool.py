@@ -118,11 +118,13 @@ class TilePool:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         ends = torch.cumsum(self._counts, 0)
         total = int(ends[-1])
-        # One draw in each of `count` equal strata: uniform, and already in the pool's order, so
-        # neighbours in the batch are neighbours on the surface.
-        spread = torch.rand(count, generator=generator, dtype=torch.float64)
-        rank = ((torch.arange(count, dtype=torch.float64) + spread) * (total / count)).long()
-        rank.clamp_(max=total - 1)
+        # One draw in each of equal strata: uniform, and already in the pool's order, so neighbours
+        # in the batch are neighbours on the surface. Each draw takes a run along the curve.
+        run = self.settings.run
+        draws = -(-count // run)
+        spread = torch.rand(draws, generator=generator, dtype=torch.float64)
+        first = ((torch.arange(draws, dtype=torch.float64) + spread) * (total / draws)).long()
+        rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
         place = self._rect_of_slot[slot]

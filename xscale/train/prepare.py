@@ -37,14 +37,19 @@ class Prepared:
 
 
 def prepare(
-    scene: Scene, split: Split, settings: Settings, downscale: float, seed: int, preset: str
+    scene: Scene,
+    split: Split,
+    settings: Settings,
+    downscale: float,
+    seed: int,
+    preset: str,
+    device: torch.device,
 ) -> Prepared:
     """Look at the scene and decide everything that the photos decide.
 
     Raises:
         SceneError: No training photo sees the mesh.
     """
-    device = torch.device("cpu")
     surface = build_surface(scene.mesh, device)
     photos = [scene.photo(name) for name in split.train]
     local = [photo.camera_at(downscale).recentred(scene.origin) for photo in photos]

@@ -49,6 +49,9 @@ class PoolSettings:
     """Edge of a tile in pixels, at most 256."""
     budget_mb: int = 2048
     """Memory for tiles; if all fit, nothing is ever replaced."""
+    run: int = 1
+    """Pixels that a draw takes together, neighbours along a space-filling curve: rows of the table
+    are then shared within a step, which makes steps faster; 1 draws every pixel for itself."""
     refresh_steps: int = 16
     """Steps between replacements of the oldest tiles."""
     refresh_share: float = 0.02
@@ -57,6 +60,8 @@ class PoolSettings:
     def __post_init__(self) -> None:
         if not 16 <= self.tile <= 256:
             raise ConfigError(f"pool.tile must be 16 to 256, got {self.tile}")
+        if self.run < 1:
+            raise ConfigError(f"pool.run must be at least 1, got {self.run}")
 
 
 @dataclass(frozen=True, kw_only=True)

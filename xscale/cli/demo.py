@@ -1,0 +1,96 @@
+"""xscale demo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from xscale.cli._console import parse, print_table, progress_bar, result, say
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make a small scene with letters as small as print, train on it, render, score, report.
+
+    The scene has an exact ground truth: photos from three rings of cameras, 1 : 8 : 64 in distance.
+    It is made once; each start trains a new run beside it.
+    """
+
+    out: Path = Path("demo")
+    """Folder for the scene and the runs."""
+    minutes: float = 3.5
+    """Training time, preparation included."""
+    steps: int | None = None
+    """Train this many steps instead."""
+    size: Literal["small", "tiny"] = "small"
+    """Tiny is a few small photos, to see that everything works."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    """Single settings for the training, for example --set optim.batch=32768."""
+    lpips_weights: Path | None = None
+    """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
+
+
+def run(argv: list[str]) -> int:
+    """Make the scene, train, score per ring, say where the report is."""
+    options = parse(Options, argv, "demo")
+    from xscale.cli.score import score_run
+    from xscale.cli.train import train_with_bar
+    from xscale.demo.make import make_demo, ring_of
+    from xscale.demo.photos import SMALL, TINY
+    from xscale.scene.scene import Scene
+
+    scene_path = options.out / "scene"
+    with progress_bar() as bar:
+        task = bar.add_task("photographing the demo scene", total=None)
+        made = make_demo(
+            scene_path,
+            SMALL if options.size == "small" else TINY,
+            lambda done, count: bar.update(task, completed=done, total=count),
+        )
+    say(f"{scene_path}: {'made' if made else 'is there already'}")
+    scene = Scene.open(scene_path)
+    run_path = _next_run(options.out)
+    train_with_bar(
+        scene,
+        out=run_path,
+        minutes=None if options.steps else options.minutes,
+        steps=options.steps,
+        settings=options.set,
+    )
+    names = [photo.name for photo in scene.photos]
+    scores, page = score_run(
+        run_path,
+        lpips_weights=options.lpips_weights,
+        groups={name: ring_of(name) for name in names},
+    )
+    _print_rings(scores)
+    result(page)
+    return 0
+
+
+def _next_run(folder: Path) -> Path:
+    """Return the first free of run_001, run_002, ..."""
+    number = 1
+    while (folder / f"run_{number:03d}").exists():
+        number += 1
+    return folder / f"run_{number:03d}"
+
+
+def _print_rings(scores: dict) -> None:
+    """Print the mean scores of each ring's test photos."""
+    from xscale.demo.make import ring_of
+    from xscale.report.score import summarise
+
+    shares = scores["counts"]["covered_share"]
+    rings = {ring_of(name): [] for name in sorted(scores["photos"])}
+    for name in scores["photos"]:
+        rings[ring_of(name)].append(name)
+    metrics = ["psnr_covered_cc", "ssim_covered_cc", "lpips_alex_covered_cc"]
+    rows = []
+    for ring, names in rings.items():
+        found = summarise({n: scores["photos"][n] for n in names}, {n: shares[n] for n in names})
+        rows.append([ring, len(names), *(found["mean"][m] for m in metrics)])
+    print_table("Test photos by ring", ["ring", "photos", *metrics], rows)
