@@ -24,6 +24,8 @@ SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -name '*.h' -o -name 
 
 TESTED := csrc benchmarks tests xscale
 NOT_LONG := not slow and not data and not gpu
+# Real scenes for the tests marked data: this folder, where it is there.
+export XSCALE_SCENES ?= $(wildcard $(CURDIR)/../shared/scenes)
 LONG := $(if $(XSCALE_SCENES),not gpu,not gpu and not data)
 
 .PHONY: help install demo test test-long bench lint fuzz soak wheel gpu-check docs clean
@@ -53,8 +55,8 @@ demo: install  ## Make a small scene, train on it, render, score; prints the rep
 test: install lint  ## Tests that need no GPU and no data, in minutes, and lint
 	@$(BIN)/python -m pytest -q -m "$(NOT_LONG)"
 
-test-long: install lint  ## All tests but the GPU's; those on real scenes when XSCALE_SCENES is set
-	@test -n "$(XSCALE_SCENES)" || echo "XSCALE_SCENES is not set: the tests on real scenes are left out"
+test-long: install lint  ## All tests but the GPU's; those on real scenes where XSCALE_SCENES is
+	@test -n "$(XSCALE_SCENES)" || echo "XSCALE_SCENES names no folder: the tests on real scenes are left out"
 	@$(BIN)/python -m pytest -q -m "$(LONG)"
 
 lint: $(PACKAGES)  ## ruff, clang-format, import rules: seconds

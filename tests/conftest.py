@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def _devices() -> list:
 @pytest.fixture(params=_devices())
 def device(request) -> str:
     return request.param
+
+
+@pytest.fixture(scope="session")
+def scenes() -> Path:
+    """The folder of real scenes, for tests marked ``data``."""
+    beside = Path(__file__).parents[2] / "shared" / "scenes"
+    folder = Path(os.environ.get("XSCALE_SCENES") or beside)
+    if not folder.is_dir():
+        pytest.fail(f"{folder} is no folder: set XSCALE_SCENES to the folder of real scenes")
+    return folder
 
 
 @pytest.fixture

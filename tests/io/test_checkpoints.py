@@ -64,3 +64,14 @@ def test_newer_format_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(IntegrityError, match="format 2, this version reads 1"):
         load_newest(tmp_path)
+
+
+def test_tensors_that_a_killed_writer_left_without_a_manifest_go(tmp_path):
+    _save(tmp_path, 10, 1)
+    for step in (5, 15, 25):
+        (tmp_path / f"step_{step:08d}.safetensors").write_bytes(b"no manifest")
+    assert load_newest(tmp_path)[0].step == 10
+    _save(tmp_path, 20, 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"step_{step:08d}.{kind}" for step in (10, 20) for kind in ("json", "safetensors")
+    ]

@@ -41,6 +41,8 @@ def save_checkpoint(
 ) -> Path:
     """Write one checkpoint, then drop all but the newest ``keep``.
 
+    Only for the one who holds the run's lock: tensor files without a manifest are removed.
+
     Returns:
         The tensor file.
 
@@ -64,7 +66,10 @@ def save_checkpoint(
     for _, old in _listed(folder)[keep:]:
         # The manifest goes first: a checkpoint is never half there.
         remove_file(old)
-        remove_file(old.with_suffix(".safetensors"))
+    # Also those that a killed writer left without their manifest, at whatever step.
+    for tensor_file in folder.glob("step_*.safetensors"):
+        if not tensor_file.with_suffix(".json").exists():
+            remove_file(tensor_file)
     return path
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from xscale.errors import InputError, LimitError, MaskError, PhotoError
-from xscale.io import storage
+from xscale.io import jpeg, storage
 from xscale.io.resample import area_downscale, mask_downscale
 
 __all__ = [
@@ -195,13 +195,22 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     path = Path(path)
     info = image_info(path)
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if not info.has_alpha:
-                return np.array(image if image.mode == "RGB" else image.convert("RGB")), None
-            rgba = np.array(image.convert("RGBA"))
+        data = path.read_bytes()
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            if info.has_alpha:
+                rgba = np.array(image.convert("RGBA"))
+                return np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3] >= _ALPHA_KEPT
+            rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
-    return np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3] >= _ALPHA_KEPT
+    damage = jpeg.damage(data) if data.startswith(_JPEG) else None
+    if damage is not None:
+        raise PhotoError(
+            f"is damaged: {damage}",
+            where=path,
+            advice="copy it again from the camera or take it out of the scene",
+        )
+    return rgb, None
 
 
 def read_mask(path: str | Path) -> np.ndarray:

@@ -139,5 +139,5 @@ def new_model(manifest: dict, device: torch.device) -> Model:
 def write_run(path: Path, manifest: dict, mesh: Mesh) -> None:
     """Write what makes a folder a run: the mesh first, the manifest last."""
     arrays = {"vertices": np.ascontiguousarray(mesh.vertices), "faces": np.array(mesh.faces)}
-    write_bytes(path / "mesh.safetensors", save(arrays))
+    write_bytes(path / "mesh.safetensors", save(arrays), overwrite=True)
     write_json(path / "manifest.json", manifest)

@@ -14,7 +14,7 @@ from xscale.scene.colmap_model import ColmapPoints, Tables
 from xscale.scene.views import Reading, View
 
 LAYOUT = "colmap"
-_PHOTOS = "images"
+PHOTOS = "images"
 _MODELS = ("sparse/0", "sparse")
 
 
@@ -35,10 +35,18 @@ def detect(root: Path, scale: float | None = None) -> str | None:
     """Say why ``root`` is a COLMAP scene, or return None."""
     del scale
     folder = model_folder(root)
-    if folder is None or not (root / _PHOTOS).is_dir():
+    if folder is None or not (root / PHOTOS).is_dir():
         return None
     extension = "bin" if _has(folder, "bin") else "txt"
-    return f"{folder.relative_to(root).as_posix()}/cameras.{extension} and {_PHOTOS}/ found"
+    return f"{folder.relative_to(root).as_posix()}/cameras.{extension} and {PHOTOS}/ found"
+
+
+def what_is_missing(root: Path) -> str | None:
+    """Say what keeps a folder with a model from being a COLMAP scene; None without a model."""
+    folder = model_folder(root)
+    if folder is None:
+        return None
+    return f"has a COLMAP model ({folder.relative_to(root).as_posix()}) and no {PHOTOS}/ folder"
 
 
 def _count_only(folder: Path) -> int:
@@ -101,7 +109,7 @@ def read(root: Path, scale: float | None = None) -> Reading:
             View(image.name, image.where, model.name, K, image.R, image.t, distortion, size)
         )
     positions = _finite(points, folder, warnings)
-    return Reading(LAYOUT, detect(root, scale) or "", root / _PHOTOS, views, positions, warnings)
+    return Reading(LAYOUT, detect(root, scale) or "", root / PHOTOS, views, positions, warnings)
 
 
 def _finite(points: ColmapPoints | None, folder: Path, warnings: list[str]) -> np.ndarray | None:

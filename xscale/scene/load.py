@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +16,7 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.images import ImageInfo, exif_orientation, image_info, image_size, read_rgb
 from xscale.io.meshes import EXTENSIONS, read_mesh_arrays
 from xscale.scene import check, colmap, mvsnet
+from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Photo, png_name
 from xscale.scene.views import Reading, View, name_bytes, some
 
@@ -129,6 +130,9 @@ def _detected(root: Path, scale: float | None, named: bool) -> tuple[Layout, lis
                 where=root,
                 advice="give the folder without a scale to use the largest photos",
             )
+        missing = colmap.what_is_missing(root)
+        if missing:
+            raise SceneError(missing, where=root, advice=f"put the photos into {colmap.PHOTOS}/")
         holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
         looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
         raise SceneError(
@@ -166,8 +170,10 @@ def _photos(
     root: Path, reading: Reading, pixel_origin: PixelOrigin, warnings: list[str]
 ) -> tuple[Photo, ...]:
     """Join views with photo files, look at every header, and sort by the names' bytes."""
-    views = sorted(reading.views, key=lambda view: name_bytes(view.name))
-    _check_missing(reading.photo_folder, views)
+    listed, remarks = _found(reading.photo_folder, reading.views)
+    warnings += remarks
+    views = [replace(view, name=name) for name, view in listed.items()]
+    views.sort(key=lambda view: name_bytes(view.name))
     _check_collisions(reading.photo_folder, views)
     photos, rescaled = [], []
     for view in views:
@@ -179,14 +185,24 @@ def _photos(
         if changed:
             rescaled.append(view.name)
         mask = _mask(root, view.name, info)
-        photos.append(Photo(view.name, camera, path, mask, info.has_alpha, info.file_size))
+        photos.append(
+            Photo(
+                view.name,
+                camera,
+                path,
+                mask,
+                info.has_alpha,
+                info.file_size,
+                listed[view.name].name,
+            )
+        )
     if rescaled:
         warnings.append(
             f"W-PHOTO-SIZE: {len(rescaled)} photos have another size than their cameras, of the "
             f"same aspect ratio; intrinsics rescaled: {some(rescaled)}"
         )
     names = {view.name for view in views}
-    spare = _spare_photos(reading.photo_folder, names)
+    spare = sorted(name for name in _pictures(reading.photo_folder) if name not in names)
     if spare:
         warnings.append(
             f"W-PHOTO-NO-CAMERA: {len(spare)} photos have no camera and are not used: {some(spare)}"
@@ -194,14 +210,21 @@ def _photos(
     return tuple(photos)
 
 
-def _check_missing(folder: Path, views: list[View]) -> None:
-    missing = [view.name for view in views if not (folder / view.name).exists()]
+def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], list[str]]:
+    """Map the names of the photos on the disk to their views, and remark on other spellings."""
+    there = [view.name for view in views if (folder / view.name).exists()]
+    absent = sorted({view.name for view in views}.difference(there))
+    spelled = {}
+    if absent:
+        spelled = other_spellings(absent, set(_pictures(folder)).difference(there), folder)
+    missing = [name for name in absent if name not in spelled]
     if missing:
         raise SceneError(
             f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}",
             where=folder,
             advice="add them, or take them out of the camera model",
         )
+    return {spelled.get(view.name, view.name): view for view in views}, remark(spelled)
 
 
 def _check_collisions(folder: Path, views: list[View]) -> None:
@@ -289,16 +312,13 @@ def _mask(root: Path, name: str, info: ImageInfo) -> Path | None:
     return None
 
 
-def _spare_photos(folder: Path, used: set[str]) -> list[str]:
-    """List pictures in the photo folder that no camera names."""
-    spare = []
+def _pictures(folder: Path) -> Iterator[str]:
+    """Name every JPEG and PNG below the photo folder."""
     for parent, _, files in os.walk(folder):
         for file in files:
             path = Path(parent) / file
-            name = path.relative_to(folder).as_posix()
-            if path.suffix.lower() in _PHOTO_SUFFIXES and name not in used:
-                spare.append(name)
-    return sorted(spare)
+            if path.suffix.lower() in _PHOTO_SUFFIXES:
+                yield path.relative_to(folder).as_posix()
 
 
 def _with_near(photos: tuple[Photo, ...], mesh: Mesh) -> tuple[Photo, ...]:

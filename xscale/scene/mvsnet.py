@@ -15,6 +15,7 @@ import numpy as np
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.colmap_text import parse_number
+from xscale.scene.names import other_spellings, remark
 from xscale.scene.views import Reading, View, some
 
 LAYOUT = "mvsnet"
@@ -82,7 +83,10 @@ def read(root: Path, scale: float | None = None) -> Reading:
         raise SceneError("there is no images_{k} with cams_{k}", where=root)
     photos = _photos_by_stem(pair.images)
     cameras = {p.name[: -len(_SUFFIX)]: p for p in sorted(pair.cams.glob(f"*{_SUFFIX}"))}
-    missing = [stem for stem in cameras if stem not in photos]
+    absent = [stem for stem in cameras if stem not in photos]
+    spelled = other_spellings(absent, photos.keys() - cameras.keys(), pair.images)
+    photos |= {stem: photos.pop(there) for stem, there in spelled.items()}
+    missing = [stem for stem in absent if stem not in spelled]
     if missing:
         raise SceneError(
             f"{len(missing)} of {len(cameras)} cameras have no photo: {some(missing)}",
@@ -101,7 +105,7 @@ def read(root: Path, scale: float | None = None) -> Reading:
     for stem, path in cameras.items():
         K, R, t = read_camera(path)
         views.append(View(photos[stem], str(path), "PINHOLE", K, R, t, np.zeros(0), None))
-    warnings = []
+    warnings = remark(spelled)
     others = [p.images.name for p in _pairs(root) if p != pair]
     if others:
         warnings.append(f"W-LAYOUT-SCALE: {pair.images.name} is used, not {', '.join(others)}")

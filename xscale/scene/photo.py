@@ -34,6 +34,8 @@ class Photo:
     """Whether the photo brings a mask in its alpha channel."""
     file_size: int = 0
     """Bytes of the file when the scene was opened."""
+    listed_as: str = ""
+    """Its name in the camera model, which may differ in case or Unicode form."""
 
     @property
     def png_name(self) -> str:

@@ -141,8 +141,10 @@ class Scene:
         if self.layout != colmap.LAYOUT or self.points is None:
             return {}
         found = {}
+        listed = {photo.listed_as: photo for photo in self.photos}
         for name, (pixels, points, size) in colmap.observations(self.root).items():
-            camera = self.photo(name).camera
+            photo = listed.get(name) or self.photo(name)
+            camera = photo.camera
             scale = np.array([camera.width / size[0], camera.height / size[1]])
-            found[name] = (pixels * scale, points)
+            found[photo.name] = (pixels * scale, points)
         return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xscale.errors import ListError, UsageError
+from xscale.scene.names import composed
 
 _MANY_PHOTOS = 14
 _EVERY_OF_MANY = 7
@@ -83,6 +84,10 @@ def _read_list(path: Path, names: Sequence[str]) -> list[str]:
         # A photo may be called "#1.png": a known name is never a comment.
         if not name or (name.startswith("#") and name not in known):
             continue
+        if name not in known:
+            # The same letters, but macOS writes them in another Unicode form.
+            same = [other for other in names if composed(other) == composed(name)]
+            name = same[0] if len(same) == 1 else name
         if name not in known:
             nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
             hint = f"nearest names: {', '.join(nearest)}" if nearest else "names end like the files"

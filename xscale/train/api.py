@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,13 @@ from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import load_newest
 from xscale.io.images import write_png
-from xscale.io.storage import RunLock, append_line, clean_temporaries, new_folder
+from xscale.io.storage import (
+    TEMPORARY_PREFIX,
+    RunLock,
+    append_line,
+    clean_temporaries,
+    new_folder,
+)
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.board import Board, require_tensorboard
@@ -88,34 +95,37 @@ def train(
     say("looking at the scene")
     prepared = prepare(scene, split, chosen, downscale, seed, preset, where)
     checkpoint = None
-    if resume:
+    begun = resume and not _never_begun(out)
+    if begun:
         _check_same(Run.open(out).manifest, prepared.manifest, out)
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
             say(f"W-CHECKPOINT: {line}; an older one is used")
-    else:
-        new_folder(out)
+    model = new_model(prepared.manifest, where)
+    say("filling the tile pool")
+    pool = TilePool(
+        prepared.surface,
+        prepared.photos,
+        chosen.pool,
+        seed,
+        first_step=checkpoint.step if checkpoint else 0,
+    )
+    trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
+    before = time.monotonic() - start
+    if checkpoint is not None:
+        trainer.load(checkpoint.step, checkpoint.tensors)
+        before = checkpoint.state["seconds"]
+    preview = _previewer(prepared, trainer, out)
+    # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
+    if not begun:
+        if not resume:
+            new_folder(out)
         write_run(out, prepared.manifest, scene.mesh)
     with RunLock(out):
-        clean_temporaries(out)
-        clean_temporaries(out / "checkpoints")
-        model = new_model(prepared.manifest, where)
-        say("filling the tile pool")
-        pool = TilePool(
-            prepared.surface,
-            prepared.photos,
-            chosen.pool,
-            seed,
-            first_step=checkpoint.step if checkpoint else 0,
-        )
-        trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
-        before = time.monotonic() - start
-        if checkpoint is not None:
-            trainer.load(checkpoint.step, checkpoint.tensors)
-            before = checkpoint.state["seconds"]
+        for folder in (out, out / "checkpoints", out / "previews"):
+            clean_temporaries(folder)
         say(f"training on {pool.covered_pixels:,} covered pixels")
         board = Board(out / "tensorboard") if tensorboard else None
-        preview = _previewer(prepared, trainer, out, board)
         try:
             seconds = run_loop(
                 trainer,
@@ -123,7 +133,7 @@ def train(
                 goal,
                 seconds_before=before,
                 on_progress=on_progress,
-                on_preview=preview,
+                on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else None,
             )
         finally:
@@ -138,12 +148,20 @@ def train(
 
 def _check_output(out: Path, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
-    if resume and not (out / "manifest.json").exists():
+    if resume and not (out / "manifest.json").exists() and not _never_begun(out):
         raise InputError("holds no run to resume", where=out, advice="leave --resume out")
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
             "is there already", where=out, advice="choose another folder, or --resume"
         )
+
+
+def _never_begun(out: Path) -> bool:
+    """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
+    left = [path.name for path in out.iterdir()] if out.is_dir() else []
+    return bool(left) and all(
+        name == "mesh.safetensors" or name.startswith(TEMPORARY_PREFIX) for name in left
+    )
 
 
 def _check_same(saved: dict, wanted: dict, out: Path) -> None:
@@ -161,8 +179,8 @@ def _check_same(saved: dict, wanted: dict, out: Path) -> None:
 
 
 def _previewer(
-    prepared: Prepared, trainer: Trainer, out: Path, board: Board | None
-) -> Callable[[int], None] | None:
+    prepared: Prepared, trainer: Trainer, out: Path
+) -> Callable[[int, Board | None], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR."""
     from xscale.render.renderer import Renderer
 
@@ -174,12 +192,9 @@ def _previewer(
     downscale = prepared.manifest["scene"]["downscale"]
     camera = photo.camera_at(downscale)
     renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
-    truth = None
+    truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
-    def preview(step: int) -> None:
-        nonlocal truth
-        if truth is None:
-            truth = torch.from_numpy(photo.read(downscale)).float() / 255
+    def preview(step: int, board: Board | None) -> None:
         frame = renderer.render(camera)
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
