@@ -51,14 +51,7 @@ class Field:
     ) -> None:
         self.settings = settings
         self.box = box
-        ratio = settings.finest_resolution / settings.coarsest_resolution
-        self.layout = ops.grid_layout(
-            settings.levels,
-            settings.features_per_level,
-            settings.log2_table_size,
-            settings.coarsest_resolution,
-            ratio ** (1 / (settings.levels - 1)),
-        )
+        self.layout = grid_layout_of(settings)
         table = torch.empty(self.layout.rows, settings.features_per_level)
         table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
         self.table = table.to(device)
@@ -112,6 +105,18 @@ class Field:
         )
 
 
+def grid_layout_of(settings: GridSettings) -> ops.GridLayout:
+    """Return the levels that the settings ask for; finest_resolution must be set."""
+    ratio = settings.finest_resolution / settings.coarsest_resolution
+    return ops.grid_layout(
+        settings.levels,
+        settings.features_per_level,
+        settings.log2_table_size,
+        settings.coarsest_resolution,
+        settings.per_level_scale or ratio ** (1 / (settings.levels - 1)),
+    )
+
+
 def finest_resolution(settings: GridSettings, box: Box, footprints: Tensor) -> int:
     """Return the finest level's resolution that the photos' pixel footprints ask for.
 
@@ -124,6 +129,9 @@ def finest_resolution(settings: GridSettings, box: Box, footprints: Tensor) -> i
     """
     if settings.finest_resolution:
         return settings.finest_resolution
+    if settings.per_level_scale:
+        growth = settings.per_level_scale ** (settings.levels - 1)
+        return max(round(settings.coarsest_resolution * growth), settings.coarsest_resolution + 1)
     cell = float(torch.quantile(footprints.double(), 0.05)) * settings.finest_cell
     resolution = max(box.extent) / max(cell, 1e-12)
     return int(min(max(math.ceil(resolution), 4 * settings.coarsest_resolution), 2**19))

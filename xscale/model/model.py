@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xscale.errors import ConfigError, IntegrityError
+from xscale.errors import IntegrityError
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.field import Box, Field
+from xscale.model.film_shader import FilmShader
 from xscale.model.settings import ModelSettings
 from xscale.model.shader import ReluShader
 
@@ -31,22 +32,18 @@ class Model:
         device: torch.device | str = "cpu",
         seed: int = 0,
     ) -> None:
-        if settings.shader.kind != "relu":
-            raise ConfigError(
-                f"shader.kind={settings.shader.kind} is not in this version; use relu"
-            )
         self.settings = settings
         self.device = torch.device(device)
         generator = torch.Generator().manual_seed(seed)
         self.field = Field(settings.grid, box, self.device, generator)
-        self.shader = ReluShader(
-            settings.shader, self.field.channels, photos, self.device, generator
-        )
+        shader = ReluShader if settings.shader.kind == "relu" else FilmShader
+        self.shader = shader(settings.shader, self.field.channels, photos, self.device, generator)
 
     def colour(self, samples: GBuffer, exposure: Tensor | None = None) -> Tensor:
         """Return sRGB [N, 3] in [0, 1] of surface samples, under the mean training exposure."""
         features = self.field.encode(samples.position, samples.footprint)
-        return self.shader.shade(features, samples.direction, exposure).clamp_(0, 1)
+        colour = self.shader.shade(features, samples.direction, exposure)
+        return colour.mul_(self.settings.photo_range / 255).clamp_(0, 1)
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that a render needs."""

@@ -25,6 +25,8 @@ class GridSettings:
     the cell becomes `finest_cell` times the 5th-percentile pixel footprint."""
     finest_cell: float = 1.0
     """Finest cell in units of the 5th-percentile footprint, where finest_resolution is 0."""
+    per_level_scale: float = 0.0
+    """How much finer each level is than the one before; 0 takes it from finest_resolution."""
     interpolation: Literal["smoothstep", "linear"] = "linear"
     """How values between grid vertices are blended."""
     per_axis_box: bool = False
@@ -39,6 +41,11 @@ class GridSettings:
             raise ConfigError(f"grid.levels must be 2 to 32, got {self.levels}")
         if not 8 <= self.log2_table_size <= 28:
             raise ConfigError(f"grid.log2_table_size must be 8 to 28, got {self.log2_table_size}")
+        if self.per_level_scale and not 1 < self.per_level_scale <= 16:
+            raise ConfigError(
+                f"grid.per_level_scale must be above 1 and at most 16, or 0 for automatic, "
+                f"got {self.per_level_scale}"
+            )
         if self.finest_resolution and self.finest_resolution <= self.coarsest_resolution:
             raise ConfigError(
                 f"grid.finest_resolution ({self.finest_resolution}) must be above "
@@ -73,6 +80,10 @@ class ShaderSettings:
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
     """Grid and shader together."""
+
+    photo_range: Literal[255, 256] = 255
+    """What 8-bit photo values are divided by to make the targets of training, and multiplied with
+    when pictures are written; 256 is the published rule."""
 
     grid: GridSettings = field(default_factory=GridSettings)
     """The hash grid."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
+from xscale.errors import UsageError
 from xscale.model.settings import ShaderSettings
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -47,7 +48,15 @@ class ReluShader:
         return {"shader.weights": self.weights, "shader.exposure": self.exposure}
 
     def shade(self, features: Tensor, direction: Tensor, exposure: Tensor | None = None) -> Tensor:
-        """Return sRGB [N, 3], not clamped, under one exposure [12] (None: the training mean)."""
+        """Return sRGB [N, 3], not clamped, under one exposure [12] (None: the training mean).
+
+        Raises:
+            UsageError: The exposure is no affine transform.
+        """
+        if exposure is not None and exposure.numel() != len(_IDENTITY):
+            raise UsageError(
+                f"this run's exposures are 3 x 4 colour transforms, got {exposure.numel()} numbers"
+            )
         row = self.exposure.mean(dim=0) if exposure is None else exposure
         photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
         return ops.shade_relu(
@@ -93,3 +102,6 @@ class ReluShader:
             identity = torch.tensor(_IDENTITY, device=self.exposure.device)
             away = self.exposure - identity
             grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)
+
+    def settle(self) -> None:
+        """Do nothing: no parameter has a bound to be brought back to after an update."""

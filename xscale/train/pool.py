@@ -49,7 +49,7 @@ class Rays:
     face_id: Tensor
     """Int32 [N]."""
     target: Tensor
-    """Float32 [N, 3], the photo's values / 255."""
+    """Uint8 [N, 3], the photo's values."""
 
 
 class TilePool:
@@ -134,7 +134,7 @@ class TilePool:
             photo=place[:, 0].contiguous(),
             pixel=pixel.float() + 0.5,
             face_id=self._face[slot, within],
-            target=self._rgb[slot, within].float() / 255,
+            target=self._rgb[slot, within],
         )
 
     def _window(self, step: int) -> int:

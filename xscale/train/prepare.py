@@ -20,6 +20,7 @@ from xscale.geometry.camera import Camera
 from xscale.model.field import Box, finest_resolution
 from xscale.render.run import FORMAT
 from xscale.scene.scene import Photo, Scene, Split
+from xscale.train.memory import check_memory
 from xscale.train.pool import TrainPhoto
 from xscale.train.settings import Settings
 
@@ -68,6 +69,7 @@ def prepare(
         grid, finest_resolution=finest_resolution(grid, box, statistics.footprints)
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
+    check_memory(grid)
     manifest = {
         "format": FORMAT,
         "scene": {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xscale.errors import ConfigError
-from xscale.model.settings import ModelSettings
+from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,9 @@ class OptimSettings:
     """Decay of Adam's running mean square."""
     table_epsilon: float = 1e-15
     """Adam's epsilon for the hash grid."""
+    dense_table: bool = False
+    """Whether every row of the table moves at every step (PyTorch's rule, published) or only those
+    that have gradient."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -76,7 +79,37 @@ class Settings:
     """Tile pool."""
 
 
-PRESETS: dict[str, Settings] = {"default": Settings()}
+# The published configuration (XScale-NVS, CVPR 2024, and its released code). Its step has up to
+# 1.57 M rays, which a CPU takes for many seconds; at an equal number of rays smaller steps only
+# favour it, so ours has 65,536: --set optim.batch=1572864 is the published step.
+PAPER = Settings(
+    model=ModelSettings(
+        photo_range=256,
+        grid=GridSettings(
+            levels=16,
+            features_per_level=8,
+            log2_table_size=22,
+            coarsest_resolution=16,
+            per_level_scale=1.4768261459394993,
+            interpolation="smoothstep",
+            per_axis_box=True,
+        ),
+        shader=ShaderSettings(kind="film", exposure="code"),
+    ),
+    optim=OptimSettings(
+        table_rate=2e-4,
+        shader_rate=2e-4,
+        exposure_rate=2e-4,
+        warmup=0.0,
+        final_rate=1.0,
+        exposure_prior=0.0,
+        beta2=0.999,
+        table_epsilon=1e-8,
+        dense_table=True,
+    ),
+)
+
+PRESETS: dict[str, Settings] = {"default": Settings(), "paper": PAPER}
 
 
 def preset(name: str) -> Settings:

@@ -44,7 +44,9 @@ class Trainer:
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in model.tensors().items()
         }
-        self._row_steps = torch.zeros(len(table), dtype=torch.uint16, device=table.device)
+        # The dense rule counts steps for the whole table.
+        rows = 0 if settings.dense_table else len(table)
+        self._row_steps = torch.zeros(rows, dtype=torch.uint16, device=table.device)
         self.seconds: dict[str, float] = defaultdict(float)
 
     def train_step(self, progress: float) -> tuple[float, float]:
@@ -62,6 +64,7 @@ class Trainer:
         settings, field, shader = self.settings, self.model.field, self.model.shader
         with self._timed("draw"):
             rays = self.pool.draw(self.step, settings.batch)
+            target = rays.target.float() / self.model.settings.photo_range
         with self._timed("interpolate"):
             samples = surface_samples(
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
@@ -70,7 +73,7 @@ class Trainer:
             features = field.encode(samples.position, samples.footprint)
         with self._timed("shade"):
             colour, ray_loss, grad_features, grads = shader.train(
-                features, samples.direction, rays.photo, rays.target, settings.loss
+                features, samples.direction, rays.photo, target, settings.loss
             )
             shader.regularise(grads, settings.exposure_prior)
         loss = float(ray_loss.mean())
@@ -86,7 +89,7 @@ class Trainer:
         with self._timed("adam"):
             self.step += 1
             self._update(grads, self._rate(progress))
-        return loss, float((colour - rays.target).square_().mean())
+        return loss, float((colour - target).square_().mean())
 
     def _rate(self, progress: float) -> float:
         """Share of the peak rates: linear warm-up, then a cosine."""
@@ -105,14 +108,14 @@ class Trainer:
             self._grad_table,
             first,
             second,
-            steps=self._row_steps,
-            touched=self._touched,
+            steps=None if s.dense_table else self._row_steps,
+            touched=None if s.dense_table else self._touched,
+            step=self.step,
             learning_rate=s.table_rate * rate,
             betas=betas,
             epsilon=s.table_epsilon,
         )
         self._touched.zero_()
-        rates = {"shader.weights": s.shader_rate, "shader.exposure": s.exposure_rate}
         parameters = self.model.shader.parameters()
         for name, grad in grads.items():
             first, second = self._moments[name]
@@ -122,10 +125,12 @@ class Trainer:
                 _rows(first),
                 _rows(second),
                 step=self.step,
-                learning_rate=rates[name] * rate,
+                learning_rate=rate
+                * (s.exposure_rate if name == "shader.exposure" else s.shader_rate),
                 betas=betas,
                 epsilon=1e-8,
             )
+        self.model.shader.settle()
 
     def state(self) -> dict[str, np.ndarray]:
         """Return every tensor that the next step depends on, copied."""

@@ -1,0 +1,41 @@
+"""Whether a training fits into memory: asked before anything is allocated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xscale.errors import ResourceError
+from xscale.model.field import grid_layout_of
+from xscale.model.settings import GridSettings
+
+_ARRAYS = 4  # table, gradient and Adam's two moments
+
+
+def available_bytes() -> int | None:
+    """Return the memory that programs may still take, or None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def check_memory(grid: GridSettings) -> None:
+    """Refuse a table that cannot be trained in the memory that is free.
+
+    Args:
+        grid: The grid's settings, finest_resolution set.
+
+    Raises:
+        ResourceError: Table, gradient and moments together need more.
+    """
+    need = _ARRAYS * 4 * grid_layout_of(grid).rows * grid.features_per_level
+    free = available_bytes()
+    if free is not None and need > free:
+        raise ResourceError(
+            f"the hash grid needs {need / 1e9:.1f} GB to train, {free / 1e9:.1f} GB are free",
+            advice=f"--set model.grid.log2_table_size={grid.log2_table_size - 1} needs about half",
+        )
