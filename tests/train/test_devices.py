@@ -1,0 +1,58 @@
+"""Where a training may run, and what is refused before any work."""
+
+import pytest
+import torch
+
+import xscale
+from xscale import ops
+from xscale.errors import DeviceError, SetupError, UsageError
+from xscale.ops import _ext
+from xscale.train import board
+
+
+def test_auto_is_the_cpu_where_the_gpu_lacks_bodies():
+    lacking = not all(_ext.has_body(k, "cuda") for op in ops.OPS.values() for k in op.kernels)
+    wanted = "cpu" if lacking or not torch.cuda.is_available() else "cuda"
+    assert ops.pick_device("auto").type == wanted
+    assert ops.pick_device("cpu").type == "cpu"
+
+
+def test_cuda_without_a_device_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="no CUDA device; use --device cpu") as caught:
+        ops.pick_device("cuda")
+    assert caught.value.exit_code == 6
+
+
+def test_cuda_without_every_body_names_those_that_lack(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(_ext, "has_body", lambda op, device: op != "rasterize")
+    with pytest.raises(DeviceError, match="no CUDA body of rasterize"):
+        ops.pick_device("cuda")
+    assert ops.pick_device("auto").type == "cpu"
+
+
+def test_unknown_device_is_refused():
+    with pytest.raises(UsageError, match="no device 'tpu'"):
+        ops.pick_device("tpu")
+
+
+def test_tensorboard_missing_is_refused_before_anything_is_made(
+    asymmetric_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
+    scene = xscale.Scene.open(asymmetric_folder)
+    with pytest.raises(SetupError, match="tensorboard"):
+        xscale.train(scene, out=tmp_path / "run", steps=1, tensorboard=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_gets_the_lines_of_the_log(asymmetric_folder, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    scene = xscale.Scene.open(asymmetric_folder)
+    settings = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_size=10"]
+    run = xscale.train(scene, out=tmp_path / "run", steps=8, settings=settings, tensorboard=True)
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    assert "test_psnr" in events.Tags()["scalars"]
+    assert events.Images("preview")[0].width > 0
