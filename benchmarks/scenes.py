@@ -16,13 +16,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import tables
 from xscale.cli import _machine
 
 HERE = Path(__file__).parent
 MINUTES = {"fountain": 6.0}
 OTHER_MINUTES = 10.0
-METRICS = ("psnr_covered_cc", "ssim_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_covered_cc")
-_START, _END = "<!-- scenes: begin -->", "<!-- scenes: end -->"
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
     result = {"machine": _machine.describe(), "scenes": {**kept, **found}}
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n")
-    _write_table(result["scenes"], baselines)
+    tables.write("scenes", tables.scenes(result["scenes"], baselines))
 
 
 def _train_and_score(scene: Path, downscale: float, runs: Path) -> dict:
@@ -68,39 +67,6 @@ def _train_and_score(scene: Path, downscale: float, runs: Path) -> dict:
         "commit": _machine.commit(),
         "command": f"xscale train {name} --downscale {downscale:g} --minutes {minutes:g}",
     }
-
-
-def _write_table(scenes: dict, baselines: dict) -> None:
-    lines = [
-        "| scene | method | " + " | ".join(m.removesuffix("_covered_cc") for m in METRICS) + " |",
-        "| --- | --- |" + " ---: |" * len(METRICS),
-    ]
-    for name, others in baselines.items():
-        if name not in scenes:
-            continue
-        rows = [("**xscale `default`**", scenes[name]["mean"])]
-        for family, label in (("scenes", ""), ("image_based", "image-based ")):
-            rows += [
-                (label + method.replace("_", " "), scores)
-                for method, scores in others[family].items()
-                if not method.endswith("no_compensation")
-            ]
-        for method, scores in rows:
-            cells = " | ".join(_cell(scores.get(metric)) for metric in METRICS)
-            lines.append(f"| {name} | {method} | {cells} |")
-    lines += ["", *(_note(name, scene) for name, scene in scenes.items())]
-    page = HERE / "RESULTS.md"
-    before, rest = page.read_text().split(_START)
-    page.write_text(before + _START + "\n" + "\n".join(lines) + "\n" + _END + rest.split(_END)[1])
-
-
-def _note(name: str, scene: dict) -> str:
-    rays = scene["rays"] / 1e6
-    return f"- {name}: `{scene['command']}`, {rays:.0f} M rays, commit {scene['commit']}"
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 if __name__ == "__main__":

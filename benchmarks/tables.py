@@ -1,0 +1,85 @@
+"""The tables of RESULTS.md, written from the files in results/.
+
+    python -m benchmarks.tables      # the ops' table, from results/cpu.json
+
+The scenes' table is written by benchmarks.scenes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+METRICS = ("psnr_covered_cc", "ssim_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_covered_cc")
+
+
+def scenes(found: dict, baselines: dict) -> list[str]:
+    """Return the lines of the scenes' table.
+
+    Args:
+        found: For each scene its ``mean`` scores, ``command``, ``rays`` and ``commit``.
+        baselines: For each scene the other methods' scores, by family and method.
+    """
+    heads = ["scene", "method", *(m.removesuffix("_covered_cc") for m in METRICS)]
+    rows = []
+    for name, others in baselines.items():
+        if name not in found:
+            continue
+        methods = {"**xscale `default`**": found[name]["mean"]}
+        for family, label in (("scenes", ""), ("image_based", "image-based ")):
+            for method, scores in others[family].items():
+                if not method.endswith("no_compensation"):
+                    methods[label + method.replace("_", " ")] = scores
+        for method, scores in methods.items():
+            rows.append([name, method, *(_number(scores.get(m), 4) for m in METRICS)])
+    notes = [
+        f"- {name}: `{s['command']}`, {s['rays'] / 1e6:.0f} M rays, commit {s['commit']}"
+        for name, s in found.items()
+    ]
+    return [*_table(heads, rows, text_columns=2), "", *notes]
+
+
+def ops(bench: dict) -> list[str]:
+    """Return the lines of the ops' table from what ``xscale bench all --json`` wrote."""
+    heads = ["name", "shape", "ours, ms", "peer, ms", "peer", "ratio", "share of ceiling"]
+    rows = [
+        [
+            r["name"],
+            r["shape"],
+            _number(r["ours"], 2),
+            _number(r["peer"], 2),
+            r["peer_name"],
+            _number(r["ratio"], 1),
+            _number(r["share_of_ceiling"], 2),
+        ]
+        for r in bench["rows"]
+    ]
+    machine = bench["machine"]
+    about = (
+        f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}, load "
+        f"{max(r['load'] for r in bench['rows']):.1f}, commit {bench['commit']}."
+    )
+    return [*_table(heads, rows, text_columns=2), "", about]
+
+
+def write(name: str, lines: Sequence[str]) -> None:
+    """Replace what stands between a table's markers in RESULTS.md."""
+    start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    page = HERE / "RESULTS.md"
+    before, rest = page.read_text().split(start)
+    page.write_text("\n".join([before + start, *lines, end]) + rest.split(end)[1])
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    marks = ["---"] * text_columns + ["---:"] * (len(heads) - text_columns)
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, marks, *rows)]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+if __name__ == "__main__":
+    write("ops", ops(json.loads((HERE / "results" / "cpu.json").read_text())))
