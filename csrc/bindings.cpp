@@ -113,11 +113,13 @@ void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
 
 static void bind_adam(py::module_& m) {
     using A = AdamArgs;
-    bind_op<A>(m, "adam", adam_cpu, XS_CUDA(adam_cuda),
-               {XS_FIELD(A, param), XS_FIELD(A, grad), XS_FIELD(A, first), XS_FIELD(A, second),
-                XS_FIELD(A, steps), XS_FIELD(A, touched), XS_FIELD(A, rows), XS_FIELD(A, width),
-                XS_FIELD(A, step), XS_FIELD(A, learning_rate), XS_FIELD(A, beta1),
-                XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
+    bind_op<A>(
+        m, "adam", adam_cpu, XS_CUDA(adam_cuda),
+        {XS_FIELD(A, param), XS_FIELD(A, grad), XS_FIELD(A, first), XS_FIELD(A, second),
+         XS_FIELD(A, steps), XS_FIELD(A, touched), XS_FIELD(A, grad_stride),
+         XS_FIELD(A, first_stride), XS_FIELD(A, second_stride), XS_FIELD(A, steps_stride),
+         XS_FIELD(A, rows), XS_FIELD(A, width), XS_FIELD(A, step), XS_FIELD(A, learning_rate),
+         XS_FIELD(A, beta1), XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
 }
 
 static void bind_encode(py::module_& m) {
@@ -128,7 +130,7 @@ static void bind_encode(py::module_& m) {
         XS_FIELD(A, grad_table), XS_FIELD(A, touched),         XS_FIELD(A, grad_position),
         XS_FIELD(A, offsets),    XS_FIELD(A, resolutions),     XS_FIELD(A, scales),
         XS_FIELD(A, points),     XS_FIELD(A, levels),          XS_FIELD(A, width),
-        XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
+        XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale), XS_FIELD(A, grad_stride),
     };
     bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
     bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);

@@ -15,6 +15,9 @@ struct AdamArgs {
     float* second;           // [rows, width] running mean of its square (v)
     uint16_t* steps;         // [rows] updates each row has had, saturating; null: dense rule
     const uint8_t* touched;  // [ceil(rows / 8)] bit r: row r may have gradient; null: look at all
+    // From row to row, in elements: the arrays may be columns of one, so that all that belongs to a
+    // row lies in one cache line.
+    int64_t grad_stride, first_stride, second_stride, steps_stride;
     int64_t rows;
     int32_t width;  // numbers a row
     int64_t step;   // this update's number, from 1 (dense rule only)
@@ -39,27 +42,31 @@ XS_HD inline void adam_element(float& param, float grad, float& first, float& se
 
 // One row: does nothing under the lazy rule when all of its gradient is zero.
 XS_HD inline void adam_row(const AdamArgs& a, int64_t row, float dense_scale1, float dense_scale2) {
-    const int64_t begin = row * a.width;
+    float* param = a.param + row * a.width;
+    float* grad = a.grad + row * a.grad_stride;
+    float* first = a.first + row * a.first_stride;
+    float* second = a.second + row * a.second_stride;
     float scale1 = dense_scale1;
     float scale2 = dense_scale2;
     if (a.steps != nullptr) {
         bool used = false;
         for (int32_t i = 0; i < a.width; ++i) {
-            used = used || a.grad[begin + i] != 0.0f;
+            used = used || grad[i] != 0.0f;
         }
         if (!used) {
             return;
         }
-        const uint16_t count = a.steps[row] < 65535 ? a.steps[row] + 1 : 65535;
-        a.steps[row] = count;
+        uint16_t& steps = a.steps[row * a.steps_stride];
+        const uint16_t count = steps < 65535 ? steps + 1 : 65535;
+        steps = count;
         scale1 = 1.0f / adam_correction(a.beta1, count);
         scale2 = 1.0f / adam_correction(a.beta2, count);
     }
     for (int32_t i = 0; i < a.width; ++i) {
-        adam_element(a.param[begin + i], a.grad[begin + i], a.first[begin + i], a.second[begin + i],
-                     a.learning_rate, a.beta1, a.beta2, a.epsilon, scale1, scale2);
+        adam_element(param[i], grad[i], first[i], second[i], a.learning_rate, a.beta1, a.beta2,
+                     a.epsilon, scale1, scale2);
         if (a.clear_grad) {
-            a.grad[begin + i] = 0.0f;
+            grad[i] = 0.0f;
         }
     }
 }

@@ -30,9 +30,9 @@ void update_row(const AdamArgs& a, int64_t row, const float* table1, const float
                 int32_t table_size, float dense_scale1, float dense_scale2) {
     const int32_t width = kWidth > 0 ? kWidth : a.width;
     float* __restrict param = a.param + row * width;
-    float* __restrict grad = a.grad + row * width;
-    float* __restrict first = a.first + row * width;
-    float* __restrict second = a.second + row * width;
+    float* __restrict grad = a.grad + row * a.grad_stride;
+    float* __restrict first = a.first + row * a.first_stride;
+    float* __restrict second = a.second + row * a.second_stride;
     float scale1 = dense_scale1;
     float scale2 = dense_scale2;
     if (a.steps != nullptr) {
@@ -43,8 +43,9 @@ void update_row(const AdamArgs& a, int64_t row, const float* table1, const float
         if (!used) {
             return;
         }
-        const uint16_t count = a.steps[row] < 65535 ? a.steps[row] + 1 : 65535;
-        a.steps[row] = count;
+        uint16_t& steps = a.steps[row * a.steps_stride];
+        const uint16_t count = steps < 65535 ? steps + 1 : 65535;
+        steps = count;
         scale1 = count <= table_size ? table1[count - 1] : 1.0f;
         scale2 = count <= table_size ? table2[count - 1] : 1.0f;
     }
@@ -60,13 +61,12 @@ void update_row(const AdamArgs& a, int64_t row, const float* table1, const float
 }
 
 void fetch_row(const AdamArgs& a, int64_t row) {
-    const int64_t at = row * a.width;
-    __builtin_prefetch(a.grad + at, 1);
-    __builtin_prefetch(a.param + at, 1);
-    __builtin_prefetch(a.first + at, 1);
-    __builtin_prefetch(a.second + at, 1);
+    __builtin_prefetch(a.param + row * a.width, 1);
+    __builtin_prefetch(a.grad + row * a.grad_stride, 1);
+    __builtin_prefetch(a.first + row * a.first_stride, 1);
+    __builtin_prefetch(a.second + row * a.second_stride, 1);
     if (a.steps != nullptr) {
-        __builtin_prefetch(a.steps + row, 1);
+        __builtin_prefetch(a.steps + row * a.steps_stride, 1);
     }
 }
 

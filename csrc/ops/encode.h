@@ -24,6 +24,7 @@ struct EncodeArgs {
     float* features;         // [points, levels * width], forward only
     const float* grad_features;  // [points, levels * width], backward only
     float* grad_table;           // [rows, width], added to; backward only
+    int64_t grad_stride;         // from row to row of grad_table
     uint8_t* touched;        // [ceil(rows / 8)] bit r is set where row r was added to; may be null
     float* grad_position;    // [points, 3], written; gradient of the position only
     const int64_t* offsets;  // [levels + 1] first row of a level, multiples of 8; host memory

@@ -51,7 +51,7 @@ static void backward(const EncodeArgs& a, void* stream) {
             const int64_t row = level.offset + encode_corner_row(level, at, corner);
             const float weight = encode_corner_weight(at, corner) * fade;
             for (int f = 0; f < F; ++f) {
-                atomicAdd(a.grad_table + row * F + f,
+                atomicAdd(a.grad_table + row * a.grad_stride + f,
                           weight * a.grad_features[(point * a.levels + l) * F + f]);
             }
             if (a.touched != nullptr) {

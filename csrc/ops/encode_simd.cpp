@@ -189,11 +189,11 @@ static int64_t size_in_bytes(const EncodeLevel& level) {
 }
 
 // Fetches a block's rows into L2: L1 has too few fill buffers to keep as many under way.
-template <int F, class T>
-static void fetch_ahead(const T* rows, const Corners& corners) {
+template <class T>
+static void fetch_ahead(const T* rows, int64_t stride, const Corners& corners) {
     const uint32_t* row = corners.row[0];
     for (int i = 0; i < 8 * kBlock; ++i) {
-        __builtin_prefetch(rows + static_cast<size_t>(row[i]) * F, 0, 2);
+        __builtin_prefetch(rows + row[i] * stride, 0, 2);
     }
 }
 
@@ -228,7 +228,7 @@ static void forward_level(const T* rows, const EncodeLevel& level, bool smoothst
         if (begin + kBlock < n) {
             find(level, tile, fade, begin + kBlock, next);
             if (distant) {
-                fetch_ahead<F>(rows, next);
+                fetch_ahead(rows, F, next);
             }
         }
         const int count = n - begin < kBlock ? n - begin : kBlock;
@@ -299,9 +299,9 @@ void encode_forward_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t b
 
 // Adds a block's gradients to rows [row_begin, row_end); kAll says that this is the whole level.
 template <int F, bool kAll>
-static void add_rows(float* rows, uint8_t* touched, uint32_t row_begin, uint32_t row_end,
-                     const Corners& corners, int n, const int32_t* place, const float* grad,
-                     int64_t stride) {
+static void add_rows(float* rows, int64_t row_stride, uint8_t* touched, uint32_t row_begin,
+                     uint32_t row_end, const Corners& corners, int n, const int32_t* place,
+                     const float* grad, int64_t stride) {
     for (int i = 0; i < n; ++i) {
         const Vec<F> g = load<F>(grad + (place == nullptr ? i : place[i]) * stride);
         for (int c = 0; c < 8; ++c) {
@@ -309,7 +309,7 @@ static void add_rows(float* rows, uint8_t* touched, uint32_t row_begin, uint32_t
             if (!kAll && row - row_begin >= row_end - row_begin) {
                 continue;
             }
-            float* sum = rows + size_t{row} * F;
+            float* sum = rows + row * row_stride;
             store<F>(sum, load<F>(sum) + corners.weight[c][i] * g);
             if (touched != nullptr) {
                 touched[row >> 3] |= static_cast<uint8_t>(1u << (row & 7));
@@ -326,7 +326,7 @@ static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_
     const FindCorners find = corners_finder(level, a.smoothstep);
     const auto add =
         row_begin == 0 && row_end == level.rows ? add_rows<F, true> : add_rows<F, false>;
-    float* rows = a.grad_table + level.offset * F;
+    float* rows = a.grad_table + level.offset * a.grad_stride;
     uint8_t* touched = a.touched == nullptr ? nullptr : a.touched + level.offset / 8;
     const bool distant = size_in_bytes<F, float>(level) > kPrefetchBytes;
     Tile tile;
@@ -352,11 +352,11 @@ static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_
                 Corners& next = corners[(i / kBlock + 1) % 2];
                 find(level, points, visible, i + kBlock, next);
                 if (distant) {
-                    fetch_ahead<F>(rows, next);
+                    fetch_ahead(rows, a.grad_stride, next);
                 }
             }
             const int count = n - i < kBlock ? n - i : kBlock;
-            add(rows, touched, row_begin, row_end, corners[i / kBlock % 2], count,
+            add(rows, a.grad_stride, touched, row_begin, row_end, corners[i / kBlock % 2], count,
                 fading ? place + i : nullptr, fading ? grad : grad + i * stride, stride);
         }
     }

@@ -95,3 +95,27 @@ def test_adam_does_not_depend_on_threads(threads):
             )  # fmt: skip
         results.append(param)
     assert torch.equal(*results)
+
+
+def test_adam_columns_of_one_array_give_the_same_bits():
+    generator = torch.Generator().manual_seed(5)
+    rows, width = 3000, 4
+    state = torch.zeros(rows, 16)
+    apart = [torch.zeros(rows, width) for _ in range(3)]
+    together = [state[:, i * width : (i + 1) * width] for i in range(3)]
+    steps = torch.zeros(rows, dtype=torch.uint16)
+    columns = state.view(torch.uint16)[:, 24]
+    one = torch.randn(rows, width, generator=generator)
+    two = one.clone()
+    for _ in range(4):
+        used = torch.rand(rows, generator=generator) < 0.3
+        grad = torch.randn(rows, width, generator=generator) * used[:, None]
+        apart[0].copy_(grad)
+        together[0].copy_(grad)
+        options = {"learning_rate": 1e-2, "betas": (0.9, 0.99), "epsilon": 1e-15}
+        ops.adam(one, *apart, steps=steps, **options)
+        ops.adam(two, *together, steps=columns, **options)
+    assert torch.equal(one, two)
+    assert torch.equal(steps.int(), columns.int())
+    assert torch.equal(apart[1], together[1])
+    assert not state[:, 13:].any()

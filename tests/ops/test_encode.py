@@ -379,3 +379,17 @@ def test_backward_refuses_a_bit_set_of_another_size():
             torch.zeros(3, layout.levels * 2), position, layout, grad_table=table,
             touched=torch.zeros(3, dtype=torch.uint8),
         )  # fmt: skip
+
+
+def test_encode_backward_adds_to_columns_of_a_wider_array():
+    layout = ops.grid_layout(6, 4, 10, 8, 1.7)
+    generator = torch.Generator().manual_seed(9)
+    position = torch.rand(2000, 3, generator=generator)
+    grad_features = torch.randn(2000, 24, generator=generator)
+    plain = torch.zeros(layout.rows, 4)
+    wide = torch.zeros(layout.rows, 16)
+    ops.encode_backward(grad_features, position, layout, grad_table=plain)
+    ops.encode_backward(grad_features, position, layout, grad_table=wide[:, 4:8])
+    assert torch.equal(wide[:, 4:8], plain)
+    assert not wide[:, :4].any()
+    assert not wide[:, 8:].any()

@@ -16,6 +16,8 @@ def check_tensor(
     shape: Sequence[int | str | None],
     dtypes: Sequence[torch.dtype],
     device: torch.device | None = None,
+    *,
+    rows_apart: bool = False,
 ) -> None:
     """Refuse a tensor of another shape, dtype, device or layout.
 
@@ -26,6 +28,7 @@ def check_tensor(
         shape: A size, or a name for a size that may be anything, for each dimension.
         dtypes: The allowed dtypes.
         device: The device of the op's first tensor; None accepts any.
+        rows_apart: Whether rows need to be contiguous only in themselves: columns of a wider array.
 
     Raises:
         ShapeError: It does not fit.
@@ -43,5 +46,7 @@ def check_tensor(
         raise ShapeError(f"{op}: {name} must be {names}, got {got}")
     if device is not None and tensor.device != device:
         raise ShapeError(f"{op}: {name} is on {tensor.device}, the other tensors on {device}")
+    if rows_apart and tensor.stride()[1:] == (1,) * (tensor.dim() - 1) and tensor.stride(0) > 0:
+        return
     if not tensor.is_contiguous():
         raise ShapeError(f"{op}: {name} must be contiguous", advice="call .contiguous()")

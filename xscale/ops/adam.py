@@ -32,6 +32,9 @@ def adam(
     is, moments included, and every row counts its own updates for the bias correction; the cost
     follows the rows hit. Without (the dense rule, PyTorch's): every row moves, ``step`` counts.
 
+    ``grad``, ``first``, ``second`` and ``steps`` may be columns of one wider array: a row that lies
+    anywhere in a large table then costs two cache lines instead of five.
+
     Args:
         param: Float32 [rows, width], updated.
         grad: Float32 [rows, width]. Rows that were used become zero when ``clear_grad``.
@@ -55,9 +58,11 @@ def adam(
     check_tensor("adam", "param", param, ("rows", "width"), _FLOATS)
     rows, width = param.shape
     for name, tensor in (("grad", grad), ("first", first), ("second", second)):
-        check_tensor("adam", name, tensor, (rows, width), _FLOATS, param.device)
+        check_tensor("adam", name, tensor, (rows, width), _FLOATS, param.device, rows_apart=True)
     if steps is not None:
-        check_tensor("adam", "steps", steps, (rows,), (torch.uint16,), param.device)
+        check_tensor(
+            "adam", "steps", steps, (rows,), (torch.uint16,), param.device, rows_apart=True
+        )
     if touched is not None:
         check_tensor("adam", "touched", touched, ((rows + 7) // 8,), (torch.uint8,), param.device)
     if use_reference("adam", param.device):
@@ -68,7 +73,9 @@ def adam(
         return
     _ext.call(
         "adam", param.device, param=param, grad=grad, first=first, second=second, steps=steps,
-        touched=touched, rows=rows, width=width, step=step, learning_rate=learning_rate,
+        touched=touched, grad_stride=grad.stride(0), first_stride=first.stride(0),
+        second_stride=second.stride(0), steps_stride=1 if steps is None else steps.stride(0),
+        rows=rows, width=width, step=step, learning_rate=learning_rate,
         beta1=betas[0], beta2=betas[1], epsilon=epsilon, clear_grad=clear_grad,
     )  # fmt: skip
 

@@ -102,7 +102,7 @@ def encode_backward(
         interpolation: As given to ``encode``.
         footprint: As given to ``encode``.
         footprint_scale: As given to ``encode``.
-        grad_table: Float32 [layout.rows, F], added to.
+        grad_table: Float32 [layout.rows, F], added to; may be columns of a wider array.
         touched: Uint8 [layout.rows / 8]; bit r is set where row r was added to, other bits stay.
 
     Raises:
@@ -112,7 +112,9 @@ def encode_backward(
     _check_points(op, position, layout, interpolation, footprint)
     _check_gradient(op, grad_features, position, layout)
     shape = (layout.rows, layout.features_per_level)
-    check_tensor(op, "grad_table", grad_table, shape, (torch.float32,), position.device)
+    check_tensor(
+        op, "grad_table", grad_table, shape, (torch.float32,), position.device, rows_apart=True
+    )
     if touched is not None:
         size = (layout.rows // 8,)
         check_tensor(op, "touched", touched, size, (torch.uint8,), position.device)
@@ -297,6 +299,7 @@ def _call(
         grad_position=grad_position, offsets=rows, resolutions=vertices, scales=cells,
         points=len(position), levels=len(scales), width=width, smoothstep=smoothstep,
         footprint_scale=footprint_scale,
+        grad_stride=0 if grad_table is None else grad_table.stride(0),
     )  # fmt: skip
 
 

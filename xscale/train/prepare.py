@@ -69,7 +69,7 @@ def prepare(
         grid, finest_resolution=finest_resolution(grid, box, statistics.footprints)
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
-    check_memory(grid)
+    check_memory(grid, settings.optim.dense_table)
     manifest = {
         "format": FORMAT,
         "scene": {
