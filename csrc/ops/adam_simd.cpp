@@ -60,13 +60,17 @@ void update_row(const AdamArgs& a, int64_t row, const float* table1, const float
     }
 }
 
-void fetch_row(const AdamArgs& a, int64_t row) {
+// Inlined by force: gcc takes a function that only prefetches for one without effect and drops the
+// calls.
+__attribute__((always_inline)) inline void fetch_row(const AdamArgs& a, int64_t row) {
     __builtin_prefetch(a.param + row * a.width, 1);
     __builtin_prefetch(a.grad + row * a.grad_stride, 1);
-    __builtin_prefetch(a.first + row * a.first_stride, 1);
-    __builtin_prefetch(a.second + row * a.second_stride, 1);
-    if (a.steps != nullptr) {
-        __builtin_prefetch(a.steps + row * a.steps_stride, 1);
+    if (a.grad_stride == a.width) {  // otherwise all of them are columns of one array
+        __builtin_prefetch(a.first + row * a.first_stride, 1);
+        __builtin_prefetch(a.second + row * a.second_stride, 1);
+        if (a.steps != nullptr) {
+            __builtin_prefetch(a.steps + row * a.steps_stride, 1);
+        }
     }
 }
 
