@@ -8,7 +8,7 @@ import xscale
 from xscale import ops
 from xscale.errors import ConfigError, ResourceError, UsageError
 from xscale.io.checkpoints import load_newest
-from xscale.model.field import Box, finest_resolution, grid_layout_of
+from xscale.model.field import Box, finest_resolution, grid_layout_of, log2_table_size
 from xscale.model.film_shader import FilmShader
 from xscale.model.model import Model
 from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings
@@ -170,6 +170,12 @@ def test_a_table_larger_than_memory_is_refused_before_it_is_made(
     with pytest.raises(ResourceError, match=r"needs 5\.6 GB to train, 5\.0 GB are free.*=21"):
         xscale.train(scene, out=tmp_path / "run", preset="paper", steps=1)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("pixels", "expected"), [(0, 14), (8e6, 19), (2.1e7, 21), (1e12, 21)])
+def test_table_size_follows_the_covered_pixels(pixels, expected):
+    assert log2_table_size(GridSettings(), pixels) == expected
+    assert log2_table_size(GridSettings(log2_table_size=10), pixels) == 10
 
 
 def test_settings_that_contradict_each_other_are_refused():

@@ -28,7 +28,7 @@ class Options:
     size: Literal["small", "tiny"] = "small"
     """Tiny is a few small photos, to see that everything works."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
-    """Single settings for the training, for example --set optim.batch=32768."""
+    """Single settings for the training, for example --set optim.batch=65536."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 

@@ -43,7 +43,7 @@ class Options:
     seed: int = 0
     """Seed of the initial weights and of the rays."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
-    """Single settings, for example --set optim.batch=32768 model.grid.levels=12."""
+    """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
     resume: bool = False
     """Go on with the run in the out folder."""
     tensorboard: bool = False

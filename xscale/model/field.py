@@ -36,7 +36,8 @@ class Field:
     """Hash-grid table with its layout, box and the buffers that training needs.
 
     Args:
-        settings: The grid's settings; finest_resolution must be set (see ``finest_resolution``).
+        settings: The grid's settings; finest_resolution and log2_table_size must be set (see the
+            functions of these names).
         box: Where the grid lies.
         device: Where the table lives.
         generator: Source of the initial values.
@@ -106,7 +107,7 @@ class Field:
 
 
 def grid_layout_of(settings: GridSettings) -> ops.GridLayout:
-    """Return the levels that the settings ask for; finest_resolution must be set."""
+    """Return the levels that the settings ask for; what may be automatic must be set."""
     ratio = settings.finest_resolution / settings.coarsest_resolution
     return ops.grid_layout(
         settings.levels,
@@ -115,6 +116,18 @@ def grid_layout_of(settings: GridSettings) -> ops.GridLayout:
         settings.coarsest_resolution,
         settings.per_level_scale or ratio ** (1 / (settings.levels - 1)),
     )
+
+
+def log2_table_size(settings: GridSettings, covered_pixels: float) -> int:
+    """Return the table size's logarithm for that many covered pixels in the training photos.
+
+    A surface point is seen by several photos and a row serves several pixels of each, so the rows
+    that a level can use grow with the pixels; the bounds keep small scenes quick and large ones
+    within a laptop's memory.
+    """
+    if settings.log2_table_size:
+        return settings.log2_table_size
+    return int(min(max(math.floor(math.log2(max(covered_pixels / 8, 1))), 14), 21))
 
 
 def finest_resolution(settings: GridSettings, box: Box, footprints: Tensor) -> int:

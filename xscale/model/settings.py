@@ -14,10 +14,11 @@ class GridSettings:
 
     levels: int = 16
     """Number of grids (L)."""
-    features_per_level: Literal[1, 2, 4, 8] = 2
+    features_per_level: Literal[1, 2, 4, 8] = 4
     """Trainable numbers a grid vertex has at each level (F)."""
-    log2_table_size: int = 19
-    """Base-2 logarithm of the most rows a level may have (T)."""
+    log2_table_size: int = 0
+    """Base-2 logarithm of the most rows a level may have (T); 0 takes it from the photos: about a
+    row for eight covered pixels, 2^14 to 2^21."""
     coarsest_resolution: int = 16
     """Cells along the box's longest side at the first level (N_min)."""
     finest_resolution: int = 0
@@ -31,7 +32,7 @@ class GridSettings:
     """How values between grid vertices are blended."""
     per_axis_box: bool = False
     """Whether each axis is scaled by its own extent (published) or all by the longest."""
-    footprint_scale: float = 0.0
+    footprint_scale: float = 0.5
     """How strongly levels finer than a pixel's footprint fade (k of method section 6); 0 is off."""
     initial_range: float = 1e-4
     """Rows start uniform in plus or minus this."""
@@ -39,8 +40,11 @@ class GridSettings:
     def __post_init__(self) -> None:
         if not 2 <= self.levels <= 32:
             raise ConfigError(f"grid.levels must be 2 to 32, got {self.levels}")
-        if not 8 <= self.log2_table_size <= 28:
-            raise ConfigError(f"grid.log2_table_size must be 8 to 28, got {self.log2_table_size}")
+        if self.log2_table_size and not 8 <= self.log2_table_size <= 28:
+            raise ConfigError(
+                f"grid.log2_table_size must be 8 to 28, or 0 for automatic, "
+                f"got {self.log2_table_size}"
+            )
         if self.per_level_scale and not 1 < self.per_level_scale <= 16:
             raise ConfigError(
                 f"grid.per_level_scale must be above 1 and at most 16, or 0 for automatic, "

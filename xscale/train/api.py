@@ -63,7 +63,7 @@ def train(
         test_every: Photos 0, N, 2N, ... are held out; default 7 above 14 photos, else 4.
         test_list: File with the names of the held-out photos; wins.
         seed: Of the initial weights and of the rays.
-        settings: Assignments like "optim.batch=32768".
+        settings: Assignments like "optim.batch=65536".
         resume: Go on with the run in ``out``.
         device: "auto", "cpu" or "cuda".
         tensorboard: Whether to write event files into ``out/tensorboard`` too.

@@ -17,7 +17,7 @@ from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.gbuffer.statistics import scene_statistics
 from xscale.geometry.camera import Camera
-from xscale.model.field import Box, finest_resolution
+from xscale.model.field import Box, finest_resolution, log2_table_size
 from xscale.render.run import FORMAT
 from xscale.scene.scene import Photo, Scene, Split
 from xscale.train.memory import check_memory
@@ -65,8 +65,11 @@ def prepare(
     grid = settings.model.grid
     low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
     box = Box.around(low, high, grid.per_axis_box)
+    pixels = torch.tensor([camera.width * camera.height for camera in local])
     grid = dataclasses.replace(
-        grid, finest_resolution=finest_resolution(grid, box, statistics.footprints)
+        grid,
+        finest_resolution=finest_resolution(grid, box, statistics.footprints),
+        log2_table_size=log2_table_size(grid, float((statistics.coverage * pixels).sum())),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
     check_memory(grid, settings.optim.dense_table)

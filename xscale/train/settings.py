@@ -13,13 +13,13 @@ from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings
 class OptimSettings:
     """How the weights move."""
 
-    batch: int = 65536
+    batch: int = 32768
     """Rays a step."""
     loss: Literal["l1", "charbonnier", "l2"] = "l1"
     """Distance between colour and photo, in sRGB."""
     table_rate: float = 1e-2
     """Learning rate of the hash grid at its peak."""
-    shader_rate: float = 2e-3
+    shader_rate: float = 1e-2
     """Learning rate of the shader at its peak."""
     exposure_rate: float = 1e-3
     """Learning rate of the photos' exposures at its peak."""
@@ -93,10 +93,12 @@ PAPER = Settings(
             per_level_scale=1.4768261459394993,
             interpolation="smoothstep",
             per_axis_box=True,
+            footprint_scale=0.0,
         ),
         shader=ShaderSettings(kind="film", exposure="code"),
     ),
     optim=OptimSettings(
+        batch=65536,
         table_rate=2e-4,
         shader_rate=2e-4,
         exposure_rate=2e-4,
