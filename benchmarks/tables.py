@@ -43,11 +43,12 @@ def scenes(found: dict, baselines: dict) -> list[str]:
 
 def ops(bench: dict) -> list[str]:
     """Return the lines of the ops' table from what ``xscale bench all --json`` wrote."""
-    heads = ["name", "shape", "ours, ms", "peer, ms", "peer", "ratio", "share of ceiling"]
+    heads = ["name", "shape", "unit", "ours", "peer", "peer's name", "ratio", "share of ceiling"]
     rows = [
         [
             r["name"],
             r["shape"],
+            r["unit"],
             _number(r["ours"], 2),
             _number(r["peer"], 2),
             r["peer_name"],
@@ -61,7 +62,7 @@ def ops(bench: dict) -> list[str]:
         f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}, load "
         f"{max(r['load'] for r in bench['rows']):.1f}, commit {bench['commit']}."
     )
-    return [*_table(heads, rows, text_columns=2), "", about]
+    return [*_table(heads, rows, text_columns=3), "", about]
 
 
 def write(name: str, lines: Sequence[str]) -> None:
