@@ -50,8 +50,10 @@ def import_failure() -> str | None:
 
 
 def has_body(op: str, body: str) -> bool:
-    """Whether this build holds a body of ``op``: "cpu", "cuda", or "emulated" (the device kernel's
-    logic run on the host)."""
+    """Whether this build holds a body of ``op``: "cpu", "cuda" or "emulated".
+
+    The last is the logic of the CUDA kernel run on the host.
+    """
     if _core is None or op not in _core.ops:
         return False
     return bool(_core.ops[op][BODIES.index(body)])
