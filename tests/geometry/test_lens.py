@@ -31,9 +31,7 @@ def colmap_pixel(model, K, k, x, y, z):
         dv = v * radial + 2 * k[3] * u * v + k[2] * (r2 + 2 * v * v)
     elif model == "FULL_OPENCV":
         k1, k2, p1, p2, k3, k4, k5, k6 = k
-        radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (
-            1 + k4 * r2 + k5 * r2**2 + k6 * r2**3
-        )
+        radial = (1 + k1 * r2 + k2 * r2**2 + k3 * r2**3) / (1 + k4 * r2 + k5 * r2**2 + k6 * r2**3)
         du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u) - u
         dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v) - v
     elif model == "OPENCV_FISHEYE":

@@ -35,7 +35,7 @@ def test_face_ids_equal_the_reference(model, count, spread):
     packed, rect = packed_of(model, 72, 50), (0, 0, 72, 50)
     ours, depth = draw(vertices, faces, packed, rect)
     reference, depth_reference = draw(vertices, faces, packed, rect, reference=True)
-    assert (ours >= 0).float().mean() > 0.02
+    assert (ours >= 0).float().mean() > 0.01
     assert torch.equal(ours, reference)
     assert torch.allclose(depth, depth_reference, rtol=1e-6)
     part, _ = draw(vertices, faces, packed, (19, 7, 41, 33))
@@ -60,12 +60,12 @@ def test_a_closed_surface_around_the_camera_leaves_no_hole(model):
         if max(gap[i, j], gap[j, k], gap[i, k]) < 2.1
     ]
     assert len(faces) == 20
-    packed, rect = packed_of(model, 524, 360), (0, 0, 524, 360)
+    packed, rect = packed_of(model, 196, 134), (0, 0, 196, 134)
     seen, _ = draw(corners, faces, packed, rect)
-    total = torch.zeros(360, 524, dtype=torch.int32)
+    total = torch.zeros(134, 196, dtype=torch.int32)
     for face in faces:
         total += (draw(corners, [face], packed, rect)[0] >= 0).int()
-    inside = ~np.isnan(camera_of(model, 524, 360).rays(_centres(524, 360))[:, 0]).reshape(360, 524)
+    inside = ~np.isnan(camera_of(model, 196, 134).rays(_centres(196, 134))[:, 0]).reshape(134, 196)
     np.testing.assert_array_equal(seen.numpy() >= 0, inside)
     np.testing.assert_array_equal(total.numpy(), inside.astype(np.int32))
 
@@ -117,9 +117,9 @@ def test_threads_and_instruction_sets_give_the_same_bits(tmp_path):
     script = (
         "import sys, torch; sys.path.insert(0, '.');"
         "from tests.ops.test_rasterize_lenses import *;"
-        "v, f = around(3000, 3, 0.2);"
+        "v, f = around(1000, 3, 0.2);"
         "ops.limit_threads(int(sys.argv[2])).__enter__();"
-        "torch.save([draw(v, f, packed_of(m, 262, 180), (0, 0, 262, 180))"
+        "torch.save([draw(v, f, packed_of(m), (0, 0, 131, 90))"
         " for m in ('OPENCV', 'FISHEYE_OF', 'EQUIRECTANGULAR')], sys.argv[1])"
     ).replace("FISHEYE_OF", "OPENCV_FISHEYE")
     found = []

@@ -75,7 +75,7 @@ def _undo_fov(camera: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def _undistort(camera: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Undo polynomial distortion: bisection along the radius, then Newton's method for all of it."""
+    """Undo polynomial distortion: bisection along the radius, then Newton's method for all."""
     c, most = camera[:, 20:31].unbind(1), camera[:, 31]
     wanted = torch.hypot(x, y)
     low, high = torch.zeros_like(x), most.clone()

@@ -29,8 +29,9 @@ def rasterize(
     """Find the nearest face in front of the near plane for every pixel of a rectangle.
 
     Faces are two-sided. A sample exactly on an edge that two faces share belongs to one of them
-    (top-left rule). Pixels outside the lens's domain see nothing. Depths are compared in float32; ties go to the lower id. The result depends
-    neither on the order of the faces nor on the number of threads.
+    (top-left rule). Pixels outside the lens's domain see nothing. Depths are compared in float32;
+    ties go to the lower id. The result depends neither on the order of the faces nor on the number
+    of threads.
 
     Args:
         vertices: Float32 [V, 3], local frame.
