@@ -169,10 +169,8 @@ def quaternion(R: np.ndarray) -> np.ndarray:
 
 
 def params_of(camera: Camera) -> list[float]:
-    """COLMAP's parameter list of a pinhole camera."""
-    if camera.model == "SIMPLE_PINHOLE":
-        return [camera.fx, camera.cx, camera.cy]
-    return [camera.fx, camera.fy, camera.cx, camera.cy]
+    """COLMAP's parameter list of a camera."""
+    return [float(v) for v in BY_NAME[camera.model].values(camera.K, camera.distortion)]
 
 
 def cameras_bin(cameras: list[Camera]) -> bytes:

@@ -1,13 +1,22 @@
 // The packed camera of the ops (xscale/geometry/camera.py, Camera.packed) and its pixel rays.
+//
+// Functions with loops are static: sources compiled once per instruction set must not share them
+// through the linker.
 #pragma once
 
 #include "host_device.h"
 
 namespace xs {
 
-// float64[32]: 0-8 R row major, 9-11 t, 12 fx, 13 fy, 14 cx, 15 cy, 16 skew, 17 near, 18 model,
-// 19 number of distortion parameters, 20-31 distortion. R, t map the mesh's local frame.
+// float64[32]: 0-8 R row major, 9-11 t, 12 fx, 13 fy, 14 cx, 15 cy, 16 skew, 17 near,
+// 18 projection, 19 whether distortion is more than radial, 20-30 coefficients n1 n2 n3 n4,
+// d1 d2 d3, p1 p2, sx sy (20 of a FOV lens: omega), 31 largest |q| of the domain. R, t map the
+// mesh's local frame. The formulas are those of xscale/geometry/lens.py.
 constexpr int kCameraSize = 32;
+
+enum Projection { kPinhole = 0, kPerspective = 1, kFisheye = 2, kFov = 3, kEquirectangular = 4 };
+
+constexpr double kPi = 3.14159265358979323846;
 
 struct Vec3d {
     double x, y, z;
@@ -30,10 +39,162 @@ XS_HD inline Vec3d camera_from_local(const double* camera, const float* p) {
             camera[6] * x + camera[7] * y + camera[8] * z + camera[11]};
 }
 
-// The camera-space ray through continuous pixel (u, v), with z = 1. Distortion models slot in here.
-XS_HD inline Vec3d camera_ray(const double* camera, double u, double v) {
+XS_HD inline bool is_pinhole(const double* camera) {
+    return camera[18] == 0.0;
+}
+
+// The ray of a pinhole camera through continuous pixel (u, v), with z = 1.
+XS_HD inline Vec3d pinhole_ray(const double* camera, double u, double v) {
     const double y = (v - camera[15]) / camera[13];
     const double x = (u - camera[14] - camera[16] * y) / camera[12];
+    return {x, y, 1.0};
+}
+
+// N / D of the radial part at s, and its derivative by s.
+XS_HD static inline double lens_radial(const double* c, double s, double* slope) {
+    const double over = 1.0 + s * (c[0] + s * (c[1] + s * (c[2] + s * c[3])));
+    const double under = 1.0 + s * (c[4] + s * (c[5] + s * c[6]));
+    const double over_slope = c[0] + s * (2.0 * c[1] + s * (3.0 * c[2] + s * (4.0 * c[3])));
+    const double under_slope = c[4] + s * (2.0 * c[5] + s * (3.0 * c[6]));
+    const double f = over / under;
+    *slope = (over_slope - f * under_slope) / under;
+    return f;
+}
+
+// Smallest r in [0, most] with r f(r^2) = wanted, by Newton's method held in a bracket; above
+// `most` where there is none. `determinant` becomes that of the map of the plane at r.
+XS_HD static inline double lens_solve_radial(const double* c, double wanted, double most,
+                                             double* determinant) {
+    double slope;
+    double f = lens_radial(c, most * most, &slope);
+    if (wanted > most * f) {
+        return 2.0 * most;
+    }
+    double low = 0.0;
+    double high = most;
+    double r = wanted < most ? wanted : most;
+    for (int i = 0; i < 100; ++i) {
+        const double s = r * r;
+        f = lens_radial(c, s, &slope);
+        const double growth = f + 2.0 * s * slope;
+        *determinant = f * growth;
+        const double off = r * f - wanted;
+        if (off > 0.0) {
+            high = r;
+        } else {
+            low = r;
+        }
+        double next = r - off / growth;
+        if (!(next >= low && next <= high)) {
+            next = 0.5 * (low + high);
+        }
+        const double step = fabs(next - r);
+        r = next;
+        if (step <= 4e-16 * r) {
+            break;
+        }
+    }
+    return r;
+}
+
+// The whole distortion undone by Newton's method from (x, y); false outside the domain.
+XS_HD static inline bool lens_solve(const double* c, double most, double dx, double dy, double* x,
+                                    double* y, double* determinant) {
+    const double p1 = c[7], p2 = c[8], sx = c[9], sy = c[10];
+    const double size = 1.0 + sqrt(dx * dx + dy * dy);
+    double step = 1.0;
+    for (int i = 0; i < 31; ++i) {
+        const double s = *x * *x + *y * *y;
+        double slope;
+        const double f = lens_radial(c, s, &slope);
+        const double ex = *x * f + 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x) + sx * s - dx;
+        const double ey = *y * f + 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y) + sy * s - dy;
+        const double both = 2.0 * *x * *y * slope + 2.0 * p1 * *x + 2.0 * p2 * *y;
+        const double xx =
+            f + 2.0 * *x * *x * slope + 2.0 * p1 * *y + 6.0 * p2 * *x + 2.0 * sx * *x;
+        const double yy =
+            f + 2.0 * *y * *y * slope + 2.0 * p2 * *x + 6.0 * p1 * *y + 2.0 * sy * *y;
+        const double xy = both + 2.0 * sx * *y;
+        const double yx = both + 2.0 * sy * *x;
+        *determinant = xx * yy - xy * yx;
+        if (step <= 1e-16 || i == 30) {
+            return sqrt(ex * ex + ey * ey) <= 1e-9 * size && *determinant > 0.0 &&
+                   *x * *x + *y * *y <= most * most;
+        }
+        const double step_x = (yy * ex - xy * ey) / *determinant;
+        const double step_y = (xx * ey - yx * ex) / *determinant;
+        *x -= step_x;
+        *y -= step_y;
+        step = fabs(step_x) + fabs(step_y);
+    }
+    return false;
+}
+
+// The ray of any camera through continuous pixel (u, v): z = 1 for perspective lenses, unit length
+// for wide ones (fisheyes, equirectangular), so that the multiple of it that reaches a point is
+// the point's z or its distance. Zero outside the lens's domain: a zero ray hits nothing.
+// `solid_angle` becomes the pixel's, in steradians.
+XS_HD static inline Vec3d camera_ray(const double* camera, double u, double v,
+                                     double* solid_angle) {
+    const Vec3d flat = pinhole_ray(camera, u, v);
+    const double area = camera[12] * camera[13];
+    const double* c = camera + 20;
+    const double most = camera[31];
+    const int projection = static_cast<int>(camera[18]);
+    *solid_angle = 0.0;
+    if (projection == kPinhole) {
+        const double length = sqrt(dot(flat, flat));
+        *solid_angle = 1.0 / (length * length * length * camera[12] * camera[13]);
+        return flat;
+    }
+    if (projection == kEquirectangular) {
+        const double across = cos(flat.y);
+        if (!(fabs(flat.y) <= 0.5 * kPi)) {
+            return {0.0, 0.0, 0.0};
+        }
+        *solid_angle = across / area;
+        return {across * sin(flat.x), sin(flat.y), across * cos(flat.x)};
+    }
+    double x = flat.x;
+    double y = flat.y;
+    double determinant = 1.0;
+    const double wanted = sqrt(x * x + y * y);
+    if (projection == kFov) {
+        const double omega = fabs(c[0]);
+        const double wide = 2.0 * tan(0.5 * omega);
+        const double angle = wanted * omega;
+        const double factor = wanted > 0.0 ? tan(angle) / (wanted * wide) : omega / wide;
+        if (!(angle < 0.5 * kPi && wanted * factor <= most)) {
+            return {0.0, 0.0, 0.0};
+        }
+        x *= factor;
+        y *= factor;
+        determinant = wide * cos(angle) * cos(angle) / (omega * factor);
+    } else {
+        double r = lens_solve_radial(c, wanted, most, &determinant);
+        const bool turning = camera[19] != 0.0;
+        if (r > most) {
+            if (!turning) {
+                return {0.0, 0.0, 0.0};
+            }
+            r = 0.95 * most;
+        }
+        if (wanted > 0.0) {
+            x *= r / wanted;
+            y *= r / wanted;
+        }
+        if (turning && !lens_solve(c, most, flat.x, flat.y, &x, &y, &determinant)) {
+            return {0.0, 0.0, 0.0};
+        }
+    }
+    if (projection == kFisheye) {
+        const double theta = sqrt(x * x + y * y);
+        const double scale = theta > 0.0 ? sin(theta) / theta : 1.0;
+        *solid_angle = scale / (determinant * area);
+        return {x * scale, y * scale, cos(theta)};
+    }
+    const double length = sqrt(x * x + y * y + 1.0);
+    *solid_angle = 1.0 / (length * length * length * determinant * area);
     return {x, y, 1.0};
 }
 

@@ -18,14 +18,21 @@ struct InterpolateArgs {
     float* normal;     // [n, 3] unit; null if normals is
     float* direction;  // [n, 3] unit, camera to point
     float* footprint;  // [n] a pixel's size on the surface, world units
-    float* depth;      // [n] camera z
+    float* depth;      // [n] camera z; distance for wide lenses
 };
 
-XS_HD inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
+XS_HD static inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
     float* position = a.position + 3 * i;
     float* direction = a.direction + 3 * i;
     const int32_t id = a.face_id[i];
-    if (id < 0) {
+    const double* camera = a.cameras + static_cast<int64_t>(kCameraSize) * a.camera_index[i];
+    double solid_angle = 0.0;
+    Vec3d ray{0.0, 0.0, 0.0};
+    if (id >= 0) {
+        ray = camera_ray(camera, a.pixel[2 * i], a.pixel[2 * i + 1], &solid_angle);
+    }
+    const double length = sqrt(dot(ray, ray));
+    if (length == 0.0) {
         for (int k = 0; k < 3; ++k) {
             position[k] = 0.0f;
             direction[k] = 0.0f;
@@ -37,7 +44,6 @@ XS_HD inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
         a.depth[i] = INFINITY;
         return;
     }
-    const double* camera = a.cameras + static_cast<int64_t>(kCameraSize) * a.camera_index[i];
     const int32_t* face = a.faces + 3 * static_cast<int64_t>(id);
     const float* p0 = a.vertices + 3 * static_cast<int64_t>(face[0]);
     const float* p1 = a.vertices + 3 * static_cast<int64_t>(face[1]);
@@ -46,7 +52,6 @@ XS_HD inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
     const Vec3d c1 = camera_from_local(camera, p1);
     const Vec3d c2 = camera_from_local(camera, p2);
     const RasterFace f = raster_face(c0, c1, c2);
-    const Vec3d ray = camera_ray(camera, a.pixel[2 * i], a.pixel[2 * i + 1]);
     const double e0 = dot(ray, f.n0);
     const double e1 = dot(ray, f.n1);
     const double e2 = dot(ray, f.n2);
@@ -58,7 +63,6 @@ XS_HD inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
         position[k] = static_cast<float>(b0 * p0[k] + b1 * p1[k] + b2 * p2[k]);
     }
     const double z = sum != 0.0 ? f.det / sum : c0.z;
-    const double length = sqrt(dot(ray, ray));
     for (int k = 0; k < 3; ++k) {
         direction[k] = static_cast<float>(
             (camera[k] * ray.x + camera[3 + k] * ray.y + camera[6 + k] * ray.z) / length);
@@ -69,8 +73,7 @@ XS_HD inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
     double slope = area > 0.0 ? fabs(dot(flat, ray)) / (area * length) : 1.0;
     slope = slope > 0.1 ? slope : 0.1;
     // Square root of the pixel's solid angle, times the distance along the ray, projected.
-    const double angle = sqrt(1.0 / (length * length * length * camera[12] * camera[13]));
-    a.footprint[i] = static_cast<float>(z * length * angle / sqrt(slope));
+    a.footprint[i] = static_cast<float>(z * length * sqrt(solid_angle) / sqrt(slope));
     a.depth[i] = static_cast<float>(z);
     if (a.normals != nullptr) {
         double n[3];

@@ -21,7 +21,7 @@ struct RasterizeArgs {
     int32_t width, height;      // of the rectangle
     double offset_x, offset_y;  // sample position inside a pixel, (0.5, 0.5) is the centre
     int32_t* face_id;           // [height, width]
-    float* depth;               // [height, width] camera z, +inf at a miss
+    float* depth;  // [height, width] camera z (distance for wide lenses), +inf at a miss
 };
 
 // One face in camera space, ready for its pixels.
@@ -52,7 +52,7 @@ XS_HD inline bool edge_inside(double e, const Vec3d& n) {
     return e > 0.0 || (e == 0.0 && (n.x > 0.0 || (n.x == 0.0 && n.y > 0.0)));
 }
 
-// Camera z of the hit, or 0 where the ray misses the face.
+// Multiple of the ray that reaches the face (camera z for rays with z = 1), or 0 where it misses.
 XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
     const double e0 = dot(ray, f.n0);
     const double e1 = dot(ray, f.n1);
@@ -64,16 +64,29 @@ XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
     return sum > 0.0 ? f.det / sum : 0.0;
 }
 
-// What the CPU bodies share for one call: rays of columns and rows (no skew), and a word a pixel
-// that holds depth bits above the face id, so that the lesser word is the nearer face, and at equal
-// depth the lower id, whatever the order of drawing.
+// The CPU bodies draw into a word a pixel that holds depth bits above the face id, so that the
+// lesser word is the nearer face, and at equal depth the lower id, whatever the order of drawing.
+constexpr uint64_t kRasterMiss = 0x7f800000ffffffffull;  // +inf, -1
+
+// Draws depth t into a word.
+static inline void raster_store(uint64_t* word, double t, int32_t id) {
+    const float depth = static_cast<float>(t);
+    uint32_t bits;
+    std::memcpy(&bits, &depth, sizeof bits);
+    const uint64_t mine = static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(id);
+    uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while (mine < old && bits < 0x7f800000u &&
+           !__atomic_compare_exchange_n(word, &old, mine, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
+// What the bodies for pinholes share for one call: rays of columns and rows.
 struct RasterScreen {
-    const double* column_x;  // [width] camera_ray's x; null where a ray's x depends on its row too
-    const double* row_y;     // [height] camera_ray's y
+    const double* column_x;  // [width] a ray's x; null where it depends on the row too (skew)
+    const double* row_y;     // [height] a ray's y
     uint64_t* words;         // [height, width]
 };
-
-constexpr uint64_t kRasterMiss = 0x7f800000ffffffffull;  // +inf, -1
 
 // A face too large to be drawn where it was found, with its pixels' box.
 struct RasterLarge {
@@ -83,5 +96,8 @@ struct RasterLarge {
 };
 
 void rasterize_cpu(const RasterizeArgs& args);
+
+// Draws what a camera with a bending lens sees (ops/rasterize_rays.h).
+void rasterize_rays_cpu(const RasterizeArgs& args, uint64_t* words);
 
 }  // namespace xs

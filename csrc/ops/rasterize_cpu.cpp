@@ -83,32 +83,17 @@ std::vector<int32_t> visible_clusters(const RasterizeArgs& a) {
     return list;
 }
 
-}  // namespace
-
-void rasterize_cpu(const RasterizeArgs& a) {
-    const int64_t pixels = static_cast<int64_t>(a.width) * a.height;
-    if (pixels <= 0) {
-        return;
-    }
+void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     std::vector<double> column_x(a.width);
     std::vector<double> row_y(a.height);
     for (int32_t x = 0; x < a.width; ++x) {
-        column_x[x] = camera_ray(a.camera, a.left + x + a.offset_x, 0.0).x;
+        column_x[x] = pinhole_ray(a.camera, a.left + x + a.offset_x, 0.0).x;
     }
     for (int32_t y = 0; y < a.height; ++y) {
-        row_y[y] = camera_ray(a.camera, 0.0, a.top + y + a.offset_y).y;
+        row_y[y] = pinhole_ray(a.camera, 0.0, a.top + y + a.offset_y).y;
     }
-    // The buffer is kept: fresh pages would cost as much as drawing.
-    static thread_local std::vector<uint64_t> words;
-    if (static_cast<int64_t>(words.size()) < pixels) {
-        words.resize(pixels);
-    }
-    uint64_t* const word = words.data();
-    parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
-        std::fill(word + begin, word + end, kRasterMiss);
-    });
     const bool skewed = a.camera[16] != 0.0;
-    const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), word};
+    const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), words};
     const std::vector<int32_t> visible = visible_clusters(a);
     std::vector<RasterLarge> large;
     std::mutex large_lock;
@@ -138,6 +123,29 @@ void rasterize_cpu(const RasterizeArgs& a) {
         const int32_t top = strips[i].second;
         draw_large(a, screen, face, top, std::min(face.y1, top + kStrip));
     });
+}
+
+}  // namespace
+
+void rasterize_cpu(const RasterizeArgs& a) {
+    const int64_t pixels = static_cast<int64_t>(a.width) * a.height;
+    if (pixels <= 0) {
+        return;
+    }
+    // The buffer is kept: fresh pages would cost as much as drawing.
+    static thread_local std::vector<uint64_t> words;
+    if (static_cast<int64_t>(words.size()) < pixels) {
+        words.resize(pixels);
+    }
+    uint64_t* const word = words.data();
+    parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
+        std::fill(word + begin, word + end, kRasterMiss);
+    });
+    if (is_pinhole(a.camera)) {
+        draw_pinhole(a, word);
+    } else {
+        rasterize_rays_cpu(a, word);
+    }
     parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
             const uint32_t bits = static_cast<uint32_t>(word[i] >> 32);

@@ -57,21 +57,13 @@ inline void draw_box(const RasterizeArgs& a, const RasterScreen& s, const Vec3d*
         uint64_t* words = s.words + static_cast<int64_t>(y) * a.width;
         for (int32_t x = box.x0; x < box.x1; ++x) {
             const Vec3d ray = s.column_x != nullptr ? Vec3d{s.column_x[x], s.row_y[y], 1.0}
-                                                    : camera_ray(a.camera, a.left + x + a.offset_x,
-                                                                 a.top + y + a.offset_y);
+                                                    : pinhole_ray(a.camera, a.left + x + a.offset_x,
+                                                                  a.top + y + a.offset_y);
             const double z = raster_hit(face, ray);
             if (!(z > near) || z == 0.0) {
                 continue;
             }
-            const float depth = static_cast<float>(z);
-            uint32_t bits;
-            std::memcpy(&bits, &depth, sizeof bits);
-            const uint64_t word = static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(id);
-            uint64_t old = __atomic_load_n(words + x, __ATOMIC_RELAXED);
-            while (word < old && bits < 0x7f800000u &&
-                   !__atomic_compare_exchange_n(words + x, &old, word, true, __ATOMIC_RELAXED,
-                                                __ATOMIC_RELAXED)) {
-            }
+            raster_store(words + x, z, id);
         }
     }
 }

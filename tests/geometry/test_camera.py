@@ -96,6 +96,8 @@ def test_packed_layout_is_the_documented_one():
         ({"t": [0, 0, 1e13]}, "units from the origin"),
         ({"width": 0}, "image size"),
         ({"model": "PINHOLLE"}, "unknown"),
+        ({"model": "OPENCV", "distortion": [0.1]}, "OPENCV has 4 distortion parameters, got 1"),
+        ({"model": "SIMPLE_RADIAL", "distortion": [np.inf]}, "distortion of the camera has NaN"),
     ],
 )
 def test_impossible_camera_is_refused(changes, word):
@@ -104,8 +106,8 @@ def test_impossible_camera_is_refused(changes, word):
 
 
 def test_unsupported_model_gives_no_rays_and_names_the_way_out():
-    camera = _camera(model="OPENCV", distortion=np.zeros(4))
-    with pytest.raises(CameraError, match=r"OPENCV.*image_undistorter"):
+    camera = _camera(model="EUCM", distortion=np.zeros(2))
+    with pytest.raises(CameraError, match=r"EUCM.*image_undistorter"):
         camera.rays(np.zeros((1, 2)))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import builders
+from tests.lenses import MODELS, camera_of
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
 from xscale.scene import colmap, colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
@@ -159,14 +160,14 @@ def test_quaternion_a_little_off_is_normalised_and_remarked(model):
 @pytest.mark.parametrize(
     ("model_id", "words"),
     [
-        (4, "OPENCV is not supported.*undistort with colmap image_undistorter"),
+        (16, "EUCM is not supported.*undistort with colmap image_undistorter"),
         (99, "camera model 99 is unknown"),
         (-1, "camera model -1 is unknown"),
     ],
 )
 def test_models_that_cannot_be_computed_are_refused(model, model_id, words):
     cameras = model / "sparse" / "0" / "cameras.bin"
-    count = 8 if model_id == 4 else 4
+    count = 6 if model_id == 16 else 4
     record = struct.pack("<IiQQ", 1, model_id, 112, 64) + struct.pack(
         f"<{count}d", *range(9, 9 + count)
     )
@@ -174,6 +175,20 @@ def test_models_that_cannot_be_computed_are_refused(model, model_id, words):
     cameras.write_bytes(struct.pack("<Q", 3) + record + rest)
     with pytest.raises(CameraError, match=words):
         colmap.read(model)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("binary", [True, False])
+def test_every_camera_model_is_read_from_both_tables(small, tmp_path, model, binary):
+    lens = camera_of(model)
+    view = next(iter(small.cameras.values()))
+    camera = replace(lens, R=view.R, t=view.t)
+    built = replace(small, cameras={"a.png": camera})
+    builders.write_model(built, tmp_path / "sparse" / "0", binary=binary)
+    (read,) = colmap.read(tmp_path).views
+    assert read.model == model
+    np.testing.assert_allclose(read.K, camera.K, rtol=1e-14)
+    np.testing.assert_array_equal(read.distortion, camera.distortion)
 
 
 def test_simple_pinhole_has_one_focal_length(tmp_path):

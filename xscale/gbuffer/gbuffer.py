@@ -40,6 +40,6 @@ class GBuffer:
     footprint: Tensor
     """Float32 [N], world units."""
     depth: Tensor
-    """Float32 [N], camera z."""
+    """Float32 [N], camera z; for wide lenses (fisheyes, equirectangular) the distance."""
     pixel_index: Tensor | None = None
     """Int64 [N], row-major in the rectangle (frames only)."""

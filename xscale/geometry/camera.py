@@ -7,17 +7,18 @@ top-left pixel: pixel (row i, column j) has its centre at ``(j + 0.5, i + 0.5)``
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from xscale.errors import CameraError
-from xscale.geometry.models import BY_NAME, CameraModel, known_model, supported_model
+from xscale.geometry.lens import COEFFICIENTS, Lens
+from xscale.geometry.models import BY_NAME, known_model
 
 FARTHEST = 1e12
 """Largest coordinate of t; beyond it distances lose all meaning."""
 PACKED_SIZE = 32
 """Numbers in a packed camera."""
-_PACKED_DISTORTION = 20
 
 
 def downscaled_size(width: int, height: int, downscale: float) -> tuple[int, int]:
@@ -56,23 +57,34 @@ class Camera:
     distortion: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """float64 [n]: distortion parameters in COLMAP's order; empty for a pinhole."""
     near: float = 0.0
-    """Nothing closer than this depth is seen, in world units; 0 where it is not set."""
+    """Nothing closer than this depth is seen, in world units; 0 where it is not set. Depth is the
+    camera's z, or the distance where rays may point backwards (fisheyes, equirectangular)."""
 
     def __post_init__(self) -> None:
         """Check sizes and numbers.
 
         Raises:
-            CameraError: The model is unknown, a size or focal length is not positive, or a number
-                is not finite.
+            CameraError: The model is unknown or has another number of distortion parameters, a
+                size or focal length is not positive, or a number is not finite.
         """
         object.__setattr__(self, "K", _frozen(self.K, (3, 3)))
         object.__setattr__(self, "R", _frozen(self.R, (3, 3)))
         object.__setattr__(self, "t", _frozen(self.t, (3,)))
         object.__setattr__(self, "distortion", _frozen(self.distortion, (-1,)))
-        known_model(self.model, "camera")
+        model = known_model(self.model, "camera")
+        if len(self.distortion) != len(model.bending):
+            raise CameraError(
+                f"camera model {model.name} has {len(model.bending)} distortion parameters, "
+                f"got {len(self.distortion)}"
+            )
         if self.width < 1 or self.height < 1:
             raise CameraError(f"the image size is {self.width} x {self.height}, both must be >= 1")
-        for name, values in (("K", self.K), ("R", self.R), ("t", self.t)):
+        for name, values in (
+            ("K", self.K),
+            ("R", self.R),
+            ("t", self.t),
+            ("distortion", self.distortion),
+        ):
             if not np.isfinite(values).all():
                 raise CameraError(f"{name} of the camera has NaN or infinite numbers")
         if np.abs(self.t).max() > FARTHEST:
@@ -147,14 +159,16 @@ class Camera:
             pixel: [N, 2], (u, v) in pixels, corner origin; may lie outside the image.
 
         Returns:
-            Unit directions from camera to scene, float64 [N, 3], in the world's axes.
+            Unit directions from camera to scene, float64 [N, 3], in the world's axes; NaN for
+            pixels outside the lens's domain, which see nothing.
+
+        Raises:
+            CameraError: The model is not supported.
         """
         pixel = np.asarray(pixel, dtype=np.float64)
         y = (pixel[:, 1] - self.cy) / self.fy
         x = (pixel[:, 0] - self.cx - self.skew * y) / self.fx
-        undistort = self._model().undistort
-        ideal = undistort(np.stack([x, y], axis=1), self.distortion)
-        direction = np.concatenate([ideal, np.ones((len(pixel), 1))], axis=1) @ self.R
+        direction = self.lens.rays(np.stack([x, y], axis=1)) @ self.R
         return direction / np.linalg.norm(direction, axis=1, keepdims=True)
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,13 +178,15 @@ class Camera:
             points: [N, 3] in the frame that R and t refer to.
 
         Returns:
-            Pixels (u, v), float64 [N, 2], NaN where the point is not in front of the camera, and
-            depths (camera z, world units), float64 [N].
+            Pixels (u, v), float64 [N, 2], NaN where the point is outside the lens's domain or, for
+            perspective lenses, not in front of the camera; and depths float64 [N] in world units:
+            camera z, or the distance for fisheyes and equirectangular pictures.
+
+        Raises:
+            CameraError: The model is not supported.
         """
         camera_points = np.asarray(points, dtype=np.float64) @ self.R.T + self.t
-        depth = camera_points[:, 2]
-        divisor = np.where(depth > 0, depth, np.nan)[:, None]
-        distorted = self._model().distort(camera_points[:, :2] / divisor, self.distortion)
+        distorted, depth = self.lens.project(camera_points)
         return distorted @ self.K[:2, :2].T + self.K[:2, 2], depth
 
     def packed(self) -> np.ndarray:
@@ -179,21 +195,30 @@ class Camera:
         R and t must refer to the mesh's local frame already (:meth:`recentred`).
 
         Returns:
-            float64 [32]: 0-8 R by rows, 9-11 t, 12-16 fx fy cx cy skew, 17 near, 18 model
-            (0 pinhole, else COLMAP's number), 19 number of distortion parameters, 20-31 those.
+            float64 [32]: 0-8 R by rows, 9-11 t, 12-16 fx fy cx cy skew, 17 near, 18 projection
+            (0 pinhole), 19 whether distortion is more than radial, 20-30 coefficients, 31 domain
+            of the lens (:mod:`xscale.geometry.lens`).
+
+        Raises:
+            CameraError: The model is not supported.
         """
-        self._model()
+        lens = self.lens
         packed = np.zeros(PACKED_SIZE)
         packed[0:9] = self.R.reshape(9)
         packed[9:12] = self.t
         packed[12:18] = self.fx, self.fy, self.cx, self.cy, self.skew, self.near
-        count = len(self.distortion)
-        if count:
-            packed[18] = BY_NAME[self.model].colmap_id
-            packed[19] = count
-            packed[_PACKED_DISTORTION : _PACKED_DISTORTION + count] = self.distortion
+        if lens.projection:
+            packed[18] = lens.projection
+            packed[19] = lens.turning
+            packed[20 : 20 + COEFFICIENTS] = lens.coefficients
+            packed[31] = lens.domain
         return packed
 
-    def _model(self) -> CameraModel:
-        """Look up the model's functions, refusing those that cannot be computed."""
-        return supported_model(BY_NAME[self.model], "camera")
+    @cached_property
+    def lens(self) -> Lens:
+        """What bends the rays.
+
+        Raises:
+            CameraError: The model is not supported.
+        """
+        return BY_NAME[self.model].lens(self.distortion)

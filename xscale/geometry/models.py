@@ -1,24 +1,29 @@
-"""COLMAP's camera models: their numbers, parameter names, and the distortion of those we compute.
+"""COLMAP's camera models: their numbers, parameter names, and the lenses of those we compute.
 
-A model maps normalised camera coordinates ``(x / z, y / z)`` to distorted ones; K then maps those
-to pixels. Adding a model means giving its row a ``distort`` and an ``undistort`` function: the
-readers, :class:`xscale.geometry.camera.Camera` and its rays look nothing else up.
+K maps a lens's normalised coordinates to pixels. Adding a model means giving its row a projection
+and its parameters a place among the lens's coefficients: the readers,
+:class:`xscale.geometry.camera.Camera` and the kernels look nothing else up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from xscale.errors import CameraError
-
-Distortion = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""``(normalised float64 [N, 2], parameters float64 [n]) -> float64 [N, 2]``."""
+from xscale.geometry.lens import COEFFICIENTS, Lens, Projection
 
 _FOCAL = ("f", "fx", "fy")
 _CENTRE = ("cx", "cy")
+_SHARED = {"k": 0, "k1": 0, "k2": 1, "k3": 2, "p1": 7, "p2": 8, "sx1": 9, "sy1": 10}
+_PLACES = {
+    Projection.PERSPECTIVE: {**_SHARED, "k4": 4, "k5": 5, "k6": 6},
+    Projection.FISHEYE: {**_SHARED, "k4": 3},
+    Projection.FOV: {"omega": 0},
+}
+"""Which lens coefficient each parameter is."""
 
 
 @dataclass(frozen=True)
@@ -31,51 +36,90 @@ class CameraModel:
     """The number that stands for the model in ``cameras.bin``."""
     parameters: tuple[str, ...]
     """Names of the parameters in COLMAP's order."""
-    distort: Distortion | None = None
-    """Ideal to distorted normalised coordinates; None while the model is not supported."""
-    undistort: Distortion | None = None
-    """Inverse of ``distort``."""
+    projection: Projection | None = None
+    """Kind of lens; None where the model is not supported."""
 
     @property
     def supported(self) -> bool:
         """Whether rays can be computed for this model."""
-        return self.distort is not None and self.undistort is not None
+        return self.projection is not None
+
+    @property
+    def bending(self) -> tuple[str, ...]:
+        """Names of the distortion parameters: all that K does not hold."""
+        if self.projection is Projection.EQUIRECTANGULAR:
+            return ()
+        return tuple(name for name in self.parameters if name not in _FOCAL + _CENTRE)
 
     def intrinsics(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Split a parameter list into K (float64 [3, 3]) and the distortion (float64 [n])."""
         named = dict(zip(self.parameters, (float(v) for v in values), strict=True))
+        if self.projection is Projection.EQUIRECTANGULAR:
+            named = {
+                "fx": named["w"] / (2 * math.pi),
+                "fy": named["h"] / math.pi,
+                "cx": named["w"] / 2,
+                "cy": named["h"] / 2,
+            }
         fx = named["f"] if "f" in named else named["fx"]
         fy = named["f"] if "f" in named else named["fy"]
         K = np.array([[fx, 0.0, named["cx"]], [0.0, fy, named["cy"]], [0.0, 0.0, 1.0]])
-        rest = [v for name, v in named.items() if name not in _FOCAL + _CENTRE]
-        return K, np.array(rest, dtype=np.float64)
+        return K, np.array([named[name] for name in self.bending], dtype=np.float64)
 
+    def values(self, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+        """Return the parameter list, float64 [n]: the inverse of ``intrinsics``.
 
-def _ideal(normalised: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """A pinhole bends nothing."""
-    del parameters
-    return normalised
+        Raises:
+            CameraError: The model cannot express K: it has skew, or two focal lengths where the
+                model has one.
+        """
+        if K[0, 1] != 0 or ("f" in self.parameters and K[0, 0] != K[1, 1]):
+            raise CameraError(f"camera model {self.name} has no skew and no parameter for this K")
+        named = {"f": K[0, 0], "fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
+        named.update(w=2 * math.pi * K[0, 0], h=math.pi * K[1, 1])
+        named.update(zip(self.bending, distortion, strict=True))
+        return np.array([named[name] for name in self.parameters], dtype=np.float64)
+
+    def lens(self, distortion: np.ndarray) -> Lens:
+        """Return the lens with these distortion parameters (float64 [n], COLMAP's order).
+
+        Raises:
+            CameraError: The model is not supported.
+        """
+        supported_model(self, "camera")
+        coefficients = np.zeros(COEFFICIENTS)
+        for name, value in zip(self.bending, distortion, strict=True):
+            coefficients[_PLACES[self.projection][name]] = value
+        if not coefficients.any() and not self.projection.wide:
+            return Lens(Projection.PINHOLE)
+        return Lens(self.projection, coefficients)
 
 
 _MODELS = (
-    CameraModel("SIMPLE_PINHOLE", 0, ("f", "cx", "cy"), _ideal, _ideal),
-    CameraModel("PINHOLE", 1, ("fx", "fy", "cx", "cy"), _ideal, _ideal),
-    CameraModel("SIMPLE_RADIAL", 2, ("f", "cx", "cy", "k")),
-    CameraModel("RADIAL", 3, ("f", "cx", "cy", "k1", "k2")),
-    CameraModel("OPENCV", 4, ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2")),
-    CameraModel("OPENCV_FISHEYE", 5, ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4")),
+    CameraModel("SIMPLE_PINHOLE", 0, ("f", "cx", "cy"), Projection.PINHOLE),
+    CameraModel("PINHOLE", 1, ("fx", "fy", "cx", "cy"), Projection.PINHOLE),
+    CameraModel("SIMPLE_RADIAL", 2, ("f", "cx", "cy", "k"), Projection.PERSPECTIVE),
+    CameraModel("RADIAL", 3, ("f", "cx", "cy", "k1", "k2"), Projection.PERSPECTIVE),
+    CameraModel(
+        "OPENCV", 4, ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"), Projection.PERSPECTIVE
+    ),
+    CameraModel(
+        "OPENCV_FISHEYE", 5, ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "k4"), Projection.FISHEYE
+    ),
     CameraModel(
         "FULL_OPENCV",
         6,
         ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
+        Projection.PERSPECTIVE,
     ),
-    CameraModel("FOV", 7, ("fx", "fy", "cx", "cy", "omega")),
-    CameraModel("SIMPLE_RADIAL_FISHEYE", 8, ("f", "cx", "cy", "k")),
-    CameraModel("RADIAL_FISHEYE", 9, ("f", "cx", "cy", "k1", "k2")),
+    CameraModel("FOV", 7, ("fx", "fy", "cx", "cy", "omega"), Projection.FOV),
+    CameraModel("SIMPLE_RADIAL_FISHEYE", 8, ("f", "cx", "cy", "k"), Projection.FISHEYE),
+    CameraModel("RADIAL_FISHEYE", 9, ("f", "cx", "cy", "k1", "k2"), Projection.FISHEYE),
     CameraModel(
         "THIN_PRISM_FISHEYE",
         10,
         ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "k4", "sx1", "sy1"),
+        Projection.FISHEYE,
     ),
     CameraModel(
         "RAD_TAN_THIN_PRISM_FISHEYE",
@@ -90,7 +134,7 @@ _MODELS = (
     CameraModel("SIMPLE_FISHEYE", 14, ("f", "cx", "cy")),
     CameraModel("FISHEYE", 15, ("fx", "fy", "cx", "cy")),
     CameraModel("EUCM", 16, ("fx", "fy", "cx", "cy", "alpha", "beta")),
-    CameraModel("EQUIRECTANGULAR", 17, ("w", "h")),
+    CameraModel("EQUIRECTANGULAR", 17, ("w", "h"), Projection.EQUIRECTANGULAR),
 )
 BY_NAME = {model.name: model for model in _MODELS}
 BY_COLMAP_ID = {model.colmap_id: model for model in _MODELS}

@@ -10,21 +10,15 @@ from torch import Tensor
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
-from xscale.ops.rasterize import (
-    CAMERA_SIZE,
-    camera_points,
-    camera_rays,
-    cross,
-    dot,
-    edge_normals,
-)
+from xscale.ops._rays import camera_rays, dot
+from xscale.ops.rasterize import CAMERA_SIZE, camera_points, cross, edge_normals
 
 _F32 = (torch.float32,)
 _I32 = (torch.int32,)
 
 
 class SurfacePoints(NamedTuple):
-    """Surface points of rays; a ray without a face has zeros and depth +inf."""
+    """Surface points of rays; one without a face or direction has zeros and depth +inf."""
 
     position: Tensor
     """Float32 [N, 3], local frame."""
@@ -35,7 +29,7 @@ class SurfacePoints(NamedTuple):
     footprint: Tensor
     """Float32 [N], the pixel's size on the surface, world units."""
     depth: Tensor
-    """Float32 [N], camera z."""
+    """Float32 [N], camera z; for wide lenses (fisheyes, equirectangular) the distance."""
 
 
 def interpolate(
@@ -104,24 +98,23 @@ def interpolate_reference(
     face_id: Tensor,
 ) -> SurfacePoints:
     """What ``interpolate`` computes, in float64."""
-    hit = face_id >= 0
-    face = faces[face_id.clamp(min=0).long()].long()  # [N, 3]
     camera = cameras[camera_index.long()]  # [N, 32]
+    ray, solid_angle = camera_rays(camera, pixel[:, 0].double(), pixel[:, 1].double())
+    hit = (face_id >= 0) & (ray != 0).any(1)
+    face = faces[face_id.clamp(min=0).long()].long()  # [N, 3]
     corners = camera_points(camera[:, None], vertices[face])  # [N, 3, 3]
     inward, det = edge_normals(corners)
-    ray = camera_rays(camera, pixel[:, 0].double(), pixel[:, 1].double())
     e = dot(ray[:, None], inward)
     total = e[:, 0] + e[:, 1] + e[:, 2]
     usable = total != 0
     weights = torch.where(usable[:, None], e / total[:, None], torch.eye(3, device=e.device)[0])
     z = torch.where(usable, det / total, corners[:, 0, 2])
-    length = dot(ray, ray).sqrt()
+    length = torch.where(hit, dot(ray, ray).sqrt(), 1)
     rotation = camera[:, :9].reshape(-1, 3, 3)
     direction = (rotation * ray[:, :, None]).sum(1) / length[:, None]
     flat = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = dot(flat, flat).sqrt()
     slope = torch.where(area > 0, dot(flat, ray).abs() / (area * length), 1).clamp(min=0.1)
-    angle = (length**3 * camera[:, 12] * camera[:, 13]).rsqrt()
     position = (weights[:, :, None] * vertices[face].double()).sum(1)
     normal = torch.zeros(0, 3, dtype=torch.float64, device=e.device)
     if normals is not None:
@@ -131,6 +124,6 @@ def interpolate_reference(
         position=(position * hit[:, None]).float(),
         normal=normal.float(),
         direction=(direction * hit[:, None]).float(),
-        footprint=(z * length * angle / slope.sqrt() * hit).float(),
+        footprint=(z * length * solid_angle.sqrt() / slope.sqrt() * hit).float(),
         depth=torch.where(hit, z, float("inf")).float(),
     )

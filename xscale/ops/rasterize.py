@@ -8,6 +8,7 @@ from torch import Tensor
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
+from xscale.ops._rays import camera_rays, dot
 
 _F32 = (torch.float32,)
 _I32 = (torch.int32,)
@@ -28,8 +29,9 @@ def rasterize(
     """Find the nearest face in front of the near plane for every pixel of a rectangle.
 
     Faces are two-sided. A sample exactly on an edge that two faces share belongs to one of them
-    (top-left rule). Depths are compared in float32; ties go to the lower id. The result depends
-    neither on the order of the faces nor on the number of threads.
+    (top-left rule). Pixels outside the lens's domain see nothing. Depths are compared in float32;
+    ties go to the lower id. The result depends neither on the order of the faces nor on the number
+    of threads.
 
     Args:
         vertices: Float32 [V, 3], local frame.
@@ -42,7 +44,8 @@ def rasterize(
         offset: Sample position inside a pixel; (0.5, 0.5) is its centre.
 
     Returns:
-        Face id int32 [height, width], -1 where nothing is hit; camera z float32, +inf there.
+        Face id int32 [height, width], -1 where nothing is hit; camera z float32, +inf there. For
+        wide lenses (fisheyes, equirectangular) the distance takes the place of z.
 
     Raises:
         ShapeError: An argument has another shape, dtype or device.
@@ -84,23 +87,11 @@ def camera_points(camera: Tensor, points: Tensor) -> Tensor:
     return torch.stack(rows, -1)
 
 
-def camera_rays(camera: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Return camera-space rays float64 [..., 3] with z = 1 through continuous pixels (u, v)."""
-    y = (v - camera[..., 15]) / camera[..., 13]
-    x = (u - camera[..., 14] - camera[..., 16] * y) / camera[..., 12]
-    return torch.stack([x, y, torch.ones_like(x)], -1)
-
-
 def cross(a: Tensor, b: Tensor) -> Tensor:
     """Return a x b with products and differences rounded as the kernels round them."""
     ax, ay, az = a.unbind(-1)
     bx, by, bz = b.unbind(-1)
     return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -1)
-
-
-def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return a . b, summed in order."""
-    return a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2]
 
 
 def edge_normals(corners: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +119,7 @@ def rasterize_reference(
     )
     u = left + column.reshape(-1).double() + offset[0]
     v = top + row.reshape(-1).double() + offset[1]
-    rays = camera_rays(camera, u, v)  # [P, 3]
+    rays, _ = camera_rays(camera, u, v)  # [P, 3]
     best = torch.full((height * width,), float("inf"), dtype=torch.float32, device=device)
     best_id = torch.full((height * width,), -1, dtype=torch.int32, device=device)
     points = camera_points(camera, vertices)

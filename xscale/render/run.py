@@ -84,6 +84,7 @@ class Run:
             K=np.array(c["K"]),
             R=np.array(c["R"]),
             t=np.array(c["t"]),
+            distortion=np.array(c.get("distortion", [])),
             near=c["near"],
         )
         return camera.downscaled(self.downscale)

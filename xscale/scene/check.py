@@ -12,6 +12,7 @@ import numpy as np
 
 from xscale.errors import MeshError, SceneError
 from xscale.geometry.bounds import box_of
+from xscale.geometry.lens import Projection
 from xscale.scene.views import some
 
 if TYPE_CHECKING:
@@ -175,7 +176,12 @@ def _rays_hit(camera: Camera, mesh: Mesh, share: float) -> bool:
 
 
 def _maybe_seen(camera: Camera, corners: np.ndarray) -> np.ndarray:
-    """Tell which triangles are not wholly outside one side of the picture, bool [F]."""
+    """Tell which triangles are not wholly outside one side of the picture, bool [F].
+
+    The sides are planes for a pinhole only; through other lenses all triangles may be seen.
+    """
+    if camera.lens.projection is not Projection.PINHOLE:
+        return np.ones(len(corners), bool)
     pixels = np.array(
         [(0, 0), (camera.width, 0), (camera.width, camera.height), (0, camera.height)]
     )

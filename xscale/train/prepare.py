@@ -123,5 +123,6 @@ def _camera_numbers(camera: Camera) -> dict:
         "K": camera.K.tolist(),
         "R": camera.R.tolist(),
         "t": camera.t.tolist(),
+        "distortion": camera.distortion.tolist(),
         "near": camera.near,
     }
