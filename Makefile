@@ -23,10 +23,10 @@ endif
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.c*')
 
 TESTED := csrc benchmarks tests xscale
-NOT_LONG := not slow and not data and not gpu
+NOT_LONG := not slow and not data and not cuda
 # Real scenes for the tests marked data: this folder, where it is there.
 export XSCALE_SCENES ?= $(wildcard $(CURDIR)/../shared/scenes)
-LONG := $(if $(XSCALE_SCENES),not gpu,not gpu and not data)
+LONG := $(if $(XSCALE_SCENES),not cuda,not cuda and not data)
 
 .PHONY: help install demo test test-long bench lint fuzz soak wheel gpu-check docs clean
 
@@ -78,8 +78,8 @@ wheel: install  ## A wheel for this machine in dist/
 	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	@ls -l dist
 
-gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU rows of the bench
-	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh
+gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bench; PART=1, 2, 3 of at most 8 minutes
+	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh $(PART)
 
 docs: install  ## Check the links, commands and examples of README and docs/
 	@$(BIN)/python -m pytest -q tests/house/test_readme_commands.py tests/house/test_docs.py

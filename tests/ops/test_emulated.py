@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from tests.ops import test_rasterize as raster
+from tests.ops import test_rasterize_lenses as lenses
 from tests.ops import test_shade_film as film
 from tests.ops import test_shade_relu as relu
 from xscale import ops
@@ -53,3 +55,21 @@ def test_bad_rays_stay_alone_in_the_kernels():
     relu.test_photo_minus_one_is_the_identity_and_gives_its_row_no_gradient()
     relu.test_no_rays_give_empty_results_and_no_gradient()
     film.test_no_rays_give_empty_results_and_no_gradient()
+
+
+@pytest.mark.parametrize("skew", [0.0, 7.5])
+def test_raster_kernels_give_the_reference_bit_for_bit(skew):
+    raster.test_rasterize_face_ids_equal_the_reference(60, 1.5, (-1, 3), skew)
+    for near in (0.0, 0.5):
+        raster.test_rasterize_large_faces_behind_and_before_the_camera(near, skew)
+    raster.test_rasterize_shared_edge_belongs_to_one_face()
+    raster.test_rasterize_coincident_faces_give_the_lower_id_whatever_the_order()
+    raster.test_rasterize_rectangle_is_the_crop_of_the_frame()
+    raster.test_rasterize_nothing_in_front_of_the_near_plane()
+
+
+@pytest.mark.parametrize("model", ["OPENCV", "EQUIRECTANGULAR", "THIN_PRISM_FISHEYE"])
+def test_raster_kernel_of_bending_lenses_gives_the_reference_bit_for_bit(model):
+    lenses.test_face_ids_equal_the_reference(model, 150, 0.3)
+    lenses.test_face_ids_equal_the_reference(model, 40, 2.5)
+    lenses.test_pixels_outside_the_domain_see_nothing()

@@ -108,7 +108,7 @@ def _rasterize(device: torch.device) -> float:
     start = torch.tensor([0, len(faces)], dtype=torch.int32)
     box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
     mesh = [part.to(device) for part in (vertices, faces, ids, start, box)]
-    face, depth = rasterize(*mesh, camera, rect, offset)
+    face, depth = rasterize(*mesh, camera.to(device), rect, offset)
     exact_face, exact_depth = rasterize_reference(vertices, faces, ids, camera, rect, offset)
     differs = (face.cpu() != exact_face) | (depth.cpu() != exact_depth)
     return float(differs.double().mean())

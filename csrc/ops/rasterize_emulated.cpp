@@ -1,0 +1,34 @@
+#include <vector>
+
+#include "ops/rasterize_items.h"
+
+namespace xs {
+
+void rasterize_emulated(const RasterizeArgs& args) {
+    const int64_t pixels = static_cast<int64_t>(args.width) * args.height;
+    if (pixels <= 0) {
+        return;
+    }
+    std::vector<double> memory(RasterItemsMemory(args).total() / sizeof(double));
+    const RasterItems items = raster_items(args, memory.data());
+    for (int64_t i = 0; i < pixels; ++i) {
+        raster_item_setup(items, i);
+    }
+    for (int64_t i = int64_t{args.clusters} * kItemFaces - 1; i >= 0; --i) {
+        raster_item_faces(items, i);  // backwards: no order may matter
+    }
+    constexpr int kGroups = 3;
+    for (int group = 0; group < kGroups; ++group) {
+        for (int thread = 0; thread < kItemLargeThreads; ++thread) {
+            raster_item_large(items, group, kGroups, thread);
+        }
+    }
+    for (int64_t i = 0; i < pixels; ++i) {
+        raster_item_pixel(items, i);
+    }
+    for (int64_t i = 0; i < pixels; ++i) {
+        raster_item_resolve(items, i);
+    }
+}
+
+}  // namespace xs
