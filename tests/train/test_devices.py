@@ -26,15 +26,47 @@ def test_cuda_without_a_device_says_what_to_do(monkeypatch):
 
 def test_cuda_without_every_body_names_those_that_lack(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(_ext, "has_body", lambda op, device: op != "rasterize")
     with pytest.raises(DeviceError, match="no CUDA body of rasterize"):
         ops.pick_device("cuda")
     assert ops.pick_device("auto").type == "cpu"
 
 
-def test_unknown_device_is_refused():
-    with pytest.raises(UsageError, match="no device 'tpu'"):
-        ops.pick_device("tpu")
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:x", "CPU", ""])
+def test_unknown_device_is_refused(name):
+    with pytest.raises(UsageError, match=f"no device '{name}'"):
+        ops.pick_device(name)
+
+
+def _gpu_whose_kernels_fail(monkeypatch, message):
+    """A device that torch shows but on which no kernel of ours starts."""
+
+    def call(op, device, **fields):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(_ext, "has_body", lambda op, device: True)
+    monkeypatch.setattr(_ext, "cuda_built", lambda: True)
+    monkeypatch.setattr(_ext, "call", call)
+    monkeypatch.setattr(torch, "ones", lambda *sizes, device: torch.zeros(sizes))
+
+
+def test_auto_leaves_a_gpu_alone_whose_kernels_fail_and_says_so_once(monkeypatch):
+    _gpu_whose_kernels_fail(monkeypatch, "adam: no kernel image is available for execution")
+    said = []
+    assert ops.pick_device("auto", said.append).type == "cpu"
+    assert len(said) == 1
+    assert "no kernel image" in said[0]
+
+
+def test_cuda_asked_for_by_name_fails_where_its_kernels_fail(monkeypatch):
+    _gpu_whose_kernels_fail(monkeypatch, "adam: the driver is too old")
+    with pytest.raises(DeviceError, match="the driver is too old"):
+        ops.pick_device("cuda")
+    with pytest.raises(DeviceError, match="there is no cuda:3, only 1"):
+        ops.pick_device("cuda:3")
 
 
 def test_tensorboard_missing_is_refused_before_anything_is_made(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -25,7 +25,7 @@ class Options(SceneOptions):
     """The run folder to make."""
     preset: str = "default"
     """Settings to start from."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"
     """Where to compute; auto takes the GPU where this build can train on it."""
     minutes: float | None = None
     """Stop after this many minutes, preparation included; 10 where steps are not given either."""

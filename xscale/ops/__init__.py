@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xscale.ops._dispatch import OPS, choice, pick_device, use_backend
+from xscale.ops._devices import pick_device
+from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import (
     built,
     cuda_built,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from xscale.errors import BackendError, DeviceError, UsageError
+from xscale.errors import BackendError, UsageError
 from xscale.ops import _ext
 
 
@@ -91,31 +91,6 @@ def choice(op: str, device: torch.device) -> str:
 def use_reference(op: str, device: torch.device) -> bool:
     """Whether ``op`` runs its PyTorch reference for tensors on ``device``. The one fork."""
     return choice(op, device) == "reference"
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device that "auto", "cpu" or "cuda" means here.
-
-    Raises:
-        UsageError: No such name.
-        DeviceError: "cuda" was asked for and there is none, or this build lacks bodies for it.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"no device {name!r}; there are auto, cpu, cuda")
-    lacking = [
-        op.name for op in OPS.values() if not all(_ext.has_body(k, "cuda") for k in op.kernels)
-    ]
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                "torch finds no CUDA device", advice="use --device cpu; xscale doctor says more"
-            )
-        if lacking:
-            raise DeviceError(
-                f"this build has no CUDA body of {', '.join(lacking)}", advice="use --device cpu"
-            )
-    usable = name != "cpu" and not lacking and torch.cuda.is_available()
-    return torch.device("cuda" if usable else "cpu")
 
 
 def _check_name(name: str) -> None:

@@ -65,7 +65,7 @@ def train(
         seed: Of the initial weights and of the rays.
         settings: Assignments like "optim.batch=65536".
         resume: Go on with the run in ``out``.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
@@ -86,7 +86,7 @@ def train(
     if minutes is not None and steps is not None:
         raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
     goal = Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
-    where = ops.pick_device(device)
+    where = ops.pick_device(device, say)
     if tensorboard:
         require_tensorboard()
     chosen = override(preset_named(preset), list(settings))

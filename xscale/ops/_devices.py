@@ -1,0 +1,65 @@
+"""Which device a name means on this machine, and whether the kernels of this build run on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import torch
+
+from xscale.errors import DeviceError, UsageError
+from xscale.ops import _ext
+from xscale.ops._dispatch import OPS
+from xscale.ops.adam import adam
+
+
+def pick_device(name: str, on_notice: Callable[[str], None] | None = None) -> torch.device:
+    """Return the device that a name means here.
+
+    Args:
+        name: "auto", "cpu", "cuda" or "cuda:N".
+        on_notice: Called with one line when "auto" passes over a GPU that is there.
+
+    Raises:
+        UsageError: No such name.
+        DeviceError: A GPU was asked for and there is none, or the kernels do not run on it.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UsageError(f"no device {name!r}; there are auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if name == "cpu":
+        return torch.device("cpu")
+    device = torch.device("cuda" if name == "auto" else name)
+    reason = why_unusable(device)
+    if reason is None:
+        return device
+    if name == "auto":
+        if on_notice is not None and torch.cuda.is_available() and _ext.cuda_built():
+            on_notice(f"W-DEVICE: the GPU is left alone: {reason}; xscale doctor says more")
+        return torch.device("cpu")
+    raise DeviceError(reason, advice="use --device cpu; xscale doctor says more")
+
+
+def why_unusable(device: torch.device) -> str | None:
+    """Return in a few words why the CUDA bodies cannot run on ``device``; None: they can.
+
+    The answer comes from running one: a driver that is too old and a GPU that the build has no
+    code for show only then.
+    """
+    if not torch.cuda.is_available():
+        return "torch finds no CUDA device"
+    if (device.index or 0) >= torch.cuda.device_count():
+        return f"there is no {device}, only {torch.cuda.device_count()} CUDA devices"
+    lacking = [op.name for op in OPS.values() if not _complete(op.kernels)]
+    if lacking:
+        return f"this build has no CUDA body of {', '.join(lacking)}"
+    try:
+        rows = [torch.ones(1, 1, device=device) for _ in range(4)]
+        adam(*rows, step=1, learning_rate=1.0)
+        rows[0].cpu()
+    except RuntimeError as error:
+        return f"the kernels do not run on {device}: {str(error).splitlines()[0]}"
+    return None
+
+
+def _complete(kernels: tuple[str, ...]) -> bool:
+    return all(_ext.has_body(kernel, "cuda") for kernel in kernels)
