@@ -15,9 +15,10 @@ ROTATION_TOLERANCE = 1e-3
 """Largest entry-wise distance from a rotation that is taken for rounding and removed."""
 QUIET_QUATERNION = 1e-3
 """Largest distance of a quaternion's norm from 1 that is normalised without a word."""
-_EXACT = 1e-14
 LOUD_QUATERNION = 0.1
 """Largest distance of a quaternion's norm from 1 that is normalised with a warning."""
+_EXACT = 1e-14
+_ABSURD = 1e6
 
 
 def rotation_from_quaternion(quaternion: np.ndarray, where: object) -> tuple[np.ndarray, bool]:
@@ -106,6 +107,12 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
             where=where,
             advice="take this photo out of the model and export it again",
         )
+    if np.abs(R).max() > _ABSURD:
+        raise CameraError(
+            f"the rotation matrix has entries as large as {np.abs(R).max():.3g}",
+            where=where,
+            advice="check that it is the world-to-camera matrix and export it again",
+        )
     left, scales, right = np.linalg.svd(R)
     if np.linalg.det(R) < 0:
         raise CameraError(
@@ -118,7 +125,7 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
     if deviation < _EXACT:
         return R  # what was written from a rotation is read as the same rotation, bit for bit
     if deviation > ROTATION_TOLERANCE:
-        if scales.min() > 0 and scales.max() / scales.min() < 1 + ROTATION_TOLERANCE:
+        if 0 < scales.max() < (1 + ROTATION_TOLERANCE) * scales.min():
             raise CameraError(
                 f"the rotation matrix scales by {scales.mean():.6g}",
                 where=where,

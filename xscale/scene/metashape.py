@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import CameraError, SceneError
+from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.scene.colmap_text import parse_number
@@ -246,7 +247,14 @@ def _numbers(element: ElementTree.Element | None, count: int, where: str) -> np.
         raise CameraError(
             f"{name} has {len(tokens)} numbers, needs {count}", where=where, advice=_AGAIN
         )
-    return np.array([parse_number(token, where) for token in tokens])
+    values = np.array([parse_number(token, where) for token in tokens])
+    if count and np.abs(values).max() > FARTHEST:
+        raise CameraError(
+            f"{element.tag if element is not None else ''} has {np.abs(values).max():g}",
+            where=where,
+            advice=_AGAIN,
+        )
+    return values
 
 
 def _similarity(transform: ElementTree.Element | None, where: str) -> _Similarity:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import CameraError, SceneError
+from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.colmap_binary import Reader
 from xscale.scene.paths import path_below
@@ -242,11 +243,13 @@ def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> V
         )
     if not np.isfinite(camera.K).all() or camera.K[1, 0] or np.any(camera.K[2] != (0, 0, 1)):
         raise CameraError("its K is not [fx s cx; 0 fy cy; 0 0 1]", where=where, advice=_EXPORT)
+    if not np.abs([*camera.C, *centre]).max() <= FARTHEST:
+        raise CameraError(
+            "the position is NaN, infinite or absurdly far away", where=where, advice=_EXPORT
+        )
     turn = nearest_rotation(turn, where)
     R = nearest_rotation(camera.R, where) @ turn
     position = turn.T @ camera.C + centre
-    if not np.isfinite(position).all():
-        raise CameraError("the position has NaN or infinite numbers", where=where, advice=_EXPORT)
     K = np.array(camera.K)
     K[:2, 2] += _HALF_PIXEL
     return View(name, where, "PINHOLE", K, R, -R @ position, np.zeros(0), camera.size)
