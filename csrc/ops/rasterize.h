@@ -75,9 +75,9 @@ static inline void raster_store(uint64_t* word, double t, int32_t id) {
     std::memcpy(&bits, &depth, sizeof bits);
     const uint64_t mine = static_cast<uint64_t>(bits) << 32 | static_cast<uint32_t>(id);
     uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
-    while (mine < old && bits < 0x7f800000u &&
-           !__atomic_compare_exchange_n(word, &old, mine, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
+    while (
+        mine < old && bits < 0x7f800000u &&
+        !__atomic_compare_exchange_n(word, &old, mine, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
 }
 
