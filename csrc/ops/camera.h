@@ -110,10 +110,8 @@ XS_HD static inline bool lens_solve(const double* c, double most, double dx, dou
         const double ex = *x * f + 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x) + sx * s - dx;
         const double ey = *y * f + 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y) + sy * s - dy;
         const double both = 2.0 * *x * *y * slope + 2.0 * p1 * *x + 2.0 * p2 * *y;
-        const double xx =
-            f + 2.0 * *x * *x * slope + 2.0 * p1 * *y + 6.0 * p2 * *x + 2.0 * sx * *x;
-        const double yy =
-            f + 2.0 * *y * *y * slope + 2.0 * p2 * *x + 6.0 * p1 * *y + 2.0 * sy * *y;
+        const double xx = f + 2.0 * *x * *x * slope + 2.0 * p1 * *y + 6.0 * p2 * *x + 2.0 * sx * *x;
+        const double yy = f + 2.0 * *y * *y * slope + 2.0 * p2 * *x + 6.0 * p1 * *y + 2.0 * sy * *y;
         const double xy = both + 2.0 * sx * *y;
         const double yx = both + 2.0 * sy * *x;
         *determinant = xx * yy - xy * yx;

@@ -11,14 +11,14 @@
 
 namespace xs {
 
-constexpr int kRayEdge = 4;                     // pixels along a leaf
+constexpr int kRayEdge = 4;                      // pixels along a leaf
 constexpr int kRayPixels = kRayEdge * kRayEdge;  // pixels of a leaf
 constexpr int kRayLevels = 30;
 
 struct RayNode {
     double low[3], high[3];  // of the block's rays; low > high where no pixel has a ray
     Vec3d axis;              // all rays lie within an angle of it ...
-    double cosine, sine;     // ... of this cosine and sine; cosine 0 where that is 90 degrees or more
+    double cosine, sine;  // ... of this cosine and sine; cosine 0 where that is 90 degrees or more
     bool empty() const { return low[0] > high[0]; }
 };
 

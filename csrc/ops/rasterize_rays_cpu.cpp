@@ -1,5 +1,3 @@
-#include "ops/rasterize_rays.h"
-
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -7,6 +5,7 @@
 #include <vector>
 
 #include "isa.h"
+#include "ops/rasterize_rays.h"
 #include "parallel_cpu.h"
 
 namespace xs {

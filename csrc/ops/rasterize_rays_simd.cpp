@@ -99,9 +99,9 @@ void draw_leaf(const Target& to, const Faces& faces, const uint8_t* list, int co
                 t = raster_hit({n[0], n[1], n[2], faces.det[f], true}, {rx[k], ry[k], rz[k]});
             }
             if (t > near && t != 0.0) {
-                raster_store(corner + static_cast<int64_t>(k / kRayEdge) * to.a.width +
-                                 k % kRayEdge,
-                             t, faces.id[f]);
+                raster_store(
+                    corner + static_cast<int64_t>(k / kRayEdge) * to.a.width + k % kRayEdge, t,
+                    faces.id[f]);
             }
         }
     }
