@@ -171,37 +171,57 @@ void shade_forward(const Args& a, int64_t width, int64_t scratch_size, const Bod
     });
 }
 
+// Rays that one thread treats, and where their gradients are summed.
+struct ShadePiece {
+    int64_t begin, end;
+    float* gradient;       // of the weights, zero at first
+    const int32_t* slot;   // [end - begin], as in ShadeChunk
+    float* grad_exposure;  // [slots, width]
+};
+
+// Runs piece(ShadePiece) over all rays, then finish(sum of their gradients).
+template <class Piece, class Finish>
+void shade_pieces(int64_t rays, int64_t photos, const int32_t* photo, int64_t exposure_width,
+                  float* grad_exposure, int64_t gradient_size, const Piece& piece,
+                  const Finish& finish) {
+    if (rays == 0) {
+        return;
+    }
+    static thread_local ShadeBuffer gradient_buffer;
+    const int64_t piece_rays = shade_piece_rays(rays);
+    const int64_t pieces = (rays + piece_rays - 1) / piece_rays;
+    float* gradients = gradient_buffer.get(pieces * gradient_size);
+    ShadeSlots slots(rays, photos, exposure_width, grad_exposure != nullptr);
+    parallel_ranges(rays, piece_rays, [&](int64_t begin, int64_t end) {
+        const int64_t index = begin / piece_rays;
+        float* gradient = gradients + index * gradient_size;
+        std::fill_n(gradient, gradient_size, 0.0f);
+        slots.prepare(index, photo, begin, end);
+        piece(ShadePiece{begin, end, gradient, slots.slot(begin), slots.sums(index)});
+    });
+    shade_reduce(gradients, pieces, gradient_size);
+    finish(gradients);
+    if (grad_exposure != nullptr) {
+        slots.reduce(grad_exposure);
+    }
+}
+
 // Runs body(ShadeChunk, scratch, gradient) over all rays, then finish(summed gradient).
 template <class Args, class Body, class Finish>
 void shade_gradient(const Args& a, int64_t width, int64_t exposure_width, int64_t scratch_size,
                     int64_t gradient_size, const Body& body, const Finish& finish) {
-    if (a.rays == 0) {
-        return;
-    }
-    static thread_local ShadeBuffer gradient_buffer;
-    const int64_t piece_rays = shade_piece_rays(a.rays);
-    const int64_t pieces = (a.rays + piece_rays - 1) / piece_rays;
-    float* gradients = gradient_buffer.get(pieces * gradient_size);
-    ShadeSlots slots(a.rays, a.photos, exposure_width, a.grad_exposure != nullptr);
-    parallel_ranges(a.rays, piece_rays, [&](int64_t begin, int64_t end) {
-        static thread_local ShadeBuffer scratch_buffer;
-        float* scratch = scratch_buffer.get(scratch_size);
-        const int64_t piece = begin / piece_rays;
-        float* gradient = gradients + piece * gradient_size;
-        std::fill_n(gradient, gradient_size, 0.0f);
-        slots.prepare(piece, a.photo, begin, end);
-        for (int64_t r = begin; r < end; r += kShadeRays) {
-            ShadeChunk chunk = shade_chunk_of(a, r, end, width);
-            chunk.slot = slots.slot(r);
-            chunk.grad_exposure = slots.sums(piece);
-            body(chunk, scratch, gradient);
-        }
-    });
-    shade_reduce(gradients, pieces, gradient_size);
-    finish(gradients);
-    if (a.grad_exposure != nullptr) {
-        slots.reduce(a.grad_exposure);
-    }
+    shade_pieces(
+        a.rays, a.photos, a.photo, exposure_width, a.grad_exposure, gradient_size,
+        [&](const ShadePiece& piece) {
+            static thread_local ShadeBuffer scratch;
+            for (int64_t r = piece.begin; r < piece.end; r += kShadeRays) {
+                ShadeChunk chunk = shade_chunk_of(a, r, piece.end, width);
+                chunk.slot = piece.slot == nullptr ? nullptr : piece.slot + (r - piece.begin);
+                chunk.grad_exposure = piece.grad_exposure;
+                body(chunk, scratch.get(scratch_size), piece.gradient);
+            }
+        },
+        finish);
 }
 
 }  // namespace xs
