@@ -82,11 +82,12 @@ struct TouchBlock {
     Touch touch[kBlockTouches];
 };
 
-// One thread's working memory for a level.
+// One thread's working memory for a level. Sums are there twice: for the bucket being summed and
+// for the one before, whose rows are on their way from memory.
 struct TouchSpace {
-    float* sum;         // [kBucketRows, width], zero between calls
-    uint8_t* seen;      // [kBucketRows], zero between calls
-    uint16_t* list;     // [kBucketRows + 1]
+    float* sum;         // [2, kBucketRows, width], zero between calls
+    uint8_t* seen;      // [2, kBucketRows], zero between calls
+    uint16_t* list;     // [2, kBucketRows + 1]
     TouchBlock* block;  // enough for all touches of all points
     int32_t* first;     // [buckets] first block; -1: none
     int32_t* last;      // [buckets]

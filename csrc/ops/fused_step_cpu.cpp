@@ -206,8 +206,8 @@ static void shade_with_film(const FusedStepArgs& a, const EncodeArgs& points,
 class TouchMemory {
   public:
     TouchSpace get(int64_t points, int64_t buckets) {
-        constexpr int64_t kSums = kBucketRows * 8;
-        constexpr int64_t kFloats = kSums + kBucketRows / 4 + kBucketRows / 2 + 16;
+        constexpr int64_t kSums = 2 * kBucketRows * 8;
+        constexpr int64_t kFloats = kSums + kBucketRows / 2 + kBucketRows + 16;
         if (sums_ == nullptr) {
             sums_ = small_.get(kFloats);
             std::memset(sums_, 0, kFloats * sizeof(float));
@@ -220,7 +220,7 @@ class TouchMemory {
         TouchSpace space{};
         space.sum = sums_;
         space.seen = reinterpret_cast<uint8_t*>(sums_ + kSums);
-        space.list = reinterpret_cast<uint16_t*>(sums_ + kSums + kBucketRows / 4);
+        space.list = reinterpret_cast<uint16_t*>(sums_ + kSums + kBucketRows / 2);
         space.block = reinterpret_cast<TouchBlock*>(large);
         space.next = reinterpret_cast<Touch**>(lists);
         space.end = space.next + buckets;

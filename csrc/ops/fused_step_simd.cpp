@@ -68,39 +68,63 @@ class Buckets {
 template <int F>
 class Sums {
   public:
-    Sums(const TouchSpace& space, const TableUpdate& update) : s_(space), u_(update) {}
+    Sums(const TouchSpace& space, int which, const TableUpdate& update)
+        : sum_(space.sum + which * int64_t{kBucketRows} * F),
+          seen_(space.seen + which * int64_t{kBucketRows}),
+          list_(space.list + which * int64_t{kBucketRows + 1}),
+          adam_(*update.adam),
+          corrections_(update.corrections) {}
 
-    void begin(int64_t first_row) { first_row_ = first_row; }
+    // The counts of steps lie close together and are fetched as a whole.
+    void begin(int64_t first_row, uint32_t rows) {
+        first_row_ = first_row;
+        for (uint32_t row = 0; adam_.steps_stride == 1 && row < rows; row += 32) {
+            __builtin_prefetch(adam_.steps + first_row + row, 1, 2);
+        }
+    }
 
-    // Adds one touch and fetches what Adam will need of the row.
-    __attribute__((always_inline)) inline void add(uint32_t row, float weight, Vec<F> grad) {
-        float* sum = s_.sum + row * F;
+    inline void add(uint32_t row, float weight, Vec<F> grad) {
+        float* sum = sum_ + row * F;
         store<F>(sum, load<F>(sum) + weight * grad);
-        s_.list[count_] = static_cast<uint16_t>(row);
-        count_ += s_.seen[row] == 0;
-        s_.seen[row] = 1;
-        const AdamArgs& a = *u_.adam;
-        const int64_t at = first_row_ + row;
-        __builtin_prefetch(a.first + at * a.first_stride, 1, 2);
-        __builtin_prefetch(a.param + at * F, 1, 2);
+        list_[count_] = static_cast<uint16_t>(row);
+        count_ += seen_[row] == 0;
+        seen_[row] = 1;
+    }
+
+    // Fetches what Adam will need of the next touched row, if there is one.
+    __attribute__((always_inline)) inline bool fetch() {
+        if (fetched_ == count_) {
+            return false;
+        }
+        const int64_t row = first_row_ + list_[fetched_++];
+        __builtin_prefetch(adam_.first + row * adam_.first_stride, 1, 2);
+        __builtin_prefetch(adam_.param + row * F, 1, 2);
+        return true;
     }
 
     void update() {
-        for (int32_t i = 0; i < count_; ++i) {
-            const uint32_t row = s_.list[i];
-            float* sum = s_.sum + row * F;
-            adam_update_row<F>(*u_.adam, first_row_ + row, sum, u_.corrections, 1.0f, 1.0f);
-            store<F>(sum, Vec<F>{});
-            s_.seen[row] = 0;
+        while (fetch()) {
         }
-        count_ = 0;
+        const AdamArgs adam = adam_;
+        for (int32_t i = 0; i < count_; ++i) {
+            const uint32_t row = list_[i];
+            float* sum = sum_ + row * F;
+            adam_update_row<F>(adam, first_row_ + row, sum, corrections_, 1.0f, 1.0f);
+            store<F>(sum, Vec<F>{});
+            seen_[row] = 0;
+        }
+        count_ = fetched_ = 0;
     }
 
   private:
-    const TouchSpace& s_;
-    const TableUpdate& u_;
+    float* sum_;
+    uint8_t* seen_;
+    uint16_t* list_;
+    const AdamArgs& adam_;
+    const AdamCorrections corrections_;
     int64_t first_row_ = 0;
     int32_t count_ = 0;
+    int32_t fetched_ = 0;
 };
 
 // Calls start(point) before every tile and body(point, row, weight) for every corner of every point
@@ -140,17 +164,18 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
              const TouchSpace& space) {
     const uint32_t rows = row_end - row_begin;
     const int64_t first_row = level.offset + row_begin;
-    Sums<F> sums(space, u);
+    Sums<F> even(space, 0, u);
+    Sums<F> odd(space, 1, u);
     if (rows <= kBucketRows) {
-        sums.begin(first_row);
+        even.begin(first_row, rows);
         visit(
             u, level, [](int64_t) {},
             [&](int64_t point, uint32_t row, float weight) {
                 if (row - row_begin < rows) {
-                    sums.add(row - row_begin, weight, load<F>(u.grad + point * F));
+                    even.add(row - row_begin, weight, load<F>(u.grad + point * F));
                 }
             });
-        sums.update();
+        even.update();
         return;
     }
     const uint32_t count = (rows + kBucketRows - 1) >> kBucketBits;
@@ -172,8 +197,12 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
             }
         });
     buckets.close();
+    // While one bucket is summed, the rows of the one before are on their way.
     for (uint32_t bucket = 0; bucket < count; ++bucket) {
-        sums.begin(first_row + (static_cast<int64_t>(bucket) << kBucketBits));
+        Sums<F>& sums = bucket % 2 == 0 ? even : odd;
+        Sums<F>& before = bucket % 2 == 0 ? odd : even;
+        const uint32_t begin = bucket << kBucketBits;
+        sums.begin(first_row + begin, rows - begin < kBucketRows ? rows - begin : kBucketRows);
         for (int32_t index = space.first[bucket]; index >= 0; index = space.block[index].next) {
             const TouchBlock& block = space.block[index];
             const float* grad = u.grad + block.era * F;
@@ -181,10 +210,13 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
                 const Touch touch = block.touch[i];
                 const int64_t point = touch.key & (kEraPoints - 1);
                 sums.add(touch.key >> kPointBits, touch.weight, load<F>(grad + point * F));
+                before.fetch();
             }
         }
-        sums.update();
+        before.update();
     }
+    even.update();
+    odd.update();
 }
 
 }  // namespace

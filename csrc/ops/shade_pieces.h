@@ -3,6 +3,10 @@
 // the number of threads.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -13,7 +17,8 @@
 
 namespace xs {
 
-// Memory that a thread keeps between calls; 64-byte aligned, contents undefined.
+// Memory that a thread keeps between calls; 64-byte aligned, contents undefined. Large ones lie in
+// huge pages where the system has them on offer.
 class ShadeBuffer {
   public:
     ShadeBuffer() = default;
@@ -25,9 +30,17 @@ class ShadeBuffer {
         if (floats > size_) {
             std::free(data_);
             size_ = 0;
-            data_ = static_cast<float*>(
-                std::aligned_alloc(64, static_cast<size_t>((floats + 15) / 16 * 64)));
-            XS_CHECK(data_ != nullptr, "out of memory for a shader's buffers");
+            constexpr size_t kHugePage = 2 << 20;
+            size_t bytes = static_cast<size_t>((floats + 15) / 16 * 64);
+            const size_t page = bytes >= kHugePage ? kHugePage : 64;
+            bytes = (bytes + page - 1) / page * page;
+            data_ = static_cast<float*>(std::aligned_alloc(page, bytes));
+            XS_CHECK(data_ != nullptr, "out of memory for working buffers");
+#if defined(__linux__)
+            if (page == kHugePage) {
+                madvise(data_, bytes, MADV_HUGEPAGE);
+            }
+#endif
             size_ = floats;
         }
         return data_;

@@ -98,10 +98,10 @@ class StepResult(NamedTuple):
     """Mean over rays and channels, targets as shares of white."""
     grad_weights: Tensor
     """Like ``StepShader.weights``."""
-    grad_light: Tensor | None
-    """Like ``StepShader.light``."""
     grad_exposure: Tensor | None
     """Like ``StepShader.exposure``."""
+    grad_light: Tensor | None
+    """Like ``StepShader.light``."""
     seconds: dict[str, float]
     """Time spent by part; empty from the reference."""
 
@@ -146,7 +146,7 @@ def fused_step(
     layout = shader.layout
     grads = [
         None if tensor is None else torch.zeros_like(tensor)
-        for tensor in (shader.weights, shader.light, shader.exposure)
+        for tensor in (shader.weights, shader.exposure, shader.light)
     ]
     sums, seconds = torch.zeros(2, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
     offsets, resolutions, scales = level_tensors(grid.layout)
@@ -162,8 +162,8 @@ def fused_step(
         width=grid.layout.features_per_level, smoothstep=grid.interpolation == "smoothstep",
         footprint_scale=grid.footprint_scale, learning_rate=learning_rate, beta1=betas[0],
         beta2=betas[1], epsilon=epsilon, weights=shader.weights, light=shader.light,
-        exposure=shader.exposure, grad_weights=grads[0], grad_light=grads[1],
-        grad_exposure=grads[2], hidden=layout.hidden,
+        exposure=shader.exposure, grad_weights=grads[0], grad_exposure=grads[1],
+        grad_light=grads[2], hidden=layout.hidden,
         sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
         photos=0 if shader.exposure is None else len(shader.exposure), loss=kind, sums=sums,
         seconds=seconds,
@@ -217,7 +217,7 @@ def fused_step_reference(
             grid.table, grads[0], grid.first, grid.second, steps=grid.steps, touched=None, step=1,
             learning_rate=learning_rate, betas=betas, epsilon=epsilon, clear_grad=False,
         )  # fmt: skip
-    return StepResult(value, error, grads[1], grads[3], grads[2], {})
+    return StepResult(value, error, *grads[1:], {})
 
 
 def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:

@@ -40,8 +40,8 @@ def check_memory(grid: GridSettings, fused: bool) -> None:
         ResourceError: Table and what training keeps of its rows need more.
     """
     width = grid.features_per_level
-    steps = 2  # bytes a row, where rows count their own
-    need = grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + steps)
+    counts = 2 if fused else 0  # bytes for a row's own count of steps
+    need = grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + counts)
     free = available_bytes()
     if free is not None and need > free:
         raise ResourceError(
