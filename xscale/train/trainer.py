@@ -32,17 +32,10 @@ class Trainer:
         pool: Where rays come from.
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
-        chain: Take the chain of single ops also where ``fused_step`` could be taken.
     """
 
     def __init__(
-        self,
-        model: Model,
-        pool: TilePool,
-        cameras: Tensor,
-        settings: OptimSettings,
-        *,
-        chain: bool = False,
+        self, model: Model, pool: TilePool, cameras: Tensor, settings: OptimSettings
     ) -> None:
         self.model = model
         self.pool = pool
@@ -50,7 +43,7 @@ class Trainer:
         self.settings = settings
         self.step = 0
         table = model.field.table
-        self._fused = trains_fused(settings, table.device) and not chain
+        self._fused = trains_fused(settings, table.device)
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
             for name, p in model.tensors().items()
