@@ -12,11 +12,8 @@ from xscale.ops._selftest import SELF_TESTS
 
 # Ops without a CUDA body, and why. A row whose body has arrived fails the test.
 WITHOUT_CUDA = {
-    "fused_step": "CPU first; a GPU trains by the chain of single ops",
-    "interpolate": "CPU first; the header is written for both",
+    "fused_step": "a GPU trains by the chain of single ops",
     "rasterize": "CPU first; the header is written for both",
-    "shade_film": "CPU first; the header is written for both",
-    "shade_relu": "CPU first; the header is written for both",
 }
 # Ops whose row is in another op's bench file.
 BENCH_FILE = {
