@@ -41,7 +41,7 @@ def scene_statistics(
         small[[12, 14, 16]] *= small_width / width
         small[[13, 15]] *= small_height / height
         samples, covered = build_gbuffer(surface, small, small_width, small_height)
-        coverage.append(covered.double().mean())
+        coverage.append(covered.double().mean().cpu())
         ratio = (small_width * small_height / (width * height)) ** 0.5
-        footprints.append(samples.footprint * ratio)
+        footprints.append(samples.footprint.cpu() * ratio)
     return SceneStatistics(torch.stack(coverage), torch.cat(footprints))

@@ -51,6 +51,10 @@ class Rays:
     target: Tensor
     """Uint8 [N, 3], the photo's values."""
 
+    def to(self, device: torch.device) -> Rays:
+        """Return the batch on a device; itself where it is there already."""
+        return Rays(*(part.to(device) for part in vars(self).values()))
+
 
 class TilePool:
     """Tiles in memory and the rays drawn from them.
