@@ -75,7 +75,7 @@ def open_parts(
     triangles, remarks = _read_mesh(mesh_path)
     warnings += remarks
     warnings += check.check_cameras(photos)
-    warnings += check.check_points(reading.points, triangles, root)
+    warnings += check.check_points(reading.points, triangles, root, reading.advice)
     check.check_views([p.camera for p in photos], triangles, root, reading.advice)
     photos = _with_near(photos, triangles)
     return Opened(
@@ -193,8 +193,18 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
         The views by their photos' names, the names of the few that have no photo, and remarks.
 
     Raises:
+        CameraError: A photo has several poses.
         SceneError: More than a twentieth of the photos are missing.
     """
+    posed: dict[str, View] = {}
+    for view in views:
+        if view.name in posed:
+            raise CameraError(
+                f"photo {view.name} has a second pose there",
+                where=view.where,
+                advice="take one of them out: a photo has one pose",
+            )
+        posed[view.name] = view
     there = [view.name for view in views if (folder / view.name).exists()]
     absent = sorted({view.name for view in views}.difference(there))
     spelled = {}

@@ -20,12 +20,11 @@ from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.scene.colmap_text import parse_number
 from xscale.scene.labels import join_labels
-from xscale.scene.views import Choice, Reading, View, some
+from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "metashape"
 _NO_CHOICE = Choice()
 _MOST_BYTES = 64 << 20
-_HEAD_BYTES = 1 << 12
 _MOST_DEPTH = 32
 _PARAMETERS = ("f", "cx", "cy", "b1", "b2", "k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4")
 _FISHEYES = ("fisheye", "equidistant_fisheye")
@@ -51,8 +50,7 @@ class _Similarity(NamedTuple):
 
 def _looks_right(path: Path) -> bool:
     """Tell by its beginning whether an XML file is a camera export."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = beginning(path)
     return b"<document" in head and b"<chunk" in head
 
 
