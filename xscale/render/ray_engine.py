@@ -8,6 +8,7 @@ twice is published under the same name with the same bytes. The driver alone wri
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from xscale.render.run import Run
 from xscale.render.sinks import module
 
 _RETRIES = 5
+_PATIENCE = 20.0
 _IN_FLIGHT = 2
 """Tasks a worker has waiting, so that none idles between frames."""
 _SPARE_MEMORY = 1 << 30
@@ -56,8 +58,12 @@ def ray_engine(address: str = "auto", workers: int | None = None) -> Engine:
 
 def _connect(ray: ModuleType, address: str) -> None:
     try:
+        host, colon, port = address.rpartition(":")
+        if colon and port.isdigit() and "/" not in host:
+            # Ray itself tries for minutes before it says so.
+            socket.create_connection((host, int(port)), _PATIENCE).close()
         ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except (ConnectionError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
             f"there is no Ray cluster at {address}: {error}",
             advice="start one (ray start --head) or give its --address",
