@@ -67,11 +67,14 @@ constexpr int32_t kPointBits = 32 - kBucketBits;
 constexpr int64_t kEraPoints = int64_t{1} << kPointBits;
 // Of a block; with its head not a power of two in all: blocks that begin at the same place of a
 // page would share few sets of the cache.
-constexpr int32_t kBlockTouches = 526;
+constexpr int32_t kBlockTouches = 259;
 
+// A point's touch of two rows of a bucket: the two corners of an edge along x, which differ in the
+// low bits of their rows only, hashed or not.
 struct Touch {
-    uint32_t key;  // row in the bucket above kPointBits of point in the era
-    float weight;
+    uint32_t key;   // first row in the bucket above kPointBits of point in the era
+    uint32_t pair;  // second row in the bucket
+    float weight[2];
 };
 
 // Touches of one bucket, in the order of points.

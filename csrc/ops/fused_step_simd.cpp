@@ -28,11 +28,15 @@ class Buckets {
         }
     }
 
-    void add(uint32_t bucket, uint32_t key, float weight) {
+    // Rows count from the first of all buckets.
+    void add(int64_t point, uint32_t row0, uint32_t row1, float weight0, float weight1) {
+        const uint32_t bucket = row0 >> kBucketBits;
         if (s_.next[bucket] == s_.end[bucket]) {
             extend(bucket);
         }
-        *s_.next[bucket]++ = {key, weight};
+        constexpr uint32_t kMask = kBucketRows - 1;
+        const auto key = (row0 & kMask) << kPointBits | static_cast<uint32_t>(point - era_);
+        *s_.next[bucket]++ = {key, row1 & kMask, {weight0, weight1}};
     }
 
     // Sets the counts of blocks that are not full.
@@ -127,8 +131,8 @@ class Sums {
     int32_t fetched_ = 0;
 };
 
-// Calls start(point) before every tile and body(point, row, weight) for every corner of every point
-// that sees the level, in the order of encode_backward.
+// Calls start(point) before every tile and body(point, corners, i) for every point that sees the
+// level, in the order of encode_backward; the corners are those of place i.
 template <class Start, class Body>
 void visit(const TableUpdate& u, const EncodeLevel& level, const Start& start, const Body& body) {
     const EncodeArgs& a = *u.points;
@@ -151,9 +155,7 @@ void visit(const TableUpdate& u, const EncodeLevel& level, const Start& start, c
             const int count = n - begin < kBlock ? n - begin : kBlock;
             for (int i = 0; i < count; ++i) {
                 const int64_t point = first + (fading ? place[begin + i] : begin + i);
-                for (int c = 0; c < 8; ++c) {
-                    body(point, corners.row[c][i], corners.weight[c][i]);
-                }
+                body(point, corners, i);
             }
         }
     }
@@ -170,9 +172,13 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
         even.begin(first_row, rows);
         visit(
             u, level, [](int64_t) {},
-            [&](int64_t point, uint32_t row, float weight) {
-                if (row - row_begin < rows) {
-                    even.add(row - row_begin, weight, load<F>(u.grad + point * F));
+            [&](int64_t point, const Corners& corners, int i) {
+                const Vec<F> grad = load<F>(u.grad + point * F);
+                for (int c = 0; c < 8; ++c) {
+                    const uint32_t row = corners.row[c][i] - row_begin;
+                    if (row < rows) {
+                        even.add(row, corners.weight[c][i], grad);
+                    }
                 }
             });
         even.update();
@@ -187,13 +193,22 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
                 buckets.begin_era(first);
             }
         },
-        [&](int64_t point, uint32_t row, float weight) {
-            const uint32_t at = row - row_begin;
-            if (at < rows) {
-                buckets.add(at >> kBucketBits,
-                            (at & (kBucketRows - 1)) << kPointBits |
-                                static_cast<uint32_t>(point - buckets.era()),
-                            weight);
+        [&](int64_t point, const Corners& corners, int i) {
+            for (int c = 0; c < 8; c += 2) {
+                const uint32_t row0 = corners.row[c][i] - row_begin;
+                const uint32_t row1 = corners.row[c + 1][i] - row_begin;
+                const float weight0 = corners.weight[c][i];
+                const float weight1 = corners.weight[c + 1][i];
+                if (row0 < rows && row1 < rows && (row0 ^ row1) < kBucketRows) {
+                    buckets.add(point, row0, row1, weight0, weight1);
+                    continue;
+                }
+                if (row0 < rows) {
+                    buckets.add(point, row0, row0, weight0, 0.0f);
+                }
+                if (row1 < rows) {
+                    buckets.add(point, row1, row1, weight1, 0.0f);
+                }
             }
         });
     buckets.close();
@@ -207,9 +222,12 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
             const TouchBlock& block = space.block[index];
             const float* grad = u.grad + block.era * F;
             for (int32_t i = 0; i < block.count; ++i) {
-                const Touch touch = block.touch[i];
+                const Touch& touch = block.touch[i];
                 const int64_t point = touch.key & (kEraPoints - 1);
-                sums.add(touch.key >> kPointBits, touch.weight, load<F>(grad + point * F));
+                const Vec<F> g = load<F>(grad + point * F);
+                sums.add(touch.key >> kPointBits, touch.weight[0], g);
+                sums.add(touch.pair, touch.weight[1], g);
+                before.fetch();
                 before.fetch();
             }
         }

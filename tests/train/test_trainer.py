@@ -38,3 +38,11 @@ def test_a_run_begun_by_the_chain_goes_on_fused_to_the_same_bits(
     for name in one:
         assert np.array_equal(one[name], two[name]), name
         assert np.array_equal(one[name], three[name]), name
+
+
+def test_the_first_step_is_shown_at_once(asymmetric_folder, tmp_path):
+    scene = xscale.Scene.open(asymmetric_folder)
+    shown = []
+    xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL, on_progress=shown.append)
+    assert shown[0].step == 1
+    assert shown[0].rays_per_second > 0

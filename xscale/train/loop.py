@@ -67,7 +67,7 @@ def run_loop(
         out: The run folder.
         goal: When to stop.
         seconds_before: Training time already spent (resume, preparation).
-        on_progress: Called every two seconds or so.
+        on_progress: Called after the first step, then every two seconds or so.
         on_preview: Called with the step when a preview is due.
         on_log: Called with each line of metrics.jsonl.
         preview_shares: Shares of the training at which previews are due.
@@ -92,7 +92,8 @@ def run_loop(
                 break
             average.add(*trainer.train_step(share))
             now = time.monotonic()
-            if now - logged >= _LOG_SECONDS:
+            # The first step is shown at once: people wait for it.
+            if now - logged >= _LOG_SECONDS or average.steps == 1:
                 rate = (trainer.step - logged_step) * trainer.settings.batch / (now - logged)
                 logged, logged_step = now, trainer.step
                 line = _log(out, trainer.step, now - start, average, rate)
@@ -129,11 +130,13 @@ class _Running:
     """Loss and mean squared error, averaged over about the last 50 steps."""
 
     def __init__(self) -> None:
+        self.steps = 0
         self.loss = math.nan
         self._mse = math.nan
 
     def add(self, loss: float, mse: float) -> None:
-        first = math.isnan(self.loss)
+        self.steps += 1
+        first = self.steps == 1
         self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
         self._mse = mse if first else 0.98 * self._mse + 0.02 * mse
 
