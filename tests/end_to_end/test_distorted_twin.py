@@ -61,7 +61,6 @@ def test_twins_score_alike(tmp_path):
             frame = run.render(photo.camera)
             rows.append(score_photo(frame.colour.numpy(), photo.read(), frame.coverage.numpy()))
         scores[model] = float(np.mean([row["psnr_covered_cc"] for row in rows]))
-    print(scores)
     assert scores["PINHOLE"] > 20
-    for model, score in scores.items():
+    for score in scores.values():
         assert abs(score - scores["PINHOLE"]) < 0.1, scores
