@@ -170,7 +170,11 @@ def quaternion(R: np.ndarray) -> np.ndarray:
 
 def params_of(camera: Camera) -> list[float]:
     """COLMAP's parameter list of a camera."""
-    return [float(v) for v in BY_NAME[camera.model].values(camera.K, camera.distortion)]
+    known = {"w": camera.width, "h": camera.height}
+    known |= {"f": camera.fx, "fx": camera.fx, "fy": camera.fy, "cx": camera.cx, "cy": camera.cy}
+    names = BY_NAME[camera.model].parameters
+    bending = [float(v) for v in camera.distortion]
+    return [float(known[name] if name in known else bending.pop(0)) for name in names]
 
 
 def cameras_bin(cameras: list[Camera]) -> bytes:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.lenses import DISTORTIONS, MODELS, WIDE, camera_of
-from xscale.errors import CameraError
 from xscale.geometry.camera import Camera
 from xscale.geometry.lens import Lens, Projection
 from xscale.geometry.models import BY_NAME
@@ -122,20 +121,6 @@ def test_equirectangular_directions_by_hand():
     back, depth = camera.project(np.array([[2.0, 0, 0], [0, 3, 0.0]]))
     np.testing.assert_allclose(back, [[270, 90], [180, 180]], atol=1e-9)
     assert depth.tolist() == [2, 3]
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_parameter_lists_survive_the_way_through_k(model):
-    camera = camera_of(model)
-    values = BY_NAME[model].values(camera.K, camera.distortion)
-    K, distortion = BY_NAME[model].intrinsics(values)
-    np.testing.assert_allclose(K, camera.K, rtol=1e-14)
-    np.testing.assert_array_equal(distortion, camera.distortion)
-
-
-def test_a_model_that_cannot_express_k_says_so():
-    with pytest.raises(CameraError, match="SIMPLE_RADIAL has no skew and no parameter"):
-        BY_NAME["SIMPLE_RADIAL"].values(np.diag([3.0, 4, 1]), [0.1])
 
 
 def test_zero_distortion_is_a_pinhole_to_the_kernels():

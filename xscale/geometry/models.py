@@ -66,20 +66,6 @@ class CameraModel:
         K = np.array([[fx, 0.0, named["cx"]], [0.0, fy, named["cy"]], [0.0, 0.0, 1.0]])
         return K, np.array([named[name] for name in self.bending], dtype=np.float64)
 
-    def values(self, K: np.ndarray, distortion: np.ndarray) -> np.ndarray:
-        """Return the parameter list, float64 [n]: the inverse of ``intrinsics``.
-
-        Raises:
-            CameraError: The model cannot express K: it has skew, or two focal lengths where the
-                model has one.
-        """
-        if K[0, 1] != 0 or ("f" in self.parameters and K[0, 0] != K[1, 1]):
-            raise CameraError(f"camera model {self.name} has no skew and no parameter for this K")
-        named = {"f": K[0, 0], "fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2]}
-        named.update(w=2 * math.pi * K[0, 0], h=math.pi * K[1, 1])
-        named.update(zip(self.bending, distortion, strict=True))
-        return np.array([named[name] for name in self.parameters], dtype=np.float64)
-
     def lens(self, distortion: np.ndarray) -> Lens:
         """Return the lens with these distortion parameters (float64 [n], COLMAP's order).
 
