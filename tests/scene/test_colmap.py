@@ -65,7 +65,7 @@ def test_observations_are_where_the_points_project(small, tmp_path, binary):
 
 def test_every_prefix_of_every_binary_table_is_refused_quickly(model):
     folder = model / "sparse" / "0"
-    begin = time.perf_counter()
+    begin = time.process_time()
     for name in ("cameras.bin", "images.bin", "points3D.bin"):
         data = (folder / name).read_bytes()
         for length in range(len(data)):
@@ -73,7 +73,7 @@ def test_every_prefix_of_every_binary_table_is_refused_quickly(model):
             with pytest.raises(InputError, match=name):
                 colmap.read(model)
         (folder / name).write_bytes(data)
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert len(colmap.read(model).views) == 3
 
 
@@ -112,10 +112,10 @@ def test_counts_larger_than_the_file_are_refused(model, count):
 def test_name_without_end_is_refused_at_once(model):
     images = model / "sparse" / "0" / "images.bin"
     images.write_bytes(images.read_bytes()[:72] + b"x" * 10_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(CameraError, match="name of image 1 at byte 72 has no end"):
         colmap.read(model)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_trailing_bytes_are_remarked(model):
