@@ -11,6 +11,7 @@ from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
 from xscale.scene import colmap, colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
+from xscale.scene.scene import Scene
 from xscale.scene.views import Choice
 
 
@@ -174,6 +175,15 @@ def test_models_that_cannot_be_computed_are_refused(model, model_id, words):
     cameras.write_bytes(struct.pack("<Q", 3) + record + rest)
     with pytest.raises(CameraError, match=words):
         colmap.read(model)
+
+
+@pytest.mark.parametrize("focal", ["1e-300", "1e300"])
+def test_intrinsics_out_of_all_proportion_are_refused(small, tmp_path, focal):
+    folder = builders.write_colmap(small, tmp_path / "s", binary=False)
+    path = folder / "sparse" / "0" / "cameras.txt"
+    path.write_text(path.read_text().replace(" 95.0 ", f" {focal} ", 1))
+    with pytest.raises(CameraError, match=r"focal lengths 1e.300 and 88 .* are no camera's"):
+        Scene.open(folder)
 
 
 def test_simple_pinhole_has_one_focal_length(tmp_path):
