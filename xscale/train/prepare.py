@@ -45,19 +45,29 @@ def prepare(
     seed: int,
     preset: str,
     device: torch.device,
+    surface: Surface | None = None,
 ) -> Prepared:
     """Look at the scene and decide everything that the photos decide.
+
+    Args:
+        scene: The scene.
+        split: Which photos train.
+        settings: The preset with what was set.
+        downscale: Factor by which photos are reduced.
+        seed: Of weights and rays.
+        preset: The preset's name, for the manifest.
+        device: Where to compute.
+        surface: The mesh's, where the run to resume holds it already.
 
     Raises:
         SceneError: No training photo sees the mesh.
     """
-    surface = build_surface(scene.mesh, device)
+    surface = surface or build_surface(scene.mesh, device)
     photos = [scene.photo(name) for name in split.train]
     local = [photo.camera_at(downscale).recentred(scene.origin) for photo in photos]
     cameras = torch.from_numpy(np.stack([camera.packed() for camera in local]))
-    statistics = scene_statistics(
-        surface, cameras, [(camera.width, camera.height) for camera in local]
-    )
+    sizes = [(camera.width, camera.height) for camera in local]
+    statistics = scene_statistics(surface, cameras, sizes)
     if len(statistics.footprints) == 0:
         raise SceneError(
             "no training photo sees the mesh", where=scene.root, advice="run xscale inspect"
@@ -65,11 +75,10 @@ def prepare(
     grid = settings.model.grid
     low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
     box = Box.around(low, high, grid.per_axis_box)
-    pixels = torch.tensor([camera.width * camera.height for camera in local])
     grid = dataclasses.replace(
         grid,
         finest_resolution=finest_resolution(grid, box, statistics.footprints),
-        log2_table_size=log2_table_size(grid, float((statistics.coverage * pixels).sum())),
+        log2_table_size=log2_table_size(grid, statistics.covered_pixels(sizes)),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
     check_memory(grid, settings.optim.dense_table)
@@ -110,7 +119,7 @@ def prepare(
 
 
 def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float) -> TrainPhoto:
-    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.load(downscale))
+    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.pixels(downscale))
 
 
 def _camera_numbers(camera: Camera) -> dict:
