@@ -8,13 +8,22 @@ import torch
 from torch import Tensor
 
 from xscale.errors import UsageError
-from xscale.gbuffer.build import build_gbuffer
+from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 
-OUTPUTS = ("colour", "depth", "normal", "footprint")
+# What a pixel holds where nothing is hit.
+_MISSES = {
+    "depth": float("inf"),
+    "normal": 0.0,
+    "footprint": 0.0,
+    "position": float("nan"),
+    "level": float("nan"),
+    "srgb": 1.0,
+}
+OUTPUTS = ("colour", "coverage", "face", *_MISSES)
 _BAND_PIXELS = 1 << 19
 
 
@@ -38,54 +47,73 @@ class Renderer:
         camera: Camera,
         outputs: Sequence[str] = ("colour",),
         exposure: Tensor | None = None,
+        rect: Rect | None = None,
     ) -> Frame:
-        """Render one camera of the scene's frame at its own size.
+        """Render one camera of the scene's frame at its own size, or a rectangle of its picture.
+
+        A pixel's values do not depend on the rectangle: a part equals the crop of the whole.
 
         Args:
             camera: World-frame camera.
-            outputs: Any of "colour", "depth", "normal", "footprint".
+            outputs: Any of ``OUTPUTS``; colour and coverage are always there.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
+            rect: (left, top, width, height) in pixels; None is the whole picture.
 
         Raises:
-            UsageError: An output is not known.
+            UsageError: An output is not known, or the rectangle leaves the picture.
         """
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
+        left, top, width, height = rect or (0, 0, camera.width, camera.height)
+        inside = min(left, top) >= 0 and min(width, height) >= 1
+        if not inside or left + width > camera.width or top + height > camera.height:
+            raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         packed = torch.from_numpy(camera.recentred(self.origin).packed()).to(self.model.device)
-        width, height = camera.width, camera.height
+        size = (camera.width, camera.height)
         rows = max(1, _BAND_PIXELS // width)
         bands = [
-            self._band(packed, width, height, top, min(rows, height - top), outputs, exposure)
-            for top in range(0, height, rows)
+            self._band(
+                packed, size, (left, y, width, min(rows, top + height - y)), outputs, exposure
+            )
+            for y in range(top, top + height, rows)
         ]
+        if len(bands) == 1:
+            return Frame(**bands[0])
         joined = {name: torch.cat([band[name] for band in bands]) for name in bands[0]}
         return Frame(**joined)
 
     def _band(
         self,
         packed: Tensor,
-        width: int,
-        height: int,
-        top: int,
-        rows: int,
+        size: tuple[int, int],
+        rect: Rect,
         outputs: Sequence[str],
         exposure: Tensor | None,
     ) -> dict[str, Tensor]:
-        samples, coverage = build_gbuffer(
-            self.surface, packed, width, height, rect=(0, top, width, rows)
-        )
-        device = coverage.device
-        colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=device)
-        if len(samples.pixel_index):
+        left, top, width, rows = rect
+        face_id = visibility(self.surface, packed, *size, rect=rect)
+        band = {"coverage": face_id >= 0}
+        if "face" in outputs:
+            band["face"] = face_id
+        samples = pixel_samples(self.surface, packed, face_id, (left, top))
+        place = samples.pixel_index
+        colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
+        shaded = torch.zeros(0, 3)
+        if len(place):
             shaded = self.model.colour(samples, exposure)
-            colour[samples.pixel_index] = (shaded * 255 + 0.5).to(torch.uint8)
-        band = {"colour": colour.reshape(rows, width, 3), "coverage": coverage}
-        misses = {"depth": float("inf"), "footprint": 0.0, "normal": 0.0}
-        for name, miss in misses.items():
-            if name in outputs:
+            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+        band["colour"] = colour.reshape(rows, width, 3)
+        for name, miss in _MISSES.items():
+            if name not in outputs:
+                continue
+            if name == "srgb":
+                values = shaded
+            elif name == "level":
+                values = self.model.field.level(samples.footprint)
+            else:
                 values = getattr(samples, name)
-                full = torch.full((rows * width, *values.shape[1:]), miss, device=device)
-                full[samples.pixel_index] = values
-                band[name] = full.reshape(rows, width, *values.shape[1:])
+            full = torch.full((rows * width, *values.shape[1:]), miss, device=packed.device)
+            full[place] = values
+            band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
