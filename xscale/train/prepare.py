@@ -34,6 +34,8 @@ class Prepared:
     cameras: Tensor
     """Float64 [P, 32], packed cameras of the training photos, local frame, training size."""
     photos: list[TrainPhoto]
+    covered_pixels: float
+    """Of the training photos, by what was looked at."""
     manifest: dict
 
 
@@ -75,10 +77,11 @@ def prepare(
     grid = settings.model.grid
     low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
     box = Box.around(low, high, grid.per_axis_box)
+    covered_pixels = statistics.covered_pixels(sizes)
     grid = dataclasses.replace(
         grid,
         finest_resolution=finest_resolution(grid, box, statistics.footprints),
-        log2_table_size=log2_table_size(grid, statistics.covered_pixels(sizes)),
+        log2_table_size=log2_table_size(grid, covered_pixels),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
     check_memory(grid, settings.optim.dense_table)
@@ -114,6 +117,7 @@ def prepare(
             _train_photo(photo, camera, packed, downscale)
             for photo, camera, packed in zip(photos, local, cameras, strict=True)
         ],
+        covered_pixels=covered_pixels,
         manifest=manifest,
     )
 
