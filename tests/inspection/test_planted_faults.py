@@ -27,7 +27,7 @@ def with_camera(scene, change):
 
 
 def without_points(scene):
-    return replace(scene, points=None)
+    return replace(scene, points=None, observe=None)
 
 
 def test_clean_scene_names_nothing(clean):

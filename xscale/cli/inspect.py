@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from xscale.cli._console import parse, print_json, print_table, progress_bar, result, warn
+from xscale.cli._scene import SceneOptions
 
 if TYPE_CHECKING:
     from xscale.inspection.examine import Inspection
@@ -16,21 +17,15 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(SceneOptions):
     """Print what a scene folder holds and check that photos, cameras and mesh fit together.
 
     Nothing is written without --report. Exit code 0 (remarks included), or 3 when the scene cannot
     be used.
     """
 
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
-    """Folder with photos, cameras and a mesh."""
-    mesh: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The mesh, where it is not the folder's own mesh.*."""
-    pixel_origin: Literal["corner", "center"] = "corner"
-    """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
-    unit: Literal["m", "cm", "mm"] | None = None
+    unit: Literal[m, cm, mm] | None = None
     """Length of a scene unit, where it is known: sizes on the surface are then given in mm."""
     report: bool = False
     """Write a page: views of the scene, footprints, the worst photos first."""
@@ -50,9 +45,8 @@ def run(argv: list[str]) -> int:
     """Open the scene, look at it through its cameras, print."""
     options = parse(Options, argv, "inspect")
     from xscale.inspection.examine import examine
-    from xscale.scene.scene import Scene
 
-    scene = Scene.open(options.scene, mesh=options.mesh, pixel_origin=options.pixel_origin)
+    scene = options.open()
     with progress_bar() as bar:
         task = bar.add_task("looking at the scene", total=None)
         found = examine(

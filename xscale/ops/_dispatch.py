@@ -43,17 +43,23 @@ OPS: dict[str, Op] = {
     ]
 }
 
-BACKENDS = ("auto", "cpu", "cuda", "reference")
+BACKENDS = ("auto", "cpu", "cuda", "emulated", "reference")
 _forced: list[str] = []
 
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Force one body for every op called inside: "cpu", "cuda", "reference" or "auto"."""
+    """Force one body for every op called inside.
+
+    Args:
+        name: "cpu", "cuda", "reference", "auto", or "emulated": the CUDA kernels that are written
+            for blocks of threads run their logic on the host, for tests (other ops run as "cpu").
+    """
     _check_name(name)
     _forced.append(name)
     try:
-        yield
+        with _ext.emulation(name == "emulated"):
+            yield
     finally:
         _forced.pop()
 
@@ -69,7 +75,7 @@ def choice(op: str, device: torch.device) -> str:
     if wanted == "reference" or (wanted == "auto" and not _ext.built()):
         return "reference"
     body = device.type
-    if wanted not in ("auto", body):
+    if wanted not in ("auto", body) and (wanted, body) != ("emulated", "cpu"):
         raise BackendError(
             f"{op}: backend {wanted!r} was asked for, but the tensors are on {device}",
             advice=f"move them, or use backend {body!r}",
