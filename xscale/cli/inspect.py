@@ -25,7 +25,7 @@ class Options(SceneOptions):
     be used.
     """
 
-    unit: Literal[m, cm, mm] | None = None
+    unit: Literal["m", "cm", "mm"] | None = None
     """Length of a scene unit, where it is known: sizes on the surface are then given in mm."""
     report: bool = False
     """Write a page: views of the scene, footprints, the worst photos first."""
