@@ -163,6 +163,24 @@ def write_json(path: str | Path, value: object, *, overwrite: bool = False) -> N
     write_text(path, text + "\n", overwrite=overwrite)
 
 
+def place_file(source: str | Path, path: str | Path, *, link: bool = False) -> None:
+    """Copy a user's file to a new name, or make a symbolic link to it there.
+
+    Raises:
+        OutputExistsError: The name is taken.
+        StorageError: The file cannot be read, or the copy not be written.
+    """
+    source, path = Path(source), Path(path)
+    if not link:
+        with _as_storage_error(source, "copy"), source.open("rb") as file, open_atomic(path) as out:
+            shutil.copyfileobj(file, out, 1 << 20)
+        return
+    with _as_storage_error(path, "link"):
+        _make_folders(path.parent)
+        path.symlink_to(source.resolve())
+        _sync_folder(path.parent)
+
+
 def new_folder(path: str | Path) -> Path:
     """Make a folder, parents included, that holds nothing yet.
 
@@ -227,6 +245,8 @@ def _sync_tree(folder: Path) -> None:
     """Flush every file and folder under ``folder`` to the disk."""
     for root, _, names in os.walk(folder):
         for name in names:
+            if (Path(root) / name).is_symlink():
+                continue
             handle = os.open(Path(root) / name, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 os.fsync(handle)
