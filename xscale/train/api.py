@@ -31,6 +31,9 @@ from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer
 
+_PREVIEW_PIXELS = 2_000_000
+"""Previews of larger photos are reduced: they are looked at, and stop the training."""
+
 
 def train(
     scene: Scene,
@@ -209,7 +212,8 @@ def _previewer(
         return None
     name = split["test"][len(split["test"]) // 2]
     photo = prepared.scene.photo(name)
-    downscale = prepared.manifest["scene"]["downscale"]
+    size = photo.camera.width * photo.camera.height
+    downscale = max(prepared.manifest["scene"]["downscale"], (size / _PREVIEW_PIXELS) ** 0.5)
     camera = photo.camera_at(downscale)
     renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
