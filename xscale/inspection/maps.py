@@ -18,6 +18,8 @@ _UNSEEN = (150, 152, 156)
 _EMPTY = (246, 245, 242)
 _SAME_SIDE = 0.5
 _MARGIN = 0.06
+_EVERY = 37
+_FILLING = (1.5, 98.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +78,12 @@ def _view(title: str, axes: np.ndarray, scene: Scene, looks: list[Look]) -> View
     vertices = scene.mesh.vertices[:: max(1, len(scene.mesh.vertices) // _MESH_POINTS)]
     mesh = vertices.astype(np.float64) @ axes.T
     stands = np.array([look.camera.position for look in looks]) @ axes.T
-    ends = np.percentile(mesh, (0.5, 99.5), axis=0)
+    # What fills the photos counts, not what strays behind it, and cameras only as far as they leave
+    # that visible.
+    seen = np.concatenate([look.position[look.covered][::_EVERY] for look in looks])
+    ends = np.percentile(seen.astype(np.float64) @ axes.T, _FILLING, axis=0)
     spread = ends[1] - ends[0]
-    # Stray vertices do not count, and cameras only as far as they leave the mesh visible.
+    ends += np.array([-0.15, 0.15])[:, None] * spread
     low = np.minimum(ends[0], np.maximum(stands.min(0), ends[0] - spread.max()))
     high = np.maximum(ends[1], np.minimum(stands.max(0), ends[1] + spread.max()))
     size = (high - low) + 2 * _MARGIN * (high - low).max()
