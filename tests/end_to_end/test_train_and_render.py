@@ -133,5 +133,5 @@ def test_metrics_log_holds_where_the_time_went(asymmetric_folder, tmp_path):
     run = xscale.train(scene, out=tmp_path / "run", steps=3, settings=SMALL)
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     spent = lines[-1]["where_time_went"]
-    assert set(spent) >= {"draw", "encode", "shade", "adam", "waiting for tiles"}
+    assert set(spent) >= {"draw", "encode", "shade", "table", "waiting for tiles"}
     assert sum(spent.values()) == pytest.approx(lines[-1]["time"], abs=0.02)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from xscale.config import from_dict
 from xscale.demo.photos import DemoSize, Ring, Studio, cameras
 from xscale.demo.surface import ground, height
 from xscale.geometry.camera import Camera
@@ -26,7 +27,9 @@ from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
 from xscale.train.api import train
 from xscale.train.loop import Progress
-from xscale.train.memory import row_numbers
+from xscale.train.memory import training_bytes
+from xscale.train.settings import Settings
+from xscale.train.trainer import trains_fused
 
 VERSION = 1
 FINEST = 2e-6
@@ -135,8 +138,9 @@ def run_giga(
     frame = run.render(_wide(far))
     view = run.path / "renders" / "view_4k.png"
     write_png(view, frame.colour.numpy(), overwrite=True)
-    rows, width = run.model.field.table.shape
-    tables = 4 * rows * (width + row_numbers(width, dense=False))
+    chosen = from_dict(Settings, run.manifest["settings"])
+    fused = trains_fused(chosen.optim, run.device)
+    tables = training_bytes(chosen.model.grid, fused)
     return GigaRun(run, view, peak_bytes(), tables)
 
 

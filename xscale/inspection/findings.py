@@ -10,6 +10,7 @@ from xscale.inspection.points import MeshFit
 
 # In small pixels (512 along the photo): what clean scenes stay below by a factor of three or more.
 _FAR_SHIFT = 2.0
+_ALL_APART = 1.0
 _FAR_EDGES = 4.0
 _FEW_MATCHES = 0.25
 _MOST_MATCHES = 0.6
@@ -128,15 +129,16 @@ def _cameras(rows: list[PhotoRow]) -> Finding | None:
 
 def _through_mesh(rows: list[PhotoRow]) -> Finding | None:
     shift = _median([row.neighbours and row.neighbours / row.scale for row in rows])
-    if shift <= _FAR_SHIFT:
+    if shift <= _ALL_APART:
         return None
     pixels = _median([row.neighbours for row in rows])
     return Finding(
         "W-SCENE-DISAGREES",
         None,
-        shift / _FAR_SHIFT,
+        shift / _ALL_APART,
         f"photos laid on each other through the mesh are {pixels:.1f} pixels apart (median)",
-        "mesh and cameras are of different alignments, or the lens is not the stated one",
+        "the mesh has another size or place than the cameras ask for, or the lens is not the "
+        "stated one: export mesh and cameras from one alignment",
     )
 
 

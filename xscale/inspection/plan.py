@@ -12,11 +12,11 @@ from xscale.model.field import grid_layout_of
 from xscale.model.settings import GridSettings
 from xscale.render.run import new_model
 from xscale.scene.scene import Scene
-from xscale.train.memory import available_bytes, row_numbers
+from xscale.train.memory import available_bytes, training_bytes
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import preset
-from xscale.train.trainer import Trainer
+from xscale.train.trainer import Trainer, trains_fused
 
 PASSES = 8
 """Rays for each covered training pixel: the real scenes of benchmarks/RESULTS.md had 4 to 28."""
@@ -46,7 +46,7 @@ def plan_of(scene: Scene, downscale: float = 1, measure: bool = True) -> dict[st
     tiles = sum(-(-p.width // pool.tile) * -(-p.height // pool.tile) for p in prepared.photos)
     tile_bytes = pool.tile**2 * 11
     table = 4 * rows * width
-    training = 4 * rows * (width + row_numbers(width, settings.optim.dense_table))
+    training = training_bytes(grid, trains_fused(settings.optim, device))
     in_pool = min(tiles * tile_bytes, pool.budget_mb * 2**20)
     pixels = prepared.covered_pixels
     free = available_bytes()

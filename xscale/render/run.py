@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
+from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_json
 from xscale.io.tensors import write_tensors
 from xscale.model.field import Box
@@ -42,6 +43,7 @@ class Run:
     path: Path
     manifest: dict
     device: torch.device
+    _step: int = field(default=0, init=False)
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
@@ -116,8 +118,17 @@ class Run:
             raise InputError(
                 "has no checkpoint yet", where=self.path, advice="let xscale train save one"
             )
+        self._step = checkpoint.step
         model.load({name: torch.from_numpy(a) for name, a in checkpoint.tensors.items()})
         return model
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what decides the pixels: the mesh and the checkpoint in use."""
+        _ = self.model
+        file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
+        tensors = json.loads(file.read_bytes())["sha256"]
+        return fingerprint_of([tensors, sha256_file(self.path / "mesh.safetensors")])
 
     @cached_property
     def renderer(self) -> Renderer:
