@@ -6,6 +6,7 @@ import torch
 
 import xscale
 from xscale.errors import InputError, IntegrityError, OutputExistsError, UsageError
+from xscale.gbuffer.build import build_surface
 from xscale.io.checkpoints import load_newest
 
 SMALL = [
@@ -88,6 +89,23 @@ def test_damaged_mesh_of_a_run_is_named(asymmetric_folder, tmp_path):
         broken.render(broken.camera(broken.names("all")[0]))
 
 
+def test_run_holds_the_clusters_and_a_resumed_training_maps_them(
+    asymmetric_folder, tmp_path, monkeypatch
+):
+    scene = xscale.Scene.open(asymmetric_folder)
+    run = xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL)
+    built = build_surface(scene.mesh)
+    for name, tensor in vars(run.surface).items():
+        assert torch.equal(tensor, getattr(built, name))
+
+    def never(*arguments):
+        raise AssertionError("clusters were built again")
+
+    monkeypatch.setattr("xscale.gbuffer.build.cluster_faces", never)
+    again = xscale.Scene.open(asymmetric_folder)
+    xscale.train(again, out=tmp_path / "run", steps=4, settings=SMALL, resume=True)
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(InputError, match=r"is no run: it has no manifest\.json"):
         xscale.Run.open(tmp_path)
@@ -114,4 +132,6 @@ def test_metrics_log_holds_where_the_time_went(asymmetric_folder, tmp_path):
     scene = xscale.Scene.open(asymmetric_folder)
     run = xscale.train(scene, out=tmp_path / "run", steps=3, settings=SMALL)
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert set(lines[-1]["where_time_went"]) >= {"draw", "encode", "shade", "table"}
+    spent = lines[-1]["where_time_went"]
+    assert set(spent) >= {"draw", "encode", "shade", "table", "waiting for tiles"}
+    assert sum(spent.values()) == pytest.approx(lines[-1]["time"], abs=0.02)

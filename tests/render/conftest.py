@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from xscale.config import to_dict
+from xscale.gbuffer.build import build_surface
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import save_checkpoint
 from xscale.model.field import Box
@@ -42,7 +43,7 @@ def write_tiny_run(built, path: Path) -> Path:
         },
         "seed": 3,
     }  # fmt: skip
-    write_run(path, manifest, mesh)
+    write_run(path, manifest, build_surface(mesh))
     model = new_model(manifest, torch.device("cpu"))
     tensors = {name: tensor.numpy() for name, tensor in model.tensors().items()}
     save_checkpoint(path / "checkpoints", 1, tensors, {})

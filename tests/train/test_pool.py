@@ -1,3 +1,7 @@
+import itertools
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +10,7 @@ from xscale import Scene
 from xscale.gbuffer.build import build_surface
 from xscale.train.pool import TilePool, TrainPhoto
 from xscale.train.settings import PoolSettings
+from xscale.train.stream import TileStream
 
 
 @pytest.fixture
@@ -15,15 +20,15 @@ def parts(asymmetric_folder):
     for photo in scene.photos:
         camera = photo.camera.recentred(scene.origin)
         packed = torch.from_numpy(camera.packed())
-        photos.append(TrainPhoto(camera.width, camera.height, packed, lambda p=photo: p.load(1)))
+        photos.append(TrainPhoto(camera.width, camera.height, packed, photo.pixels))
     return build_surface(scene.mesh, "cpu"), photos, scene
 
 
 def test_rays_carry_the_pixel_they_name(parts):
     surface, photos, scene = parts
-    pool = TilePool(surface, photos, PoolSettings(tile=32), seed=1)
+    pool = TilePool(surface, photos, PoolSettings(tile=32), seed=1, batch=300)
     rays = pool.draw(0, 5000)
-    decoded = [photo.read()[0] for photo in photos]
+    decoded = [photo.read() for photo in scene.photos]
     for photo, (u, v), target in zip(
         rays.photo.tolist(), rays.pixel.tolist(), rays.target, strict=True
     ):
@@ -36,7 +41,7 @@ def test_rays_carry_the_pixel_they_name(parts):
 
 def test_every_covered_pixel_is_equally_likely(parts):
     surface, photos, _ = parts
-    pool = TilePool(surface, photos, PoolSettings(tile=32), seed=1)
+    pool = TilePool(surface, photos, PoolSettings(tile=32), seed=1, batch=300)
     total = pool.covered_pixels
     counts = {}
     for step in range(20):
@@ -88,16 +93,69 @@ def test_even_draws_depend_on_the_seed(parts):
 
 def test_draws_are_a_function_of_seed_and_step_also_when_tiles_are_replaced(parts):
     surface, photos, _ = parts
-    settings = PoolSettings(tile=16, refresh_steps=2, refresh_share=0.1)
-    walked = TilePool(surface, photos, settings, seed=5, capacity=30)
+    settings = PoolSettings(tile=16, refresh_steps=2, refresh_ratio=1.3)
+    walked = TilePool(surface, photos, settings, seed=5, batch=300, capacity=30)
     assert not walked.whole
-    batches = [walked.draw(step, 300) for step in range(21)]
-    jumped = TilePool(surface, photos, settings, seed=5, first_step=20, capacity=30)
-    again = jumped.draw(20, 300)
-    assert torch.equal(batches[20].pixel, again.pixel)
-    assert torch.equal(batches[20].target, again.target)
-    assert torch.equal(batches[20].face_id, again.face_id)
+    batches = [walked.draw(step, 300) for step in range(41)]
+    jumped = TilePool(surface, photos, settings, seed=5, batch=300, first_step=40, capacity=30)
+    again = jumped.draw(40, 300)
+    assert torch.equal(batches[40].pixel, again.pixel)
+    assert torch.equal(batches[40].target, again.target)
+    assert torch.equal(batches[40].face_id, again.face_id)
     seen = {p for batch in batches for p in batch.photo.tolist()}
     assert seen == set(range(len(photos)))
     walked.close()
     jumped.close()
+
+
+def test_stream_holds_every_tile_once_an_epoch_in_groups_of_one_photo():
+    sizes = [(70, 50), (33, 16), (16, 90)]
+    stream = TileStream(sizes, 16, seed=3)
+    for epoch in range(2):
+        tiles = [stream.tile(epoch * len(stream) + k) for k in range(len(stream))]
+        covered = [np.zeros((height, width), int) for width, height in sizes]
+        for tile in tiles:
+            rows = slice(tile.top, tile.top + tile.height)
+            covered[tile.photo][rows, tile.left : tile.left + tile.width] += 1
+        assert all((count == 1).all() for count in covered)
+        changes = sum(a.photo != b.photo for a, b in itertools.pairwise(tiles))
+        assert changes < len(tiles) / 2
+    assert tiles != [stream.tile(k) for k in range(len(stream))]
+
+
+def test_pool_reads_only_the_rectangles_it_needs(parts):
+    surface, photos, _ = parts
+    asked = []
+
+    class Recording:
+        def __init__(self, pixels):
+            self._pixels = pixels
+
+        def rect(self, left, top, width, height):
+            asked.append(width * height)
+            return self._pixels.rect(left, top, width, height)
+
+    recorded = [replace(p, open=lambda p=p: Recording(p.open())) for p in photos]
+    settings = PoolSettings(tile=16, refresh_ratio=0.5)
+    pool = TilePool(surface, recorded, settings, seed=2, batch=64, capacity=4)
+    pool.draw(0, 64)
+    pool.close()
+    # Four tiles at the start and what was asked for ahead: two tiles of 256 pixels.
+    assert sum(asked) <= 6 * 256
+
+
+def test_waiting_for_slow_tiles_is_measured(parts):
+    surface, photos, _ = parts
+
+    def slow(photo):
+        time.sleep(0.03)
+        return photo.open()
+
+    slowed = [replace(p, open=lambda p=p: slow(p)) for p in photos]
+    settings = PoolSettings(tile=16, refresh_steps=1)
+    pool = TilePool(surface, slowed, settings, seed=2, batch=256, capacity=4)
+    for step in range(5):
+        pool.draw(step, 256)
+    pool.close()
+    # Four draws waited, each for a photo that takes 30 ms to open; the worker runs ahead a little.
+    assert 0.04 < pool.seconds_waited < 30

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from xscale.render.run import Run
     from xscale.scene.scene import Scene
     from xscale.train.loop import Progress
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,11 @@ def train_with_bar(scene: Scene, **options: object) -> Run:
     """Train with a progress bar; the options are those of ``xscale.train``."""
     from xscale.train.api import train
 
+    return with_bar(partial(train, scene, **options))
+
+
+def with_bar(work: Callable[..., Result]) -> Result:
+    """Do something that trains, its ``on_progress`` shown as a bar, its ``on_stage`` as lines."""
     with progress_bar() as bar:
         task = bar.add_task("training", total=1.0)
 
@@ -95,4 +105,4 @@ def train_with_bar(scene: Scene, **options: object) -> Run:
             )
             bar.update(task, completed=progress.share, description=text)
 
-        return train(scene, on_progress=show, on_stage=say, **options)
+        return work(on_progress=show, on_stage=say)

@@ -102,37 +102,62 @@ def cameras(size: DemoSize) -> Iterator[tuple[str, Ring, Camera]]:
 
 
 class Studio:
-    """Takes photos of the true ground."""
+    """Takes photos of the true ground.
 
-    def __init__(self, size: DemoSize) -> None:
+    Args:
+        size: How large the demo is.
+        mesh: The true ground, where it is there already.
+        finest: Shortest wavelength of the ground's paint, scene units.
+    """
+
+    def __init__(self, size: DemoSize, mesh: Mesh | None = None, finest: float = 2e-4) -> None:
         self._size = size
-        vertices, faces = ground(size.cells)
-        mesh = Mesh.from_world(vertices, faces)
+        mesh = mesh or Mesh.from_world(*ground(size.cells))
         self._origin = torch.from_numpy(mesh.origin).float()
         self._mesh_origin = mesh.origin
         self._surface: Surface = build_surface(mesh)
-        self._paint = Paint()
+        self._paint = Paint(finest)
         self._random = np.random.default_rng(3)
 
     @torch.inference_mode()
-    def photograph(self, camera: Camera, distance: float) -> np.ndarray:
-        """Return uint8 [H, W, 3], sRGB: averaged in linear light, exposed, rounded."""
+    def photograph(
+        self,
+        camera: Camera,
+        distance: float,
+        rect: tuple[int, int, int, int] | None = None,
+        random: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Return uint8 [H, W, 3], sRGB: averaged in linear light, exposed, rounded.
+
+        Args:
+            camera: In the scene's frame.
+            distance: To what it looks at, scene units.
+            rect: (left, top, width, height) of what is wanted of the picture; None is all.
+            random: Source of the photo's exposure; by default the studio's own.
+        """
         ss = self._size.supersampling
         width, height = camera.width * ss, camera.height * ss
         packed = camera.scaled(width, height).recentred(self._mesh_origin).packed()
         spacing = distance / camera.fx / ss
-        rows = max(ss, _BAND_SAMPLES // width // ss * ss)
+        left, top, across, down = (
+            side * ss for side in rect or (0, 0, camera.width, camera.height)
+        )
+        rows = max(ss, _BAND_SAMPLES // across // ss * ss)
         bands = []
-        for top in range(0, height, rows):
-            tall = min(rows, height - top)
+        for first in range(0, down, rows):
+            tall = min(rows, down - first)
             samples, _ = build_gbuffer(
-                self._surface, torch.from_numpy(packed), width, height, (0, top, width, tall)
+                self._surface,
+                torch.from_numpy(packed),
+                width,
+                height,
+                (left, top + first, across, tall),
             )
-            band = self._sky(tall * width)
+            band = self._sky(tall * across)
             band[samples.pixel_index] = self._light(samples, spacing)
-            band = band.reshape(tall // ss, ss, width // ss, ss, 3).mean((1, 3))
+            band = band.reshape(tall // ss, ss, across // ss, ss, 3).mean((1, 3))
             bands.append(band)
-        return self._expose(torch.cat(bands)).numpy()
+        return self._expose(torch.cat(bands), random or self._random).numpy()
 
     @staticmethod
     def _sky(count: int) -> Tensor:
@@ -152,10 +177,11 @@ class Studio:
         light = (0.85 * facing)[:, None] * warm + sky[:, None] * cool
         return colour * light + (shine * (facing > 0))[:, None] * warm
 
-    def _expose(self, linear: Tensor) -> Tensor:
-        """Apply this photo's own gain and white balance, encode as sRGB in 8 bits."""
-        gain = 2.0 ** self._random.uniform(-0.5, 0.1)
-        balance = 1 + self._random.uniform(-0.05, 0.05, 3)
+    @staticmethod
+    def _expose(linear: Tensor, random: np.random.Generator) -> Tensor:
+        """Apply a photo's own gain and white balance, encode as sRGB in 8 bits."""
+        gain = 2.0 ** random.uniform(-0.5, 0.1)
+        balance = 1 + random.uniform(-0.05, 0.05, 3)
         linear = (linear * torch.from_numpy(gain * balance).float()).clamp(0, 1)
         srgb = torch.where(
             linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055

@@ -76,9 +76,14 @@ def ground(cells: int, wrong: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Paint:
-    """Colour of the ground, at any spacing of samples."""
+    """Colour of the ground, at any spacing of samples.
 
-    def __init__(self) -> None:
+    Args:
+        finest: Shortest wavelength, scene units.
+    """
+
+    def __init__(self, finest: float = 2e-4) -> None:
+        self._finest = finest
         page = print_page(_BOARD_TEXT, 2048, 1536)
         self._board = Decal(page, (0.0, 0.0), 2 * BOARD)
         words = [("NORTH", 120), ("this way to the hills", 56), (" ".join(_LETTERS[:13]), 56)]
@@ -99,7 +104,7 @@ class Paint:
             z: Float32 [N], scene units.
             spacing: Distance between samples; nothing finer is returned.
         """
-        grain = octaves(xy, 0.5, 2e-4, spacing, 31)
+        grain = octaves(xy, 0.5, self._finest, spacing, 31)
         tint = octaves(xy, 0.35, 0.004, spacing, 51)
         soil, grass, rock = (
             torch.tensor(c) for c in ((0.33, 0.22, 0.12), (0.11, 0.21, 0.06), (0.38, 0.36, 0.34))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,8 +16,18 @@ from xscale.geometry.mesh import Mesh
 Rect = tuple[int, int, int, int]
 
 
+_built: WeakKeyDictionary[Mesh, dict[str, Surface]] = WeakKeyDictionary()
+
+
 def build_surface(mesh: Mesh, device: torch.device | str = "cpu") -> Surface:
-    """Cluster a mesh and put it on a device."""
+    """Cluster a mesh and put it on a device; what was built is shared while the mesh lives."""
+    built = _built.setdefault(mesh, {})
+    if str(device) not in built:
+        built[str(device)] = _build(mesh, device)
+    return built[str(device)]
+
+
+def _build(mesh: Mesh, device: torch.device | str) -> Surface:
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
     order, start, boxes = cluster_faces(mesh.vertices, faces)
 

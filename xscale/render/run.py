@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
 
 from xscale.config import from_dict
 from xscale.errors import InputError, IntegrityError
@@ -21,7 +20,8 @@ from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.io.storage import write_bytes, write_json
+from xscale.io.storage import write_json
+from xscale.io.tensors import write_tensors
 from xscale.model.field import Box
 from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
@@ -94,16 +94,20 @@ class Run:
 
     @cached_property
     def surface(self) -> Surface:
-        """The mesh, ready for the ops."""
+        """The mesh, ready for the ops; mapped from the file, so that only what is seen is read."""
         file = self.path / "mesh.safetensors"
         try:
-            arrays = load_file(file)
+            with safe_open(file, "pt") as stored:
+                arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            if "cluster_start" in arrays:
+                return Surface(**{name: a.to(self.device) for name, a in arrays.items()})
+            # A run of version 0.1.0 before clusters were kept.
             mesh = Mesh(
-                vertices=arrays["vertices"],
-                faces=arrays["faces"],
+                vertices=arrays["vertices"].numpy(),
+                faces=arrays["faces"].numpy(),
                 origin=np.array(self.manifest["origin"]),
             )
-        except (OSError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise IntegrityError(f"cannot be read: {error}", where=file) from error
         return build_surface(mesh, self.device)
 
@@ -175,8 +179,8 @@ def new_model(manifest: dict, device: torch.device) -> Model:
     )
 
 
-def write_run(path: Path, manifest: dict, mesh: Mesh) -> None:
-    """Write what makes a folder a run: the mesh first, the manifest last."""
-    arrays = {"vertices": np.ascontiguousarray(mesh.vertices), "faces": np.array(mesh.faces)}
-    write_bytes(path / "mesh.safetensors", save(arrays), overwrite=True)
+def write_run(path: Path, manifest: dict, surface: Surface) -> None:
+    """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
+    write_tensors(path / "mesh.safetensors", arrays, overwrite=True)
     write_json(path / "manifest.json", manifest)

@@ -2,7 +2,7 @@
 // Without this script the page still shows every picture, score and curve; it adds the wipe
 // between render and photo, and pictures at 1:1.
 (function () {
-  const names = ["Render", "Photo", "Error"];
+  const names = document.body.dataset.pictures.split("|");
 
   function element(tag, className, text) {
     const node = document.createElement(tag);
@@ -30,10 +30,10 @@
     slider.max = 100;
     slider.step = 0.1;
     slider.value = 50;
-    slider.setAttribute("aria-label", "Wipe between render (left) and photo (right)");
+    slider.setAttribute("aria-label", "Wipe between " + names[0] + " (left) and " + names[1] + " (right)");
     function move() {
       wipe.style.setProperty("--at", slider.value + "%");
-      slider.setAttribute("aria-valuetext", Math.round(slider.value) + "% render");
+      slider.setAttribute("aria-valuetext", Math.round(slider.value) + "% " + names[0]);
     }
     slider.addEventListener("input", move);
     slider.addEventListener("keydown", function (event) {
@@ -55,7 +55,8 @@
     const shape = images[0].getAttribute("width") / images[0].getAttribute("height");
     wipe.style.maxWidth = "calc(85vh * " + shape + ")";
     wipe.append(copy(images[1]), copy(images[0], "over"), element("div", "bar"));
-    wipe.append(element("span", "tag left", "render"), element("span", "tag right", "photo"));
+    wipe.append(element("span", "tag left", names[0].toLowerCase()),
+                element("span", "tag right", names[1].toLowerCase()));
     wipe.append(slider);
     photo.querySelector(".triptych").before(wipe);
   }

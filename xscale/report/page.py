@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +11,7 @@ from xscale.errors import InputError
 from xscale.io.storage import write_text
 from xscale.metrics.variants import BASES, colour_fitted
 from xscale.report import figures
+from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
 from xscale.report.score import png_name, read_pair, summarise
 from xscale.report.table import TITLES, mean_rows, photo_rows, shown
@@ -88,14 +84,14 @@ def write_report(
             *photos,
             _training(metrics),
             _times(timings),
-            _folded("Settings", settings),
-            _folded("Scoring protocol and counts", _stated(scores)),
+            folded("Settings", settings),
+            folded("Scoring protocol and counts", _stated(scores)),
             "</main>",
             _FOOTER,
         ]
     )
     path = run_dir / "report.html"
-    write_text(path, _document(title, body), overwrite=True)
+    write_text(path, document(title, body), overwrite=True)
     return path
 
 
@@ -111,36 +107,12 @@ _FOOTER = (
 )
 
 
-def _document(title: str, body: str) -> str:
-    here = resources.files("xscale.report")
-    style = here.joinpath("page.css").read_text("utf-8")
-    script = here.joinpath("page.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Only this script may run, whatever a file name or a setting contains.
-    policy = (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}: xscale report</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{body}\n<script>{script}</script>\n</body>\n</html>\n"
-    )
-
-
-def _text(value: object) -> str:
-    """Escape for HTML text and attributes; file names may hold bytes that are no text."""
-    return escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
-
-
 def _header(title: str, facts: Mapping[str, object], scores: Mapping[str, Mapping]) -> str:
-    items = "".join(f"<li>{_text(k)} <b>{_text(v)}</b></li>" for k, v in facts.items())
+    items = "".join(f"<li>{escaped(k)} <b>{escaped(v)}</b></li>" for k, v in facts.items())
     warnings = "".join(
-        f'<p class="warning">{_text(w)}</p>' for w in scores["protocol"].get("warnings", ())
+        f'<p class="warning">{escaped(w)}</p>' for w in scores["protocol"].get("warnings", ())
     )
-    return f'<header><h1>{_text(title)}</h1><ul class="facts">{items}</ul>{warnings}</header>'
+    return f'<header><h1>{escaped(title)}</h1><ul class="facts">{items}</ul>{warnings}</header>'
 
 
 def _tiles(mean: Mapping[str, object]) -> str:
@@ -161,17 +133,17 @@ def _scores(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> str:
     covered = f"; the mesh covers {sum(shares) / len(shares):.0%} of them" if shares else ""
     parts = [
         "<h2>Scores</h2>",
-        _table(mean_rows(scores["mean"]), lead=1),
-        f'<p class="soft">{_plural(counts["photos"], "test photo")}{covered}. Arrows say which way '
+        table(mean_rows(scores["mean"]), lead=1),
+        f'<p class="soft">{plural(counts["photos"], "test photo")}{covered}. Arrows say which way '
         "is better. Whole-frame figures depend on how much of the frame the mesh covers: compare "
         "methods by the first two rows.</p>",
     ]
     if groups:
-        parts.append(_table(_group_rows(scores, groups)))
+        parts.append(table(_group_rows(scores, groups)))
     rows = photo_rows(scores["photos"], LEAD)
     parts.append(
         f"<details{' open' if len(rows) <= 9 else ''}><summary>Each photo, covered pixels, "
-        f"colour-fitted</summary>{_table(rows)}</details>"
+        f"colour-fitted</summary>{table(rows)}</details>"
     )
     return "\n".join(parts)
 
@@ -187,18 +159,6 @@ def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> lis
         mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
         rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in BASES)])
     return rows
-
-
-def _table(rows: Sequence[Sequence[str]], lead: int | None = None) -> str:
-    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in rows[0])
-    body = "".join(
-        f"<tr{' class=lead' if i == lead else ''}>"
-        + "".join(f"<td>{_text(cell)}</td>" for cell in row)
-        + "</tr>"
-        for i, row in enumerate(rows[1:], 1)
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="scroll">{table}</div>'
 
 
 def _photo(
@@ -225,7 +185,7 @@ def _photo(
     )
     panels = "".join(
         f'<figure><button type="button" aria-label="Show the {what} at 1:1"><img src="{p.uri}" '
-        f'width="{p.width}" height="{p.height}" alt="{_text(name)}: {what}" decoding="async">'
+        f'width="{p.width}" height="{p.height}" alt="{escaped(name)}: {what}" decoding="async">'
         f"</button><figcaption>{caption}</figcaption></figure>"
         for p, (what, caption) in zip(
             embed([render, photo, error], most_bytes), captions, strict=True
@@ -235,7 +195,7 @@ def _photo(
         f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in BASES
     )
     return (
-        f'<section class="photo"><header><h3>{_text(name)}</h3><span>{figures_shown}</span>'
+        f'<section class="photo"><header><h3>{escaped(name)}</h3><span>{figures_shown}</span>'
         f'</header><div class="triptych">{panels}</div></section>'
     )
 
@@ -254,16 +214,5 @@ def _times(timings: Mapping[str, float] | None) -> str:
     return f"<h2>Where the time went ({total})</h2>{figures.time_bar(timings)}"
 
 
-def _folded(summary: str, value: Mapping[str, object] | None) -> str:
-    if not value:
-        return ""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return f"<details><summary>{summary}</summary><pre>{_text(text)}</pre></details>"
-
-
 def _stated(scores: Mapping[str, Mapping]) -> dict[str, object]:
     return {"protocol": scores["protocol"], "counts": scores["counts"]}
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +18,41 @@ from xscale.io.resample import area_downscale, mask_downscale
 def png_name(name: str) -> str:
     """Return the name under which renders and masks of a photo are kept."""
     return PurePosixPath(name).with_suffix(".png").as_posix()
+
+
+class Pixels(Protocol):
+    """A photo opened for reading by rectangles."""
+
+    def rect(
+        self, left: int, top: int, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return uint8 [h, w, 3] and a mask bool [h, w] (False is left out) or None."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Pixels of a file: whole in memory, since no codec in use reads less."""
+
+    rgb: np.ndarray
+    mask: np.ndarray | None
+
+    def rect(
+        self, left: int, top: int, width: int, height: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return views of the rectangle."""
+        inside = np.s_[top : top + height, left : left + width]
+        return self.rgb[inside], None if self.mask is None else self.mask[inside]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """Pixels that are made when they are asked for."""
+
+    make: Callable[[int, int, int, int], np.ndarray]
+
+    def rect(self, left: int, top: int, width: int, height: int) -> tuple[np.ndarray, None]:
+        """Make the rectangle."""
+        return self.make(left, top, width, height), None
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +73,9 @@ class Photo:
     """Bytes of the file when the scene was opened."""
     listed_as: str = ""
     """Its name in the camera model, which may differ in case or Unicode form."""
+    make: Callable[[int, int, int, int], np.ndarray] | None = None
+    """Makes uint8 [h, w, 3] of a rectangle (left, top, width, height) at the stored size, always
+    the same; for photos that are no files."""
 
     @property
     def png_name(self) -> str:
@@ -83,7 +123,15 @@ class Photo:
         reduced = area_downscale(rgb, *self.size(downscale))
         return reduced, self._reduced_mask(alpha, downscale)
 
+    def pixels(self, downscale: float = 1) -> Pixels:
+        """Open the photo for reading by rectangles; errors as for :meth:`load`."""
+        if self.make is not None and downscale == 1:
+            return Made(self.make)
+        return Decoded(*self.load(downscale))
+
     def _decode(self) -> tuple[np.ndarray, np.ndarray | None]:
+        if self.make is not None:
+            return self.make(0, 0, self.camera.width, self.camera.height), None
         rgb, alpha = read_rgb(self.path)
         if rgb.shape[:2] != (self.camera.height, self.camera.width):
             raise PhotoError(

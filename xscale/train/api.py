@@ -31,6 +31,9 @@ from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer
 
+_PREVIEW_PIXELS = 2_000_000
+"""Previews of larger photos are reduced: they are looked at, and stop the training."""
+
 
 def train(
     scene: Scene,
@@ -93,9 +96,11 @@ def train(
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
-    prepared = prepare(scene, split, chosen, downscale, seed, preset, where)
-    checkpoint = None
     begun = resume and not _never_begun(out)
+    # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
+    held = Run.open(out, str(where)).surface if begun else None
+    prepared = prepare(scene, split, chosen, downscale, seed, preset, where, held)
+    checkpoint = None
     if begun:
         _check_same(Run.open(out).manifest, prepared.manifest, out)
         checkpoint, refused = load_newest(out / "checkpoints")
@@ -108,6 +113,7 @@ def train(
         prepared.photos,
         chosen.pool,
         seed,
+        chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
     )
     trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
@@ -120,7 +126,7 @@ def train(
     if not begun:
         if not resume:
             new_folder(out)
-        write_run(out, prepared.manifest, scene.mesh)
+        write_run(out, prepared.manifest, prepared.surface)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
@@ -140,10 +146,27 @@ def train(
             pool.close()
             if board is not None:
                 board.close()
-        timing = {name: round(value, 3) for name, value in trainer.seconds.items()}
+        timing = _timing(trainer, pool, before, seconds)
+        say(f"where the time went: {_shares(timing)}")
         line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
         append_line(out / "metrics.jsonl", json.dumps(line))
     return Run.open(out)
+
+
+def _timing(trainer: Trainer, pool: TilePool, before: float, seconds: float) -> dict[str, float]:
+    """Return what this session's seconds were spent on; steps wait for tiles inside the draw."""
+    spent = {"preparation and earlier": before, **trainer.seconds}
+    spent["draw"] = max(spent.get("draw", 0.0) - pool.seconds_waited, 0.0)
+    spent["waiting for tiles"] = pool.seconds_waited
+    spent["everything else"] = max(seconds - sum(spent.values()), 0.0)
+    return {name: round(value, 3) for name, value in spent.items()}
+
+
+def _shares(timing: dict[str, float]) -> str:
+    """Write times as people read them: longest first, each with its share."""
+    total = max(sum(timing.values()), 1e-9)
+    ordered = sorted(timing.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
 
 
 def _check_output(out: Path, resume: bool) -> None:
@@ -189,7 +212,8 @@ def _previewer(
         return None
     name = split["test"][len(split["test"]) // 2]
     photo = prepared.scene.photo(name)
-    downscale = prepared.manifest["scene"]["downscale"]
+    size = photo.camera.width * photo.camera.height
+    downscale = max(prepared.manifest["scene"]["downscale"], (size / _PREVIEW_PIXELS) ** 0.5)
     camera = photo.camera_at(downscale)
     renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
     truth = torch.from_numpy(photo.read(downscale)).float() / 255

@@ -29,6 +29,13 @@ def row_numbers(width: int, fused: bool) -> int:
     return 2 * width if fused else 3 * width
 
 
+def training_bytes(grid: GridSettings, fused: bool) -> int:
+    """Return what the table and what training keeps of its rows take."""
+    width = grid.features_per_level
+    counts = 2 if fused else 0  # bytes for a row's own count of steps
+    return grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + counts)
+
+
 def check_memory(grid: GridSettings, fused: bool) -> None:
     """Refuse a table that cannot be trained in the memory that is free.
 
@@ -39,9 +46,7 @@ def check_memory(grid: GridSettings, fused: bool) -> None:
     Raises:
         ResourceError: Table and what training keeps of its rows need more.
     """
-    width = grid.features_per_level
-    counts = 2 if fused else 0  # bytes for a row's own count of steps
-    need = grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + counts)
+    need = training_bytes(grid, fused)
     free = available_bytes()
     if free is not None and need > free:
         raise ResourceError(

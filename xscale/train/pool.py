@@ -2,17 +2,18 @@
 
 A tile is a rectangle of one training photo: its 8-bit pixels, its face ids and the list of its
 covered pixels, 11 bytes a pixel. The tiles of all photos form an endless stream, each epoch in an
-order of its own; slot ``p % capacity`` holds stream position ``p``. Which positions are in the pool
-at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever the
-timing of the workers.
+order of its own (stream.py); slot ``p % capacity`` holds stream position ``p``. Where not all tiles
+fit, the pool begins small, grows to its capacity and then drops the oldest. Which positions are in
+the pool at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever
+the timing of the workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -21,10 +22,16 @@ from torch import Tensor
 from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
+from xscale.scene.photo import Pixels
 from xscale.train.settings import PoolSettings
+from xscale.train.stream import Tile, TileStream
 
 _BYTES_A_PIXEL = 11
 _GOLDEN = (5**0.5 - 1) / 2
+_FIRST_TILES = 512
+"""A pool that cannot hold everything begins with these, so that training begins soon."""
+
+Load = tuple[int, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,8 @@ class TrainPhoto:
     height: int
     camera: Tensor
     """Float64 [32], packed, local frame, training size."""
-    read: Callable[[], tuple[np.ndarray, np.ndarray | None]]
-    """Decode: uint8 [H, W, 3] and a mask bool [H, W] (False is left out) or None."""
+    open: Callable[[], Pixels]
+    """Opens the photo; the pool reads rectangles and then lets go of it."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class TilePool:
         photos: The training photos.
         settings: Sizes.
         seed: Of the tile order and the draws.
+        batch: Rays a step, which the rate of replacement follows.
         first_step: Step at which training (re)starts; the pool is filled as it must be then.
         progress: Called with (tiles done, tiles in all) while the pool is filled.
         capacity: Most tiles to hold; by default what the budget allows.
@@ -76,6 +84,7 @@ class TilePool:
         photos: Sequence[TrainPhoto],
         settings: PoolSettings,
         seed: int,
+        batch: int,
         first_step: int = 0,
         progress: Callable[[int, int], None] | None = None,
         capacity: int | None = None,
@@ -84,29 +93,31 @@ class TilePool:
         self.photos = photos
         self.settings = settings
         self.seed = seed
+        self.seconds_waited = 0.0
+        """Time that draws waited for tiles."""
         edge = settings.tile
-        self._rects = [
-            (index, x, y, min(edge, photo.width - x), min(edge, photo.height - y))
-            for index, photo in enumerate(photos)
-            for y in range(0, photo.height, edge)
-            for x in range(0, photo.width, edge)
-        ]
+        self._stream = TileStream([(p.width, p.height) for p in photos], edge, seed)
         fits = capacity or settings.budget_mb * 2**20 // (edge * edge * _BYTES_A_PIXEL)
-        self.capacity = int(min(len(self._rects), max(fits, 1)))
-        self.whole = self.capacity == len(self._rects)
-        self._replaced = 0 if self.whole else max(1, int(self.capacity * settings.refresh_share))
+        self.capacity = int(min(len(self._stream), max(fits, 1)))
+        self.whole = self.capacity == len(self._stream)
+        wanted = settings.refresh_ratio * batch * settings.refresh_steps / edge**2
+        self._entering = 0 if self.whole else min(max(round(wanted), 1), self.capacity)
+        self._at_first = self.capacity if self.whole else min(self.capacity, _FIRST_TILES)
         slots = self.capacity
         self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8)
-        self._face = torch.full((slots, edge * edge), -1, dtype=torch.int32)
+        # Empty slots have no covered pixel: what else they hold is never looked at, nor paged in.
+        self._face = torch.empty(slots, edge * edge, dtype=torch.int32)
         self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32)
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
-        self._rect_of_slot = torch.zeros(slots, 3, dtype=torch.int32)
-        self._decoded: dict[int, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._place = torch.zeros(slots, 3, dtype=torch.int32)
         self._curve = torch.from_numpy(_morton_order(edge))
-        self._workers = ThreadPoolExecutor(1, thread_name_prefix="xscale-tiles")
-        self._pending: dict[int, Future] = {}
-        self._fill(first_step, progress)
+        threads = max(1, torch.get_num_threads())
+        self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
+        self._pending: dict[int, Future[list[Load]]] = {}
+        self._current = self._window(first_step)
+        self._fill(self._current, threads, progress)
+        self._ask_ahead(self._current.stop)
 
     @property
     def covered_pixels(self) -> int:
@@ -138,7 +149,7 @@ class TilePool:
         rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
-        place = self._rect_of_slot[slot]
+        place = self._place[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -148,75 +159,98 @@ class TilePool:
             target=self._rgb[slot, within],
         )
 
-    def _window(self, step: int) -> int:
-        """First stream position in the pool at ``step``."""
-        return step // self.settings.refresh_steps * self._replaced
+    def _window(self, step: int) -> range:
+        """Stream positions in the pool at ``step``."""
+        end = self._at_first + step // self.settings.refresh_steps * self._entering
+        return range(max(0, end - self.capacity), end)
 
-    def _rect(self, position: int) -> tuple[int, int, int, int, int]:
-        epoch, index = divmod(position, len(self._rects))
-        return self._rects[_order(self.seed, epoch, len(self._rects))[index]]
-
-    def _fill(self, step: int, progress: Callable[[int, int], None] | None) -> None:
-        first = self._window(step)
-        # Photo by photo, so that each is decoded once.
-        positions = sorted(range(first, first + self.capacity), key=lambda p: (self._rect(p)[0], p))
-        for done, position in enumerate(positions, 1):
-            self._put(position, self._load(position))
-            if progress is not None:
-                progress(done, len(positions))
-        self._decoded.clear()
+    def _fill(
+        self, window: range, threads: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        # Photo by photo, so that each is opened once; a few at a time, so that memory is bounded.
+        waiting = self._by_photo(sorted(window, key=lambda p: (self._stream.photo(p), p)))
+        done = 0
+        with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
+            running: list[Future[list[Load]]] = []
+            for positions in waiting:
+                running.append(workers.submit(self._load, positions))
+                if len(running) > 2 * threads:
+                    done += self._put(running.pop(0).result())
+                    if progress is not None:
+                        progress(done, len(window))
+            for future in running:
+                done += self._put(future.result())
+                if progress is not None:
+                    progress(done, len(window))
 
     def _refresh(self, step: int) -> None:
-        if self.whole:
+        window = self._window(step)
+        if window == self._current:
             return
-        first = self._window(step)
-        for position in range(first, first + self.capacity):
-            if self._position[position % self.capacity] < position:
-                ready = self._pending.pop(position, None)
-                self._put(position, ready.result() if ready else self._load(position))
-        for position in range(first + self.capacity, first + self.capacity + self._replaced):
-            if position not in self._pending:
-                self._pending[position] = self._workers.submit(self._load_aside, position)
+        start = time.perf_counter()
+        positions = np.arange(window.start, window.stop)
+        missing = positions[self._position.numpy()[positions % self.capacity] != positions]
+        for future in dict.fromkeys(map(self._pending.get, missing.tolist())):
+            if future is not None:
+                self._put(future.result())
+        # Where a step was jumped to, nobody has asked for its tiles.
+        missing = positions[self._position.numpy()[positions % self.capacity] != positions]
+        for run in self._by_photo(missing.tolist()):
+            self._put(self._load(run))
+        self.seconds_waited += time.perf_counter() - start
+        self._current = window
+        self._pending = {p: f for p, f in self._pending.items() if p >= window.stop}
+        self._ask_ahead(window.stop)
 
-    def _load_aside(self, position: int) -> tuple[Tensor, Tensor]:
+    def _ask_ahead(self, first: int) -> None:
+        """Let the workers load what enters next."""
+        ahead = range(first, first + self._entering)
+        for run in self._by_photo([p for p in ahead if p not in self._pending]):
+            self._pending.update(dict.fromkeys(run, self._workers.submit(self._load, run)))
+
+    def _by_photo(self, positions: Sequence[int]) -> Iterator[list[int]]:
+        """Cut positions into runs of one photo."""
+        run: list[int] = []
+        for position in positions:
+            if run and self._stream.photo(run[-1]) != self._stream.photo(position):
+                yield run
+                run = []
+            run.append(position)
+        if run:
+            yield run
+
+    def _load(self, positions: Sequence[int]) -> list[Load]:
+        """Open a photo and load tiles of it, on this thread alone."""
         with ops.limit_threads(1):
-            return self._load(position)
+            pixels = self.photos[self._stream.photo(positions[0])].open()
+            return [(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions]
 
-    def _load(self, position: int) -> tuple[Tensor, Tensor]:
-        """Decode and rasterize one tile: pixels [tile^2, 3] and face ids [tile^2]."""
-        index, x, y, width, height = self._rect(position)
-        photo = self.photos[index]
-        if index not in self._decoded:
-            if len(self._decoded) > 1:
-                self._decoded.pop(next(iter(self._decoded)))
-            self._decoded[index] = photo.read()
-        rgb, mask = self._decoded[index]
+    def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Read and rasterize one tile: pixels [tile^2, 3] and face ids [tile^2]."""
+        photo = self.photos[tile.photo]
+        rect = (tile.left, tile.top, tile.width, tile.height)
+        rgb, mask = pixels.rect(*rect)
         edge = self.settings.tile
-        pixels = torch.zeros(edge, edge, 3, dtype=torch.uint8)
-        pixels[:height, :width] = torch.from_numpy(rgb[y : y + height, x : x + width])
+        padded = torch.zeros(edge, edge, 3, dtype=torch.uint8)
+        padded[: tile.height, : tile.width] = torch.from_numpy(rgb)
         faces = torch.full((edge, edge), -1, dtype=torch.int32)
-        seen = visibility(
-            self.surface, photo.camera, photo.width, photo.height, rect=(x, y, width, height)
-        )
+        seen = visibility(self.surface, photo.camera, photo.width, photo.height, rect=rect)
         if mask is not None:
-            seen = seen.masked_fill(~torch.from_numpy(mask[y : y + height, x : x + width]), -1)
-        faces[:height, :width] = seen
-        return pixels.reshape(-1, 3), faces.reshape(-1)
+            seen = seen.masked_fill(~torch.from_numpy(mask).to(seen.device), -1)
+        faces[: tile.height, : tile.width] = seen
+        return padded.reshape(-1, 3), faces.reshape(-1)
 
-    def _put(self, position: int, tile: tuple[Tensor, Tensor]) -> None:
-        slot = position % self.capacity
-        self._rgb[slot], self._face[slot] = tile
-        along = self._curve[self._face[slot][self._curve] >= 0]
-        self._covered[slot, : len(along)] = along.int()
-        self._counts[slot] = len(along)
-        self._position[slot] = position
-        index, x, y, _, _ = self._rect(position)
-        self._rect_of_slot[slot] = torch.tensor([index, x, y], dtype=torch.int32)
-
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)
+    def _put(self, loads: list[Load]) -> int:
+        for position, rgb, face in loads:
+            slot = position % self.capacity
+            self._rgb[slot], self._face[slot] = rgb, face
+            along = self._curve[face[self._curve] >= 0]
+            self._covered[slot, : len(along)] = along.int()
+            self._counts[slot] = len(along)
+            self._position[slot] = position
+            tile = self._stream.tile(position)
+            self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
+        return len(loads)
 
 
 def _morton_order(edge: int) -> np.ndarray:

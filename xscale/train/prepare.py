@@ -35,6 +35,8 @@ class Prepared:
     cameras: Tensor
     """Float64 [P, 32], packed cameras of the training photos, local frame, training size."""
     photos: list[TrainPhoto]
+    covered_pixels: float
+    """Of the training photos, by what was looked at."""
     manifest: dict
 
 
@@ -46,19 +48,29 @@ def prepare(
     seed: int,
     preset: str,
     device: torch.device,
+    surface: Surface | None = None,
 ) -> Prepared:
     """Look at the scene and decide everything that the photos decide.
+
+    Args:
+        scene: The scene.
+        split: Which photos train.
+        settings: The preset with what was set.
+        downscale: Factor by which photos are reduced.
+        seed: Of weights and rays.
+        preset: The preset's name, for the manifest.
+        device: Where to compute.
+        surface: The mesh's, where the run to resume holds it already.
 
     Raises:
         SceneError: No training photo sees the mesh.
     """
-    surface = build_surface(scene.mesh, device)
+    surface = surface or build_surface(scene.mesh, device)
     photos = [scene.photo(name) for name in split.train]
     local = [photo.camera_at(downscale).recentred(scene.origin) for photo in photos]
     cameras = torch.from_numpy(np.stack([camera.packed() for camera in local])).to(device)
-    statistics = scene_statistics(
-        surface, cameras, [(camera.width, camera.height) for camera in local]
-    )
+    sizes = [(camera.width, camera.height) for camera in local]
+    statistics = scene_statistics(surface, cameras, sizes)
     if len(statistics.footprints) == 0:
         raise SceneError(
             "no training photo sees the mesh", where=scene.root, advice="run xscale inspect"
@@ -66,11 +78,11 @@ def prepare(
     grid = settings.model.grid
     low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
     box = Box.around(low, high, grid.per_axis_box)
-    pixels = torch.tensor([camera.width * camera.height for camera in local])
+    covered_pixels = statistics.covered_pixels(sizes)
     grid = dataclasses.replace(
         grid,
         finest_resolution=finest_resolution(grid, box, statistics.footprints),
-        log2_table_size=log2_table_size(grid, float((statistics.coverage * pixels).sum())),
+        log2_table_size=log2_table_size(grid, covered_pixels),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
     check_memory(grid, fused=trains_fused(settings.optim, device))
@@ -108,12 +120,13 @@ def prepare(
             _train_photo(photo, camera, packed, downscale)
             for photo, camera, packed in zip(photos, local, cameras, strict=True)
         ],
+        covered_pixels=covered_pixels,
         manifest=manifest,
     )
 
 
 def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float) -> TrainPhoto:
-    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.load(downscale))
+    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.pixels(downscale))
 
 
 def _camera_numbers(camera: Camera) -> dict:

@@ -60,8 +60,9 @@ class PoolSettings:
     does; random draws every step afresh, and misses some by chance."""
     refresh_steps: int = 16
     """Steps between replacements of the oldest tiles."""
-    refresh_share: float = 0.02
-    """Share of the pool that is replaced each time."""
+    refresh_ratio: float = 1.0
+    """Pixels that enter the pool for each ray drawn, where not all fit: what is decoded then keeps
+    pace with what is learned."""
 
     def __post_init__(self) -> None:
         if not 16 <= self.tile <= 256:

@@ -1,0 +1,1 @@
+"""Whether a scene is fit to be trained on: measured before a night is spent on it."""

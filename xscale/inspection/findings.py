@@ -1,0 +1,219 @@
+"""What is suspicious, and what to do about it: one line each, the worst first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xscale.inspection.points import MeshFit
+
+# In small pixels (512 along the photo): what clean scenes stay below by a factor of three or more.
+_FAR_SHIFT = 2.0
+_ALL_APART = 1.0
+_FAR_EDGES = 4.0
+_FEW_MATCHES = 0.25
+_MOST_MATCHES = 0.6
+# In pixels of the photo, and as a multiple of the scene's median.
+_FAR_REPROJECTION = 2.0
+_UNLIKE_OTHERS = 4.0
+_FAR_OFFSET = 0.02
+_NO_OFFSET = 5e-4
+"""Shares of the viewing distance."""
+_BETTER = 1.6
+_FAR_SCALE = 0.002
+_LITTLE_COVERAGE = 0.03
+
+
+@dataclass(frozen=True)
+class PhotoRow:
+    """What was measured of one photo."""
+
+    name: str
+    scale: float
+    """Pixels of the photo that a small pixel spans."""
+    pixel_degrees: float
+    """Angle of a pixel of the photo."""
+    coverage: float | None = None
+    """Share of the picture that the mesh covers; None where the photo was not looked at."""
+    footprint: float | None = None
+    """Median size of a pixel on the surface, world units."""
+    reprojection: float | None = None
+    """Median distance of sparse points from where they were seen, pixels."""
+    mesh_offset: float | None = None
+    """Median difference of the mesh's and sparse points' depth, as a share of it."""
+    neighbours: float | None = None
+    """How far neighbouring photos lie off when laid on this one through the mesh, pixels."""
+    matched: float | None = None
+    """Share of this photo's patches that match a neighbour's at all."""
+    edges: float | None = None
+    """How far the photo's edges lie off the mesh's, pixels; None where there are too few."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One suspicious thing."""
+
+    code: str
+    photo: str | None
+    """The photo's name; None for the mesh or the whole scene."""
+    severity: float
+    """How many times its limit."""
+    what: str
+    """One line: what is off, by how much."""
+    advice: str
+    """What to do."""
+
+    @property
+    def line(self) -> str:
+        """The finding as one coded line."""
+        about = f"{self.photo}: " if self.photo else ""
+        return f"{self.code}: {about}{self.what}; {self.advice}"
+
+
+def findings_of(rows: list[PhotoRow], fit: MeshFit | None) -> list[Finding]:
+    """Judge the rows; what concerns all photos comes before what concerns one."""
+    whole = [f for f in (_mesh(rows, fit), _cameras(rows), _through_mesh(rows)) if f is not None]
+    # Where every photo is off, no single one is to blame unless it is worse than the others.
+    single = [f for row in rows for f in [_photo(row, rows)] if f is not None]
+    return whole + sorted(single, key=lambda f: -f.severity)
+
+
+def _median(values: list[float | None]) -> float:
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else 0.0
+
+
+def _mesh(rows: list[PhotoRow], fit: MeshFit | None) -> Finding | None:
+    offset = _median([row.mesh_offset for row in rows])
+    if fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
+        off = float(np.linalg.norm(fit.shift))
+        parts = []
+        if abs(fit.scale - 1) > _FAR_SCALE:
+            parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
+        if off > 2 * fit.after:
+            parts.append(f"{off:.3g} units beside where they put it")
+        if parts:
+            return Finding(
+                "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
+                None,
+                fit.before / fit.after,
+                f"the mesh is {' and '.join(parts)} (median distance {fit.before:.3g}, "
+                f"{fit.after:.3g} once that is undone)",
+                "export mesh and cameras from one alignment, in one unit",
+            )
+    if offset > _FAR_OFFSET:
+        return Finding(
+            "W-MESH-OFFSET",
+            None,
+            offset / _FAR_OFFSET,
+            f"the mesh lies {offset:.1%} of the distance off the sparse points (median)",
+            "is it in the cameras' frame and unit? export both from one alignment",
+        )
+    return None
+
+
+def _cameras(rows: list[PhotoRow]) -> Finding | None:
+    pixels = _median([row.reprojection for row in rows])
+    if pixels <= _FAR_REPROJECTION:
+        return None
+    return Finding(
+        "W-CAMERA-REPROJECTION",
+        None,
+        pixels / _FAR_REPROJECTION,
+        f"sparse points land {pixels:.1f} pixels from where they were seen (median): cameras and "
+        "photos do not belong together",
+        "were the photos resized, turned or undistorted after the alignment?",
+    )
+
+
+def _through_mesh(rows: list[PhotoRow]) -> Finding | None:
+    shift = _median([row.neighbours and row.neighbours / row.scale for row in rows])
+    if shift <= _ALL_APART:
+        return None
+    pixels = _median([row.neighbours for row in rows])
+    return Finding(
+        "W-SCENE-DISAGREES",
+        None,
+        shift / _ALL_APART,
+        f"photos laid on each other through the mesh are {pixels:.1f} pixels apart (median)",
+        "the mesh has another size or place than the cameras ask for, or the lens is not the "
+        "stated one: export mesh and cameras from one alignment",
+    )
+
+
+def _photo(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
+    """Return the worst that can be said of a photo, if it is beyond its limit."""
+    found = [f for f in (_pose(row, rows), _sparse(row, rows), _outlines(row, rows)) if f]
+    if found:
+        return max(found, key=lambda f: f.severity)
+    if row.matched is not None and row.matched < _FEW_MATCHES < _MOST_MATCHES < _median(
+        [r.matched for r in rows]
+    ):
+        return Finding(
+            "W-PHOTO-UNLIKE",
+            row.name,
+            1 + _FEW_MATCHES - row.matched,
+            f"only {row.matched:.0%} of its picture matches its neighbours through the mesh",
+            "is it blurred, of another day, or is its camera far off? look at it, or leave it out",
+        )
+    if row.coverage is not None and row.coverage < _LITTLE_COVERAGE:
+        return Finding(
+            "W-PHOTO-COVERAGE",
+            row.name,
+            1.0,
+            f"the mesh covers {row.coverage:.1%} of it",
+            "it teaches next to nothing: extend the mesh, or leave it out",
+        )
+    return None
+
+
+def _pose(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
+    if row.neighbours is None:
+        return None
+    usual = _median([r.neighbours and r.neighbours / r.scale for r in rows])
+    limit = max(_FAR_SHIFT, _UNLIKE_OTHERS * usual) * row.scale
+    if row.neighbours <= limit:
+        return None
+    return Finding(
+        "W-PHOTO-POSE",
+        row.name,
+        row.neighbours / limit,
+        f"its neighbours, laid on it through the mesh, are {row.neighbours:.0f} pixels off "
+        f"({row.neighbours * row.pixel_degrees:.2g} degrees)",
+        "its camera is turned or shifted: align it again, or leave it out",
+    )
+
+
+def _sparse(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
+    if row.reprojection is None:
+        return None
+    usual = _median([r.reprojection for r in rows])
+    limit = max(_FAR_REPROJECTION, _UNLIKE_OTHERS * usual)
+    if row.reprojection <= limit:
+        return None
+    return Finding(
+        "W-PHOTO-POSE",
+        row.name,
+        row.reprojection / limit,
+        f"sparse points land {row.reprojection:.1f} pixels from where it saw them "
+        f"({row.reprojection * row.pixel_degrees:.2g} degrees)",
+        "its camera is turned or shifted: align it again, or leave it out",
+    )
+
+
+def _outlines(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
+    """Edges alone name a photo only where the neighbours could not be asked."""
+    if row.edges is None or row.neighbours is not None or row.reprojection is not None:
+        return None
+    usual = _median([r.edges and r.edges / r.scale for r in rows])
+    limit = max(_FAR_EDGES, _UNLIKE_OTHERS * usual) * row.scale
+    if row.edges <= limit:
+        return None
+    return Finding(
+        "W-PHOTO-EDGES",
+        row.name,
+        row.edges / limit,
+        f"its edges lie {row.edges:.0f} pixels off the mesh's",
+        "its camera is turned or shifted: look at the overlay",
+    )
