@@ -11,6 +11,7 @@
 #include "isa.h"
 #include "ops/adam.h"
 #include "ops/encode.h"
+#include "ops/fused_frame.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
 #include "ops/shade_film.h"
@@ -138,6 +139,21 @@ static void bind_encode(py::module_& m) {
                XS_CUDA(encode_backward_position_cuda), fields);
 }
 
+static void bind_fused_frame(py::module_& m) {
+    using A = FusedFrameArgs;
+    bind_op<A>(m, "fused_frame", fused_frame_cpu, nullptr,
+               {XS_FIELD(A, vertices),       XS_FIELD(A, faces),       XS_FIELD(A, camera),
+                XS_FIELD(A, face_id),        XS_FIELD(A, left),        XS_FIELD(A, top),
+                XS_FIELD(A, width),          XS_FIELD(A, height),      XS_FIELD(A, offset_x),
+                XS_FIELD(A, offset_y),       XS_FIELD(A, box),         XS_FIELD(A, footprint_unit),
+                XS_FIELD(A, table),          XS_FIELD(A, table_half),  XS_FIELD(A, offsets),
+                XS_FIELD(A, resolutions),    XS_FIELD(A, scales),      XS_FIELD(A, levels),
+                XS_FIELD(A, features),       XS_FIELD(A, smoothstep),  XS_FIELD(A, footprint_scale),
+                XS_FIELD(A, shader),         XS_FIELD(A, weights),     XS_FIELD(A, light),
+                XS_FIELD(A, exposure),       XS_FIELD(A, hidden),      XS_FIELD(A, sh_degree),
+                XS_FIELD(A, range),          XS_FIELD(A, rgb)});
+}
+
 static void bind_interpolate(py::module_& m) {
     using A = InterpolateArgs;
     bind_op<A>(m, "interpolate", interpolate_cpu, nullptr,
@@ -197,6 +213,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
     xs::bind_encode(m);
+    xs::bind_fused_frame(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
     xs::bind_shade_film(m);

@@ -12,13 +12,14 @@ from xscale.ops._selftest import SELF_TESTS
 
 # Ops without a CUDA body, and why. A row whose body has arrived fails the test.
 WITHOUT_CUDA = {
+    "fused_frame": "CPU first: it fuses ops that have no CUDA body yet",
     "interpolate": "CPU first; the header is written for both",
     "rasterize": "CPU first; the header is written for both",
     "shade_film": "CPU first; the header is written for both",
     "shade_relu": "CPU first; the header is written for both",
 }
 # Ops whose row is in another op's bench file.
-BENCH_FILE = {"rasterize": "raster", "shade_relu": "shade", "shade_film": "shade"}
+BENCH_FILE = {"fused_frame": "frame", "rasterize": "raster", "shade_relu": "shade", "shade_film": "shade"}
 
 
 def _places(op: str) -> dict[str, bool]:

@@ -97,6 +97,39 @@ def surface_samples(
     return GBuffer(**points._asdict())
 
 
+def pixel_samples(
+    surface: Surface,
+    camera: Tensor,
+    face_id: Tensor,
+    corner: tuple[int, int] = (0, 0),
+    offset: tuple[float, float] = (0.5, 0.5),
+) -> GBuffer:
+    """Return the surface points of a rectangle's covered pixels whose faces are known.
+
+    Args:
+        surface: The mesh.
+        camera: Float64 [32], packed, in the surface's frame.
+        face_id: Int32 [h, w], see ``visibility``.
+        corner: Left and top pixel of the rectangle.
+        offset: Sample position inside a pixel.
+    """
+    columns = face_id.shape[1]
+    flat = face_id.reshape(-1)
+    index = (flat >= 0).nonzero().squeeze(1)
+    u = corner[0] + index % columns + offset[0]
+    v = corner[1] + index // columns + offset[1]
+    points = ops.interpolate(
+        surface.vertices,
+        surface.faces,
+        surface.normals,
+        camera[None].contiguous(),
+        torch.zeros(len(index), dtype=torch.int32, device=index.device),
+        torch.stack([u, v], 1).float(),
+        flat[index],
+    )
+    return GBuffer(**points._asdict(), pixel_index=index)
+
+
 def build_gbuffer(
     surface: Surface,
     camera: Tensor,
@@ -109,19 +142,6 @@ def build_gbuffer(
 
     The arguments are those of ``visibility``.
     """
-    left, top, columns, _ = rect or (0, 0, width, height)
+    left, top, *_ = rect or (0, 0, width, height)
     face_id = visibility(surface, camera, width, height, rect, offset)
-    coverage = face_id >= 0
-    index = coverage.reshape(-1).nonzero().squeeze(1)
-    u = left + index % columns + offset[0]
-    v = top + index // columns + offset[1]
-    points = ops.interpolate(
-        surface.vertices,
-        surface.faces,
-        surface.normals,
-        camera[None].contiguous(),
-        torch.zeros(len(index), dtype=torch.int32, device=index.device),
-        torch.stack([u, v], 1).float(),
-        face_id.reshape(-1)[index],
-    )
-    return GBuffer(**points._asdict(), pixel_index=index), coverage
+    return pixel_samples(surface, camera, face_id, (left, top), offset), face_id >= 0

@@ -85,6 +85,16 @@ class Field:
             footprint_scale=self.settings.footprint_scale,
         )
 
+    def frame_grid(self) -> ops.FrameGrid:
+        """Return the grid as ``ops.fused_frame`` takes it."""
+        return ops.FrameGrid(
+            self.table,
+            self.layout,
+            torch.stack([self._centre, self._scale]),
+            self.settings.interpolation,
+            max(self.settings.footprint_scale, 0.0),
+        )
+
     def backward(
         self,
         grad_features: Tensor,

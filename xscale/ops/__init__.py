@@ -20,6 +20,7 @@ from xscale.ops.encode import (
     encode_backward_position,
     grid_layout,
 )
+from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
@@ -54,6 +55,8 @@ __all__ = [
     "FilmCodeLayout",
     "FilmGradients",
     "FilmShaderLayout",
+    "FrameGrid",
+    "FrameShader",
     "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
@@ -71,6 +74,7 @@ __all__ = [
     "film_light",
     "film_mapping",
     "film_shader_init",
+    "fused_frame",
     "grid_layout",
     "has_body",
     "identity_exposure",

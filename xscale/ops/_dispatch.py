@@ -36,6 +36,7 @@ OPS: dict[str, Op] = {
     for op in [
         Op("adam", ("adam",), 2e-6),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 1e-5),
+        Op("fused_frame", ("fused_frame",), 1.001 / 255),
         Op("interpolate", ("interpolate",), 1e-6),
         Op("rasterize", ("rasterize",), 0.0),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
