@@ -19,7 +19,12 @@ WITHOUT_CUDA = {
     "shade_relu": "CPU first; the header is written for both",
 }
 # Ops whose row is in another op's bench file.
-BENCH_FILE = {"fused_frame": "frame", "rasterize": "raster", "shade_relu": "shade", "shade_film": "shade"}
+BENCH_FILE = {
+    "fused_frame": "frame",
+    "rasterize": "raster",
+    "shade_film": "shade",
+    "shade_relu": "shade",
+}
 
 
 def _places(op: str) -> dict[str, bool]:

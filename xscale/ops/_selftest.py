@@ -147,7 +147,7 @@ def frame_problem(kind: str) -> FrameProblem:
         kind: "relu" or "film".
     """
     vertices, faces, camera = _bumps()
-    camera[12:16] = torch.tensor([97.0, 117.0, 70.3, 41.7])
+    camera[12:16] = torch.tensor([62.0, 41.0, 70.3, 41.7])
     ids = torch.arange(len(faces), dtype=torch.int32)
     start = torch.tensor([0, len(faces)], dtype=torch.int32)
     box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
@@ -164,7 +164,7 @@ def frame_problem(kind: str) -> FrameProblem:
         return (vertices, faces), camera, face_id, unit, FrameShader(weights, relu, exposure)
     film = FilmShaderLayout(features=32)
     weights = film_shader_init(film, generator)
-    film.unpack(weights)["W3"].mul_(20)
+    film.unpack(weights)["W3"].mul_(6)
     light = torch.cat([torch.full((2, 64), 30.0), torch.randn(2, 64, generator=generator)])
     exposure = 0.2 * torch.randn(128, generator=generator)
     return (vertices, faces), camera, face_id, unit, FrameShader(weights, film, exposure, light)
