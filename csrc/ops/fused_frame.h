@@ -15,16 +15,16 @@ namespace xs {
 enum FrameShader : int32_t { kFrameRelu = 0, kFrameFilm = 1 };
 
 struct FusedFrameArgs {
-    const float* vertices;   // [vertices, 3] local frame
-    const int32_t* faces;    // [faces, 3] in file order
-    const double* camera;    // [32] packed
-    const int32_t* face_id;  // [height, width], -1: nothing is hit
-    int64_t left, top;       // of the rectangle in the picture
-    int64_t width, height;   // of the rectangle
-    float offset_x, offset_y;    // sample position inside a pixel
-    const float* box;            // [2, 3] centre, then 1 / extent: local position to unit cube
-    float footprint_unit;        // world units to unit cube; 0: no level fades
-    const float* table;          // as in EncodeArgs, down to footprint_scale
+    const float* vertices;     // [vertices, 3] local frame
+    const int32_t* faces;      // [faces, 3] in file order
+    const double* camera;      // [32] packed
+    const int32_t* face_id;    // [height, width], -1: nothing is hit
+    int64_t left, top;         // of the rectangle in the picture
+    int64_t width, height;     // of the rectangle
+    float offset_x, offset_y;  // sample position inside a pixel
+    const float* box;          // [2, 3] centre, then 1 / extent: local position to unit cube
+    float footprint_unit;      // world units to unit cube; 0: no level fades
+    const float* table;        // as in EncodeArgs, down to footprint_scale
     const Half* table_half;
     const int64_t* offsets;
     const int64_t* resolutions;

@@ -1,10 +1,9 @@
-#include "ops/fused_frame.h"
-
 #include <algorithm>
 #include <vector>
 
 #include "check.h"
 #include "isa.h"
+#include "ops/fused_frame.h"
 #include "ops/shade_bf16.h"
 #include "ops/shade_pieces.h"
 
@@ -55,18 +54,9 @@ void gather_pixels(const FusedFrameArgs& a, int64_t x_begin, int64_t x_end, int6
 
 // Surface points of the tile's pixels, in the unit cube of the grid.
 void find_points(const FusedFrameArgs& a, Tile& tile) {
-    const InterpolateArgs points{a.vertices,
-                                 a.faces,
-                                 nullptr,
-                                 a.camera,
-                                 tile.zero,
-                                 tile.pixel[0],
-                                 tile.face_id,
-                                 tile.count,
-                                 tile.position[0],
-                                 nullptr,
-                                 tile.direction[0],
-                                 tile.footprint,
+    const InterpolateArgs points{a.vertices,       a.faces,       nullptr,           a.camera,
+                                 tile.zero,        tile.pixel[0], tile.face_id,      tile.count,
+                                 tile.position[0], nullptr,       tile.direction[0], tile.footprint,
                                  tile.depth};
     for (int i = 0; i < tile.count; ++i) {
         interpolate_one(points, i);

@@ -168,7 +168,7 @@ ShadeBf16Net shade_film_bf16_pack(const ShadeFilmNet& net, const float* exposure
     using N = ShadeBf16Net;
     using F = ShadeFilmNet;
     // The film's number of each layer here.
-    constexpr int kFrom[N::kLayers] = {F::kFeature1, F::kFeature2,    F::kMapping1, F::kFrequency1,
+    constexpr int kFrom[N::kLayers] = {F::kFeature1, F::kFeature2,   F::kMapping1, F::kFrequency1,
                                        F::kPhase1,   F::kFrequency2, F::kPhase2,   F::kDirection2};
     N packed{};
     packed.width = net.width;
@@ -225,7 +225,8 @@ void shade_relu_bf16(const ShadeBf16Net& net, const ShadeChunk& chunk, float* sc
     for (int r = chunk.rays; r < rows; ++r) {
         memset(s.first + r * kSecond + kHidden, 0, sizeof(uint16_t) * kMaxHarmonics);
     }
-    layer(net, ShadeBf16Net::kFirst, s.features, net.width, net.width, rows, s.first, kSecond, relu);
+    layer(net, ShadeBf16Net::kFirst, s.features, net.width, net.width, rows, s.first, kSecond,
+          relu);
     const float* const bias[1] = {net.bias[ShadeBf16Net::kSecond]};
     const uint16_t* const b[1] = {net.weights[ShadeBf16Net::kSecond]};
     for (int r = 0; r < rows; r += kRows) {

@@ -20,7 +20,17 @@ constexpr bool shade_bf16_fits(int32_t width, int32_t hidden) {
 
 // Layers of either shader: pairs of inputs beside each other, [inputs / 2, outputs, 2], as bits.
 struct ShadeBf16Net {
-    enum { kFirst, kSecond, kMapping, kFrequency1, kPhase1, kFrequency2, kPhase2, kDirection, kLayers };
+    enum {
+        kFirst,
+        kSecond,
+        kMapping,
+        kFrequency1,
+        kPhase1,
+        kFrequency2,
+        kPhase2,
+        kDirection,
+        kLayers
+    };
     int32_t width;
     int32_t sh_degree;
     const uint16_t* weights[kLayers];
