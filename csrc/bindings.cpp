@@ -10,6 +10,7 @@
 #include "check.h"
 #include "isa.h"
 #include "ops/adam.h"
+#include "ops/ceiling.h"
 #include "ops/encode.h"
 #include "ops/fused_frame.h"
 #include "ops/interpolate.h"
@@ -123,6 +124,20 @@ static void bind_adam(py::module_& m) {
          XS_FIELD(A, beta1), XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
 }
 
+static void bind_ceilings(py::module_& m) {
+    using E = EncodeArgs;
+    bind_op<E>(
+        m, "ceiling_gather", ceiling_gather_cpu, nullptr,
+        {XS_FIELD(E, position), XS_FIELD(E, table), XS_FIELD(E, table_half), XS_FIELD(E, features),
+         XS_FIELD(E, offsets), XS_FIELD(E, resolutions), XS_FIELD(E, scales), XS_FIELD(E, points),
+         XS_FIELD(E, levels), XS_FIELD(E, width), XS_FIELD(E, smoothstep)});
+    using A = CeilingArgs;
+    bind_op<A>(m, "ceiling_stream", ceiling_stream_cpu, nullptr,
+               {XS_FIELD(A, data), XS_FIELD(A, floats), XS_FIELD(A, sink)});
+    bind_op<A>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr,
+               {XS_FIELD(A, products), XS_FIELD(A, sink)});
+}
+
 static void bind_encode(py::module_& m) {
     using A = EncodeArgs;
     const std::vector<Field<A>> fields = {
@@ -212,6 +227,7 @@ PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
+    xs::bind_ceilings(m);
     xs::bind_encode(m);
     xs::bind_fused_frame(m);
     xs::bind_interpolate(m);

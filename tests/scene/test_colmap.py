@@ -2,6 +2,7 @@
 
 import struct
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
 from xscale.scene import colmap, colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
+from xscale.scene.views import Choice
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_reader_returns_the_cameras_that_were_written(small, tmp_path, binary, s
 @pytest.mark.parametrize("binary", [True, False])
 def test_observations_are_where_the_points_project(small, tmp_path, binary):
     builders.write_model(small, tmp_path / "sparse", binary=binary)
-    found = colmap.observations(tmp_path)
+    found = colmap.observations(colmap.models(tmp_path)[0])
     assert sum(len(pixels) for pixels, _, _ in found.values()) > 3
     for name, (pixels, points, size) in found.items():
         np.testing.assert_allclose(small.cameras[name].project(points)[0], pixels, atol=1e-9)
@@ -251,14 +253,32 @@ def test_two_models_that_disagree_stop_and_equal_ones_are_remarked(small, model)
     builders.write_model(small, model / "sparse" / "0", binary=False)
     assert colmap.read(model).warnings[0].startswith("W-COLMAP-BOTH")
     images = model / "sparse" / "0" / "images.txt"
-    images.write_text("".join(images.read_text().splitlines(keepends=True)[:-2]))
+    text = images.read_text()
+    images.write_text("".join(text.splitlines(keepends=True)[:-2]))
     with pytest.raises(SceneError, match="binary model has 3 photos, the text model 2"):
         colmap.read(model)
+    number = repr(float(small.cameras["view_01.png"].t[0]))
+    images.write_text(text.replace(number, repr(float(number) + 0.01)))
+    with pytest.raises(SceneError, match=r"differ in the pose or camera of view_01.png"):
+        colmap.read(model)
+    moved = colmap.read(model, Choice(colmap_model="0/images.txt"))
+    assert moved.views[1].t[0] == pytest.approx(float(number) + 0.01)
+    assert colmap.read(model, Choice(colmap_model="0/images.bin")).views[1].t[0] == float(number)
 
 
-def test_further_models_are_remarked(small, model):
-    builders.write_model(small, model / "sparse" / "1")
-    assert colmap.read(model).warnings == ["W-COLMAP-MODELS: sparse/0 is used, sparse/1 is not"]
+def test_several_models_stop_with_a_list_and_one_can_be_chosen(small, model):
+    cameras = dict(list(small.cameras.items())[:2])
+    builders.write_model(replace(small, cameras=cameras), model / "sparse" / "10")
+    with pytest.raises(SceneError, match=r"sparse/0 \(3 photos\), sparse/10 \(2 photos\)"):
+        colmap.read(model)
+    with pytest.raises(SceneError, match=r"--colmap-model 0"):
+        colmap.detect(model)
+    for name in ("10", "sparse/10"):
+        reading = colmap.read(model, Choice(colmap_model=name))
+        assert len(reading.views) == 2
+        assert reading.reason == "sparse/10/cameras.bin and images/ found"
+    with pytest.raises(SceneError, match="no COLMAP model 2; there are sparse/0"):
+        colmap.read(model, Choice(colmap_model="2"))
 
 
 def test_model_without_photos_is_refused(model):

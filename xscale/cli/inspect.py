@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tyro
 
 from xscale.cli._console import parse, print_json, print_table, result, warn
+from xscale.cli._scene import SceneOptions
 
 if TYPE_CHECKING:
     from xscale.scene.scene import Scene
@@ -23,19 +22,13 @@ _FEW_PIXELS = 2.0
 _LONG_SIDE = 256
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(SceneOptions):
     """Print what a scene folder holds and check that photos, cameras and mesh fit together.
 
     Nothing is written. Exit code 0 (remarks included), or 3 when the scene cannot be used.
     """
 
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
-    """Folder with photos, cameras and a mesh."""
-    mesh: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The mesh, where it is not the folder's own mesh.*."""
-    pixel_origin: Literal["corner", "center"] = "corner"
-    """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
     strict: bool = False
     """Remarks count as errors: exit code 3."""
     json: bool = False
@@ -45,9 +38,7 @@ class Options:
 def run(argv: list[str]) -> int:
     """Open the scene, look at it through every camera, print."""
     options = parse(Options, argv, "inspect")
-    from xscale.scene.scene import Scene
-
-    scene = Scene.open(options.scene, mesh=options.mesh, pixel_origin=options.pixel_origin)
+    scene = options.open()
     found = examine(scene)
     if options.json:
         print_json(found)

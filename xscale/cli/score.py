@@ -58,7 +58,10 @@ def score_run(
     if not names:
         raise UsageError("the run has no test photos", where=path, advice="train with --test-every")
     root = scene_path or Path(manifest["scene"]["root"])
-    scene = Scene.open(root, mesh=mesh)
+    options = dict(manifest["scene"].get("options", {}))
+    if mesh is not None:
+        options["mesh"] = mesh
+    scene = Scene.open(root, **options)
     if scene.fingerprint() != manifest["scene"]["fingerprint"]:
         # Other photos, cameras or mesh than the run was trained on give other scores.
         missing = [name for name in names if name not in {p.name for p in scene.photos}]

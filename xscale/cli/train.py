@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
+from xscale.cli._scene import SceneOptions
 
 if TYPE_CHECKING:
     from xscale.render.run import Run
@@ -16,16 +17,12 @@ if TYPE_CHECKING:
     from xscale.train.loop import Progress
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(SceneOptions):
     """Learn what a scene looks like from its photos; the result is a run folder that renders."""
 
-    scene: tyro.conf.Positional[Path]
-    """Folder with photos, cameras and a mesh."""
     out: Path
     """The run folder to make."""
-    mesh: Path | None = None
-    """Mesh file, where it is not the scene folder's own mesh.*."""
     preset: str = "default"
     """Settings to start from."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -54,11 +51,10 @@ def run(argv: list[str]) -> int:
     """Parse the options and train."""
     options = parse(Options, argv, "train")
     from xscale import ops
-    from xscale.scene.scene import Scene
 
     if not ops.built():
         warn("W-SETUP: the compiled module is missing: the slow PyTorch references run")
-    scene = Scene.open(options.scene, mesh=options.mesh)
+    scene = options.open()
     for warning in scene.warnings:
         warn(warning)
     say(

@@ -74,6 +74,14 @@ class Field:
             return None
         return footprint * float(self._scale.min())
 
+    def level(self, footprint: Tensor) -> Tensor:
+        """Return the level [N] whose cells are as large as footprints [N] (world units)."""
+        coarsest, finest = self.layout.scales[0] + 1, self.layout.scales[-1] + 1
+        cells = 1 / (footprint * float(self._scale.min()))
+        share = torch.log((cells + 1) / coarsest) / math.log(finest / coarsest)
+        last = self.layout.levels - 1
+        return (share * last).clamp(0, last)
+
     def encode(self, position: Tensor, footprint: Tensor) -> Tensor:
         """Return features [N, channels] of local positions [N, 3] with footprints [N]."""
         return ops.encode(

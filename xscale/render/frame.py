@@ -14,10 +14,21 @@ class Frame:
     colour: Tensor
     """Uint8 [H, W, 3], sRGB; white where the mesh does not cover the pixel."""
     coverage: Tensor
-    """Bool [H, W]: the pixel's centre ray hits the mesh."""
+    """Bool [H, W]: the pixel's centre ray (or one of its samples) hits the mesh."""
     depth: Tensor | None = None
     """Float32 [H, W], the camera's z in world units; +inf where nothing is hit."""
     normal: Tensor | None = None
     """Float32 [H, W, 3], unit, world frame; zero where nothing is hit."""
     footprint: Tensor | None = None
     """Float32 [H, W], a pixel's size on the surface in world units; zero where nothing is hit."""
+    position: Tensor | None = None
+    """Float32 [H, W, 3], world units in the mesh's local frame (world minus the renderer's
+    origin, so that large coordinates lose nothing); NaN where nothing is hit."""
+    face: Tensor | None = None
+    """Int32 [H, W], row of the mesh's faces; -1 where nothing is hit."""
+    level: Tensor | None = None
+    """Float32 [H, W], the grid level (counted from 0) whose cells are as large as the footprint,
+    between the coarsest and the finest; NaN where nothing is hit."""
+    srgb: Tensor | None = None
+    """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; 1 where nothing is
+    hit."""

@@ -8,19 +8,26 @@ import torch
 from torch import Tensor
 
 from xscale.errors import UsageError
-from xscale.gbuffer.build import pixel_samples, visibility
+from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 
-OUTPUTS = ("colour", "depth", "normal", "footprint")
-_MISSES = {"depth": float("inf"), "footprint": 0.0, "normal": 0.0}
+# What a pixel holds where nothing is hit.
+_MISSES = {
+    "depth": float("inf"),
+    "normal": 0.0,
+    "footprint": 0.0,
+    "position": float("nan"),
+    "level": float("nan"),
+    "srgb": 1.0,
+}
+OUTPUTS = ("colour", "coverage", "face", *_MISSES)
 
-# Pixels of a band: a face id each where colours come in one pass, surface points and features
-# beside it otherwise.
-_FUSED_PIXELS = 1 << 22
-_CHAIN_PIXELS = 1 << 19
+_BAND_PIXELS = 1 << 19
+# Where colours come in one pass, a pixel takes a face id and no surface point or features.
+_FUSED_FACTOR = 8
 
 
 class Renderer:
@@ -31,7 +38,7 @@ class Renderer:
         model: The learned appearance.
         origin: World position of the local frame's origin, [3].
         fused: Whether colours come from face ids in one pass (``ops.fused_frame``); else by the
-            chain of single ops, its reference.
+            chain of single ops, its reference. Unrounded colours always do.
     """
 
     def __init__(
@@ -48,28 +55,38 @@ class Renderer:
         camera: Camera,
         outputs: Sequence[str] = ("colour",),
         exposure: Tensor | None = None,
+        rect: Rect | None = None,
     ) -> Frame:
-        """Render one camera of the scene's frame at its own size.
+        """Render one camera of the scene's frame at its own size, or a rectangle of its picture.
+
+        A pixel's values do not depend on the rectangle: a part equals the crop of the whole.
 
         Args:
             camera: World-frame camera.
-            outputs: Any of "colour", "depth", "normal", "footprint".
+            outputs: Any of ``OUTPUTS``; colour and coverage are always there.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
+            rect: (left, top, width, height) in pixels; None is the whole picture.
 
         Raises:
-            UsageError: An output is not known.
+            UsageError: An output is not known, or the rectangle leaves the picture.
         """
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
+        left, top, width, height = rect or (0, 0, camera.width, camera.height)
+        inside = min(left, top) >= 0 and min(width, height) >= 1
+        if not inside or left + width > camera.width or top + height > camera.height:
+            raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         packed = torch.from_numpy(camera.recentred(self.origin).packed()).to(self.model.device)
-        width, height = camera.width, camera.height
+        size = (camera.width, camera.height)
         fields = [name for name in _MISSES if name in outputs]
-        pixels = _FUSED_PIXELS if self.fused and not fields else _CHAIN_PIXELS
-        rows = max(1, pixels // width)
+        factor = _FUSED_FACTOR if self.fused and not fields else 1
+        rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
-            self._band(packed, (width, height), top, min(rows, height - top), fields, exposure)
-            for top in range(0, height, rows)
+            self._band(
+                packed, size, (left, y, width, min(rows, top + height - y)), outputs, exposure
+            )
+            for y in range(top, top + height, rows)
         ]
         if len(bands) == 1:
             return Frame(**bands[0])
@@ -80,27 +97,37 @@ class Renderer:
         self,
         packed: Tensor,
         size: tuple[int, int],
-        top: int,
-        rows: int,
-        fields: Sequence[str],
+        rect: Rect,
+        outputs: Sequence[str],
         exposure: Tensor | None,
     ) -> dict[str, Tensor]:
-        width = size[0]
-        face_id = visibility(self.surface, packed, *size, rect=(0, top, width, rows))
+        left, top, width, rows = rect
+        face_id = visibility(self.surface, packed, *size, rect=rect)
         band = {"coverage": face_id >= 0}
-        if self.fused:
-            band["colour"] = self.model.paint(self.surface, packed, face_id, (0, top), exposure)
-        if fields or not self.fused:
-            samples = pixel_samples(self.surface, packed, face_id, (0, top))
-            place = samples.pixel_index
-        if not self.fused:
+        if "face" in outputs:
+            band["face"] = face_id
+        fused = self.fused and "srgb" not in outputs
+        fields = [name for name in _MISSES if name in outputs]
+        if fused:
+            band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
+            if not fields:
+                return band
+        samples = pixel_samples(self.surface, packed, face_id, (left, top))
+        place = samples.pixel_index
+        shaded = torch.zeros(0, 3)
+        if not fused:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             if len(place):
                 shaded = self.model.colour(samples, exposure)
                 colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
         for name in fields:
-            values = getattr(samples, name)
+            if name == "srgb":
+                values = shaded
+            elif name == "level":
+                values = self.model.field.level(samples.footprint)
+            else:
+                values = getattr(samples, name)
             shape = (rows * width, *values.shape[1:])
             full = torch.full(shape, _MISSES[name], device=packed.device)
             full[place] = values

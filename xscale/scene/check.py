@@ -70,7 +70,9 @@ def check_mesh(mesh: Mesh, where: object) -> list[str]:
     return []
 
 
-def check_views(cameras: Sequence[Camera], mesh: Mesh, where: object) -> None:
+def check_views(
+    cameras: Sequence[Camera], mesh: Mesh, where: object, advice: str | None = None
+) -> None:
     """Refuse a scene whose cameras do not see its mesh.
 
     The measure is the share of the picture that the mesh covers, not the share of the mesh that a
@@ -80,6 +82,7 @@ def check_views(cameras: Sequence[Camera], mesh: Mesh, where: object) -> None:
         cameras: In the scene's frame, at least one.
         mesh: The mesh.
         where: The scene, for the error.
+        advice: What to do about it, where the layout has a usual cause.
 
     Raises:
         SceneError: In the median over cameras, under 1 % of the picture is covered.
@@ -104,7 +107,7 @@ def check_views(cameras: Sequence[Camera], mesh: Mesh, where: object) -> None:
         f"mesh in under 1 % of their picture; cameras stand in {centres}, the mesh fills "
         f"{mesh.world_bounds}",
         where=where,
-        advice="export mesh and cameras from one project in one coordinate system",
+        advice=advice or "export mesh and cameras from one project in one coordinate system",
     )
 
 

@@ -25,7 +25,7 @@ _SMALLEST_POINT = _POINT_HEAD + 8
 _TRACK_ENTRY = 8
 
 
-class _Reader:
+class Reader:
     """A file with a known size; reading past the end is an error that names the byte."""
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +39,7 @@ class _Reader:
         self.left = path.stat().st_size
         self.offset = 0
 
-    def __enter__(self) -> _Reader:
+    def __enter__(self) -> Reader:
         return self
 
     def __exit__(
@@ -124,7 +124,7 @@ def read_cameras(path: Path, tables: Tables) -> None:
     Raises:
         CameraError: Cut, unknown model, or a camera with impossible numbers.
     """
-    with _Reader(path) as reader:
+    with Reader(path) as reader:
         for record in range(reader.count(_SMALLEST_CAMERA, "camera")):
             where = f"{path}: camera record {record + 1} at byte {reader.offset}"
             camera_id, model_id, width, height = reader.take("IiQQ", f"camera {record + 1}")
@@ -146,7 +146,7 @@ def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) 
     Raises:
         CameraError: Cut, or a photo with an impossible pose, id, name or camera.
     """
-    with _Reader(path) as reader:
+    with Reader(path) as reader:
         for record in range(reader.count(_SMALLEST_IMAGE, "image")):
             what = f"image {record + 1}"
             where = f"{path}: image record {record + 1} at byte {reader.offset}"
@@ -171,7 +171,7 @@ def read_points(path: Path, warnings: list[str]) -> ColmapPoints:
     Raises:
         CameraError: Cut.
     """
-    with _Reader(path) as reader:
+    with Reader(path) as reader:
         count = reader.count(_SMALLEST_POINT, "point")
         base = reader.offset
         data = reader.bytes(reader.left, "points")

@@ -55,6 +55,10 @@ class Tables:
     cameras: dict[int, ColmapCamera] = field(default_factory=dict)
     images: dict[int, ColmapImage] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    poses: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """R and t by image id, from rigs and frames, where the model has them."""
+    differing: list[str] = field(default_factory=list)
+    """Photos whose frame says another pose than the images table."""
     _names: set[str] = field(default_factory=set)
 
     def add_camera(self, camera_id: int, camera: ColmapCamera) -> None:
@@ -106,7 +110,12 @@ class Tables:
             raise CameraError(
                 f"camera {camera_id} is not in the cameras file", where=where, advice=_AGAIN
             )
-        R, loud = rotation_from_quaternion(quaternion, where)
+        in_frame = self.poses.get(image_id)
+        if in_frame is not None and not np.any(quaternion):
+            R, t = in_frame
+            loud = False
+        else:
+            R, loud = rotation_from_quaternion(quaternion, where)
         if loud:
             self.warnings.append(
                 f"W-POSE-QUATERNION: {name}: quaternion of length "
@@ -118,8 +127,18 @@ class Tables:
                 where=where,
                 advice="take this photo out of the model and export it again",
             )
+        if in_frame is not None and _differ((R, t), in_frame):
+            self.differing.append(name)
         self._names.add(name)
         self.images[image_id] = ColmapImage(name, R, t, camera_id, where, *observations)
 
 
 _AGAIN = "the file is damaged or was edited: export the model again"
+_ROUNDING = 1e-4
+
+
+def _differ(listed: tuple[np.ndarray, np.ndarray], composed: tuple[np.ndarray, np.ndarray]) -> bool:
+    """Tell whether two poses (R, t) of one photo differ by more than rounding."""
+    reach = 1.0 + np.abs(composed[1]).max()
+    turn = np.abs(listed[0] - composed[0]).max()
+    return bool(max(turn, np.abs(listed[1] - composed[1]).max() / reach) > _ROUNDING)

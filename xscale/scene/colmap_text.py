@@ -32,7 +32,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
         ) from error
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str]]:
+def rows(path: Path) -> Iterator[tuple[str, str]]:
     """Yield lines that are neither empty nor comments."""
     for where, line in _lines(path):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -54,13 +54,19 @@ def parse_number(token: str, where: object) -> float:
     )
 
 
-def _integer(token: str, where: object) -> int:
-    if re.fullmatch(r"-?[0-9]{1,19}", token):
+def integer(token: str, where: object) -> int:
+    """Convert a whole number of at most 18 digits.
+
+    Raises:
+        CameraError: It is something else.
+    """
+    if re.fullmatch(r"-?[0-9]{1,18}", token):
         return int(token)
     raise CameraError(f"{token!r} is not an id", where=where, advice="export the model again")
 
 
-def _short(what: str, found: int, needed: int, where: str) -> CameraError:
+def short(what: str, found: int, needed: int, where: str) -> CameraError:
+    """Return the error for a line with the wrong number of fields."""
     return CameraError(
         f"{what} has {found} fields, needs {needed}",
         where=where,
@@ -70,18 +76,18 @@ def _short(what: str, found: int, needed: int, where: str) -> CameraError:
 
 def read_cameras(path: Path, tables: Tables) -> None:
     """Read ``cameras.txt`` into ``tables``; errors as for the binary reader, with the line."""
-    for where, line in _rows(path):
+    for where, line in rows(path):
         fields = line.split()
         if len(fields) < _CAMERA_FIELDS:
-            raise _short("camera", len(fields), _CAMERA_FIELDS, where)
+            raise short("camera", len(fields), _CAMERA_FIELDS, where)
         model = known_model(fields[1], where)
         needed = _CAMERA_FIELDS + len(model.parameters)
         if len(fields) != needed:
-            raise _short(f"{model.name} camera", len(fields), needed, where)
-        width, height = (_integer(f, where) for f in fields[2:4])
+            raise short(f"{model.name} camera", len(fields), needed, where)
+        width, height = (integer(f, where) for f in fields[2:4])
         params = np.array([parse_number(f, where) for f in fields[4:]])
         camera = ColmapCamera(model, width, height, params, where)
-        tables.add_camera(_integer(fields[0], where), camera)
+        tables.add_camera(integer(fields[0], where), camera)
 
 
 def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) -> None:
@@ -96,15 +102,15 @@ def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) 
         # The name is the rest of the line: it may hold spaces.
         fields = line.strip().split(None, _IMAGE_FIELDS - 1)
         if len(fields) < _IMAGE_FIELDS:
-            raise _short("image", len(fields), _IMAGE_FIELDS, where)
+            raise short("image", len(fields), _IMAGE_FIELDS, where)
         pose = np.array([parse_number(f, where) for f in fields[1:8]])
         below, keypoints = next(lines, (where, ""))
         kept = _observations(keypoints, below, keep_observations)
         tables.add_image(
-            _integer(fields[0], where),
+            integer(fields[0], where),
             pose[:4],
             pose[4:],
-            _integer(fields[8], where),
+            integer(fields[8], where),
             fields[9],
             where,
             kept,
@@ -122,8 +128,8 @@ def _observations(line: str, where: str, keep: bool) -> tuple[np.ndarray | None,
         )
     if not keep:
         return None, None
-    rows = np.array([parse_number(t, where) for t in tokens]).reshape(-1, 3)
-    return rows[:, :2], rows[:, 2].astype(np.int64)
+    values = np.array([parse_number(t, where) for t in tokens]).reshape(-1, 3)
+    return values[:, :2], values[:, 2].astype(np.int64)
 
 
 def read_points(path: Path, warnings: list[str]) -> ColmapPoints:
@@ -131,10 +137,10 @@ def read_points(path: Path, warnings: list[str]) -> ColmapPoints:
     del warnings
     ids: list[int] = []
     positions: list[float] = []
-    for where, line in _rows(path):
+    for where, line in rows(path):
         fields = line.split(None, _POINT_FIELDS)
         if len(fields) < _POINT_FIELDS:
-            raise _short("point", len(fields), _POINT_FIELDS, where)
-        ids.append(_integer(fields[0], where))
+            raise short("point", len(fields), _POINT_FIELDS, where)
+        ids.append(integer(fields[0], where))
         positions.extend(parse_number(f, where) for f in fields[1:4])
     return ColmapPoints(np.array(ids, np.int64), np.array(positions).reshape(-1, 3))

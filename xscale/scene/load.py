@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,33 +14,25 @@ from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.images import ImageInfo, exif_orientation, image_info, image_size, read_rgb
 from xscale.io.meshes import EXTENSIONS, read_mesh_arrays
-from xscale.scene import check, colmap, mvsnet
+from xscale.scene import check, mvsnet
+from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Photo, png_name
-from xscale.scene.views import Reading, View, name_bytes, some
+from xscale.scene.views import (
+    Choice,
+    Observations,
+    Reading,
+    View,
+    name_bytes,
+    photo_files,
+    some,
+)
 
 PixelOrigin = Literal["corner", "center"]
 _MASKS = "masks"
 _NEAR_SHARE = 1e-4
 _HALF_PIXEL = 0.5
 _TURNED = (5, 6, 7, 8)
-_PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
-
-
-class Layout(NamedTuple):
-    """A kind of scene folder."""
-
-    name: str
-    looks_like: str
-    """What the folder must hold, for people."""
-    detect: Callable[[Path, float | None], str | None]
-    read: Callable[[Path, float | None], Reading]
-
-
-LAYOUTS = (
-    Layout(colmap.LAYOUT, "sparse/0 or sparse with images/", colmap.detect, colmap.read),
-    Layout(mvsnet.LAYOUT, "images_{k}/ with cams_{k}/*_cam.txt", mvsnet.detect, mvsnet.read),
-)
 
 
 class Opened(NamedTuple):
@@ -55,6 +46,8 @@ class Opened(NamedTuple):
     mesh_path: Path
     points: np.ndarray | None
     warnings: tuple[str, ...]
+    observe: Callable[[], Observations] | None
+    provenance: dict[str, object]
 
 
 def open_parts(
@@ -62,24 +55,26 @@ def open_parts(
     *,
     mesh: str | Path | None = None,
     pixel_origin: PixelOrigin = "corner",
-    layout_scale: float | None = None,
+    choice: Choice | None = None,
 ) -> Opened:
     """Read and check everything but the photos' pixels; see :meth:`Scene.open`."""
     if pixel_origin not in ("corner", "center"):
         raise CameraError(f"pixel origin must be corner or center, got {pixel_origin!r}")
     root, named_scale = mvsnet.split_path(Path(path))
-    scale = named_scale if layout_scale is None else layout_scale
+    choice = choice or Choice()
+    if choice.scale is None:
+        choice = replace(choice, scale=named_scale)
     _check_folder(root)
-    layout, warnings = _detected(root, scale, named_scale is not None)
+    layout, warnings = detected(root, choice, named_scale is not None)
     mesh_path = find_mesh(root) if mesh is None else Path(mesh)
-    reading = layout.read(root, scale)
+    reading = layout.read(root, choice)
     warnings += reading.warnings
     photos = _photos(root, reading, pixel_origin, warnings)
     triangles, remarks = _read_mesh(mesh_path)
     warnings += remarks
     warnings += check.check_cameras(photos)
     warnings += check.check_points(reading.points, triangles, root)
-    check.check_views([p.camera for p in photos], triangles, root)
+    check.check_views([p.camera for p in photos], triangles, root, reading.advice)
     photos = _with_near(photos, triangles)
     return Opened(
         root,
@@ -90,6 +85,8 @@ def open_parts(
         mesh_path,
         reading.points,
         tuple(warnings),
+        reading.observe,
+        reading.provenance,
     )
 
 
@@ -117,34 +114,6 @@ def _check_folder(root: Path) -> None:
             "a scene is a folder, this is a file", where=root, advice="unpack archives first"
         )
     raise SceneError("there is no such folder", where=root, advice="check the path")
-
-
-def _detected(root: Path, scale: float | None, named: bool) -> tuple[Layout, list[str]]:
-    """Choose the layout; a path that names ``images_{k}`` has chosen already."""
-    candidates = LAYOUTS[1:] if named else LAYOUTS
-    found = [layout for layout in candidates if layout.detect(root, scale)]
-    if not found:
-        if scale is not None:
-            raise SceneError(
-                f"there is no images_{scale:g}/ with cams_{scale:g}/*_cam.txt",
-                where=root,
-                advice="give the folder without a scale to use the largest photos",
-            )
-        missing = colmap.what_is_missing(root)
-        if missing:
-            raise SceneError(missing, where=root, advice=f"put the photos into {colmap.PHOTOS}/")
-        holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
-        looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
-        raise SceneError(
-            f"is not a scene folder that is known; it holds {some(holds, 8) or 'nothing'}",
-            where=root,
-            advice=f"expected is {looks}",
-        )
-    warnings = []
-    if len(found) > 1:
-        rest = ", ".join(layout.name for layout in found[1:])
-        warnings.append(f"W-LAYOUT: the folder is read as {found[0].name}, it also fits {rest}")
-    return found[0], warnings
 
 
 def find_mesh(root: Path) -> Path:
@@ -184,7 +153,7 @@ def _photos(
         camera, changed = _fitted(view, pixel_origin, path, info)
         if changed:
             rescaled.append(view.name)
-        mask = _mask(root, view.name, info)
+        mask = _mask(root, view, info)
         photos.append(
             Photo(
                 view.name,
@@ -202,7 +171,7 @@ def _photos(
             f"same aspect ratio; intrinsics rescaled: {some(rescaled)}"
         )
     names = {view.name for view in views}
-    spare = sorted(name for name in _pictures(reading.photo_folder) if name not in names)
+    spare = [name for name in photo_files(reading.photo_folder) if name not in names]
     if spare:
         warnings.append(
             f"W-PHOTO-NO-CAMERA: {len(spare)} photos have no camera and are not used: {some(spare)}"
@@ -216,7 +185,7 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], list[str]]
     absent = sorted({view.name for view in views}.difference(there))
     spelled = {}
     if absent:
-        spelled = other_spellings(absent, set(_pictures(folder)).difference(there), folder)
+        spelled = other_spellings(absent, set(photo_files(folder)).difference(there), folder)
     missing = [name for name in absent if name not in spelled]
     if missing:
         raise SceneError(
@@ -293,10 +262,10 @@ def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
     return max(lows) <= min(highs)
 
 
-def _mask(root: Path, name: str, info: ImageInfo) -> Path | None:
-    """Find ``masks/NAME.png`` (or COLMAP's ``masks/NAME.jpg.png``) and compare its size."""
-    for candidate in (png_name(name), f"{name}.png"):
-        path = root / _MASKS / candidate
+def _mask(root: Path, view: View, info: ImageInfo) -> Path | None:
+    """Find the layout's mask, ``masks/NAME.png`` or ``masks/NAME.jpg.png``; compare its size."""
+    usual = [root / _MASKS / name for name in (png_name(view.name), f"{view.name}.png")]
+    for path in usual if view.mask is None else [view.mask]:
         if path.is_file():
             try:
                 size = image_size(path)
@@ -310,15 +279,6 @@ def _mask(root: Path, name: str, info: ImageInfo) -> Path | None:
                 )
             return path
     return None
-
-
-def _pictures(folder: Path) -> Iterator[str]:
-    """Name every JPEG and PNG below the photo folder."""
-    for parent, _, files in os.walk(folder):
-        for file in files:
-            path = Path(parent) / file
-            if path.suffix.lower() in _PHOTO_SUFFIXES:
-                yield path.relative_to(folder).as_posix()
 
 
 def _with_near(photos: tuple[Photo, ...], mesh: Mesh) -> tuple[Photo, ...]:

@@ -16,15 +16,15 @@ from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.colmap_text import parse_number
 from xscale.scene.names import other_spellings, remark
-from xscale.scene.views import Reading, View, some
+from xscale.scene.views import PHOTO_SUFFIXES, Choice, Reading, View, some
 
 LAYOUT = "mvsnet"
 _SUFFIX = "_cam.txt"
-_PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
 _FOLDER = re.compile(r"(images|cams)(?:_(\d+(?:\.\d+)?))?")
 _MOST_BYTES = 1 << 16
 _DEPTH_NUMBERS = (0, 2, 3, 4)
 _LEAST_SHARE = 0.95
+_NO_CHOICE = Choice()
 
 
 class Pair(NamedTuple):
@@ -56,29 +56,38 @@ def _pairs(root: Path) -> list[Pair]:
     return sorted(pairs)
 
 
-def _chosen(root: Path, scale: float | None) -> Pair | None:
-    pairs = _pairs(root)
-    if scale is None:
-        return pairs[0] if pairs else None
-    return next((p for p in pairs if p.scale == scale), None)
+def _chosen(root: Path, choice: Choice) -> Pair | None:
+    if choice.cameras is not None:
+        if not choice.cameras.is_dir() or not any(choice.cameras.glob(f"*{_SUFFIX}")):
+            return None
+        match = _FOLDER.fullmatch(choice.cameras.name)
+        beside = choice.cameras.with_name("images" + choice.cameras.name[len("cams") :])
+        images = choice.images or (beside if match and beside.is_dir() else choice.cameras)
+        return Pair(float(match.group(2) or 1) if match else 1.0, images, choice.cameras)
+    pairs = [
+        pair if choice.images is None else pair._replace(images=choice.images)
+        for pair in _pairs(root)
+        if choice.scale in (None, pair.scale)
+    ]
+    return pairs[0] if pairs else None
 
 
-def detect(root: Path, scale: float | None = None) -> str | None:
+def detect(root: Path, choice: Choice = _NO_CHOICE) -> str | None:
     """Say why ``root`` is a scene of this layout, or return None."""
-    pair = _chosen(root, scale)
+    pair = _chosen(root, choice)
     if pair is None:
         return None
     return f"{pair.cams.name}/*{_SUFFIX} and {pair.images.name}/ found"
 
 
-def read(root: Path, scale: float | None = None) -> Reading:
+def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     """Read the cameras of one size; photos are joined to them by name, never by position.
 
     Raises:
         CameraError: A camera file is damaged.
         SceneError: Photos are missing or two could belong to one camera.
     """
-    pair = _chosen(root, scale)
+    pair = _chosen(root, choice)
     if pair is None:
         raise SceneError("there is no images_{k} with cams_{k}", where=root)
     photos = _photos_by_stem(pair.images)
@@ -106,17 +115,17 @@ def read(root: Path, scale: float | None = None) -> Reading:
         K, R, t = read_camera(path)
         views.append(View(photos[stem], str(path), "PINHOLE", K, R, t, np.zeros(0), None))
     warnings = remark(spelled)
-    others = [p.images.name for p in _pairs(root) if p != pair]
-    if others:
+    others = [p.images.name for p in _pairs(root) if p.cams != pair.cams]
+    if others and choice.scale is None and choice.cameras is None:
         warnings.append(f"W-LAYOUT-SCALE: {pair.images.name} is used, not {', '.join(others)}")
-    return Reading(LAYOUT, detect(root, scale) or "", pair.images, views, None, warnings)
+    return Reading(LAYOUT, detect(root, choice) or "", pair.images, views, None, warnings)
 
 
 def _photos_by_stem(folder: Path) -> dict[str, str]:
     """Map each photo's name without its last extension to its name."""
     photos: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in _PHOTO_SUFFIXES:
+        if path.suffix.lower() not in PHOTO_SUFFIXES:
             continue
         if path.stem in photos:
             raise SceneError(

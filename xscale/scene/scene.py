@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import numpy as np
 from xscale.errors import SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.scene import colmap
 from xscale.scene.load import PixelOrigin, open_parts
 from xscale.scene.photo import Photo
 from xscale.scene.split import Split, split_names
+from xscale.scene.views import Choice, Observations
 
 __all__ = ["Photo", "Scene", "Split"]
 
@@ -26,7 +27,7 @@ class Scene:
     root: Path
     """The folder, as given."""
     layout: str
-    """``colmap`` or ``mvsnet``."""
+    """Name of the layout: :data:`xscale.scene.layouts.LAYOUTS`."""
     reason: str
     """Why the folder was taken for that layout."""
     photos: tuple[Photo, ...]
@@ -37,6 +38,12 @@ class Scene:
     """Sparse points, float64 [P, 3] in the scene's frame; None where the layout has none."""
     warnings: tuple[str, ...]
     """Coded one-line remarks, for example ``W-PHOTO-SIZE: ...``."""
+    observe: Callable[[], Observations] | None = None
+    """Reads where photos saw sparse points; see :meth:`sparse_observations`."""
+    provenance: dict[str, object] = field(default_factory=dict)
+    """What was done to the coordinates while reading, as plain values."""
+    options: dict[str, str] = field(default_factory=dict)
+    """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
     @classmethod
     def open(
@@ -46,6 +53,9 @@ class Scene:
         mesh: str | Path | None = None,
         pixel_origin: PixelOrigin = "corner",
         layout_scale: float | None = None,
+        cameras: str | Path | None = None,
+        images: str | Path | None = None,
+        colmap_model: str | None = None,
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -54,6 +64,10 @@ class Scene:
             mesh: The mesh file, if it is not the only ``mesh.*`` in the folder.
             pixel_origin: ``center`` for cameras that put (0, 0) at the first pixel's centre.
             layout_scale: The k of ``images_{k}`` to read; by default the smallest.
+            cameras: The file (or folder) with the cameras where the folder's own shall not be
+                taken; recognised by its content.
+            images: The folder that photo names are relative to, where it is not the usual one.
+            colmap_model: Which of several COLMAP models: a folder below ``sparse/``.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
@@ -62,8 +76,22 @@ class Scene:
             PhotoError: A photo is no picture or is cut off.
             MeshError: The mesh is damaged.
         """
-        parts = open_parts(path, mesh=mesh, pixel_origin=pixel_origin, layout_scale=layout_scale)
-        return cls(*parts)
+        choice = Choice(
+            layout_scale,
+            colmap_model,
+            None if cameras is None else Path(cameras),
+            None if images is None else Path(images),
+        )
+        given = {
+            "mesh": mesh,
+            "pixel_origin": None if pixel_origin == "corner" else pixel_origin,
+            "cameras": cameras,
+            "images": images,
+            "colmap_model": colmap_model,
+        }
+        options = {name: str(value) for name, value in given.items() if value is not None}
+        parts = open_parts(path, mesh=mesh, pixel_origin=pixel_origin, choice=choice)
+        return cls(*parts, options)
 
     @property
     def origin(self) -> np.ndarray:
@@ -138,11 +166,11 @@ class Scene:
         Raises:
             CameraError: The model changed since the scene was opened.
         """
-        if self.layout != colmap.LAYOUT or self.points is None:
+        if self.observe is None:
             return {}
         found = {}
         listed = {photo.listed_as: photo for photo in self.photos}
-        for name, (pixels, points, size) in colmap.observations(self.root).items():
+        for name, (pixels, points, size) in self.observe().items():
             photo = listed.get(name) or self.photo(name)
             camera = photo.camera
             scale = np.array([camera.width / size[0], camera.height / size[1]])

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from xscale.errors import UnsafePathError
+
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""Endings of photos, in lower case; missing endings are tried in this order."""
+
+Observations = dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
+"""By photo name: keypoints float64 [N, 2] in pixels of the model's camera, the points they show
+float64 [N, 3] in the scene's frame, and that camera's (width, height)."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user said about how a scene is to be read; None is for the reader to find."""
+
+    scale: float | None = None
+    """The k of ``images_{k}``."""
+    colmap_model: str | None = None
+    """Which of several COLMAP models: its folder below ``sparse/``, or one of its files."""
+    cameras: Path | None = None
+    """The file (or folder) with the cameras, wherever it is."""
+    images: Path | None = None
+    """The folder that photo names are relative to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +53,8 @@ class View:
     """float64 [n]."""
     size: tuple[int, int] | None
     """(width, height) that K refers to; None where the file does not say: the photo's own."""
+    mask: Path | None = None
+    """Mask file, 0 = left out, where the layout names one."""
 
 
 @dataclass
@@ -45,6 +69,12 @@ class Reading:
     points: np.ndarray | None = None
     """float64 [P, 3] sparse points in the scene's frame, where the layout has them."""
     warnings: list[str] = field(default_factory=list)
+    observe: Callable[[], Observations] | None = None
+    """Reads where photos saw sparse points, where the layout says so."""
+    provenance: dict[str, object] = field(default_factory=dict)
+    """What was done to the file's coordinates, as plain values: for the run's manifest."""
+    advice: str | None = None
+    """What to do when cameras and mesh do not meet, where this layout has a usual cause."""
 
 
 def safe_name(name: str, where: object) -> str:
@@ -61,6 +91,17 @@ def safe_name(name: str, where: object) -> str:
             advice="names must be relative to the photo folder, without '..'",
         )
     return path.as_posix()
+
+
+def photo_files(folder: Path) -> list[str]:
+    """Name every photo below a folder by its path relative to it, sorted by bytes."""
+    found = []
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            path = Path(parent) / file
+            if path.suffix.lower() in PHOTO_SUFFIXES:
+                found.append(path.relative_to(folder).as_posix())
+    return sorted(found, key=name_bytes)
 
 
 def name_bytes(name: str) -> bytes:

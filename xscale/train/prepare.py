@@ -79,6 +79,8 @@ def prepare(
             "fingerprint": scene.fingerprint(),
             "layout": scene.layout,
             "root": str(scene.root),
+            "options": scene.options,
+            "provenance": scene.provenance,
             "photos": len(scene.photos),
             "downscale": downscale,
             "warnings": list(scene.warnings),

@@ -1,0 +1,77 @@
+"""A rectangle of a picture is the crop of the whole, and every output says what the rays hit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests import builders
+from xscale.errors import UsageError
+from xscale.render import renderer
+from xscale.render.renderer import OUTPUTS
+
+FIELDS = [name for name in OUTPUTS if name != "colour"]
+
+
+@pytest.fixture(scope="module")
+def view(tiny_run):
+    camera = tiny_run.camera("view_01.png").scaled(141, 83)
+    return camera, tiny_run.renderer.render(camera, OUTPUTS)
+
+
+@pytest.mark.parametrize("rect", [(0, 0, 1, 1), (17, 5, 64, 40), (140, 0, 1, 83), (3, 82, 137, 1)])
+def test_part_equals_the_crop_bit_for_bit(tiny_run, view, rect):
+    camera, whole = view
+    part = tiny_run.renderer.render(camera, OUTPUTS, rect=rect)
+    left, top, width, height = rect
+    for name in ("colour", *FIELDS):
+        crop = getattr(whole, name)[top : top + height, left : left + width]
+        assert torch.equal(
+            getattr(part, name).view(torch.uint8), crop.contiguous().view(torch.uint8)
+        ), name
+
+
+@pytest.mark.parametrize("pixels", [1, 700, 1 << 13])
+def test_bands_of_any_size_give_the_same_bits(tiny_run, view, monkeypatch, pixels):
+    camera, whole = view
+    monkeypatch.setattr(renderer, "_BAND_PIXELS", pixels)
+    again = tiny_run.renderer.render(camera, OUTPUTS)
+    for name in ("colour", *FIELDS):
+        assert torch.equal(getattr(again, name).nan_to_num(7), getattr(whole, name).nan_to_num(7))
+
+
+def test_outputs_agree_with_single_rays(tiny_run, asymmetric, view):
+    camera, frame = view
+    v, u = np.mgrid[: camera.height, : camera.width] + 0.5
+    pixel = np.stack([u.ravel(), v.ravel()], 1)
+    distance, face = builders.hits(asymmetric.vertices, asymmetric.faces, camera, pixel)
+    hit = frame.coverage.numpy().ravel()
+    same = frame.face.numpy().ravel() == face
+    # Pixels whose centre lies on an edge up to rounding may go either way.
+    assert same.mean() > 0.999
+    seen = hit & same
+    world = camera.position + camera.rays(pixel) * np.where(seen, distance, 0)[:, None]
+    found = frame.position.numpy().reshape(-1, 3) + np.asarray(tiny_run.manifest["origin"])
+    np.testing.assert_allclose(found[seen], world[seen], atol=1e-5)
+    assert np.isnan(frame.position.numpy().reshape(-1, 3)[~hit]).all()
+    depth = (world @ camera.R.T + camera.t)[:, 2]
+    np.testing.assert_allclose(frame.depth.numpy().ravel()[seen], depth[seen], rtol=1e-5)
+    assert (frame.face.numpy().ravel()[~hit] == -1).all()
+    rounded = (frame.srgb * 255 + 0.5).to(torch.uint8)
+    assert torch.equal(rounded, frame.colour)
+
+
+def test_level_is_the_one_whose_cells_are_as_large_as_the_footprint(tiny_run, view):
+    _, frame = view
+    field = tiny_run.model.field
+    scales = np.array(field.layout.scales)
+    cells = np.float64(max(field.box.extent)) / frame.footprint.numpy()[frame.coverage.numpy()]
+    expected = np.interp(np.log(cells + 1), np.log(scales + 1), np.arange(len(scales)))
+    np.testing.assert_allclose(frame.level[frame.coverage].numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("rect", [(-1, 0, 5, 5), (0, 0, 0, 5), (100, 0, 42, 5), (0, 83, 1, 1)])
+def test_rectangle_outside_the_picture_is_refused(tiny_run, view, rect):
+    with pytest.raises(UsageError, match="leaves the picture of 141 x 83"):
+        tiny_run.renderer.render(view[0], rect=rect)

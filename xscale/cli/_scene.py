@@ -1,0 +1,43 @@
+"""The options by which every command that takes a SCENE says how it is to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from xscale.scene.scene import Scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneOptions:
+    """A scene folder, and what to read instead of what it holds."""
+
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    """Folder with photos, cameras and a mesh."""
+    mesh: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The mesh, where it is not the folder's own mesh.*."""
+    cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The cameras, where they are not the folder's own; the kind is recognised by its content."""
+    images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """The folder that photo names are relative to, where it is not the usual one."""
+    colmap_model: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Which of several COLMAP models: a folder below sparse/, for example 0."""
+    pixel_origin: Literal["corner", "center"] = "corner"
+    """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+
+    def open(self) -> Scene:
+        """Open the scene; errors as for ``Scene.open``."""
+        from xscale.scene.scene import Scene
+
+        return Scene.open(
+            self.scene,
+            mesh=self.mesh,
+            cameras=self.cameras,
+            images=self.images,
+            colmap_model=self.colmap_model,
+            pixel_origin=self.pixel_origin,
+        )

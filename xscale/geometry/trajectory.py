@@ -1,0 +1,260 @@
+"""Camera paths: orbits, spirals, smooth curves through key poses, and zooms onto a point.
+
+All cameras are in the scene's frame with OpenCV axes. A path keeps the size, the camera model and
+the distortion of the camera that it is made from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+
+from xscale.errors import SetupError, UsageError
+from xscale.geometry.camera import Camera
+
+_SAMPLES = 64
+"""Points a span is measured at, so that frames are equally far apart."""
+
+
+def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
+    """Return R (float64 [3, 3]) of a camera at ``position`` that looks at ``target``.
+
+    Args:
+        position: [3].
+        target: [3], elsewhere than ``position``.
+        up: [3], what points upwards in the picture; another direction is taken where the camera
+            looks along it.
+    """
+    z = _unit(np.asarray(target, np.float64) - position)
+    x = np.cross(z, _unit(np.asarray(up, np.float64)))
+    if np.linalg.norm(x) < 1e-6:
+        x = np.cross(z, np.eye(3)[np.argmin(np.abs(z))])
+    x = _unit(x)
+    return np.stack([x, np.cross(z, x), z])
+
+
+def placed(camera: Camera, position: np.ndarray, R: np.ndarray) -> Camera:
+    """Return ``camera`` moved to ``position`` [3] and turned to ``R`` [3, 3]."""
+    return replace(camera, R=R, t=-R @ np.asarray(position, np.float64))
+
+
+def up_of(cameras: Sequence[Camera]) -> np.ndarray:
+    """Return what points upwards in most pictures: a unit vector, float64 [3]."""
+    mean = -np.mean([camera.R[1] for camera in cameras], axis=0)
+    return _unit(mean if np.linalg.norm(mean) > 1e-6 else -cameras[0].R[1])
+
+
+def orbit(
+    camera: Camera,
+    centre: np.ndarray,
+    up: np.ndarray,
+    frames: int,
+    degrees: float = 360.0,
+    radius: float | None = None,
+    height: float | None = None,
+) -> list[Camera]:
+    """Circle around a point, looking at it; begins in the direction of ``camera``.
+
+    Args:
+        camera: Gives the start and the intrinsics.
+        centre: [3].
+        up: Axis of the circle, [3].
+        frames: How many cameras, 2 at least.
+        degrees: How far to go; a whole circle does not repeat its first camera.
+        radius: Of the circle, world units; the camera's own where not given.
+        height: Of the circle above ``centre``; the camera's own where not given.
+    """
+    _enough(frames)
+    up = _unit(np.asarray(up, np.float64))
+    arm = camera.position - centre
+    height = float(arm @ up) if height is None else height
+    arm = arm - (arm @ up) * up
+    if np.linalg.norm(arm) < 1e-9:
+        arm = camera.R[0] - (camera.R[0] @ up) * up
+    radius = float(np.linalg.norm(arm)) if radius is None else radius
+    first = _unit(arm)
+    second = np.cross(up, first)
+    steps = frames if abs(degrees) % 360 == 0 else frames - 1
+    cameras = []
+    for k in range(frames):
+        angle = math.radians(degrees) * k / steps
+        arm = radius * (math.cos(angle) * first + math.sin(angle) * second)
+        position = np.asarray(centre, np.float64) + arm + height * up
+        cameras.append(placed(camera, position, look_at(position, centre, up)))
+    return cameras
+
+
+def spiral(
+    camera: Camera,
+    centre: np.ndarray,
+    up: np.ndarray,
+    frames: int,
+    size: Sequence[float],
+    turns: float = 2.0,
+) -> list[Camera]:
+    """Wind around ``camera``'s place with the picture held on a point.
+
+    Args:
+        camera: The middle of the spiral, and the intrinsics.
+        centre: [3], stays in the middle of the picture.
+        up: [3].
+        frames: How many cameras, 2 at least.
+        size: Half the extent to the right, downwards and forwards, world units.
+        turns: How often around.
+    """
+    _enough(frames)
+    steps = frames if float(turns).is_integer() else frames - 1
+    cameras = []
+    for k in range(frames):
+        angle = 2 * math.pi * turns * k / steps
+        around = np.array([math.cos(angle), math.sin(angle), math.sin(angle / max(turns, 1))])
+        position = camera.position + (around * size) @ camera.R
+        cameras.append(placed(camera, position, look_at(position, centre, up)))
+    return cameras
+
+
+def zoom(
+    camera: Camera, target: np.ndarray, up: np.ndarray, frames: int, closest: float
+) -> list[Camera]:
+    """Go straight from ``camera`` towards a surface point, every frame by the same factor nearer.
+
+    The target drifts from where the camera sees it to the middle of the picture; start and end
+    are gentle.
+
+    Args:
+        camera: Start and intrinsics.
+        target: [3], in front of the camera.
+        up: [3].
+        frames: How many cameras, 2 at least.
+        closest: Distance to the target at the end, world units.
+
+    Raises:
+        UsageError: ``closest`` is not above 0.
+    """
+    _enough(frames)
+    if not closest > 0:
+        raise UsageError(f"the closest distance must be above 0, got {closest:g}")
+    _, transform = _scipy()
+    away = camera.position - target
+    distance = float(np.linalg.norm(away))
+    there = look_at(camera.position, target, up)
+    both = transform.Rotation.from_matrix(np.stack([camera.R, there]))
+    turn = transform.Slerp([0, 1], both)
+    cameras = []
+    for share in np.linspace(0, 1, frames):
+        eased = share * share * (3 - 2 * share)
+        position = target + away * (closest / distance) ** eased
+        cameras.append(placed(camera, position, turn(eased).as_matrix()))
+    return cameras
+
+
+def interpolate(keys: Sequence[Camera], frames: int, closed: bool = False) -> list[Camera]:
+    """Pass smoothly through key poses at an even pace.
+
+    Positions follow a cubic spline and rotations a rotation spline, so that neither speed nor
+    turning rate jumps; the field of view follows a monotone cubic of its logarithm. Pace is
+    measured by the way gone and the angle turned together. The keys lie on the curve; the first
+    and, unless closed, the last frame are the first and last key.
+
+    Args:
+        keys: Two cameras at least, undistorted; the first gives the size of the pictures.
+        frames: How many cameras, 2 at least.
+        closed: Return to the first key; the last frame stops one step before it.
+
+    Raises:
+        UsageError: Fewer than two keys or frames, or a key with distortion.
+    """
+    _enough(frames)
+    if len(keys) < 2:
+        raise UsageError(f"interpolation needs two key cameras at least, got {len(keys)}")
+    if any(len(camera.distortion) for camera in keys):
+        raise UsageError("key cameras with lens distortion cannot be interpolated")
+    curves, transform = _scipy()
+    first = keys[0]
+    keys = [camera.scaled(first.width, first.height) for camera in keys]
+    if closed:
+        # The curve is laid through the neighbours of its seam too, so that it is smooth there.
+        ring = list(keys)
+        before = [ring[-2 % len(ring)], ring[-1]]
+        keys = [*before, *ring, *ring[:1], ring[1 % len(ring)], ring[2 % len(ring)]]
+        inner = (2, 2 + len(ring))
+    else:
+        inner = (0, len(keys) - 1)
+    positions = np.stack([camera.position for camera in keys])
+    rotations = transform.Rotation.from_matrix(np.stack([camera.R for camera in keys]))
+    way = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    turned = (rotations[1:] * rotations[:-1].inv()).magnitude()
+    scale = max(float(np.mean(way)), 1e-12)
+    # Centripetal knots: a curve through unevenly spaced keys neither loops nor overshoots.
+    knots = np.concatenate([[0], np.cumsum(np.sqrt(np.maximum(way / scale + turned, 1e-6)))])
+    place = curves.CubicSpline(knots, positions, bc_type="natural")
+    turn = transform.RotationSpline(knots, rotations)
+    lens = curves.PchipInterpolator(knots, np.stack([_lens(camera) for camera in keys]))
+    begin, end = knots[inner[0]], knots[inner[1]]
+    fine = np.linspace(begin, end, _SAMPLES * (inner[1] - inner[0]) + 1)
+    at = turn(fine)
+    gone = np.linalg.norm(np.diff(place(fine), axis=0), axis=1) / scale
+    gone = gone + (at[1:] * at[:-1].inv()).magnitude()
+    length = np.concatenate([[0], np.cumsum(np.maximum(gone, 1e-12))])
+    even = np.linspace(0, length[-1], frames, endpoint=not closed)
+    moments = curves.PchipInterpolator(length, fine)(even).clip(begin, end)
+    matrices, where, lenses = turn(moments).as_matrix(), place(moments), lens(moments)
+    return [
+        replace(
+            first,
+            model="PINHOLE",
+            K=_intrinsics(lenses[k]),
+            R=matrices[k],
+            t=-matrices[k] @ where[k],
+            near=min(camera.near for camera in keys),
+        )
+        for k in range(frames)
+    ]
+
+
+def _lens(camera: Camera) -> np.ndarray:
+    """Return what is interpolated of K: log focal lengths, principal point, skew."""
+    return np.array([math.log(camera.fx), math.log(camera.fy), camera.cx, camera.cy, camera.skew])
+
+
+def _intrinsics(lens: np.ndarray) -> np.ndarray:
+    return np.array(
+        [[math.exp(lens[0]), lens[4], lens[2]], [0, math.exp(lens[1]), lens[3]], [0, 0, 1]]
+    )
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
+def resized(camera: Camera, width: int, height: int) -> Camera:
+    """Return ``camera`` with another picture size and the same vertical field of view.
+
+    Pixels keep their shape; where the proportions differ, the picture shows more or less at the
+    sides, and its middle stays the middle.
+    """
+    factor = height / camera.height
+    K = camera.K * np.array([[factor], [factor], [1]])
+    K[0, 2] = width / 2 + (camera.cx - camera.width / 2) * factor
+    return replace(camera, width=width, height=height, K=K)
+
+
+def _enough(frames: int) -> None:
+    if frames < 2:
+        raise UsageError(f"a path has two frames at least, got {frames}")
+
+
+def _scipy() -> tuple[ModuleType, ModuleType]:
+    """Import scipy's curves and rotations; only paths need them."""
+    try:
+        from scipy import interpolate as curves
+        from scipy.spatial import transform
+    except ImportError as error:
+        raise SetupError(
+            "smooth camera paths need scipy", advice="pip install xscale[render]"
+        ) from error
+    return curves, transform
