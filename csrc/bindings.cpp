@@ -135,7 +135,7 @@ static void bind_ceilings(py::module_& m) {
     bind_op<A>(m, "ceiling_stream", ceiling_stream_cpu, nullptr,
                {XS_FIELD(A, data), XS_FIELD(A, floats), XS_FIELD(A, sink)});
     bind_op<A>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr,
-               {XS_FIELD(A, products), XS_FIELD(A, sink)});
+               {XS_FIELD(A, products), XS_FIELD(A, bfloat16), XS_FIELD(A, sink)});
 }
 
 static void bind_encode(py::module_& m) {

@@ -10,6 +10,7 @@ struct CeilingArgs {
     float* data;  // [floats], read; written too by ceiling_stream
     int64_t floats;
     int64_t products;  // multiply-adds for ceiling_multiply
+    bool bfloat16;     // whether products of bfloat16 pairs count, where there are such
     double* sink;      // [1] out: what nobody reads, so that nothing is left out
 };
 

@@ -26,8 +26,8 @@ void ceiling_stream_cpu(const CeilingArgs& a) {
 void ceiling_multiply_cpu(const CeilingArgs& a) {
     constexpr int64_t kPiece = 1 << 22;
 #if XSCALE_HAS_BF16
-    const auto multiply = active_isa() == Isa::avx512bf16 ? avx512bf16::multiply_registers
-                                                          : XS_PICK(multiply_registers);
+    const bool pairs = a.bfloat16 && active_isa() == Isa::avx512bf16;
+    const auto multiply = pairs ? avx512bf16::multiply_registers : XS_PICK(multiply_registers);
 #else
     const auto multiply = XS_PICK(multiply_registers);
 #endif

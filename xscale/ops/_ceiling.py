@@ -39,10 +39,10 @@ def stream(data: Tensor) -> None:
     )  # fmt: skip
 
 
-def multiply(products: int) -> None:
-    """Make that many multiply-adds on registers, in the form with most of them an instruction."""
+def multiply(products: int, *, bfloat16: bool = True) -> None:
+    """Make that many multiply-adds on registers, of bfloat16 pairs where allowed and known."""
     sink = torch.empty(1, dtype=torch.float64)
-    _ext.call("ceiling_multiply", sink.device, products=products, sink=sink)
+    _ext.call("ceiling_multiply", sink.device, products=products, bfloat16=bfloat16, sink=sink)
 
 
 def products(shader: FrameShader) -> int:
