@@ -1,8 +1,8 @@
 """Speed of ``encode`` and its backward against PyTorch's best form of the same grid.
 
 Random points on a sphere are the worst honest order for surface data; pixels of a picture in tiles
-of 8 x 8 are the order of a frame. The ceiling reads the same rows by the same indices, fetched ahead
-as the op does, and sums nothing.
+of 8 x 8 are the order of a frame. The ceiling reads the same rows by the same indices, fetched
+ahead as the op does, and sums nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch.nn import functional
 from benchmarks._timing import device, milliseconds, row
 from xscale import ops
 from xscale.ops import _ceiling
-from xscale.ops._memory import empty_table
 
 _BATCH = 1 << 17
 
@@ -150,7 +149,7 @@ def _layout(width: int, log2_rows: int, growth: float) -> ops.GridLayout:
 
 
 def _table(layout: ops.GridLayout, dtype: torch.dtype) -> Tensor:
-    table = empty_table((layout.rows, layout.features_per_level), dtype, device())
+    table = ops.empty_table((layout.rows, layout.features_per_level), dtype, device())
     return table.uniform_(-1e-4, 1e-4)
 
 

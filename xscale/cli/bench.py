@@ -37,8 +37,8 @@ class Options:
 
     Ours and the peer take turns; the figures are medians of milliseconds. The share of the ceiling
     is the time of a kernel that moves the same bytes or makes the same products and nothing else,
-    over ours. On a busy machine they mean little, so a high load is remarked and stands in the file, as
-    do the cores that others used during each row.
+    over ours. On a busy machine they mean little, so a high load is remarked and stands in the
+    file, as do the cores that others used during each row.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"

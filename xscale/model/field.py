@@ -41,6 +41,7 @@ class Field:
         box: Where the grid lies.
         device: Where the table lives.
         generator: Source of the initial values.
+        frozen: Whether the table is for pictures only: float16, and empty until it is loaded.
     """
 
     def __init__(
@@ -49,13 +50,18 @@ class Field:
         box: Box,
         device: torch.device,
         generator: torch.Generator | None = None,
+        frozen: bool = False,
     ) -> None:
         self.settings = settings
         self.box = box
         self.layout = grid_layout_of(settings)
-        table = torch.empty(self.layout.rows, settings.features_per_level)
-        table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
-        self.table = table.to(device)
+        shape = (self.layout.rows, settings.features_per_level)
+        if frozen:
+            self.table = ops.empty_table(shape, torch.float16, device)
+        else:
+            table = ops.empty_table(shape, torch.float32)
+            table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
+            self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
         self._scale = torch.tensor([1 / e for e in box.extent], device=device)
 

@@ -23,6 +23,7 @@ class Model:
         photos: Number of training photos.
         device: Where everything lives.
         seed: Of the initial values.
+        frozen: Whether it is for pictures only: its table is float16 and empty until ``load``.
     """
 
     def __init__(
@@ -32,11 +33,12 @@ class Model:
         photos: int,
         device: torch.device | str = "cpu",
         seed: int = 0,
+        frozen: bool = False,
     ) -> None:
         self.settings = settings
         self.device = torch.device(device)
         generator = torch.Generator().manual_seed(seed)
-        self.field = Field(settings.grid, box, self.device, generator)
+        self.field = Field(settings.grid, box, self.device, generator, frozen)
         shader = ReluShader if settings.shader.kind == "relu" else FilmShader
         self.shader = shader(settings.shader, self.field.channels, photos, self.device, generator)
 

@@ -12,6 +12,7 @@ from xscale.ops._ext import (
     limit_threads,
     module_path,
 )
+from xscale.ops._memory import empty_table
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -65,6 +66,7 @@ __all__ = [
     "built",
     "choice",
     "cuda_built",
+    "empty_table",
     "encode",
     "encode_backward",
     "encode_backward_position",
