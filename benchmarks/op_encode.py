@@ -48,13 +48,16 @@ def pixels(side: int) -> Tensor:
     return torch.stack([x, y, 0.5 + 0.05 * torch.sin(23 * x) * torch.cos(19 * y)], 1)
 
 
-def peer_corners(position: Tensor, layout: ops.GridLayout, level: int) -> tuple[Tensor, Tensor]:
+def peer_corners(
+    position: Tensor, layout: ops.GridLayout, level: int, *, smooth: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return rows [N, 8] and weights [N, 8], as one writes them in PyTorch when speed counts."""
     first, end = layout.offsets[level : level + 2]
     at = position * layout.scales[level] + 0.5
     cell = at.floor()
     upper = at - cell
-    upper = upper * upper * (3 - 2 * upper)
+    if smooth:
+        upper = upper * upper * (3 - 2 * upper)
     if layout.dense[level]:
         resolution = layout.resolutions[level]
         stride = (1, resolution, resolution**2)
@@ -149,7 +152,7 @@ def _layout(width: int, log2_rows: int, growth: float) -> ops.GridLayout:
 
 
 def _table(layout: ops.GridLayout, dtype: torch.dtype) -> Tensor:
-    table = ops.empty_table((layout.rows, layout.features_per_level), dtype, device())
+    table = ops.table_zeros((layout.rows, layout.features_per_level), dtype, device())
     return table.uniform_(-1e-4, 1e-4)
 
 

@@ -33,8 +33,8 @@ def paper_model() -> tuple[ops.FrameGrid, Tensor, ops.FrameShader, dict[str, Ten
     """Return grid, its table in float32, shader and codes of the ``paper`` preset, random."""
     generator = torch.Generator().manual_seed(0)
     layout = ops.grid_layout(16, 8, 22, 16, 1.4768261459394993)
-    full = ops.empty_table((layout.rows, 8), torch.float32).uniform_(-0.1, 0.1)
-    half = ops.empty_table((layout.rows, 8), torch.float16).copy_(full)
+    full = ops.table_zeros((layout.rows, 8), torch.float32).uniform_(-0.1, 0.1)
+    half = ops.table_zeros((layout.rows, 8), torch.float16).copy_(full)
     shader, codes = ops.FilmShaderLayout(128), ops.FilmCodeLayout()
     parts = {
         "shader": ops.film_shader_init(shader, generator),
@@ -165,7 +165,7 @@ def _default_frame() -> dict[str, object]:
     surface, packed = _pictured(mesh, view)
     generator = torch.Generator().manual_seed(0)
     layout = ops.grid_layout(16, 4, 20, 16, 1.4951)
-    table = ops.empty_table((layout.rows, 4), torch.float16).uniform_(-1, 1)
+    table = ops.table_zeros((layout.rows, 4), torch.float16).uniform_(-1, 1)
     relu = ops.ReluShaderLayout(64)
     box = torch.tensor([[0.0, 0.0, 0.0], [0.49, 0.49, 0.49]])
     grid = ops.FrameGrid(table, layout, box, "linear", 0.5)

@@ -13,6 +13,7 @@
 #include "ops/ceiling.h"
 #include "ops/encode.h"
 #include "ops/fused_frame.h"
+#include "ops/fused_step.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
 #include "ops/shade_film.h"
@@ -80,13 +81,15 @@ struct Field {
     void (*set)(Args&, const std::string&, const py::handle&);
 };
 
-// One op: `cpu(args)` and, where built, `cuda(args, stream)`. Called from Python as
-// op(device, stream, **fields): every field must be given, so a forgotten one is an error.
+// One op: `cpu(args)`, where built `cuda(args, stream)`, and where the device kernel is written for
+// blocks `emulated(args)`, the same on the host. Called from Python as op(body, stream, **fields):
+// every field must be given, so a forgotten one is an error.
 template <class Args>
 void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
-             void (*cuda)(const Args&, void*), std::vector<Field<Args>> fields) {
+             void (*cuda)(const Args&, void*), std::vector<Field<Args>> fields,
+             void (*emulated)(const Args&) = nullptr) {
     const std::string op = name;
-    m.def(name, [=](const std::string& device, uintptr_t stream, const py::kwargs& values) {
+    m.def(name, [=](const std::string& body, uintptr_t stream, const py::kwargs& values) {
         Args args{};
         XS_CHECK(values.size() == fields.size(), op + " takes " + std::to_string(fields.size()) +
                                                      " fields, got " +
@@ -96,14 +99,18 @@ void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
             field.set(args, op + ": " + field.name, values[field.name.c_str()]);
         }
         py::gil_scoped_release release;
-        if (device == "cpu") {
+        if (body == "cpu") {
             cpu(args);
+        } else if (body == "emulated") {
+            XS_CHECK(emulated != nullptr, op + " has no emulated body");
+            emulated(args);
         } else {
             XS_CHECK(cuda != nullptr, op + " has no CUDA body in this build");
             cuda(args, reinterpret_cast<void*>(stream));
         }
     });
-    m.attr("ops").cast<py::dict>()[name] = py::make_tuple(cpu != nullptr, cuda != nullptr);
+    m.attr("ops").cast<py::dict>()[name] =
+        py::make_tuple(cpu != nullptr, cuda != nullptr, emulated != nullptr);
 }
 
 #define XS_FIELD(Args, name)                                                       \
@@ -169,9 +176,56 @@ static void bind_fused_frame(py::module_& m) {
                 XS_FIELD(A, range),       XS_FIELD(A, rgb)});
 }
 
+static void bind_fused_step(py::module_& m) {
+    using A = FusedStepArgs;
+    bind_op<A>(m, "fused_step", fused_step_cpu, nullptr,
+               {XS_FIELD(A, vertices),
+                XS_FIELD(A, faces),
+                XS_FIELD(A, cameras),
+                XS_FIELD(A, camera_index),
+                XS_FIELD(A, pixel),
+                XS_FIELD(A, face_id),
+                XS_FIELD(A, target),
+                XS_FIELD(A, target_range),
+                XS_FIELD(A, centre),
+                XS_FIELD(A, unit),
+                XS_FIELD(A, footprint_unit),
+                XS_FIELD(A, table),
+                XS_FIELD(A, first),
+                XS_FIELD(A, second),
+                XS_FIELD(A, steps),
+                XS_FIELD(A, first_stride),
+                XS_FIELD(A, second_stride),
+                XS_FIELD(A, steps_stride),
+                XS_FIELD(A, offsets),
+                XS_FIELD(A, resolutions),
+                XS_FIELD(A, scales),
+                XS_FIELD(A, levels),
+                XS_FIELD(A, width),
+                XS_FIELD(A, smoothstep),
+                XS_FIELD(A, footprint_scale),
+                XS_FIELD(A, learning_rate),
+                XS_FIELD(A, beta1),
+                XS_FIELD(A, beta2),
+                XS_FIELD(A, epsilon),
+                XS_FIELD(A, weights),
+                XS_FIELD(A, light),
+                XS_FIELD(A, exposure),
+                XS_FIELD(A, grad_weights),
+                XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure),
+                XS_FIELD(A, hidden),
+                XS_FIELD(A, sh_degree),
+                XS_FIELD(A, photos),
+                XS_FIELD(A, loss),
+                XS_FIELD(A, sums),
+                XS_FIELD(A, seconds),
+                XS_FIELD(A, rays)});
+}
+
 static void bind_interpolate(py::module_& m) {
     using A = InterpolateArgs;
-    bind_op<A>(m, "interpolate", interpolate_cpu, nullptr,
+    bind_op<A>(m, "interpolate", interpolate_cpu, XS_CUDA(interpolate_cuda),
                {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, normals),
                 XS_FIELD(A, cameras), XS_FIELD(A, camera_index), XS_FIELD(A, pixel),
                 XS_FIELD(A, face_id), XS_FIELD(A, n), XS_FIELD(A, position), XS_FIELD(A, normal),
@@ -190,27 +244,30 @@ static void bind_rasterize(py::module_& m) {
 
 static void bind_shade_relu(py::module_& m) {
     using A = ShadeReluArgs;
-    bind_op<A>(m, "shade_relu", shade_relu_cpu, nullptr,
+    bind_op<A>(m, "shade_relu", shade_relu_cpu, XS_CUDA(shade_relu_cuda),
                {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
                 XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays),
-                XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)});
-    bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, nullptr,
+                XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)},
+               shade_relu_emulated);
+    bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, XS_CUDA(shade_relu_gradient_cuda),
                {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
                 XS_FIELD(A, exposure),     XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
                 XS_FIELD(A, target),       XS_FIELD(A, target_bytes),  XS_FIELD(A, ray_weight),
                 XS_FIELD(A, rgb),          XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
                 XS_FIELD(A, grad_weights), XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
                 XS_FIELD(A, width),        XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
-                XS_FIELD(A, photos),       XS_FIELD(A, loss),          XS_FIELD(A, scale)});
+                XS_FIELD(A, photos),       XS_FIELD(A, loss),          XS_FIELD(A, scale)},
+               shade_relu_gradient_emulated);
 }
 
 static void bind_shade_film(py::module_& m) {
     using A = ShadeFilmArgs;
-    bind_op<A>(m, "shade_film", shade_film_cpu, nullptr,
+    bind_op<A>(m, "shade_film", shade_film_cpu, XS_CUDA(shade_film_cuda),
                {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
                 XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
-                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)});
-    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, nullptr,
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)},
+               shade_film_emulated);
+    bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, XS_CUDA(shade_film_gradient_cuda),
                {XS_FIELD(A, features),      XS_FIELD(A, direction),    XS_FIELD(A, weights),
                 XS_FIELD(A, light),         XS_FIELD(A, exposure),     XS_FIELD(A, photo),
                 XS_FIELD(A, grad_rgb),      XS_FIELD(A, target),       XS_FIELD(A, target_bytes),
@@ -218,7 +275,8 @@ static void bind_shade_film(py::module_& m) {
                 XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
                 XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
                 XS_FIELD(A, hidden),        XS_FIELD(A, photos),       XS_FIELD(A, loss),
-                XS_FIELD(A, scale)});
+                XS_FIELD(A, scale)},
+               shade_film_gradient_emulated);
 }
 
 }  // namespace xs
@@ -230,6 +288,7 @@ PYBIND11_MODULE(_core, m) {
     xs::bind_ceilings(m);
     xs::bind_encode(m);
     xs::bind_fused_frame(m);
+    xs::bind_fused_step(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
     xs::bind_shade_film(m);

@@ -98,5 +98,10 @@ XS_DECLARE_SIMD(void shade_film_chunk_gradient(const ShadeFilmNet& net, const Sh
 
 void shade_film_cpu(const ShadeFilmArgs& args);
 void shade_film_gradient_cpu(const ShadeFilmArgs& args);
+void shade_film_cuda(const ShadeFilmArgs& args, void* stream);
+void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream);
+// The device kernels' logic run on the host, block after block.
+void shade_film_emulated(const ShadeFilmArgs& args);
+void shade_film_gradient_emulated(const ShadeFilmArgs& args);
 
 }  // namespace xs

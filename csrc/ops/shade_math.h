@@ -18,6 +18,9 @@ constexpr float kCharbonnierEpsilon = 1e-3f;
 
 constexpr int32_t kMaxHarmonics = 16;
 
+// Slope of the mapping networks' leaky ReLU below zero.
+constexpr float kLeakySlope = 0.2f;
+
 struct ScalarMath {
     using T = float;
     static XS_HD inline float set(float x) { return x; }

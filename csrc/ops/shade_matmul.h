@@ -15,8 +15,6 @@ namespace XS_ISA {
 enum class Start { zero, bias, add };              // what a sum begins with; add: what C holds
 enum class Finish { plain, relu, leaky, masked };  // masked: zero where `mask` is not positive
 
-constexpr float kLeakySlope = 0.2f;
-
 // C[m, n] = finish(start + sum over k of A(m, k) * B[k, n]); n counts floats, a multiple of kLanes.
 struct Product {
     const float* a;

@@ -80,5 +80,10 @@ XS_DECLARE_SIMD(void shade_relu_chunk_gradient(const ShadeReluNet& net, const Sh
 
 void shade_relu_cpu(const ShadeReluArgs& args);
 void shade_relu_gradient_cpu(const ShadeReluArgs& args);
+void shade_relu_cuda(const ShadeReluArgs& args, void* stream);
+void shade_relu_gradient_cuda(const ShadeReluArgs& args, void* stream);
+// The device kernels' logic run on the host, block after block.
+void shade_relu_emulated(const ShadeReluArgs& args);
+void shade_relu_gradient_emulated(const ShadeReluArgs& args);
 
 }  // namespace xs

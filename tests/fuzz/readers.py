@@ -1,14 +1,15 @@
 """Damaged scenes: whatever is done to a file, a reader ends well or with a documented error.
 
-    python -m tests.fuzz.readers --minutes 2 --seed 7
+    python -m tests.fuzz.readers --minutes 2 --seed 7 [--layout nerfstudio]
 
-Each round damages one file of a small scene (bytes changed, removed, repeated, or cut off), opens
-the scene and decodes its photos. Exit code 1 if anything but an XscaleError came out.
+Each round damages one file of a small scene of one layout (bytes changed, removed, repeated, or cut
+off), opens the scene and decodes its photos. Exit code 1 if anything but an XscaleError came out.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import shutil
 import sys
@@ -18,6 +19,11 @@ import traceback
 from pathlib import Path
 
 from tests import builders
+from tests.scene.test_bundler import bundle
+from tests.scene.test_colmap_rigs import frames_bin, rigs_bin
+from tests.scene.test_metashape import export
+from tests.scene.test_nerfstudio import transforms
+from tests.scene.test_openmvs import scene_mvs
 from xscale.errors import XscaleError
 from xscale.scene.scene import Scene
 
@@ -68,21 +74,56 @@ def one_round(template: Path, folder: Path, rng: random.Random) -> str:
     return f"{name}: {outcome}"
 
 
+def templates(root: Path) -> dict[str, Path]:
+    """Write one scene in every layout."""
+    built = builders.asymmetric_scene()
+    made = {
+        "colmap": builders.write_colmap(built, root / "colmap"),
+        "colmap-text": builders.write_colmap(built, root / "colmap-text", binary=False),
+        "colmap-rigs": builders.write_colmap(built, root / "colmap-rigs"),
+        "mvsnet": builders.write_mvsnet(built, root / "mvsnet"),
+    }
+    model = made["colmap-rigs"] / "sparse" / "0"
+    first = next(iter(built.cameras.values()))
+    (model / "rigs.bin").write_bytes(rigs_bin())
+    # A frame of one photo: the others have their own poses.
+    (model / "frames.bin").write_bytes(frames_bin(first, count=1)[:-16])
+    lists = "".join(f"{name}\n" for name in built.cameras)
+    files = {
+        "nerfstudio": {"transforms.json": json.dumps(transforms(built))},
+        "metashape": {"cameras.xml": export(built)},
+        "openmvs": {"scene.mvs": scene_mvs(built)},
+        "bundler": {"bundle.out": bundle(built, "95.0 0 0"), "list.txt": lists},
+    }
+    for layout, contents in files.items():
+        made[layout] = Path(shutil.copytree(made["colmap"], root / layout))
+        shutil.rmtree(made[layout] / "sparse")
+        for name, content in contents.items():
+            data = content if isinstance(content, bytes) else content.encode()
+            (made[layout] / name).write_bytes(data)
+    return made
+
+
 def main() -> int:
     """Run rounds until the time is over."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=2)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--layout", default=None, help="of which to damage files; default all")
     given = options.parse_args()
     counts = {"read": 0, "refused": 0, "FAULT": 0}
     end = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory() as temporary:
-        built = builders.asymmetric_scene()
-        template = builders.write_colmap(built, Path(temporary) / "template")
+        made = templates(Path(temporary))
+        for layout, template in made.items():
+            assert Scene.open(template).layout == layout.partition("-")[0]
+        names = [given.layout] if given.layout else sorted(made)
         seed = given.seed
         while time.monotonic() < end:
             folder = Path(temporary) / "scene"
-            line = one_round(template, folder, random.Random(seed))
+            rng = random.Random(seed)
+            layout = rng.choice(names)
+            line = f"{layout}/{one_round(made[layout], folder, rng)}"
             shutil.rmtree(folder)
             counts[next(kind for kind in counts if f": {kind}" in line)] += 1
             if "FAULT" in line:

@@ -23,3 +23,15 @@ def parse_size(text: str) -> tuple[int, int]:
     if max(width, height) > LARGEST:
         raise UsageError(f"--size is {text}, at most {LARGEST} pixels along an edge")
     return width, height
+
+
+def parse_pair(text: str, option: str, form: str, separator: str) -> tuple[int, int]:
+    """Return two whole numbers around a separator.
+
+    Raises:
+        UsageError: They are not.
+    """
+    match = re.fullmatch(rf"(\d+){re.escape(separator)}(\d+)", text.strip())
+    if not match:
+        raise UsageError(f"{option} is {form}, got {text!r}")
+    return int(match[1]), int(match[2])

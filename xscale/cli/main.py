@@ -23,6 +23,7 @@ from xscale.errors import ResourceError, UsageError, XscaleError, printable
 
 _SUMMARIES = {
     "inspect": "what a scene folder holds, and whether its parts fit together",
+    "convert": "a scene written as another program's folder: COLMAP, nerfstudio, the authors'",
     "train": "photos and a mesh in, a run folder out",
     "render": "pictures of a run's views",
     "score": "render the test views, score them, write the report",

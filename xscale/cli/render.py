@@ -2,44 +2,260 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from xscale.cli._console import parse, progress_bar, result
+from xscale.cli._console import parse, print_json, progress_bar, result, say, warn
+from xscale.cli._size import parse_pair, parse_size
+
+if TYPE_CHECKING:
+    from xscale.render.batch import Engine, Summary
+    from xscale.render.job import Job, JobFrame
+    from xscale.render.run import Run
 
 
 @dataclass(frozen=True)
 class Options:
-    """Render a run's views to PNG files; needs the run folder only, not the photos."""
+    """Render a run's views, or any cameras; needs the run folder only, not the photos.
+
+    Killed and started again it renders what is missing. One bad camera does not stop the others.
+    """
 
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
-    views: Literal["test", "train", "all"] = "test"
-    """Which photos' cameras to render."""
+    views: list[str] = field(default_factory=lambda: ["test"])
+    """Which photos' cameras to render: test, train, all, or names."""
+    cameras: Path | None = None
+    """Cameras instead: a camera path (.json, see xscale path), a folder with a COLMAP model, or a
+    folder of _cam.txt files."""
     out: Path | None = None
     """Folder for the pictures; RUN/renders/VIEWS where not given."""
+    size: str | None = None
+    """Picture size WxH; the vertical field of view stays. The cameras' own where not given."""
+    outputs: list[str] = field(default_factory=lambda: ["colour"])
+    """What to write: colour, coverage, depth, depth_map, normal, normal_map, position, face,
+    footprint, level."""
+    format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
+    """Of colours: 8 or 16 bits sRGB, or exr in linear light."""
+    data: Literal["npy", "exr", "tiff"] = "npy"
+    """Of depth, normal, position, footprint and level (float32) and face ids (int32)."""
+    samples: int = 1
+    """Samples along a pixel's edge; pixels are means of those that hit the mesh."""
+    projection: Literal[
+        "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
+    ] = "camera"
+    """Lens: as the cameras are, or another one at their place."""
+    fov: float | None = None
+    """Vertical field of view in degrees, for perspective and fisheye."""
+    baseline: float | None = None
+    """Distance of the eyes in world units, for stereo."""
+    join: bool = False
+    """cubemap, stereo: the pictures side by side in one file."""
+    video: Literal["mp4", "webm"] | None = None
+    """Make a film of the colours when all frames are there."""
+    fps: float | None = None
+    """Frames a second; the camera path's own where not given."""
+    shard: str | None = None
+    """i/n: only this share of the frames, for many machines and one folder."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where to compute."""
+    overwrite: bool = False
+    """Replace another job in the folder."""
+    verify: bool = False
+    """Read finished frames and compare their hashes; damaged ones are rendered again."""
+    check: bool = False
+    """Render nothing: list frames that are missing or damaged and files that do not belong."""
 
 
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
-    out = render_run(options.run, options.views, options.out)
-    result(out)
+    from xscale.errors import UsageError
+    from xscale.render.job import Settings, make_job
+    from xscale.render.run import Run
+
+    if options.video and options.format not in ("png", "jpg"):
+        raise UsageError("a film is made of 8-bit frames", advice="take --format png or jpg")
+    if options.video and "colour" not in options.outputs:
+        raise UsageError("a film is made of colours", advice="add colour to --outputs")
+    if options.cameras is not None and options.out is None:
+        raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
+    shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
+    opened = Run.open(options.run, options.device)
+    frames, fps = _frames(options, opened)
+    settings = Settings(
+        outputs=tuple(options.outputs),
+        format=options.format,
+        data=options.data,
+        samples=options.samples,
+    )
+    job = make_job(opened, frames, settings)
+    named = "-".join(options.views) if len(options.views) == 1 else "views"
+    folder = options.out or options.run / "renders" / named
+    if options.check:
+        return _check(job, folder)
+    overwrite = options.overwrite or options.out is None
+    summary = render_with_bar(opened, job, folder, shard, overwrite, options.verify, fps)
+    _tell(summary)
+    if options.video:
+        _film(options, job, folder, summary, fps)
+    result(folder)
     return 0
 
 
-def render_run(path: Path, views: str, out: Path | None = None) -> Path:
-    """Render a run's views with a progress bar; return the folder."""
+def _frames(options: Options, opened: Run) -> tuple[list[JobFrame], float]:
+    """Return the frames to render, and frames a second."""
+    from dataclasses import replace
+
+    from xscale.errors import UsageError, XscaleError
+    from xscale.geometry.trajectory import resized
+    from xscale.render.camera_files import NamedCamera, read_cameras
+    from xscale.render.job import JobFrame
+    from xscale.render.projections import project
+
+    size = parse_size(options.size) if options.size else None
+    fps = 24.0
+    if options.cameras is not None:
+        path = read_cameras(options.cameras, size)
+        named, fps = list(path.cameras), path.fps
+    else:
+        named = [NamedCamera(_stem(n), opened.camera(n)) for n in _names(options, opened)]
+    if options.fps is not None:
+        if not 0 < options.fps <= 1000:
+            raise UsageError(f"--fps must be above 0 and at most 1000, got {options.fps:g}")
+        fps = options.fps
+    frames = []
+    for entry in named:
+        if entry.camera is None:
+            frames.append(JobFrame(entry.name, (), entry.fault))
+            continue
+        camera = resized(entry.camera, *size) if size else entry.camera
+        try:
+            parts = project(camera, options.projection, options.fov, options.baseline)
+        except UsageError:
+            raise
+        except XscaleError as error:
+            frames.append(JobFrame(entry.name, (), str(error)))
+            continue
+        if options.join:
+            frames.append(JobFrame(entry.name, tuple(parts.values())))
+        else:
+            whole = JobFrame(entry.name, ())
+            frames += [
+                replace(whole, name=entry.name + suffix, cameras=(part,))
+                for suffix, part in parts.items()
+            ]
+    return frames, fps
+
+
+def _names(options: Options, opened: Run) -> list[str]:
+    from xscale.errors import UsageError
+
+    if len(options.views) == 1 and options.views[0] in ("test", "train", "all"):
+        return opened.names(options.views[0])
+    for name in options.views:
+        if name not in opened.manifest["cameras"]:
+            raise UsageError(f"the run has no photo {name}", where=options.run)
+    return options.views
+
+
+def _stem(name: str) -> str:
+    from xscale.render.views import png_name
+
+    return png_name(name).removesuffix(".png")
+
+
+def render_with_bar(
+    opened: Run,
+    job: Job,
+    folder: Path,
+    shard: tuple[int, int] | None = None,
+    overwrite: bool = False,
+    verify: bool = False,
+    fps: float = 24.0,
+    engine: Engine | None = None,
+) -> Summary:
+    """Render a job with a progress bar that shows frames a second and the time left."""
+    from xscale.render.batch import local_engine, render_batch
+
+    with progress_bar() as bar:
+        task = bar.add_task("rendering", total=len(job.frames))
+        began: list[float | int] = []
+
+        def show(done: int, total: int, name: str) -> None:
+            now = time.monotonic()
+            if not began:
+                began.extend((now, done))
+            rate = (done - began[1]) / (now - began[0]) if now > began[0] else 0.0
+            text = f"rendering {name}  {rate:.2f} frames/s" if rate else f"rendering {name}"
+            bar.update(task, completed=done, total=total, description=text)
+
+        return render_batch(
+            opened,
+            job,
+            folder,
+            shard=shard,
+            engine=engine or local_engine,
+            overwrite=overwrite,
+            verify=verify,
+            fps=fps,
+            on_frame=show,
+        )
+
+
+def _tell(summary: Summary) -> None:
+    for line in summary.warnings[:3]:
+        warn(line)
+    if len(summary.warnings) > 3:
+        warn(f"and {len(summary.warnings) - 3} more such remarks, see manifest.json")
+    say(f"{summary.rendered} frames rendered, {summary.kept} were there already")
+
+
+def _film(options: Options, job: Job, folder: Path, summary: Summary, fps: float) -> None:
+    from xscale.render.video import write_video
+
+    if not summary.complete:
+        say("the film is made when the other shards are done: repeat the command without --shard")
+        return
+    place = list(job.settings.outputs).index("colour")
+    pictures = [folder / job.paths(frame)[place] for frame in job.frames]
+    path = folder / f"video.{options.video}"
+    with progress_bar() as bar:
+        task = bar.add_task("encoding", total=len(pictures))
+        write_video(
+            path, pictures, options.video, fps, lambda done: bar.update(task, completed=done)
+        )
+    result(path)
+
+
+def _check(job: Job, folder: Path) -> int:
+    from xscale.errors import IntegrityError
+    from xscale.render.journal import JobFolder
+
+    found = JobFolder(folder, job).check()
+    print_json(found)
+    if found["missing"] or found["damaged"]:
+        raise IntegrityError(
+            f"{len(found['missing'])} frames are missing, {len(found['damaged'])} damaged",
+            where=folder,
+            advice="render again with --verify",
+        )
+    return 0
+
+
+def render_run(path: Path, views: str) -> Path:
+    """Render a run's views for scoring, colours and coverage; return the folder."""
     from xscale.render.run import Run
     from xscale.render.views import render_views
 
     opened = Run.open(path)
     names = opened.names(views)
-    folder = out or path / "renders" / views
-    coverage = path / "renders" / f"{views}_coverage" if out is None else None
+    folder = path / "renders" / views
+    coverage = path / "renders" / f"{views}_coverage"
     with progress_bar() as bar:
         task = bar.add_task("rendering", total=len(names))
         render_views(

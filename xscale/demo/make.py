@@ -13,6 +13,7 @@ import numpy as np
 from xscale.demo.photos import SMALL, DemoSize, Studio, cameras
 from xscale.demo.surface import ground
 from xscale.geometry.camera import Camera
+from xscale.geometry.frames import quaternion_from_rotation
 from xscale.io.images import encode_png
 from xscale.io.ply import encode_ply
 from xscale.io.storage import atomic_folder, write_bytes, write_json, write_text
@@ -77,21 +78,7 @@ def _write_model(folder: Path, named: list[tuple[str, Camera]]) -> None:
     write_text(folder / "cameras.txt", f"1 PINHOLE {first.width} {first.height} {numbers}\n")
     lines = []
     for index, (name, camera) in enumerate(named, 1):
-        pose = [*_quaternion(camera.R), *camera.t]
+        pose = [*quaternion_from_rotation(camera.R), *camera.t]
         lines += [f"{index} {' '.join(repr(float(v)) for v in pose)} 1 {name}", ""]
     write_text(folder / "images.txt", os.linesep.join(lines) + os.linesep)
     write_text(folder / "points3D.txt", "# no sparse points: the cameras are exact\n")
-
-
-def _quaternion(R: np.ndarray) -> np.ndarray:
-    """Return (w, x, y, z) of a rotation: the eigenvector of Bar-Itzhack's matrix, exact enough."""
-    m = R
-    k = np.array(
-        [
-            [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
-            [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
-            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
-            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
-        ]
-    )
-    return np.linalg.eigh(k)[1][:, -1]

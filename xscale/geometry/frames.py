@@ -17,6 +17,8 @@ QUIET_QUATERNION = 1e-3
 """Largest distance of a quaternion's norm from 1 that is normalised without a word."""
 LOUD_QUATERNION = 0.1
 """Largest distance of a quaternion's norm from 1 that is normalised with a warning."""
+_EXACT = 1e-14
+_ABSURD = 1e6
 
 
 def rotation_from_quaternion(quaternion: np.ndarray, where: object) -> tuple[np.ndarray, bool]:
@@ -57,6 +59,34 @@ def rotation_from_quaternion(quaternion: np.ndarray, where: object) -> tuple[np.
     return R, abs(norm - 1.0) > QUIET_QUATERNION
 
 
+def quaternion_from_rotation(R: np.ndarray) -> np.ndarray:
+    """Turn a rotation matrix into a quaternion ``(w, x, y, z)``, w not below 0.
+
+    R gives the products of all pairs of components; the row of the largest one is divided by it,
+    which is stable for every angle and keeps the digits of small components.
+
+    Args:
+        R: float64 [3, 3], orthonormal, determinant +1.
+
+    Returns:
+        float64 [4], of length 1.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = np.asarray(R, dtype=np.longdouble)
+    symmetric = np.array(
+        [
+            [xx + yy + zz, zy - yz, xz - zx, yx - xy],
+            [zy - yz, xx - yy - zz, xy + yx, xz + zx],
+            [xz - zx, xy + yx, yy - xx - zz, yz + zy],
+            [yx - xy, xz + zx, yz + zy, zz - xx - yy],
+        ]
+    )
+    products = symmetric + np.eye(4)
+    largest = int(np.argmax(np.diag(products)))
+    found = products[largest] / np.sqrt(products[largest, largest])
+    found /= np.sqrt((found * found).sum())
+    return np.asarray(-found if found[0] < 0 else found, dtype=np.float64)
+
+
 def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
     """Return the rotation nearest to a matrix that is one up to rounding.
 
@@ -77,6 +107,12 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
             where=where,
             advice="take this photo out of the model and export it again",
         )
+    if np.abs(R).max() > _ABSURD:
+        raise CameraError(
+            f"the rotation matrix has entries as large as {np.abs(R).max():.3g}",
+            where=where,
+            advice="check that it is the world-to-camera matrix and export it again",
+        )
     left, scales, right = np.linalg.svd(R)
     if np.linalg.det(R) < 0:
         raise CameraError(
@@ -86,8 +122,10 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
         )
     nearest = left @ right
     deviation = float(np.abs(R - nearest).max())
+    if deviation < _EXACT:
+        return R  # what was written from a rotation is read as the same rotation, bit for bit
     if deviation > ROTATION_TOLERANCE:
-        if scales.min() > 0 and scales.max() / scales.min() < 1 + ROTATION_TOLERANCE:
+        if 0 < scales.max() < (1 + ROTATION_TOLERANCE) * scales.min():
             raise CameraError(
                 f"the rotation matrix scales by {scales.mean():.6g}",
                 where=where,

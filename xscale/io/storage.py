@@ -146,6 +146,35 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
         raise
 
 
+@contextmanager
+def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Lend a temporary name to a library that only writes by name; errors of `open_atomic`.
+
+    Yields:
+        A fresh path in the same folder, with the same ending; the block must make the file.
+    """
+    path = Path(path)
+    with _as_storage_error(path, "write"):
+        if not overwrite and os.path.lexists(path):
+            raise _exists(path)
+        _make_folders(path.parent)
+        temporary = _temporary(path)
+        temporary = temporary.with_name(temporary.name + path.suffix)
+    try:
+        with _as_storage_error(path, "write"):
+            yield temporary
+            handle = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            _publish(temporary, path, overwrite)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
 def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = False) -> None:
     """Write a whole file atomically; errors as for :func:`open_atomic`."""
     with open_atomic(path, overwrite=overwrite) as file:
@@ -163,6 +192,24 @@ def write_json(path: str | Path, value: object, *, overwrite: bool = False) -> N
     write_text(path, text + "\n", overwrite=overwrite)
 
 
+def place_file(source: str | Path, path: str | Path, *, link: bool = False) -> None:
+    """Copy a user's file to a new name, or make a symbolic link to it there.
+
+    Raises:
+        OutputExistsError: The name is taken.
+        StorageError: The file cannot be read, or the copy not be written.
+    """
+    source, path = Path(source), Path(path)
+    if not link:
+        with _as_storage_error(source, "copy"), source.open("rb") as file, open_atomic(path) as out:
+            shutil.copyfileobj(file, out, 1 << 20)
+        return
+    with _as_storage_error(path, "link"):
+        _make_folders(path.parent)
+        path.symlink_to(source.resolve())
+        _sync_folder(path.parent)
+
+
 def new_folder(path: str | Path) -> Path:
     """Make a folder, parents included, that holds nothing yet.
 
@@ -174,6 +221,14 @@ def new_folder(path: str | Path) -> Path:
     with _as_storage_error(path, "make the folder"):
         if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
             raise _exists(path)
+        _make_folders(path)
+    return path
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder, parents included; it may be there already. StorageError if it cannot be."""
+    path = Path(path)
+    with _as_storage_error(path, "make the folder"):
         _make_folders(path)
     return path
 
@@ -227,6 +282,8 @@ def _sync_tree(folder: Path) -> None:
     """Flush every file and folder under ``folder`` to the disk."""
     for root, _, names in os.walk(folder):
         for name in names:
+            if (Path(root) / name).is_symlink():
+                continue
             handle = os.open(Path(root) / name, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 os.fsync(handle)
@@ -262,8 +319,10 @@ def clean_temporaries(folder: str | Path) -> list[str]:
     return removed
 
 
-def append_line(path: str | Path, text: str) -> None:
+def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     """Add one line to a log with a single write, so that readers never see half of two lines.
+
+    With ``sync`` it has reached the disk when the call returns.
 
     A last line without its end, left by a killed writer, is closed first.
 
@@ -282,6 +341,8 @@ def append_line(path: str | Path, text: str) -> None:
                 line = b"\n" + line
             if os.write(handle, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(handle)
         finally:
             os.close(handle)
 

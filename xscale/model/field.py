@@ -57,9 +57,9 @@ class Field:
         self.layout = grid_layout_of(settings)
         shape = (self.layout.rows, settings.features_per_level)
         if frozen:
-            self.table = ops.empty_table(shape, torch.float16, device)
+            self.table = ops.table_zeros(shape, torch.float16, device)
         else:
-            table = ops.empty_table(shape, torch.float32)
+            table = ops.table_zeros(shape)
             table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
             self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
@@ -107,6 +107,21 @@ class Field:
             torch.stack([self._centre, self._scale]),
             self.settings.interpolation,
             max(self.settings.footprint_scale, 0.0),
+        )
+
+    def step_grid(self, first: Tensor, second: Tensor, steps: Tensor) -> ops.StepGrid:
+        """Return the grid as ``ops.fused_step`` takes it, with lazy Adam's state of its rows."""
+        return ops.StepGrid(
+            table=self.table,
+            first=first,
+            second=second,
+            steps=steps,
+            layout=self.layout,
+            centre=self._centre,
+            unit=self._scale,
+            footprint_unit=float(self._scale.min()),
+            interpolation=self.settings.interpolation,
+            footprint_scale=max(self.settings.footprint_scale, 0.0),
         )
 
     def backward(

@@ -12,7 +12,7 @@ from xscale.ops._ext import (
     limit_threads,
     module_path,
 )
-from xscale.ops._memory import empty_table
+from xscale.ops._memory import table_zeros
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -22,6 +22,7 @@ from xscale.ops.encode import (
     grid_layout,
 )
 from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
+from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
@@ -61,12 +62,15 @@ __all__ = [
     "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
+    "StepGrid",
+    "StepRays",
+    "StepResult",
+    "StepShader",
     "SurfacePoints",
     "adam",
     "built",
     "choice",
     "cuda_built",
-    "empty_table",
     "encode",
     "encode_backward",
     "encode_backward_position",
@@ -77,6 +81,7 @@ __all__ = [
     "film_mapping",
     "film_shader_init",
     "fused_frame",
+    "fused_step",
     "grid_layout",
     "has_body",
     "identity_exposure",
@@ -98,5 +103,6 @@ __all__ = [
     "shade_relu_backward",
     "shade_relu_train",
     "spherical_harmonics",
+    "table_zeros",
     "use_backend",
 ]

@@ -29,6 +29,8 @@ class Op:
     float32_tolerance: float
     """Largest error of a float32 body against the float64 reference, relative to the largest
     magnitude of the result."""
+    chained: bool = False
+    """Whether it only joins other ops, which run where it has no body."""
 
 
 OPS: dict[str, Op] = {
@@ -36,7 +38,8 @@ OPS: dict[str, Op] = {
     for op in [
         Op("adam", ("adam",), 2e-6),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 1e-5),
-        Op("fused_frame", ("fused_frame",), 1.001 / 255),
+        Op("fused_frame", ("fused_frame",), 1.001 / 255, chained=True),
+        Op("fused_step", ("fused_step",), 2e-5, chained=True),
         Op("interpolate", ("interpolate",), 1e-6),
         Op("rasterize", ("rasterize",), 0.0),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
@@ -44,17 +47,23 @@ OPS: dict[str, Op] = {
     ]
 }
 
-BACKENDS = ("auto", "cpu", "cuda", "reference")
+BACKENDS = ("auto", "cpu", "cuda", "emulated", "reference")
 _forced: list[str] = []
 
 
 @contextlib.contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Force one body for every op called inside: "cpu", "cuda", "reference" or "auto"."""
+    """Force one body for every op called inside.
+
+    Args:
+        name: "cpu", "cuda", "reference", "auto", or "emulated": the CUDA kernels that are written
+            for blocks of threads run their logic on the host, for tests (other ops run as "cpu").
+    """
     _check_name(name)
     _forced.append(name)
     try:
-        yield
+        with _ext.emulation(name == "emulated"):
+            yield
     finally:
         _forced.pop()
 
@@ -70,7 +79,7 @@ def choice(op: str, device: torch.device) -> str:
     if wanted == "reference" or (wanted == "auto" and not _ext.built()):
         return "reference"
     body = device.type
-    if wanted not in ("auto", body):
+    if wanted not in ("auto", body) and (wanted, body) != ("emulated", "cpu"):
         raise BackendError(
             f"{op}: backend {wanted!r} was asked for, but the tensors are on {device}",
             advice=f"move them, or use backend {body!r}",
@@ -98,7 +107,9 @@ def pick_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"no device {name!r}; there are auto, cpu, cuda")
     lacking = [
-        op.name for op in OPS.values() if not all(_ext.has_body(k, "cuda") for k in op.kernels)
+        op.name
+        for op in OPS.values()
+        if not op.chained and not all(_ext.has_body(k, "cuda") for k in op.kernels)
     ]
     if name == "cuda":
         if not torch.cuda.is_available():

@@ -30,6 +30,7 @@ _CODES = {
     torch.bool: "u1",
 }
 
+BODIES = ("cpu", "cuda", "emulated")
 _thread = threading.local()
 
 
@@ -48,11 +49,14 @@ def import_failure() -> str | None:
     return None if _import_error is None else str(_import_error)
 
 
-def has_body(op: str, device: str) -> bool:
-    """Whether this build holds a body of ``op`` for ``device`` ("cpu" or "cuda")."""
+def has_body(op: str, body: str) -> bool:
+    """Whether this build holds a body of ``op``: "cpu", "cuda" or "emulated".
+
+    The last is the logic of the CUDA kernel run on the host.
+    """
     if _core is None or op not in _core.ops:
         return False
-    return bool(_core.ops[op][0 if device == "cpu" else 1])
+    return bool(_core.ops[op][BODIES.index(body)])
 
 
 def isa() -> str:
@@ -79,6 +83,17 @@ def limit_threads(threads: int) -> Iterator[None]:
         _core.set_threads(before)
 
 
+@contextlib.contextmanager
+def emulation(on: bool) -> Iterator[None]:
+    """Let CPU tensors go to the emulated device kernels of the ops that have one."""
+    before = getattr(_thread, "emulation", False)
+    _thread.emulation = on
+    try:
+        yield
+    finally:
+        _thread.emulation = before
+
+
 def call(op: str, device: torch.device, **fields: object) -> None:
     """Run the compiled body of ``op``.
 
@@ -102,4 +117,5 @@ def call(op: str, device: torch.device, **fields: object) -> None:
         else value
         for name, value in fields.items()
     }
-    getattr(_core, op)(device.type, stream, **values)
+    emulated = getattr(_thread, "emulation", False) and has_body(op, "emulated")
+    getattr(_core, op)("emulated" if emulated else device.type, stream, **values)

@@ -1,4 +1,4 @@
-"""Memory for tables that are read at random: on huge pages where the system gives them."""
+"""Memory for large tables that are read at random: in huge pages where the system gives them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_HUGE_PAGE = 1 << 21
+_HUGE_PAGE = 2 << 20
 
 
-def empty_table(
-    shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu"
+def table_zeros(
+    shape: Sequence[int], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Return an uninitialised tensor; one of many megabytes on the CPU lies on huge pages.
+    """Return zeros for rows that are visited at random.
 
-    A row of a large table read at random costs a walk through the page tables beside the row
-    itself; pages of 2 MB make that rare. Systems that do not know of them give ordinary memory.
+    On the CPU, tables of some megabytes lie in huge pages where the system has them on offer
+    (Linux's transparent huge pages, "madvise" or "always"): a row then costs no walk through the
+    page tables. Elsewhere these are plain zeros.
 
     Args:
-        shape: Sizes.
-        dtype: Kind of number.
+        shape: Sizes of the tensor.
+        dtype: Type of its numbers.
         device: Where it lives.
     """
     count = math.prod(shape)
     size = count * dtype.itemsize
-    advice = getattr(mmap, "MADV_HUGEPAGE", None)
-    if torch.device(device).type != "cpu" or advice is None or size < 2 * _HUGE_PAGE:
-        return torch.empty(*shape, dtype=dtype, device=device)
-    # Room for the table to begin where a huge page does.
-    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    memory = mmap.mmap(-1, size + _HUGE_PAGE, flags=private)
-    memory.madvise(advice)
-    bytes_ = torch.frombuffer(memory, dtype=torch.uint8)
-    first = -bytes_.data_ptr() % _HUGE_PAGE
-    return bytes_[first : first + size].view(dtype).view(*shape)
+    if torch.device(device).type != "cpu" or size < 2 * _HUGE_PAGE or not _on_offer():
+        return torch.zeros(*shape, dtype=dtype, device=device)
+    area = mmap.mmap(-1, size + _HUGE_PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    area.madvise(mmap.MADV_HUGEPAGE)
+    begin = torch.frombuffer(area, dtype=torch.uint8, count=1).data_ptr()
+    return torch.frombuffer(area, dtype=dtype, count=count, offset=-begin % _HUGE_PAGE).view(*shape)
+
+
+def _on_offer() -> bool:
+    return hasattr(mmap, "MADV_HUGEPAGE")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
@@ -37,8 +38,8 @@ class Renderer:
         surface: The mesh, ready for the ops, in its local frame.
         model: The learned appearance.
         origin: World position of the local frame's origin, [3].
-        fused: Whether colours come from face ids in one pass (``ops.fused_frame``); else by the
-            chain of single ops, its reference. Unrounded colours always do.
+        fused: Whether colours come from face ids in one pass (``ops.fused_frame``) where the device
+            has a body of it; else by the chain of single ops. Unrounded colours always do.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Renderer:
         self.surface = surface
         self.model = model
         self.origin = origin
-        self.fused = fused
+        self.fused = fused and ops.has_body("fused_frame", model.device.type)
 
     @torch.inference_mode()
     def render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
+from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_bytes, write_json
 from xscale.model.field import Box
 from xscale.model.model import Model
@@ -42,6 +43,7 @@ class Run:
     path: Path
     manifest: dict
     device: torch.device
+    _step: int = field(default=0, init=False)
 
     @classmethod
     def open(cls, path: str | Path, device: str = "cpu") -> Run:
@@ -112,12 +114,21 @@ class Run:
             raise InputError(
                 "has no checkpoint yet", where=self.path, advice="let xscale train save one"
             )
+        self._step = checkpoint.step
         tensors = {name: torch.from_numpy(a) for name, a in checkpoint.tensors.items()}
         table = tensors.get("field.table", torch.zeros(1))
         fits = bool(torch.stack(table.aminmax()).abs().max() <= torch.finfo(torch.float16).max)
         model = new_model(self.manifest, self.device, frozen=fits)
         model.load(tensors)
         return model
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over what decides the pixels: the mesh and the checkpoint in use."""
+        _ = self.model
+        file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
+        tensors = json.loads(file.read_bytes())["sha256"]
+        return fingerprint_of([tensors, sha256_file(self.path / "mesh.safetensors")])
 
     @cached_property
     def renderer(self) -> Renderer:

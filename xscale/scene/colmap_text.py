@@ -20,7 +20,7 @@ _IMAGE_FIELDS = 10
 _POINT_FIELDS = 8
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
+def lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield ``(where, line)`` without the line end; a byte-order mark is passed over."""
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
@@ -34,7 +34,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def rows(path: Path) -> Iterator[tuple[str, str]]:
     """Yield lines that are neither empty nor comments."""
-    for where, line in _lines(path):
+    for where, line in lines(path):
         if line.strip() and not line.lstrip().startswith("#"):
             yield where, line.strip()
 
@@ -95,8 +95,8 @@ def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) 
 
     Args and errors as for the binary reader, with the line.
     """
-    lines = _lines(path)
-    for where, line in lines:
+    left = lines(path)
+    for where, line in left:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         # The name is the rest of the line: it may hold spaces.
@@ -104,7 +104,7 @@ def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) 
         if len(fields) < _IMAGE_FIELDS:
             raise short("image", len(fields), _IMAGE_FIELDS, where)
         pose = np.array([parse_number(f, where) for f in fields[1:8]])
-        below, keypoints = next(lines, (where, ""))
+        below, keypoints = next(left, (where, ""))
         kept = _observations(keypoints, below, keep_observations)
         tables.add_image(
             integer(fields[0], where),

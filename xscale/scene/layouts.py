@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xscale.errors import SceneError
-from xscale.scene import colmap, mvsnet
+from xscale.scene import (
+    bundler,
+    colmap,
+    metashape,
+    mvsnet,
+    nerfstudio,
+    openmvs,
+    realitycapture,
+)
 from xscale.scene.views import Choice, Reading, some
 
 
@@ -16,7 +24,7 @@ class Layout(NamedTuple):
 
     name: str
     looks_like: str
-    """What the folder must hold, for people."""
+    """What the folder must hold, for people; empty where it is recognised to be refused."""
     detect: Callable[[Path, Choice], str | None]
     """Says why a folder (or the file given as ``--cameras``) is of this kind, or returns None."""
     read: Callable[[Path, Choice], Reading]
@@ -25,6 +33,11 @@ class Layout(NamedTuple):
 LAYOUTS = (
     Layout(colmap.LAYOUT, "sparse/0 or sparse with images/", colmap.detect, colmap.read),
     Layout(mvsnet.LAYOUT, "images_{k}/ with cams_{k}/*_cam.txt", mvsnet.detect, mvsnet.read),
+    Layout(nerfstudio.LAYOUT, nerfstudio.FILE, nerfstudio.detect, nerfstudio.read),
+    Layout(metashape.LAYOUT, "cameras.xml with images/", metashape.detect, metashape.read),
+    Layout(openmvs.LAYOUT, openmvs.FILE, openmvs.detect, openmvs.read),
+    Layout(bundler.LAYOUT, "bundle.out with list.txt", bundler.detect, bundler.read),
+    Layout(realitycapture.LAYOUT, "", realitycapture.detect, realitycapture.read),
 )
 
 
@@ -79,7 +92,9 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
             missing, where=root, advice=f"put the photos into {colmap.PHOTOS}/ or give --images"
         )
     holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
-    looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
+    looks = "; or ".join(
+        f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS if layout.looks_like
+    )
     return SceneError(
         f"is not a scene folder that is known; it holds {some(holds, 8) or 'nothing'}",
         where=root,

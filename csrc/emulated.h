@@ -1,0 +1,21 @@
+// Runs a kernel written for blocks (block.h) on the host, one block after the other.
+#pragma once
+
+#include <vector>
+
+#include "block.h"
+
+namespace xs {
+
+// Runs body(block) for three blocks with `floats` of memory each, so that a kernel's walk over its
+// tiles is tested too. Memory begins as NaN: a kernel that reads what it has not written shows.
+template <class Body>
+void for_each_block_emulated(int64_t floats, const Body& body) {
+    constexpr int kBlocks = 3;
+    for (int index = 0; index < kBlocks; ++index) {
+        std::vector<float> memory(floats, NAN);
+        body(HostBlock{index, kBlocks, memory.data()});
+    }
+}
+
+}  // namespace xs

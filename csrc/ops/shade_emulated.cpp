@@ -1,0 +1,27 @@
+#include "emulated.h"
+#include "ops/shade_film_block.h"
+#include "ops/shade_relu_block.h"
+
+namespace xs {
+
+void shade_relu_emulated(const ShadeReluArgs& a) {
+    for_each_block_emulated(shade_relu_block_memory(a, false),
+                            [&](const HostBlock& block) { shade_relu_block<false>(block, a); });
+}
+
+void shade_relu_gradient_emulated(const ShadeReluArgs& a) {
+    for_each_block_emulated(shade_relu_block_memory(a, true),
+                            [&](const HostBlock& block) { shade_relu_block<true>(block, a); });
+}
+
+void shade_film_emulated(const ShadeFilmArgs& a) {
+    for_each_block_emulated(shade_film_block_memory(a),
+                            [&](const HostBlock& block) { shade_film_block<false>(block, a); });
+}
+
+void shade_film_gradient_emulated(const ShadeFilmArgs& a) {
+    for_each_block_emulated(shade_film_block_memory(a),
+                            [&](const HostBlock& block) { shade_film_block<true>(block, a); });
+}
+
+}  // namespace xs

@@ -1,0 +1,25 @@
+#include "block_cuda.cuh"
+#include "ops/shade_film_block.h"
+
+namespace xs {
+
+static int64_t tiles(const ShadeFilmArgs& a) {
+    return (a.rays + kTileRays - 1) / kTileRays;
+}
+
+void shade_film_cuda(const ShadeFilmArgs& args, void* stream) {
+    const ShadeFilmArgs a = args;
+    for_each_block_cuda(
+        "shade_film", tiles(a), shade_film_block_memory(a), static_cast<cudaStream_t>(stream),
+        [a] __device__(const DeviceBlock& block) { shade_film_block<false>(block, a); });
+}
+
+void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream) {
+    const ShadeFilmArgs a = args;
+    for_each_block_cuda(
+        "shade_film_gradient", tiles(a), shade_film_block_memory(a),
+        static_cast<cudaStream_t>(stream),
+        [a] __device__(const DeviceBlock& block) { shade_film_block<true>(block, a); });
+}
+
+}  // namespace xs

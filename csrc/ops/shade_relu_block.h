@@ -1,0 +1,83 @@
+// shade_relu for a block of threads: the device kernels, also run on the host by tests.
+#pragma once
+
+#include "ops/shade_block.h"
+#include "ops/shade_relu.h"
+
+namespace xs {
+
+struct ShadeReluLayers {
+    TileLayer first, second, colour;
+};
+
+XS_HD inline ShadeReluLayers shade_relu_layers(const ShadeReluArgs& a) {
+    ShadeReluLayers l{};
+    l.first = tile_layer(0, a.hidden, a.width);
+    l.second = tile_layer(l.first.end(), a.hidden, a.hidden + a.sh_degree * a.sh_degree);
+    l.colour = tile_layer(l.second.end(), 3, a.hidden);
+    return l;
+}
+
+// Floats of memory a block needs.
+inline int64_t shade_relu_block_memory(const ShadeReluArgs& a, bool gradient) {
+    return tile_memory(a.width + 2 * a.hidden + kMaxHarmonics + 3,
+                       gradient ? shade_relu_layers(a).colour.end() : 0);
+}
+
+template <bool kGradient, class Block>
+XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a) {
+    const ShadeReluLayers l = shade_relu_layers(a);
+    const int hidden = a.hidden;
+    float* features = block.memory;
+    float* second = features + a.width * kTileStride;  // activations, then harmonics
+    float* third = second + (hidden + kMaxHarmonics) * kTileStride;
+    float* raw = third + hidden * kTileStride;
+    const TileSums sums{kGradient ? raw + 3 * kTileStride : nullptr, a.grad_weights};
+    if (kGradient) {
+        tile_clear(block, sums.own, l.colour.end());
+    }
+    for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
+        tile_load(block, a.features + ray * a.width, a.width, rays, features);
+        block.phase([&](int thread) {
+            if (thread >= kTileRays) {
+                return;
+            }
+            float harmonics[kMaxHarmonics] = {};
+            if (thread < rays) {
+                const float* d = a.direction + 3 * (ray + thread);
+                spherical_harmonics<float>(d[0], d[1], d[2], a.sh_degree, harmonics);
+            }
+            for (int i = 0; i < kMaxHarmonics; ++i) {
+                second[(hidden + i) * kTileStride + thread] = harmonics[i];
+            }
+        });
+        tile_dense(block, l.first, a.weights, features,
+                   [&](int, int place, float x) { second[place] = x > 0.0f || x != x ? x : 0.0f; });
+        tile_dense(block, l.second, a.weights, second,
+                   [&](int, int place, float x) { third[place] = x > 0.0f || x != x ? x : 0.0f; });
+        tile_dense(block, l.colour, a.weights, third,
+                   [&](int, int place, float x) { raw[place] = x; });
+        tile_head<false, kGradient>(block, a, ray, rays, raw);
+        if (!kGradient) {
+            return;
+        }
+        // Gradients take the place of the activations that they no longer need.
+        tile_dense_weights(block, l.colour, raw, third, sums);
+        tile_dense_input(block, l.colour, a.weights, raw, hidden, [&](int place, float g) {
+            third[place] = third[place] > 0.0f ? g : 0.0f;
+        });
+        tile_dense_weights(block, l.second, third, second, sums);
+        tile_dense_input(block, l.second, a.weights, third, hidden, [&](int place, float g) {
+            second[place] = second[place] > 0.0f ? g : 0.0f;
+        });
+        tile_dense_weights(block, l.first, second, features, sums);
+        tile_dense_input(block, l.first, a.weights, second, a.width,
+                         [&](int place, float g) { features[place] = g; });
+        tile_store(block, features, a.width, rays, a.grad_features + ray * a.width);
+    });
+    if (kGradient) {
+        tile_flush(block, sums.own, l.colour.end(), a.grad_weights);
+    }
+}
+
+}  // namespace xs

@@ -1,0 +1,26 @@
+#include "block_cuda.cuh"
+#include "ops/shade_relu_block.h"
+
+namespace xs {
+
+static int64_t tiles(const ShadeReluArgs& a) {
+    return (a.rays + kTileRays - 1) / kTileRays;
+}
+
+void shade_relu_cuda(const ShadeReluArgs& args, void* stream) {
+    const ShadeReluArgs a = args;
+    for_each_block_cuda(
+        "shade_relu", tiles(a), shade_relu_block_memory(a, false),
+        static_cast<cudaStream_t>(stream),
+        [a] __device__(const DeviceBlock& block) { shade_relu_block<false>(block, a); });
+}
+
+void shade_relu_gradient_cuda(const ShadeReluArgs& args, void* stream) {
+    const ShadeReluArgs a = args;
+    for_each_block_cuda(
+        "shade_relu_gradient", tiles(a), shade_relu_block_memory(a, true),
+        static_cast<cudaStream_t>(stream),
+        [a] __device__(const DeviceBlock& block) { shade_relu_block<true>(block, a); });
+}
+
+}  // namespace xs

@@ -1,0 +1,195 @@
+"""A batch of pictures: what is to be rendered, said once and hashed, and one frame's work."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+
+import xscale
+from xscale.errors import CameraError, NumericsError, UsageError
+from xscale.geometry.camera import Camera
+from xscale.io.hashing import fingerprint_of
+from xscale.render.outputs import OutputFile, output_file
+from xscale.render.picture import write_picture
+from xscale.render.run import Run
+from xscale.render.sinks import ENDINGS, check_fits
+
+_PREVIEW = 32
+_MOST_PREVIEWS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How every frame of a job is rendered and written."""
+
+    outputs: tuple[str, ...] = ("colour",)
+    """See ``xscale.render.outputs.OUTPUTS``."""
+    format: str = "png"
+    """Of colours."""
+    data: str = "npy"
+    """Of numbers."""
+    samples: int = 1
+    """Samples along a pixel's edge."""
+
+    def files(self) -> list[OutputFile]:
+        """Return the files a frame gives.
+
+        Raises:
+            UsageError: An output or format does not exist, or an output is there twice.
+        """
+        if not self.outputs or len(set(self.outputs)) != len(self.outputs):
+            raise UsageError("--outputs needs at least one output, and each once")
+        if not 1 <= self.samples <= 16:
+            raise UsageError(f"--samples is 1 to 16, got {self.samples}")
+        return [output_file(name, self.format, self.data) for name in self.outputs]
+
+
+@dataclass(frozen=True, eq=False)
+class JobFrame:
+    """One picture of a job."""
+
+    name: str
+    cameras: tuple[Camera, ...]
+    """Side by side, left to right; empty for a bad one."""
+    fault: str | None = None
+    """Why there is no camera."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All pictures of a job; equal jobs have equal hashes, on every machine."""
+
+    frames: tuple[JobFrame, ...]
+    settings: Settings
+    run: str
+    """Fingerprint of the run: mesh and checkpoint."""
+    depths: tuple[float, float]
+    """Nearest and farthest depth of depth maps."""
+
+    def description(self) -> dict:
+        """Return the job as JSON values; their fingerprint is the job's hash."""
+        frames = [
+            {"name": f.name, "cameras": [_numbers(c) for c in f.cameras]} for f in self.frames
+        ]
+        return {
+            "format": 1,
+            "xscale": xscale.__version__,
+            "run": self.run,
+            "settings": asdict(self.settings) | {"outputs": list(self.settings.outputs)},
+            "depths": list(self.depths),
+            "frames": frames,
+        }
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the description."""
+        return fingerprint_of(self.description())
+
+    def paths(self, frame: JobFrame) -> list[Path]:
+        """Return a frame's files, relative: NAME.png for colours, OUTPUT/NAME.* for the rest."""
+        paths = []
+        for file in self.settings.files():
+            name = PurePosixPath(frame.name + ENDINGS[file.kind])
+            paths.append(Path(name if file.output == "colour" else file.output / name))
+        return paths
+
+
+def _numbers(camera: Camera) -> dict:
+    return {
+        "model": camera.model,
+        "size": [camera.width, camera.height],
+        "K": camera.K.reshape(-1).tolist(),
+        "R": camera.R.reshape(-1).tolist(),
+        "t": camera.t.tolist(),
+        "distortion": camera.distortion.tolist(),
+        "near": camera.near,
+    }
+
+
+def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
+    """Check a job before any work is done.
+
+    Raises:
+        UsageError: No frame, two of one name, impossible settings, or a picture too large for its
+            format.
+        NumericsError: The model has NaN or infinite numbers, so every picture would.
+    """
+    if not frames:
+        raise UsageError("there is nothing to render", advice="give --views or --cameras")
+    files = settings.files()
+    seen: set[str] = set()
+    for frame in frames:
+        if frame.name in seen:
+            raise UsageError(f"two frames are called {frame.name}")
+        seen.add(frame.name)
+        for file in files if frame.cameras else ():
+            width = sum(camera.width for camera in frame.cameras)
+            check_fits(file.kind, width, frame.cameras[0].height, file.bytes_per_pixel)
+    for name, tensor in run.model.tensors().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NumericsError(
+                f"tensor {name} of the model has NaN or infinite numbers",
+                where=run.path,
+                advice="render an earlier checkpoint, or train again",
+            )
+    depths = _depth_range(run, frames) if "depth_map" in settings.outputs else (0.0, 0.0)
+    return Job(tuple(frames), settings, run.fingerprint, depths)
+
+
+def _depth_range(run: Run, frames: Sequence[JobFrame]) -> tuple[float, float]:
+    """Return depths between which nearly everything lies that the job sees, from small previews."""
+    good = [frame.cameras[0] for frame in frames if frame.cameras]
+    seen = [np.zeros(0, np.float32)]
+    for camera in good[:: max(1, len(good) // _MOST_PREVIEWS)]:
+        small = camera.scaled(_PREVIEW, _PREVIEW)
+        depth = run.render(small, outputs=("depth",)).depth
+        seen.append(depth[torch.isfinite(depth)].cpu().numpy())
+    depths = np.concatenate(seen)
+    if not len(depths):
+        return 1.0, 2.0
+    near, far = np.quantile(depths, (0.005, 0.995))
+    return float(near), float(far)
+
+
+def render_frame(run: Run, job: Job, index: int, folder: Path) -> dict:
+    """Render and publish one frame; the same on every engine, and may be done twice.
+
+    Returns:
+        The journal's record of it.
+
+    Raises:
+        CameraError: The frame's camera is bad.
+        StorageError: A file cannot be written.
+    """
+    frame = job.frames[index]
+    if not frame.cameras:
+        raise CameraError(frame.fault or "has no camera", where=frame.name)
+    start = time.perf_counter()
+    written = write_picture(
+        run.renderer,
+        frame.cameras,
+        job.settings.files(),
+        job.paths(frame),
+        folder,
+        job.depths,
+        job.settings.samples,
+    )
+    warnings = []
+    if written.coverage == 0:
+        warnings.append("W-FRAME-EMPTY: the camera sees nothing of the mesh")
+    return {
+        "index": index,
+        "name": frame.name,
+        "files": written.files,
+        "coverage": round(written.coverage, 6),
+        "seconds": round(time.perf_counter() - start, 3),
+        "node": os.uname().nodename,
+        "device": str(run.device),
+        "warnings": warnings,
+    }

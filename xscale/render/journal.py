@@ -1,0 +1,209 @@
+"""What a job's folder remembers: job.json, a line per finished frame, manifest.json.
+
+A frame is finished when its line is in a journal and its files have the sizes that the line says;
+that a file exists proves nothing. Every line has its own checksum, so one torn by a kill is
+ignored. Shards write journals of their own; readers take them all together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from xscale.errors import BusyError, InputError, IntegrityError, OutputExistsError
+from xscale.io import storage
+from xscale.io.hashing import sha256_file
+from xscale.render.job import Job
+
+_PATIENCE = 30.0
+
+
+class JobFolder:
+    """The folder of one job, or of one shard's part of it.
+
+    Args:
+        path: The folder.
+        job: What is rendered into it.
+        shard: (number from 1, of how many) or None for the whole job.
+    """
+
+    def __init__(self, path: Path, job: Job, shard: tuple[int, int] | None = None) -> None:
+        self.path = path
+        self.job = job
+        self.shard = shard
+        part = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
+        self._journal = path / f"journal{part}.jsonl"
+        self._shards = path / "shards"
+
+    @contextlib.contextmanager
+    def opened(self, overwrite: bool = False) -> Iterator[JobFolder]:
+        """Own the folder (or the shard's part) while frames are rendered.
+
+        Args:
+            overwrite: Replace another job's folder instead of refusing it.
+
+        Raises:
+            BusyError: Another process renders into it.
+            OutputExistsError: It holds something else than this job.
+        """
+        storage.make_folder(self.path)
+        if self.shard is None:
+            with storage.RunLock(self.path):
+                self._no_shard_runs()
+                self._claim(overwrite)
+                storage.clean_temporaries(self.path)
+                for name in self.job.settings.outputs:
+                    storage.clean_temporaries(self.path / name)
+                yield self
+            return
+        part = storage.make_folder(self._shards / f"{self.shard[0]}-of-{self.shard[1]}")
+        with storage.RunLock(part):
+            with self._whole_lock():
+                self._claim(overwrite)
+            yield self
+
+    @contextlib.contextmanager
+    def _whole_lock(self) -> Iterator[None]:
+        """Hold the whole folder's lock for a moment; other shards do so too, so be patient."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            lock = storage.RunLock(self.path)
+            try:
+                lock.__enter__()
+                break
+            except BusyError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+        try:
+            yield
+        finally:
+            lock.__exit__(None, None, None)
+
+    def _no_shard_runs(self) -> None:
+        for part in sorted(self._shards.glob("*-of-*")):
+            with storage.RunLock(part):
+                pass
+
+    def _claim(self, overwrite: bool) -> None:
+        """Write job.json into a new folder; accept only the same job in an old one."""
+        file = self.path / "job.json"
+        mine = {"hash": self.job.hash, **self.job.description()}
+        try:
+            theirs = json.loads(file.read_bytes())
+        except FileNotFoundError:
+            others = [p.name for p in self.path.iterdir() if p.name not in ("lock", "shards")]
+            others = [name for name in others if not name.startswith(storage.TEMPORARY_PREFIX)]
+            if others and not overwrite:
+                raise OutputExistsError(
+                    f"holds other things ({others[0]})",
+                    where=self.path,
+                    advice="choose another folder or give --overwrite",
+                ) from None
+            storage.write_json(file, mine)
+            return
+        except (OSError, ValueError) as error:
+            if not overwrite:
+                raise IntegrityError(
+                    f"cannot be read: {error}", where=file, advice="give --overwrite"
+                ) from error
+            theirs = {}
+        if theirs.get("hash") == mine["hash"]:
+            return
+        if not overwrite:
+            changed = [k for k in mine if k != "hash" and theirs.get(k) != mine[k]]
+            raise OutputExistsError(
+                f"holds another job (different: {', '.join(changed) or 'hash'})",
+                where=self.path,
+                advice="choose another folder or give --overwrite",
+            )
+        for journal in self.path.glob("journal*.jsonl"):
+            storage.remove_file(journal)
+        storage.write_json(file, mine, overwrite=True)
+
+    def finished(self, verify: bool = False) -> dict[int, dict]:
+        """Return the records of finished frames by index.
+
+        Args:
+            verify: Read every file and compare its hash, not only its size.
+        """
+        done = {}
+        for journal in sorted(self.path.glob("journal*.jsonl")):
+            for line in journal.read_bytes().splitlines():
+                record = _parsed(line)
+                if record is not None and self._holds(record, verify):
+                    done[record["index"]] = record
+        return done
+
+    def _holds(self, record: dict, verify: bool) -> bool:
+        index = record["index"]
+        if not 0 <= index < len(self.job.frames):
+            return False
+        if set(record["files"]) != set(self.job.settings.outputs):
+            return False
+        for entry in record["files"].values():
+            path = self.path / entry["file"]
+            try:
+                if path.stat().st_size != entry["bytes"]:
+                    return False
+                if verify and sha256_file(path) != entry["sha256"]:
+                    return False
+            except (OSError, InputError):
+                return False
+        return True
+
+    def append(self, record: dict) -> None:
+        """Remember a finished frame."""
+        text = json.dumps(record, sort_keys=True)
+        storage.append_line(
+            self._journal, json.dumps({"crc": zlib.crc32(text.encode()), "record": record},
+                                      sort_keys=True), sync=True
+        )  # fmt: skip
+
+    def write_manifest(self, failed: dict[str, str]) -> dict:
+        """Write manifest.json: every finished frame of all shards, and this process's failures."""
+        done = self.finished()
+        manifest = {
+            "job": self.job.hash,
+            "frames": len(self.job.frames),
+            "finished": [done[index] for index in sorted(done)],
+            "failed": [{"name": name, "error": error} for name, error in failed.items()],
+        }
+        storage.write_json(self.path / "manifest.json", manifest, overwrite=True)
+        return manifest
+
+    def check(self) -> dict[str, list[str]]:
+        """Compare the folder with its job: frames missing, files damaged, files that are not its.
+
+        Returns:
+            "missing" (names), "damaged" and "foreign" (files).
+        """
+        listed, whole = self.finished(), self.finished(verify=True)
+        known = {Path(n) for n in ("job.json", "manifest.json", "cameras.json", "lock")}
+        known |= {p.relative_to(self.path) for p in self.path.glob("journal*.jsonl")}
+        known |= {p.relative_to(self.path) for p in self.path.glob("video.*")}
+        for frame in self.job.frames:
+            known |= set(self.job.paths(frame))
+        files = [p.relative_to(self.path) for p in sorted(self.path.rglob("*")) if p.is_file()]
+        foreign = [p for p in files if p not in known and p.parts[0] != "shards"]
+        frames = self.job.frames
+        return {
+            "missing": [f.name for k, f in enumerate(frames) if k not in listed],
+            "damaged": [frames[k].name for k in sorted(listed.keys() - whole.keys())],
+            "foreign": [p.as_posix() for p in foreign],
+        }
+
+
+def _parsed(line: bytes) -> dict | None:
+    """Return a line's record, None where it is torn or damaged."""
+    try:
+        entry = json.loads(line)
+        record = entry["record"]
+        text = json.dumps(record, sort_keys=True)
+        return record if entry["crc"] == zlib.crc32(text.encode()) else None
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,121 @@
+"""One picture of any size: rendered in bands of rows that go straight into its files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from xscale.errors import UsageError
+from xscale.geometry.camera import Camera
+from xscale.io.hashing import sha256_file
+from xscale.render.frame import Frame
+from xscale.render.outputs import OutputFile
+from xscale.render.renderer import Renderer
+from xscale.render.resolve import resolve
+from xscale.render.sinks import open_sink
+
+_BAND_SAMPLES = 1 << 21
+_NEED_DEPTH = {"depth", "position", "face", "level"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of one picture."""
+
+    files: dict[str, dict]
+    """By output: file (relative), bytes, sha256 of the file and of its pixels."""
+    coverage: float
+    """Share of the pixels that the mesh covers."""
+
+
+def render_rows(
+    renderer: Renderer,
+    cameras: Sequence[Camera],
+    outputs: Sequence[str],
+    top: int,
+    rows: int,
+    samples: int = 1,
+) -> Frame:
+    """Render rows ``top`` to ``top + rows`` of cameras side by side.
+
+    Args:
+        renderer: Of the run.
+        cameras: One or more of equal height, left to right.
+        outputs: See ``Renderer.render``.
+        top: First row.
+        rows: How many.
+        samples: Samples along a pixel's edge.
+    """
+    if samples > 1 and _NEED_DEPTH & set(outputs):
+        outputs = [*outputs, "depth"]
+    parts = []
+    for camera in cameras:
+        fine = camera.scaled(camera.width * samples, camera.height * samples)
+        rect = (0, top * samples, fine.width, rows * samples)
+        parts.append(resolve(renderer.render(fine, outputs, rect=rect), samples))
+    names = [name for name, value in vars(parts[0]).items() if value is not None]
+    return Frame(**{name: torch.cat([getattr(p, name).cpu() for p in parts], 1) for name in names})
+
+
+def write_picture(
+    renderer: Renderer,
+    cameras: Sequence[Camera],
+    files: Sequence[OutputFile],
+    paths: Sequence[Path],
+    folder: Path,
+    depths: tuple[float, float],
+    samples: int = 1,
+) -> Written:
+    """Render cameras side by side into files; memory does not grow with the picture's height.
+
+    Args:
+        renderer: Of the run.
+        cameras: One or more of equal height, left to right.
+        files: What to write.
+        paths: Where, relative to ``folder``; existing files are replaced.
+        folder: The job's folder.
+        depths: Nearest and farthest depth of depth maps.
+        samples: Samples along a pixel's edge.
+
+    Raises:
+        UsageError: The cameras' heights differ.
+        StorageError: A file cannot be written; none of this picture's is then published.
+    """
+    height, width = cameras[0].height, sum(camera.width for camera in cameras)
+    if any(camera.height != height for camera in cameras):
+        raise UsageError("cameras side by side must have the same height")
+    digests = [hashlib.sha256() for _ in files]
+    covered = 0
+    needs = sorted({file.needs for file in files})
+    band = max(1, _BAND_SAMPLES // (width * samples * samples))
+    with contextlib.ExitStack() as stack:
+        sinks = [
+            stack.enter_context(
+                open_sink(folder / path, file.kind, width, height, file.channels, file.dtype)
+            )
+            for file, path in zip(files, paths, strict=True)
+        ]
+        for top in range(0, height, band):
+            rows = min(band, height - top)
+            frame = render_rows(renderer, cameras, needs, top, rows, samples)
+            covered += int(frame.coverage.sum())
+            for file, sink, digest in zip(files, sinks, digests, strict=True):
+                values = np.ascontiguousarray(file.values(frame, depths))
+                digest.update(values)
+                sink.write(values)
+    listed = {
+        file.output: {
+            "file": path.as_posix(),
+            "bytes": (folder / path).stat().st_size,
+            "sha256": sha256_file(folder / path),
+            "pixels": digest.hexdigest(),
+        }
+        for file, path, digest in zip(files, paths, digests, strict=True)
+    }
+    return Written(listed, covered / (width * height))

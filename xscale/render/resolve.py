@@ -1,0 +1,62 @@
+"""Several samples a pixel to one: means over the samples that hit something."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xscale.render.frame import Frame
+
+
+def resolve(frame: Frame, samples: int) -> Frame:
+    """Reduce a frame rendered ``samples`` times as wide and high.
+
+    Colours are means of the samples that hit (white where none does), so the mesh's outline is
+    not washed out by what lies beyond it. Depth, position, face and level are those of the nearest
+    sample, since a mean would lie on no surface; the footprint is a pixel's, not a sample's.
+
+    Args:
+        frame: Of size [H * samples, W * samples].
+        samples: Samples along a pixel's edge.
+    """
+    if samples == 1:
+        return frame
+    hit = _blocks(frame.coverage, samples)
+    count = hit.sum(2)
+    resolved: dict[str, Tensor | None] = {"coverage": count > 0}
+    resolved["colour"] = (_mean(_blocks(frame.colour.float(), samples), hit, 255.0) + 0.5).to(
+        torch.uint8
+    )
+    if frame.srgb is not None:
+        resolved["srgb"] = _mean(_blocks(frame.srgb, samples), hit, 1.0)
+    if frame.normal is not None:
+        total = (_blocks(frame.normal, samples) * hit[..., None]).sum(2)
+        resolved["normal"] = torch.nn.functional.normalize(total, dim=2)
+    if frame.footprint is not None:
+        resolved["footprint"] = _mean(_blocks(frame.footprint, samples), hit, 0.0) * samples
+    depth = frame.depth
+    for name in ("depth", "position", "face", "level"):
+        values = getattr(frame, name)
+        if values is not None:
+            blocks = _blocks(values, samples)
+            nearest = _blocks(depth, samples).argmin(2)
+            index = nearest.reshape(*nearest.shape, *[1] * (blocks.ndim - 2))
+            index = index.expand(*nearest.shape, 1, *blocks.shape[3:])
+            resolved[name] = blocks.gather(2, index).squeeze(2)
+    return Frame(**resolved)
+
+
+def _blocks(values: Tensor, samples: int) -> Tensor:
+    """Turn [H * s, W * s, ...] into [H, W, s * s, ...]."""
+    rows, columns = values.shape[0] // samples, values.shape[1] // samples
+    rest = values.shape[2:]
+    parts = values.reshape(rows, samples, columns, samples, *rest).transpose(1, 2)
+    return parts.reshape(rows, columns, samples * samples, *rest)
+
+
+def _mean(blocks: Tensor, hit: Tensor, miss: float) -> Tensor:
+    """Return means [H, W, ...] over the samples that hit, ``miss`` where none does."""
+    shape = (*hit.shape, *[1] * (blocks.ndim - 3))
+    total = (blocks * hit.reshape(shape)).sum(2)
+    count = hit.sum(2).reshape(shape[:2] + shape[3:])
+    return torch.where(count > 0, total / count.clamp(min=1), miss)
