@@ -27,6 +27,7 @@ from xscale.train.settings import PoolSettings
 from xscale.train.stream import Tile, TileStream
 
 _BYTES_A_PIXEL = 11
+_GOLDEN = (5**0.5 - 1) / 2
 _FIRST_TILES = 512
 """A pool that cannot hold everything begins with these, so that training begins soon."""
 
@@ -126,7 +127,9 @@ class TilePool:
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
         self._refresh(step)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        even = self.settings.draw == "even"
+        seed = self.seed if even else self.seed * 1_000_003 + step
+        generator = torch.Generator().manual_seed(seed)
         ends = torch.cumsum(self._counts, 0)
         total = int(ends[-1])
         # One draw in each of equal strata: uniform, and already in the pool's order, so neighbours
@@ -134,6 +137,10 @@ class TilePool:
         run = self.settings.run
         draws = -(-count // run)
         spread = torch.rand(draws, generator=generator, dtype=torch.float64)
+        if even:
+            # Steps of the golden section from a start of its own take a stratum's pixels in turn:
+            # none is left out by chance, which is worth about a fifth more rays.
+            spread = (spread + step * _GOLDEN) % 1.0
         first = ((torch.arange(draws, dtype=torch.float64) + spread) * (total / draws)).long()
         rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
         slot = torch.searchsorted(ends, rank, right=True)
