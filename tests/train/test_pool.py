@@ -70,7 +70,7 @@ def test_even_draws_leave_no_pixel_out_and_random_ones_do(parts):
     surface, photos, _ = parts
     visits = {}
     for draw in ("even", "random"):
-        pool = TilePool(surface, photos, PoolSettings(tile=32, draw=draw), seed=1, batch=64)
+        pool = TilePool(surface, photos, PoolSettings(tile=32, draw=draw), seed=1, batch=300)
         visits[draw] = _visits(pool, 40)
         pool.close()
     assert visits["even"].sum() == visits["random"].sum()
@@ -85,7 +85,7 @@ def test_even_draws_depend_on_the_seed(parts):
     surface, photos, _ = parts
     pixels = []
     for seed in (1, 2):
-        pool = TilePool(surface, photos, PoolSettings(tile=32), seed=seed, batch=500)
+        pool = TilePool(surface, photos, PoolSettings(tile=32), seed=seed, batch=300)
         pixels.append(pool.draw(3, 500).pixel)
         pool.close()
     assert not torch.equal(*pixels)
