@@ -26,21 +26,26 @@ SETTINGS = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_siz
             "model.shader.hidden=16", "pool.tile=32", "pool.budget_mb=1",
             "pool.refresh_steps=3"]  # fmt: skip
 
-# The command line with checkpoints every five steps; says from which step it goes on.
+# The command line with checkpoints every five steps, a few hundredths of a second apart so that a
+# kill finds it at work; says from which step it goes on.
 CHILD = """
-import os, signal, sys
+import os, signal, sys, time
 from xscale.cli.main import main
 from xscale.train import api, loop
 
 loop.CHECKPOINT_STEPS = 5
-newest = api.load_newest
+newest, share = api.load_newest, loop.Goal.share
+
+def slowly(*given):
+    time.sleep(0.008)
+    return share(*given)
 
 def told(folder):
     found = newest(folder)
     print("resumed at", found[0].step if found[0] else 0, flush=True)
     return found
 
-api.load_newest = told
+api.load_newest, loop.Goal.share = told, slowly
 if sys.argv[1] == "die-before-manifest":
     import xscale.render.run as run
     run.write_json = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
@@ -141,7 +146,9 @@ def test_killed_and_resumed_ends_with_the_same_bits(scene, whole):
         (out / "checkpoints" / f"step_{step:08d}.safetensors").write_bytes(b"without a manifest")
     for after in (20, 40):
         reached = newest_step(out)
-        output = kill_after(start(scene, out, "--resume"), out, after, rng.uniform(0, 0.04))
+        # After a checkpoint of its own: before that it may not have begun.
+        later = max(after, reached + 1)
+        output = kill_after(start(scene, out, "--resume"), out, later, rng.uniform(0, 0.04))
         assert output == f"resumed at {reached}\n"
     reached = newest_step(out)
     assert reached >= 40
