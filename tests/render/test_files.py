@@ -176,7 +176,7 @@ def test_panoramas_and_fisheyes_see_what_their_angles_say(asymmetric):
         wide = project(camera, kind)[""]
         # A degree a pixel, in both: 30 degrees to the right, 45 down, and (360 only) backwards.
         angles = np.radians([[0, 0], [30, 0], [0, 45], [-90, 0]])
-        pixel = np.degrees(angles) + (180, 90)
+        pixel = np.degrees(angles) + np.array([180, 90])
         x = np.sin(angles[:, 0]) * np.cos(angles[:, 1])
         z = np.cos(angles[:, 0]) * np.cos(angles[:, 1])
         expected = np.stack([x, np.sin(angles[:, 1]), z], 1) @ camera.R
