@@ -56,7 +56,7 @@ def main() -> None:
     ours = json.loads((HERE / "results" / "scenes.json").read_text())["scenes"]
     names = [n for n in baselines if n in ours and (not options.only or n in options.only)]
     if options.errors:
-        for name in names:
+        for name in (n for n in names if (options.runs / n / "manifest.json").exists()):
             scene, run = Scene.open(options.scenes / name), Run.open(options.runs / name)
             made = _runs.about(options.scenes / name, options.runs / name, ())
             result["causes"][name] = {**_causes.split_error(scene, run), **made}
