@@ -7,6 +7,7 @@ torch nor a compiled module.
 from __future__ import annotations
 
 import importlib
+import operator
 
 __version__ = "0.1.0"
 
@@ -16,17 +17,19 @@ _PUBLIC = {
     "Run": "xscale.render.run",
     "Scene": "xscale.scene.scene",
     "XscaleError": "xscale.errors",
+    "open": "xscale.render.run:Run.open",
     "train": "xscale.train.api",
 }
 
-__all__ = ["Camera", "Mesh", "Run", "Scene", "XscaleError", "__version__", "train"]
+__all__ = ["Camera", "Mesh", "Run", "Scene", "XscaleError", "__version__", "open", "train"]
 
 
 def __getattr__(name: str) -> object:
     """Import the module behind a public name when it is first asked for."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'xscale' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module, _, path = _PUBLIC[name].partition(":")
+    return operator.attrgetter(path or name)(importlib.import_module(module))
 
 
 def __dir__() -> list[str]:

@@ -137,6 +137,12 @@ class IntegrityError(XscaleError):
     exit_code = 10
 
 
+class ClusterError(XscaleError):
+    """Ray or the folder that its nodes share failed beyond what is retried."""
+
+    exit_code = 11
+
+
 class QualityError(XscaleError):
     """A quality gate was not met; results are written."""
 

@@ -35,7 +35,7 @@ def test_an_op_that_is_wrong_is_named_and_fails_the_doctor(broken, monkeypatch, 
 def test_missing_extra_says_what_to_install(monkeypatch, capsys):
     real = _machine.version
     monkeypatch.setattr(
-        doctor._machine, "version", lambda name: None if name == "trimesh" else real(name)
+        doctor._machine, "version", lambda name: None if name == "dracopy" else real(name)
     )
     monkeypatch.setattr(_selftest, "SELF_TESTS", {})
     main.main(["doctor"])

@@ -12,7 +12,8 @@ import torch
 import xscale
 from tests.house.tree import ROOT, files
 
-PAGES = [ROOT / "README.md", *files(".md", under="docs")]
+README = ROOT / "README.md"
+PAGES = files(".md", under="docs")
 # As published: changing it breaks what others have written.
 PUBLISHED = [
     "import xscale",
@@ -23,12 +24,8 @@ PUBLISHED = [
 ]
 
 
-def _blocks():
-    return [
-        block
-        for page in PAGES
-        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
-    ]
+def _blocks(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +33,7 @@ def names(asymmetric_template, tmp_path_factory):
     """Everything that the example has defined, run where a scene is called fountain."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "fountain").symlink_to(asymmetric_template, target_is_directory=True)
-    (block,) = _blocks()
+    (block,) = _blocks(README)
     # The one change: a test does not wait ten minutes.
     short, count = re.subn(r"minutes=10\b", "minutes=0.01", block)
     assert count == 1
@@ -48,7 +45,7 @@ def names(asymmetric_template, tmp_path_factory):
 
 
 def test_example_is_the_published_one():
-    (block,) = _blocks()
+    (block,) = _blocks(README)
     assert [line for line in block.splitlines() if line] == PUBLISHED
 
 
@@ -63,6 +60,18 @@ def test_example_gives_the_frame_that_it_says(names):
     # All of the scene lies between the plate and the roof's tip, 0 to 0.4 above it.
     assert 1.5 < seen.min() < seen.max() < 6
     assert frame.coverage.sum() == len(seen)
+
+
+def test_examples_of_the_other_pages_run_after_it(names, monkeypatch):
+    monkeypatch.chdir(names["run"].path.resolve().parents[1])
+    blocks = [(page, block) for page in PAGES for block in _blocks(page)]
+    assert blocks
+    for page, block in blocks:
+        defined: dict = {}
+        exec(compile(block, str(page), "exec"), defined)
+        assert defined["frame"].depth.dtype == torch.float32
+        assert tuple(defined["frame"].depth.shape) == (540, 960)
+        assert tuple(defined["corner"].colour.shape) == (48, 64, 3)
 
 
 def test_changed_cameras_render(names):

@@ -13,7 +13,10 @@ from xscale.cli._console import parse, print_json, print_table, result
 _EXTRAS = {
     "lpips": "metrics",
     "torchvision": "metrics",
-    "trimesh": "formats",
+    "dracopy": "formats",
+    "imagecodecs": "formats",
+    "openexr": "formats",
+    "tifffile": "formats",
     "tensorboard": "tensorboard",
     "open3d-cpu": "bench",
 }

@@ -61,6 +61,12 @@ class Options:
     """Frames a second; the camera path's own where not given."""
     shard: str | None = None
     """i/n: only this share of the frames, for many machines and one folder."""
+    engine: Literal["local", "ray"] = "local"
+    """Who renders: this process, or the workers of a Ray cluster with the same folders."""
+    address: str = "auto"
+    """Of the Ray cluster; auto finds the one that runs on this machine."""
+    workers: int | None = None
+    """Frames that the cluster renders at a time; one for each GPU or CPU where not given."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where to compute."""
     overwrite: bool = False
@@ -99,7 +105,12 @@ def run(argv: list[str]) -> int:
     if options.check:
         return _check(job, folder)
     overwrite = options.overwrite or options.out is None
-    summary = render_with_bar(opened, job, folder, shard, overwrite, options.verify, fps)
+    engine = None
+    if options.engine == "ray":
+        from xscale.render.ray_engine import ray_engine
+
+        engine = ray_engine(options.address, options.workers)
+    summary = render_with_bar(opened, job, folder, shard, overwrite, options.verify, fps, engine)
     _tell(summary)
     if options.video:
         _film(options, job, folder, summary, fps)

@@ -1,4 +1,4 @@
-"""Mesh files of every kind we read: PLY by ourselves, the others through trimesh."""
+"""Mesh files of every kind we read, by their extension."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xscale.errors import MeshError, SetupError
+from xscale.errors import MeshError
+from xscale.io.gltf import read_gltf
+from xscale.io.obj import read_obj
+from xscale.io.off import read_off
 from xscale.io.ply import read_ply
+from xscale.io.stl import read_stl
 
-EXTENSIONS = (".ply", ".obj", ".glb", ".gltf", ".stl", ".off")
+_READERS = {
+    ".ply": read_ply,
+    ".obj": read_obj,
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
+    ".stl": read_stl,
+    ".off": read_off,
+}
+EXTENSIONS = tuple(_READERS)
 """What can be read, in lower case."""
 
 
@@ -20,7 +32,7 @@ class MeshArrays(NamedTuple):
     vertices: np.ndarray
     """float64 or float32 [V, 3], in the scene's frame."""
     faces: np.ndarray
-    """int32 or int64 [F, 3]; indices of other formats than PLY are not checked yet."""
+    """int32 [F, 3], rows of ``vertices``."""
     warnings: tuple[str, ...] = ()
     """Coded one-line remarks."""
 
@@ -30,10 +42,13 @@ def read_mesh_arrays(path: str | Path) -> MeshArrays:
 
     Raises:
         MeshError: Missing, of an unknown kind, damaged, or not a triangle mesh.
-        SetupError: The format needs trimesh, which is not installed.
+        LimitError: It asks for far more memory than its size explains.
+        UnsafePathError: It refers to a file outside its folder.
+        SetupError: It is compressed in a way that needs a package which is not installed.
     """
     path = Path(path)
-    if path.suffix.lower() not in EXTENSIONS:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
         raise MeshError(
             f"meshes end in {', '.join(EXTENSIONS)}", where=path, advice="export it as PLY"
         )
@@ -41,34 +56,11 @@ def read_mesh_arrays(path: str | Path) -> MeshArrays:
         raise MeshError(
             "there is no such mesh file", where=path, advice="check the path given with --mesh"
         )
-    if path.suffix.lower() == ".ply":
-        return MeshArrays(*read_ply(path))
-    return _read_with_trimesh(path)
-
-
-def _read_with_trimesh(path: Path) -> MeshArrays:
-    """Read through trimesh, untouched: no merging, no repair, no side files."""
     try:
-        import trimesh
-    except ImportError as error:
-        raise SetupError(
-            f"reading {path.suffix} needs trimesh",
-            where=path,
-            advice="pip install xscale[formats], or export the mesh as PLY",
-        ) from error
-    try:
-        with path.open("rb") as file:
-            # Handing over the stream and not the name keeps references to other files unresolved.
-            loaded = trimesh.load(file, file_type=path.suffix[1:].lower(), process=False)
-        if isinstance(loaded, trimesh.Scene):
-            loaded = loaded.to_mesh() if hasattr(loaded, "to_mesh") else loaded.dump(True)
-        vertices = np.asarray(loaded.vertices, dtype=np.float64)
-        faces = np.asarray(loaded.faces)
-    # A third-party parser fed with damaged files raises nearly everything.
-    except Exception as error:
+        return MeshArrays(*reader(path))
+    except OSError as error:
         raise MeshError(
-            f"trimesh could not read it: {type(error).__name__}: {error}",
+            f"cannot be read: {error.strerror}",
             where=path,
-            advice="export the mesh as PLY",
+            advice="check the path and its rights",
         ) from error
-    return MeshArrays(vertices, faces)

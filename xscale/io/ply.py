@@ -1,12 +1,11 @@
 """PLY meshes: ascii and both binary byte orders, any extra properties and elements.
 
 No count in the file is believed before it is compared with the bytes that are there, and every
-index is checked once, here. Binary files are read through a memory map.
+index is checked once, on reading.
 """
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -15,9 +14,9 @@ import numpy as np
 from xscale.errors import MeshError
 from xscale.io.ply_ascii import read_ascii
 from xscale.io.ply_header import Element, Header, read_header
-from xscale.io.polygons import MOST_CORNERS, check_vertices, fan
+from xscale.io.ply_lists import ROWS, ListReader, cut, read_rows
+from xscale.io.polygons import triangulate
 
-_BLOCK = 1 << 20
 _COORDINATES = ("x", "y", "z")
 
 
@@ -27,32 +26,27 @@ class PlyMesh(NamedTuple):
     vertices: np.ndarray
     """float64 or float32 [V, 3], in the file's frame."""
     faces: np.ndarray
-    """int32 [F, 3]; polygons are split into fans, in the file's order."""
+    """int32 [F, 3]; polygons are split into triangles, in the file's order."""
     warnings: tuple[str, ...] = ()
     """Coded one-line remarks about things that were left out."""
 
 
-def read_ply(path: str | Path) -> PlyMesh:
+def read_ply(path: Path) -> PlyMesh:
     """Read vertices and triangles.
 
     Raises:
         MeshError: Not a PLY file, cut off, a point cloud, or an index that names no vertex.
     """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header = read_header(file, path)
-            _check_elements(header, path)
-            if header.byte_order is None:
-                return _finish(*read_ascii(file, header, path), path)
-        return _read_binary(path, header, size)
-    except OSError as error:
-        raise MeshError(
-            f"cannot be read: {error.strerror}",
-            where=path,
-            advice="check the path and its rights",
-        ) from error
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = read_header(file, path)
+        _check_elements(header, path)
+        if header.byte_order is None:
+            vertices, corners, counts, spare = read_ascii(file, header, path)
+        else:
+            vertices, corners, counts = _read_binary(file, header, size, path)
+            spare = size - file.tell()
+    return _finish(vertices, corners, counts, spare, path)
 
 
 def _check_elements(header: Header, path: Path) -> None:
@@ -84,47 +78,43 @@ def _check_elements(header: Header, path: Path) -> None:
 
 def _finish(
     vertices: np.ndarray,
-    faces: np.ndarray,
-    dropped: int,
+    corners: np.ndarray,
+    counts: np.ndarray | int,
     spare: int,
     path: Path,
 ) -> PlyMesh:
-    """Collect the remarks; the arrays have been checked."""
+    """Split polygons and collect the remarks; the arrays have been checked."""
+    faces, short = triangulate(vertices, corners, counts)
     warnings = []
-    if dropped:
-        warnings.append(
-            f"W-MESH-CORNERS: {path.name}: {dropped} faces with under 3 corners left out"
-        )
+    if short:
+        warnings.append(f"W-MESH-CORNERS: {path.name}: {short} faces with under 3 corners left out")
     if spare:
         warnings.append(f"W-MESH-TAIL: {path.name}: {spare} bytes after the last element ignored")
     return PlyMesh(vertices, faces, tuple(warnings))
 
 
-def _read_binary(path: Path, header: Header, size: int) -> PlyMesh:
-    """Walk the elements of a binary file in a memory map."""
-    data = np.memmap(path, dtype=np.uint8, mode="r") if size else np.zeros(0, np.uint8)
-    offset = header.size
-    vertices = faces = None
-    dropped = 0
-    # Faces may come before vertices, so indices are checked when both are known.
+def _read_binary(
+    file: BinaryIO, header: Header, size: int, path: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | int]:
+    """Read the elements of a binary file: vertices, checked corners, corners of each face."""
+    vertices = corners = counts = None
     for element in header.elements:
-        _check_room(element, size - offset, offset, path)
-        if element.name == "vertex" and not element.has_list:
-            rows = _rows(data, offset, element.fixed_dtype(), element.count)
-            vertices = _coordinates(rows)
-            offset += rows.nbytes
-        elif element.has_list:
-            corners, counts, offset = _read_lists(data, offset, element, path)
-            if element.name == "face":
-                check_vertices(corners, counts, header.element("vertex").count, path)
-                faces, dropped = fan(corners, counts)
-            elif element.name == "vertex":
+        here = file.tell()
+        _check_room(element, size - here, here, path)
+        if element.name == "vertex":
+            if element.has_list:
                 raise MeshError(
                     "vertices have a list property", where=path, advice="export it again"
                 )
+            vertices = _read_vertices(file, element, path)
+        elif element.has_list:
+            lists = ListReader(file, element, path, header.element("vertex").count)
+            found = lists.read()
+            if element.name == "face":
+                corners, counts = found
         else:
-            offset += element.fixed_dtype().itemsize * element.count
-    return _finish(vertices, faces, dropped, size - offset, path)
+            file.seek(element.fixed_dtype().itemsize * element.count, 1)
+    return vertices, corners, counts
 
 
 def _check_room(element: Element, left: int, offset: int, path: Path) -> None:
@@ -139,103 +129,19 @@ def _check_room(element: Element, left: int, offset: int, path: Path) -> None:
         )
 
 
-def _rows(data: np.ndarray, offset: int, dtype: np.dtype, count: int) -> np.ndarray:
-    """View ``count`` rows of a structured type in the map, without copying."""
-    return data[offset : offset + count * dtype.itemsize].view(dtype)
-
-
-def _coordinates(rows: np.ndarray) -> np.ndarray:
-    """Copy x, y, z out of structured rows, in blocks: float32 stays so, all else is float64."""
-    single = all(rows.dtype[name].newbyteorder("=") == np.float32 for name in _COORDINATES)
-    vertices = np.empty((len(rows), 3), np.float32 if single else np.float64)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK]
+def _read_vertices(file: BinaryIO, element: Element, path: Path) -> np.ndarray:
+    """Read x, y, z of every row, in blocks: float32 stays so, all else becomes float64."""
+    dtype = element.fixed_dtype()
+    single = all(dtype[name].newbyteorder("=") == np.float32 for name in _COORDINATES)
+    vertices = np.empty((element.count, 3), np.float32 if single else np.float64)
+    for start in range(0, element.count, ROWS):
+        here = file.tell()
+        rows = read_rows(file, dtype, min(ROWS, element.count - start))
+        if rows is None:
+            raise cut(element, start, here, path)
         for axis, name in enumerate(_COORDINATES):
-            vertices[start : start + _BLOCK, axis] = block[name]
+            vertices[start : start + len(rows), axis] = rows[name]
     return vertices
-
-
-def _read_lists(
-    data: np.ndarray, offset: int, element: Element, path: Path
-) -> tuple[np.ndarray, np.ndarray | int, int]:
-    """Read the index list of every row of an element that has lists.
-
-    Returns:
-        Indices int64 or narrower, [F, n] where all lists have n items, else flat [sum of n];
-        the counts (n, or int64 [F]); and the offset after the element.
-    """
-    if element.count:
-        uniform = _uniform_lists(data, offset, element)
-        if uniform is not None:
-            return uniform
-    return _walk_lists(data, offset, element, path)
-
-
-def _uniform_lists(
-    data: np.ndarray, offset: int, element: Element
-) -> tuple[np.ndarray, int, int] | None:
-    """Read an element whose rows all have the list lengths of the first row, or return None."""
-    lengths = element.first_lengths(data[offset:])
-    if lengths is None:
-        return None
-    dtype = element.dtype_with(lengths)
-    end = offset + dtype.itemsize * element.count
-    if end > len(data):
-        return None
-    rows = _rows(data, offset, dtype, element.count)
-    for name, length in lengths.items():
-        for start in range(0, len(rows), _BLOCK):
-            if (rows[f"{name}#"][start : start + _BLOCK] != length).any():
-                return None
-    wanted = element.index_list
-    if wanted is None or not lengths[wanted.name]:
-        return np.zeros((element.count, 0), np.int64), 0, end
-    return rows[wanted.name], lengths[wanted.name], end
-
-
-def _walk_lists(
-    data: np.ndarray, offset: int, element: Element, path: Path
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Read rows of unequal length one after the other."""
-    size = len(data)
-    stream: BinaryIO = io.BytesIO(memoryview(data)[offset:])
-    wanted = element.index_list
-    counts = np.zeros(element.count, np.int64)
-    pieces = []
-    for row in range(element.count):
-        for prop in element.properties:
-            here = offset + stream.tell()
-            if prop.count_type is None:
-                if len(stream.read(prop.item_size)) < prop.item_size:
-                    raise _cut(element, row, here, path)
-                continue
-            head = stream.read(prop.count_size)
-            if len(head) < prop.count_size:
-                raise _cut(element, row, here, path)
-            count = int(np.frombuffer(head, prop.count_type)[0])
-            if count < 0 or (prop is wanted and count > MOST_CORNERS):
-                raise MeshError(
-                    f"{element.name} {row} has a list of {count} items at byte {here}, allowed "
-                    f"are 0 to {MOST_CORNERS}",
-                    where=path,
-                    advice="the file is damaged or its byte order is mislabelled: export it again",
-                )
-            if count * prop.item_size > size - here - prop.count_size:
-                raise _cut(element, row, here, path)
-            items = stream.read(count * prop.item_size)
-            if prop is wanted:
-                counts[row] = count
-                pieces.append(items)
-    flat = np.frombuffer(b"".join(pieces), wanted.item_type) if wanted else np.zeros(0, np.int64)
-    return flat, counts, offset + stream.tell()
-
-
-def _cut(element: Element, row: int, offset: int, path: Path) -> MeshError:
-    return MeshError(
-        f"ends inside {element.name} {row} of {element.count} at byte {offset}",
-        where=path,
-        advice="the file is cut: export it again",
-    )
 
 
 def encode_ply(vertices: np.ndarray, faces: np.ndarray) -> bytes:

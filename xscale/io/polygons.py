@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +12,21 @@ from xscale.errors import LimitError, MeshError
 MOST_CORNERS = 64
 """Most corners of one face."""
 _MOST_FACES = (1 << 31) - 1
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
+_REFLEX = 1e-6
+
+
+class Triangles(NamedTuple):
+    """Faces with three corners each."""
+
+    faces: np.ndarray
+    """int32 [T, 3], in the order of the faces they were part of."""
+    short: int
+    """How many faces had fewer than 3 corners and were left out."""
 
 
 def check_vertices(
-    corners: np.ndarray, counts: np.ndarray | int, vertices: int, where: Path
+    corners: np.ndarray, counts: np.ndarray | int, vertices: int, where: Path, first: int = 0
 ) -> None:
     """Refuse indices that name no vertex.
 
@@ -24,6 +35,7 @@ def check_vertices(
         counts: Corners of each face, or one number for all.
         vertices: How many vertices there are.
         where: The file.
+        first: Number of the first of these faces in the file.
 
     Raises:
         MeshError: An index is negative or too large.
@@ -36,44 +48,101 @@ def check_vertices(
         position = start + int(bad[0])
         face = position
         if not np.isscalar(counts):
-            face = int(np.searchsorted(np.cumsum(counts), position, side="right"))
+            face = int(np.searchsorted(np.cumsum(counts, dtype=np.int64), position, side="right"))
         raise MeshError(
-            f"face {face} names vertex {block[tuple(bad)]} of {vertices}",
+            f"face {first + face} names vertex {block[tuple(bad)]} of {vertices}",
             where=where,
             advice="the file is cut or was edited: export it again",
         )
 
 
-def fan(corners: np.ndarray, counts: np.ndarray | int) -> tuple[np.ndarray, int]:
-    """Split polygons into triangles that share the first corner, in the faces' order.
+def triangulate(vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray | int) -> Triangles:
+    """Split polygons into triangles, in the faces' order.
+
+    Convex ones become fans around their first corner. The others, seen along their normal, lose
+    one ear after the other, so that no triangle lies outside the polygon or is turned over.
 
     Args:
+        vertices: [V, 3], to see which polygons are convex.
         corners: Checked indices, [F, n] or flat.
         counts: Corners of each face, or one number for all.
-
-    Returns:
-        int32 [T, 3] and how many faces had fewer than 3 corners and were left out.
 
     Raises:
         LimitError: More triangles than 32-bit ids can name.
     """
     if np.isscalar(counts):
-        triangles = max(int(counts) - 2, 0)
-        _check_total(len(corners) * triangles)
-        faces = np.empty((len(corners), triangles, 3), np.int32)
-        for k in range(triangles):
-            for start in range(0, len(corners), _BLOCK):
-                rows = slice(start, start + _BLOCK)
-                faces[rows, k] = corners[rows][:, [0, k + 1, k + 2]]
-        return faces.reshape(-1, 3), 0 if triangles else len(corners)
-    per_face = np.maximum(counts - 2, 0)
-    total = int(per_face.sum())
-    _check_total(total)
-    begin = np.repeat(np.cumsum(counts) - counts, per_face)
-    first = np.repeat(np.cumsum(per_face) - per_face, per_face)
-    step = np.arange(total) - first
-    faces = np.stack([corners[begin], corners[begin + step + 1], corners[begin + step + 2]], axis=1)
-    return faces.astype(np.int32), int((counts < 3).sum())
+        short = len(corners) if counts < 3 else 0
+        _check_total(len(corners) * max(int(counts) - 2, 0))
+        if counts <= 3:
+            kept = corners[:, :3] if counts == 3 else np.zeros((0, 3))
+            return Triangles(np.ascontiguousarray(kept, np.int32), short)
+        faces = np.empty((len(corners), int(counts) - 2, 3), np.int32)
+        for start in range(0, len(corners), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            faces[rows] = _split(vertices, corners[rows])
+        return Triangles(faces.reshape(-1, 3), short)
+    per_face = np.maximum(counts.astype(np.int64) - 2, 0)
+    _check_total(int(per_face.sum()))
+    first = np.cumsum(per_face) - per_face
+    begin = np.cumsum(counts, dtype=np.int64) - counts
+    faces = np.empty((int(per_face.sum()), 3), np.int32)
+    for size in np.unique(counts[counts >= 3]):
+        alike = np.flatnonzero(counts == size)
+        for start in range(0, len(alike), _BLOCK):
+            rows = alike[start : start + _BLOCK]
+            polygons = corners[begin[rows, None] + np.arange(size)]
+            faces[first[rows, None] + np.arange(size - 2)] = _split(vertices, polygons)
+    return Triangles(faces, int((counts < 3).sum()))
+
+
+def _split(vertices: np.ndarray, polygons: np.ndarray) -> np.ndarray:
+    """Split polygons [P, n] of one size: [P, n - 2, 3]."""
+    size = polygons.shape[1]
+    steps = np.arange(1, size - 1)
+    fan = np.stack([np.zeros_like(steps), steps, steps + 1], axis=1)
+    triangles = polygons[:, fan]
+    if size == 3:
+        return triangles
+    points = vertices[polygons].astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        points -= points[:, :1]
+        normal = np.cross(points[:, 1:-1], points[:, 2:]).sum(axis=1)
+        edges = np.roll(points, -1, axis=1) - points
+        turns = np.einsum("pnk,pk->pn", np.cross(np.roll(edges, 1, axis=1), edges), normal)
+        area = np.einsum("pk,pk->p", normal, normal)
+        bent = np.flatnonzero((turns < -_REFLEX * area[:, None]).any(axis=1))
+    for k in bent:
+        triangles[k] = polygons[k][_ears(points[k], normal[k])]
+    return triangles
+
+
+def _ears(points: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Cut a polygon [n, 3] into triangles [n - 2, 3] of its corners, ear by ear."""
+    axis = int(np.argmax(np.abs(normal)))
+    flat = np.delete(points, axis, axis=1) * (1 if axis != 1 else (-1, 1))
+    flat = flat * ((1, 1) if normal[axis] > 0 else (-1, 1))
+    left, found = list(range(len(points))), []
+    while len(left) > 3:
+        best = next((k for k in range(len(left)) if _is_ear(flat, left, k)), 0)
+        found.append([left[best - 1], left[best], left[(best + 1) % len(left)]])
+        del left[best]
+    return np.array([*found, left])
+
+
+def _is_ear(flat: np.ndarray, left: list[int], k: int) -> bool:
+    """Tell whether the corner is convex and its triangle holds no other corner."""
+    a, b, c = (flat[left[(k + step) % len(left)]] for step in (-1, 0, 1))
+    if _side(a, b, c[None])[0] <= 0:
+        return False
+    others = flat[[i for i in left if i not in (left[k - 1], left[k], left[(k + 1) % len(left)])]]
+    inside = (_side(a, b, others) >= 0) & (_side(b, c, others) >= 0) & (_side(c, a, others) >= 0)
+    return not inside.any()
+
+
+def _side(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return a positive number for points [N, 2] left of the line from a to b."""
+    along, beside = b - a, points - a
+    return along[0] * beside[:, 1] - along[1] * beside[:, 0]
 
 
 def _check_total(faces: int) -> None:

@@ -17,11 +17,10 @@ from xscale.io.hashing import sha256_file
 from xscale.render.frame import Frame
 from xscale.render.outputs import OutputFile
 from xscale.render.renderer import Renderer
-from xscale.render.resolve import resolve
+from xscale.render.resolve import render_resolved
 from xscale.render.sinks import open_sink
 
 _BAND_SAMPLES = 1 << 21
-_NEED_DEPTH = {"depth", "position", "face", "level"}
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,10 @@ def render_rows(
         rows: How many.
         samples: Samples along a pixel's edge.
     """
-    if samples > 1 and _NEED_DEPTH & set(outputs):
-        outputs = [*outputs, "depth"]
-    parts = []
-    for camera in cameras:
-        fine = camera.scaled(camera.width * samples, camera.height * samples)
-        rect = (0, top * samples, fine.width, rows * samples)
-        parts.append(resolve(renderer.render(fine, outputs, rect=rect), samples))
+    parts = [
+        render_resolved(renderer, camera, outputs, (0, top, camera.width, rows), samples)
+        for camera in cameras
+    ]
     names = [name for name, value in vars(parts[0]).items() if value is not None]
     return Frame(**{name: torch.cat([getattr(p, name).cpu() for p in parts], 1) for name in names})
 

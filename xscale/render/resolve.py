@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from xscale.gbuffer.build import Rect
+from xscale.geometry.camera import Camera
 from xscale.render.frame import Frame
+from xscale.render.renderer import Renderer
+
+_NEED_DEPTH = {"depth", "position", "face", "level"}
+
+
+def render_resolved(
+    renderer: Renderer,
+    camera: Camera,
+    outputs: Sequence[str],
+    rect: Rect | None = None,
+    samples: int = 1,
+) -> Frame:
+    """Render a camera, or a rectangle of its picture, with several samples a pixel.
+
+    Args:
+        renderer: Of the run.
+        camera: World frame.
+        outputs: See ``Renderer.render``.
+        rect: (left, top, width, height) in pixels; None is the whole picture.
+        samples: Samples along a pixel's edge.
+    """
+    if samples == 1:
+        return renderer.render(camera, outputs, rect=rect)
+    if _NEED_DEPTH & set(outputs):
+        outputs = [*outputs, "depth"]
+    fine = camera.scaled(camera.width * samples, camera.height * samples)
+    wide = tuple(edge * samples for edge in rect) if rect else None
+    return resolve(renderer.render(fine, outputs, rect=wide), samples)
 
 
 def resolve(frame: Frame, samples: int) -> Frame:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save
 
 from xscale.config import from_dict
 from xscale.errors import InputError, IntegrityError
-from xscale.gbuffer.build import build_surface
+from xscale.gbuffer.build import Rect, build_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
@@ -27,6 +27,7 @@ from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
 from xscale.render.frame import Frame
 from xscale.render.renderer import Renderer
+from xscale.render.resolve import render_resolved
 
 FORMAT = 1
 
@@ -132,9 +133,35 @@ class Run:
         """Renderer of this run."""
         return Renderer(self.surface, self.model, self.manifest["origin"])
 
-    def render(self, camera: Camera, outputs: Sequence[str] = ("colour",)) -> Frame:
-        """Render one world-frame camera; see ``Renderer.render``."""
-        return self.renderer.render(camera, outputs)
+    def model_bytes(self) -> int:
+        """Return the memory that model and mesh take."""
+        tensors = [*self.model.tensors().values(), *vars(self.surface).values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def render(
+        self,
+        camera: Camera,
+        outputs: Sequence[str] = ("colour",),
+        *,
+        rect: Rect | None = None,
+        samples: int = 1,
+    ) -> Frame:
+        """Render one camera, or a part of its picture.
+
+        Args:
+            camera: World-frame camera; its size is the picture's.
+            outputs: Any of "colour", "coverage", "depth", "normal", "footprint", "position",
+                "face", "level" and "srgb", which ``Frame`` explains.
+            rect: (left, top, width, height) in pixels; None is the whole picture.
+            samples: Samples along a pixel's edge; values are means of those that hit the mesh.
+
+        Returns:
+            Tensors [H, W, ...] on the run's device.
+
+        Raises:
+            UsageError: An output is not known, or the rectangle leaves the picture.
+        """
+        return render_resolved(self.renderer, camera, outputs, rect, samples)
 
 
 def new_model(manifest: dict, device: torch.device) -> Model:

@@ -1,0 +1,177 @@
+"""xscale export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import tyro
+
+from xscale.cli._console import parse, progress_bar, result, say
+
+if TYPE_CHECKING:
+    from xscale.render.run import Run
+
+_MOST_TEXELS = 1 << 28
+_PREVIEW = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """Take a run's result elsewhere: a textured mesh, a coloured point cloud, depth maps."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder that xscale train made."""
+    kind: tyro.conf.Positional[Literal["mesh", "points", "maps"]]
+    """mesh: .glb or .obj with textures; points: .ply, .las or .laz; maps: a folder with depth and
+    normals of every photo's view."""
+    out: Path
+    """The file, or the folder for maps."""
+    texel: float | None = None
+    """mesh: a texel's length in world units; what the photos resolve where not given."""
+    page: int = 4096
+    """mesh: edge of a texture in texels; as many as needed are made."""
+    udim: bool = False
+    """mesh, .obj: textures as UDIM tiles of one material."""
+    points: int = 1_000_000
+    """points: how many, spread evenly over the surface."""
+    data: Literal["npy", "exr", "tiff"] = "exr"
+    """maps: format of depth and normals."""
+    overwrite: bool = False
+    """Replace existing files."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse the options and export."""
+    options = parse(Options, argv, "export")
+    from xscale.render.run import Run
+
+    opened = Run.open(options.run)
+    if options.kind == "maps":
+        _maps(options, opened)
+    elif options.kind == "points":
+        _points(options, opened)
+    else:
+        _mesh(options, opened)
+    result(options.out)
+    return 0
+
+
+def _maps(options: Options, opened: Run) -> None:
+    """Depth and normals are outputs of a render like any other."""
+    from xscale.cli.render import render_with_bar
+    from xscale.render.job import JobFrame, Settings, make_job
+    from xscale.render.views import png_name
+
+    frames = [
+        JobFrame(png_name(name).removesuffix(".png"), (opened.camera(name),))
+        for name in opened.names("all")
+    ]
+    outputs = ("depth", "normal", "depth_map", "normal_map")
+    job = make_job(opened, frames, Settings(outputs=outputs, data=options.data))
+    render_with_bar(opened, job, options.out, overwrite=options.overwrite)
+
+
+def _points(options: Options, opened: Run) -> None:
+    import numpy as np
+
+    from xscale.export.colour import SurfaceColour
+    from xscale.export.points import CLOUDS, spread, write_points
+    from xscale.export.unwrap import surface_area
+
+    _check_target(options, CLOUDS)
+    surface = opened.surface
+    vertices, faces, normals = (
+        t.cpu().numpy() for t in (surface.vertices, surface.faces, surface.normals)
+    )
+    position, normal = spread(vertices, faces, normals, options.points)
+    size = float(np.sqrt(surface_area(vertices, faces).sum() / options.points))
+    colour = SurfaceColour(opened)(position, normal, size)
+    write_points(
+        options.out,
+        position,
+        normal,
+        colour,
+        np.array(opened.manifest["origin"]),
+        overwrite=options.overwrite,
+    )
+
+
+def _mesh(options: Options, opened: Run) -> None:
+    import numpy as np
+
+    from xscale.errors import UsageError
+    from xscale.export.bake import bake
+    from xscale.export.colour import SurfaceColour
+    from xscale.export.mesh_files import MESHES, write_glb, write_obj
+    from xscale.export.unwrap import LARGEST_PAGE, surface_area, unwrap
+
+    _check_target(options, MESHES)
+    if not 64 <= options.page <= LARGEST_PAGE:
+        raise UsageError(f"--page is 64 to {LARGEST_PAGE}, got {options.page}")
+    if options.texel is not None and not 0 < options.texel < float("inf"):
+        raise UsageError(f"--texel must be above 0, got {options.texel:g}")
+    surface = opened.surface
+    vertices, faces, normals = (
+        t.cpu().numpy() for t in (surface.vertices, surface.faces, surface.normals)
+    )
+    area = float(surface_area(vertices, faces).sum())
+    least = (area / _MOST_TEXELS) ** 0.5
+    texel = options.texel or max(_resolved(opened), least)
+    if texel < least:
+        raise UsageError(
+            f"--texel {texel:g} makes {area / texel**2:.3g} texels, at most {_MOST_TEXELS:.3g}",
+            advice=f"give at least {least * 1.001:.4g}",
+        )
+    say(f"{len(faces):,} faces, {area / texel**2 / 1e6:.1f} million texels of {texel:.4g} units")
+    colour = SurfaceColour(opened)
+    pages, textures = [], []
+    with progress_bar() as bar:
+        task = bar.add_task("unwrapping and baking", total=len(faces))
+        for page in unwrap(vertices, faces, normals, texel, options.page):
+            pages.append(page)
+            textures.append(bake(page, colour, texel))
+            bar.advance(task, len(page.faces))
+    origin = np.array(opened.manifest["origin"])
+    if options.out.suffix.lower() == ".glb":
+        write_glb(options.out, pages, textures, origin, overwrite=options.overwrite)
+    else:
+        write_obj(
+            options.out, pages, textures, origin, udim=options.udim, overwrite=options.overwrite
+        )
+    sizes = ", ".join(f"{page.width} x {page.height}" for page in pages[:4])
+    say(f"{len(pages)} textures: {sizes}{' ...' if len(pages) > 4 else ''}")
+
+
+def _check_target(options: Options, endings: tuple[str, ...]) -> None:
+    """Refuse a file that cannot be written before minutes of work are spent on it."""
+    from xscale.errors import OutputExistsError, UsageError
+
+    if options.out.suffix.lower() not in endings:
+        raise UsageError(
+            f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"
+        )
+    if options.out.exists() and not options.overwrite:
+        raise OutputExistsError(
+            "is there already", where=options.out, advice="choose another name or give --overwrite"
+        )
+
+
+def _resolved(opened: Run) -> float:
+    """Return the median footprint of the training photos' pixels, world units."""
+    import torch
+
+    from xscale.errors import UsageError
+
+    found = []
+    for name in opened.names("train"):
+        camera = opened.camera(name)
+        small = camera.scaled(_PREVIEW, _PREVIEW)
+        footprint = opened.render(small, outputs=("footprint",)).footprint
+        shrunk = (camera.width * camera.height) ** 0.5 / _PREVIEW
+        found.append(footprint[footprint > 0].cpu() / shrunk)
+    seen = torch.cat(found) if found else torch.zeros(0)
+    if not len(seen):
+        raise UsageError("no training photo sees the mesh", advice="give --texel")
+    return float(seen.median())
