@@ -35,13 +35,16 @@ def sphere(points: int) -> Tensor:
     return direction * 0.45 + 0.5
 
 
-def peer_corners(position: Tensor, layout: ops.GridLayout, level: int) -> tuple[Tensor, Tensor]:
+def peer_corners(
+    position: Tensor, layout: ops.GridLayout, level: int, *, smooth: bool = True
+) -> tuple[Tensor, Tensor]:
     """Return rows [N, 8] and weights [N, 8], as one writes them in PyTorch when speed counts."""
     first, end = layout.offsets[level : level + 2]
     at = position * layout.scales[level] + 0.5
     cell = at.floor()
     upper = at - cell
-    upper = upper * upper * (3 - 2 * upper)
+    if smooth:
+        upper = upper * upper * (3 - 2 * upper)
     if layout.dense[level]:
         resolution = layout.resolutions[level]
         stride = (1, resolution, resolution**2)

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-from benchmarks import tables
+from benchmarks import _runs, tables
 from xscale.cli import _machine
 
 HERE = Path(__file__).parent
@@ -46,27 +44,9 @@ def main() -> None:
 
 
 def _train_and_score(scene: Path, downscale: float, runs: Path) -> dict:
-    out, name = runs / scene.name, scene.name
-    minutes = MINUTES.get(name, OTHER_MINUTES)
-    xscale = [sys.executable, "-m", "xscale.cli.main"]
-    if not (out / "scores.json").exists():
-        options = ["--downscale", str(downscale), "--minutes", str(minutes), "--out", str(out)]
-        resume = ["--resume"] if (out / "manifest.json").exists() else []
-        subprocess.run([*xscale, "train", str(scene), *options, *resume], check=True)
-        subprocess.run([*xscale, "score", str(out)], check=True)
-    scores = json.loads((out / "scores.json").read_text())
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    last = next(line for line in reversed(lines) if "where_time_went" in line)
-    manifest = json.loads((out / "manifest.json").read_text())
-    return {
-        "mean": scores["mean"],
-        "minutes": minutes,
-        "downscale": downscale,
-        "steps": last["step"],
-        "rays": last["step"] * manifest["settings"]["optim"]["batch"],
-        "commit": _machine.commit(),
-        "command": f"xscale train {name} --downscale {downscale:g} --minutes {minutes:g}",
-    }
+    minutes = MINUTES.get(scene.name, OTHER_MINUTES)
+    options = ["--downscale", f"{downscale:g}", "--minutes", f"{minutes:g}"]
+    return {"minutes": minutes, **_runs.train_and_score(scene, runs / scene.name, options)}
 
 
 if __name__ == "__main__":

@@ -33,12 +33,12 @@ def scenes(found: dict, baselines: dict) -> list[str]:
                 if not method.endswith("no_compensation"):
                     methods[label + method.replace("_", " ")] = scores
         for method, scores in methods.items():
-            rows.append([name, method, *(_number(scores.get(m), 4) for m in METRICS)])
+            rows.append([name, method, *(number(scores.get(m), 4) for m in METRICS)])
     notes = [
         f"- {name}: `{s['command']}`, {s['rays'] / 1e6:.0f} M rays, commit {s['commit']}"
         for name, s in found.items()
     ]
-    return [*_table(heads, rows, text_columns=2), "", *notes]
+    return [*table(heads, rows, text_columns=2), "", *notes]
 
 
 def ops(bench: dict) -> list[str]:
@@ -49,11 +49,11 @@ def ops(bench: dict) -> list[str]:
             r["name"],
             r["shape"],
             r["unit"],
-            _number(r["ours"], 2),
-            _number(r["peer"], 2),
+            number(r["ours"], 2),
+            number(r["peer"], 2),
             r["peer_name"],
-            _number(r["ratio"], 1),
-            _number(r["share_of_ceiling"], 2),
+            number(r["ratio"], 1),
+            number(r["share_of_ceiling"], 2),
         ]
         for r in bench["rows"]
     ]
@@ -62,7 +62,7 @@ def ops(bench: dict) -> list[str]:
         f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}, load "
         f"{max(r['load'] for r in bench['rows']):.1f}, commit {bench['commit']}."
     )
-    return [*_table(heads, rows, text_columns=3), "", about]
+    return [*table(heads, rows, text_columns=3), "", about]
 
 
 def write(name: str, lines: Sequence[str]) -> None:
@@ -73,12 +73,14 @@ def write(name: str, lines: Sequence[str]) -> None:
     page.write_text("\n".join([before + start, *lines, end]) + rest.split(end)[1])
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
+    """Return a Markdown table's lines; the first columns are text, the others numbers."""
     marks = ["---"] * text_columns + ["---:"] * (len(heads) - text_columns)
     return ["| " + " | ".join(cells) + " |" for cells in (heads, marks, *rows)]
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a figure, or a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

@@ -11,6 +11,7 @@
 #include "isa.h"
 #include "ops/adam.h"
 #include "ops/encode.h"
+#include "ops/fused_step.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
 #include "ops/shade_film.h"
@@ -144,6 +145,53 @@ static void bind_encode(py::module_& m) {
                XS_CUDA(encode_backward_position_cuda), fields);
 }
 
+static void bind_fused_step(py::module_& m) {
+    using A = FusedStepArgs;
+    bind_op<A>(m, "fused_step", fused_step_cpu, nullptr,
+               {XS_FIELD(A, vertices),
+                XS_FIELD(A, faces),
+                XS_FIELD(A, cameras),
+                XS_FIELD(A, camera_index),
+                XS_FIELD(A, pixel),
+                XS_FIELD(A, face_id),
+                XS_FIELD(A, target),
+                XS_FIELD(A, target_range),
+                XS_FIELD(A, centre),
+                XS_FIELD(A, unit),
+                XS_FIELD(A, footprint_unit),
+                XS_FIELD(A, table),
+                XS_FIELD(A, first),
+                XS_FIELD(A, second),
+                XS_FIELD(A, steps),
+                XS_FIELD(A, first_stride),
+                XS_FIELD(A, second_stride),
+                XS_FIELD(A, steps_stride),
+                XS_FIELD(A, offsets),
+                XS_FIELD(A, resolutions),
+                XS_FIELD(A, scales),
+                XS_FIELD(A, levels),
+                XS_FIELD(A, width),
+                XS_FIELD(A, smoothstep),
+                XS_FIELD(A, footprint_scale),
+                XS_FIELD(A, learning_rate),
+                XS_FIELD(A, beta1),
+                XS_FIELD(A, beta2),
+                XS_FIELD(A, epsilon),
+                XS_FIELD(A, weights),
+                XS_FIELD(A, light),
+                XS_FIELD(A, exposure),
+                XS_FIELD(A, grad_weights),
+                XS_FIELD(A, grad_light),
+                XS_FIELD(A, grad_exposure),
+                XS_FIELD(A, hidden),
+                XS_FIELD(A, sh_degree),
+                XS_FIELD(A, photos),
+                XS_FIELD(A, loss),
+                XS_FIELD(A, sums),
+                XS_FIELD(A, seconds),
+                XS_FIELD(A, rays)});
+}
+
 static void bind_interpolate(py::module_& m) {
     using A = InterpolateArgs;
     bind_op<A>(m, "interpolate", interpolate_cpu, XS_CUDA(interpolate_cuda),
@@ -207,6 +255,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
     xs::bind_encode(m);
+    xs::bind_fused_step(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
     xs::bind_shade_film(m);

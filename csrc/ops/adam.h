@@ -71,6 +71,16 @@ XS_HD inline void adam_row(const AdamArgs& a, int64_t row, float dense_scale1, f
     }
 }
 
+// Reciprocal bias corrections of updates 1 to `size`; those of later ones are 1 to float precision.
+struct AdamCorrections {
+    const float* first;
+    const float* second;
+    int32_t size;
+};
+
+// Valid in the calling thread until it asks for other betas.
+AdamCorrections adam_corrections(float beta1, float beta2);
+
 void adam_cpu(const AdamArgs& args);
 void adam_cuda(const AdamArgs& args, void* stream);
 

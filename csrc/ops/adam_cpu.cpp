@@ -6,8 +6,8 @@
 
 namespace xs {
 
-XS_DECLARE_SIMD(void adam_rows(const AdamArgs&, int64_t, int64_t, const float*, const float*,
-                               int32_t, float, float))
+XS_DECLARE_SIMD(void adam_rows(const AdamArgs&, int64_t, int64_t, const AdamCorrections&, float,
+                               float))
 
 // pow() a row would cost more than the row: corrections come from a table. After this many steps
 // 1 - 0.9995^n is 1 in float.
@@ -23,24 +23,30 @@ static std::vector<float> reciprocal_corrections(float beta, int32_t size) {
     return table;
 }
 
-void adam_cpu(const AdamArgs& a) {
+AdamCorrections adam_corrections(float beta1, float beta2) {
     static thread_local float beta1_of_table = -1.0f;
     static thread_local float beta2_of_table = -1.0f;
     static thread_local std::vector<float> table1;
     static thread_local std::vector<float> table2;
-    if (a.steps != nullptr && (beta1_of_table != a.beta1 || beta2_of_table != a.beta2)) {
-        table1 = reciprocal_corrections(a.beta1, kTableSize);
-        table2 = reciprocal_corrections(a.beta2, kTableSize);
-        beta1_of_table = a.beta1;
-        beta2_of_table = a.beta2;
+    if (beta1_of_table != beta1 || beta2_of_table != beta2) {
+        table1 = reciprocal_corrections(beta1, kTableSize);
+        table2 = reciprocal_corrections(beta2, kTableSize);
+        beta1_of_table = beta1;
+        beta2_of_table = beta2;
+    }
+    return {table1.data(), table2.data(), kTableSize};
+}
+
+void adam_cpu(const AdamArgs& a) {
+    AdamCorrections corrections{};
+    if (a.steps != nullptr) {
+        corrections = adam_corrections(a.beta1, a.beta2);
     }
     const float scale1 = a.steps ? 1.0f : 1.0f / adam_correction(a.beta1, a.step);
     const float scale2 = a.steps ? 1.0f : 1.0f / adam_correction(a.beta2, a.step);
     const auto rows = XS_PICK(adam_rows);
-    const float* corrections1 = table1.data();
-    const float* corrections2 = table2.data();
     parallel_ranges(a.rows, 65536, [&](int64_t begin, int64_t end) {
-        rows(a, begin, end, corrections1, corrections2, kTableSize, scale1, scale2);
+        rows(a, begin, end, corrections, scale1, scale2);
     });
 }
 

@@ -1,4 +1,4 @@
-#include "ops/adam.h"
+#include "ops/adam_row.h"
 
 namespace xs {
 namespace XS_ISA {
@@ -24,36 +24,13 @@ int32_t touched_rows(const uint8_t* touched, int64_t begin, int64_t end, int32_t
     return count;
 }
 
-// One row of kWidth numbers; kWidth 0 stands for any.
 template <int kWidth>
-void update_row(const AdamArgs& a, int64_t row, const float* table1, const float* table2,
-                int32_t table_size, float dense_scale1, float dense_scale2) {
+void update_row(const AdamArgs& a, int64_t row, const AdamCorrections& corrections,
+                float dense_scale1, float dense_scale2) {
     const int32_t width = kWidth > 0 ? kWidth : a.width;
-    float* __restrict param = a.param + row * width;
-    float* __restrict grad = a.grad + row * a.grad_stride;
-    float* __restrict first = a.first + row * a.first_stride;
-    float* __restrict second = a.second + row * a.second_stride;
-    float scale1 = dense_scale1;
-    float scale2 = dense_scale2;
-    if (a.steps != nullptr) {
-        bool used = false;
-        for (int32_t i = 0; i < width; ++i) {
-            used |= grad[i] != 0.0f;
-        }
-        if (!used) {
-            return;
-        }
-        uint16_t& steps = a.steps[row * a.steps_stride];
-        const uint16_t count = steps < 65535 ? steps + 1 : 65535;
-        steps = count;
-        scale1 = count <= table_size ? table1[count - 1] : 1.0f;
-        scale2 = count <= table_size ? table2[count - 1] : 1.0f;
-    }
-    for (int32_t i = 0; i < width; ++i) {
-        adam_element(param[i], grad[i], first[i], second[i], a.learning_rate, a.beta1, a.beta2,
-                     a.epsilon, scale1, scale2);
-    }
-    if (a.clear_grad) {
+    float* grad = a.grad + row * a.grad_stride;
+    if (adam_update_row<kWidth>(a, row, grad, corrections, dense_scale1, dense_scale2) &&
+        a.clear_grad) {
         for (int32_t i = 0; i < width; ++i) {
             grad[i] = 0.0f;
         }
@@ -75,11 +52,11 @@ __attribute__((always_inline)) inline void fetch_row(const AdamArgs& a, int64_t 
 }
 
 template <int kWidth>
-void update_rows(const AdamArgs& a, int64_t begin, int64_t end, const float* table1,
-                 const float* table2, int32_t table_size, float scale1, float scale2) {
+void update_rows(const AdamArgs& a, int64_t begin, int64_t end, const AdamCorrections& corrections,
+                 float scale1, float scale2) {
     if (a.touched == nullptr) {
         for (int64_t row = begin; row < end; ++row) {
-            update_row<kWidth>(a, row, table1, table2, table_size, scale1, scale2);
+            update_row<kWidth>(a, row, corrections, scale1, scale2);
         }
         return;
     }
@@ -94,22 +71,21 @@ void update_rows(const AdamArgs& a, int64_t begin, int64_t end, const float* tab
             if (i + kAhead < count) {
                 fetch_row(a, from + list[i + kAhead]);
             }
-            update_row<kWidth>(a, from + list[i], table1, table2, table_size, scale1, scale2);
+            update_row<kWidth>(a, from + list[i], corrections, scale1, scale2);
         }
     }
 }
 
 }  // namespace
 
-// Rows [begin, end). `table1`, `table2` hold the reciprocal bias corrections of the first
-// `table_size` steps (later ones are 1 to float precision).
-void adam_rows(const AdamArgs& a, int64_t begin, int64_t end, const float* table1,
-               const float* table2, int32_t table_size, float scale1, float scale2) {
+// Rows [begin, end).
+void adam_rows(const AdamArgs& a, int64_t begin, int64_t end, const AdamCorrections& corrections,
+               float scale1, float scale2) {
     const auto rows = a.width == 2   ? update_rows<2>
                       : a.width == 4 ? update_rows<4>
                       : a.width == 8 ? update_rows<8>
                                      : update_rows<0>;
-    rows(a, begin, end, table1, table2, table_size, scale1, scale2);
+    rows(a, begin, end, corrections, scale1, scale2);
 }
 
 }  // namespace XS_ISA

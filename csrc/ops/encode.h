@@ -198,6 +198,9 @@ XS_HD static inline void encode_position_gradient(const EncodeArgs& a, const Enc
     }
 }
 
+// encode_grid, or an error for sizes that no body has (CPU only).
+EncodeGrid encode_checked_grid(const EncodeArgs& args);
+
 void encode_cpu(const EncodeArgs& args);
 void encode_backward_cpu(const EncodeArgs& args);
 void encode_backward_position_cpu(const EncodeArgs& args);

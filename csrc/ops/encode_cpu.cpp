@@ -6,7 +6,7 @@
 
 namespace xs {
 
-static EncodeGrid checked_grid(const EncodeArgs& a) {
+EncodeGrid encode_checked_grid(const EncodeArgs& a) {
     XS_CHECK(a.levels >= 1 && a.levels <= kEncodeMaxLevels, "encode: 1 to 32 levels");
     XS_CHECK(a.width == 1 || a.width == 2 || a.width == 4 || a.width == 8,
              "encode: 1, 2, 4 or 8 features a level");
@@ -14,7 +14,7 @@ static EncodeGrid checked_grid(const EncodeArgs& a) {
 }
 
 void encode_cpu(const EncodeArgs& a) {
-    const EncodeGrid grid = checked_grid(a);
+    const EncodeGrid grid = encode_checked_grid(a);
     const auto chunk = XS_PICK(encode_forward_chunk);
     const int64_t stride = static_cast<int64_t>(a.levels) * a.width;
     parallel_ranges(a.points, 2048, [&](int64_t begin, int64_t end) {
@@ -26,7 +26,7 @@ void encode_cpu(const EncodeArgs& a) {
 // atomics, and a row sums in the order of the points whatever the number of threads or pieces.
 // Every range of a level repeats the index work, so levels are cut only as far as threads need.
 void encode_backward_cpu(const EncodeArgs& a) {
-    const EncodeGrid grid = checked_grid(a);
+    const EncodeGrid grid = encode_checked_grid(a);
     const auto piece = XS_PICK(encode_backward_piece);
     const int64_t wanted = 4 * static_cast<int64_t>(omp_get_max_threads());
     const int64_t ranges = std::max<int64_t>(1, wanted / a.levels);
@@ -45,7 +45,7 @@ void encode_backward_cpu(const EncodeArgs& a) {
 }
 
 void encode_backward_position_cpu(const EncodeArgs& a) {
-    const EncodeGrid grid = checked_grid(a);
+    const EncodeGrid grid = encode_checked_grid(a);
     const auto chunk = XS_PICK(encode_position_chunk);
     parallel_ranges(a.points, 1024,
                     [&](int64_t begin, int64_t end) { chunk(a, grid, begin, end); });

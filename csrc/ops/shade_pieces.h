@@ -3,6 +3,10 @@
 // the number of threads.
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -13,7 +17,8 @@
 
 namespace xs {
 
-// Memory that a thread keeps between calls; 64-byte aligned, contents undefined.
+// Memory that a thread keeps between calls; 64-byte aligned, contents undefined. Large ones lie in
+// huge pages where the system has them on offer.
 class ShadeBuffer {
   public:
     ShadeBuffer() = default;
@@ -25,9 +30,17 @@ class ShadeBuffer {
         if (floats > size_) {
             std::free(data_);
             size_ = 0;
-            data_ = static_cast<float*>(
-                std::aligned_alloc(64, static_cast<size_t>((floats + 15) / 16 * 64)));
-            XS_CHECK(data_ != nullptr, "out of memory for a shader's buffers");
+            constexpr size_t kHugePage = 2 << 20;
+            size_t bytes = static_cast<size_t>((floats + 15) / 16 * 64);
+            const size_t page = bytes >= kHugePage ? kHugePage : 64;
+            bytes = (bytes + page - 1) / page * page;
+            data_ = static_cast<float*>(std::aligned_alloc(page, bytes));
+            XS_CHECK(data_ != nullptr, "out of memory for working buffers");
+#if defined(__linux__)
+            if (page == kHugePage) {
+                madvise(data_, bytes, MADV_HUGEPAGE);
+            }
+#endif
             size_ = floats;
         }
         return data_;
@@ -171,37 +184,57 @@ void shade_forward(const Args& a, int64_t width, int64_t scratch_size, const Bod
     });
 }
 
+// Rays that one thread treats, and where their gradients are summed.
+struct ShadePiece {
+    int64_t begin, end;
+    float* gradient;       // of the weights, zero at first
+    const int32_t* slot;   // [end - begin], as in ShadeChunk
+    float* grad_exposure;  // [slots, width]
+};
+
+// Runs piece(ShadePiece) over all rays, then finish(sum of their gradients).
+template <class Piece, class Finish>
+void shade_pieces(int64_t rays, int64_t photos, const int32_t* photo, int64_t exposure_width,
+                  float* grad_exposure, int64_t gradient_size, const Piece& piece,
+                  const Finish& finish) {
+    if (rays == 0) {
+        return;
+    }
+    static thread_local ShadeBuffer gradient_buffer;
+    const int64_t piece_rays = shade_piece_rays(rays);
+    const int64_t pieces = (rays + piece_rays - 1) / piece_rays;
+    float* gradients = gradient_buffer.get(pieces * gradient_size);
+    ShadeSlots slots(rays, photos, exposure_width, grad_exposure != nullptr);
+    parallel_ranges(rays, piece_rays, [&](int64_t begin, int64_t end) {
+        const int64_t index = begin / piece_rays;
+        float* gradient = gradients + index * gradient_size;
+        std::fill_n(gradient, gradient_size, 0.0f);
+        slots.prepare(index, photo, begin, end);
+        piece(ShadePiece{begin, end, gradient, slots.slot(begin), slots.sums(index)});
+    });
+    shade_reduce(gradients, pieces, gradient_size);
+    finish(gradients);
+    if (grad_exposure != nullptr) {
+        slots.reduce(grad_exposure);
+    }
+}
+
 // Runs body(ShadeChunk, scratch, gradient) over all rays, then finish(summed gradient).
 template <class Args, class Body, class Finish>
 void shade_gradient(const Args& a, int64_t width, int64_t exposure_width, int64_t scratch_size,
                     int64_t gradient_size, const Body& body, const Finish& finish) {
-    if (a.rays == 0) {
-        return;
-    }
-    static thread_local ShadeBuffer gradient_buffer;
-    const int64_t piece_rays = shade_piece_rays(a.rays);
-    const int64_t pieces = (a.rays + piece_rays - 1) / piece_rays;
-    float* gradients = gradient_buffer.get(pieces * gradient_size);
-    ShadeSlots slots(a.rays, a.photos, exposure_width, a.grad_exposure != nullptr);
-    parallel_ranges(a.rays, piece_rays, [&](int64_t begin, int64_t end) {
-        static thread_local ShadeBuffer scratch_buffer;
-        float* scratch = scratch_buffer.get(scratch_size);
-        const int64_t piece = begin / piece_rays;
-        float* gradient = gradients + piece * gradient_size;
-        std::fill_n(gradient, gradient_size, 0.0f);
-        slots.prepare(piece, a.photo, begin, end);
-        for (int64_t r = begin; r < end; r += kShadeRays) {
-            ShadeChunk chunk = shade_chunk_of(a, r, end, width);
-            chunk.slot = slots.slot(r);
-            chunk.grad_exposure = slots.sums(piece);
-            body(chunk, scratch, gradient);
-        }
-    });
-    shade_reduce(gradients, pieces, gradient_size);
-    finish(gradients);
-    if (a.grad_exposure != nullptr) {
-        slots.reduce(a.grad_exposure);
-    }
+    shade_pieces(
+        a.rays, a.photos, a.photo, exposure_width, a.grad_exposure, gradient_size,
+        [&](const ShadePiece& piece) {
+            static thread_local ShadeBuffer scratch;
+            for (int64_t r = piece.begin; r < piece.end; r += kShadeRays) {
+                ShadeChunk chunk = shade_chunk_of(a, r, piece.end, width);
+                chunk.slot = piece.slot == nullptr ? nullptr : piece.slot + (r - piece.begin);
+                chunk.grad_exposure = piece.grad_exposure;
+                body(chunk, scratch.get(scratch_size), piece.gradient);
+            }
+        },
+        finish);
 }
 
 }  // namespace xs

@@ -114,4 +114,4 @@ def test_metrics_log_holds_where_the_time_went(asymmetric_folder, tmp_path):
     scene = xscale.Scene.open(asymmetric_folder)
     run = xscale.train(scene, out=tmp_path / "run", steps=3, settings=SMALL)
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert set(lines[-1]["where_time_went"]) >= {"draw", "encode", "shade", "adam"}
+    assert set(lines[-1]["where_time_went"]) >= {"draw", "encode", "shade", "table"}

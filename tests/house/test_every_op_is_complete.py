@@ -12,10 +12,16 @@ from xscale.ops._selftest import SELF_TESTS
 
 # Ops without a CUDA body, and why. A row whose body has arrived fails the test.
 WITHOUT_CUDA = {
+    "fused_step": "a GPU trains by the chain of single ops",
     "rasterize": "CPU first; the header is written for both",
 }
 # Ops whose row is in another op's bench file.
-BENCH_FILE = {"rasterize": "raster", "shade_relu": "shade", "shade_film": "shade"}
+BENCH_FILE = {
+    "fused_step": "step",
+    "rasterize": "raster",
+    "shade_relu": "shade",
+    "shade_film": "shade",
+}
 
 
 def _places(op: str) -> dict[str, bool]:

@@ -199,3 +199,20 @@ def test_command_writes_and_says_what_to_do_next(asymmetric_folder, tmp_path, ca
     assert main.main([*command, "--text", "--overwrite"]) == 2
     shutil.rmtree(asymmetric_folder)
     assert Scene.open(out).layout == "nerfstudio"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["fountain", "monstree", "brighton"])
+def test_real_scenes_keep_their_bits_in_every_layout(scenes, tmp_path, name):
+    scene = Scene.open(scenes / name)
+    for step, (target, text) in enumerate(TARGETS):
+        out = convert(scene, tmp_path / str(step), target, text=text, photos="link")
+        other = Scene.open(out)
+        assert (other.fingerprint() == scene.fingerprint()) is (target != "nerfstudio")
+        for a, b in zip(scene.photos, other.photos, strict=True):
+            assert a.name == b.name
+            np.testing.assert_array_equal(a.camera.K, b.camera.K)
+            np.testing.assert_array_equal(a.camera.R, b.camera.R)
+            np.testing.assert_allclose(a.camera.t, b.camera.t, rtol=1e-14, atol=1e-14)
+        if target != "mvsnet":
+            np.testing.assert_array_equal(np.sort(other.points, 0), np.sort(scene.points, 0))

@@ -6,7 +6,7 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.io.ply import encode_ply
-from xscale.scene import metashape
+from xscale.scene import metashape, metashape_lens
 from xscale.scene.scene import Scene
 
 # World from chunk of the component: the numbers that Metashape writes as rotation, translation,
@@ -168,7 +168,7 @@ def colmap_pixel(view, points):
     ],
 )
 def test_lenses_are_the_same_function(small, folder, rng, monkeypatch, kind, values, model):
-    monkeypatch.setattr(metashape, "supported_model", lambda known, where: known)
+    monkeypatch.setattr(metashape_lens, "supported_model", lambda known, where: known)
     (view, *_) = _read(folder, export(small, kind=kind, values=values)).views
     assert view.model == model
     points = rng.uniform((-1, -0.6, 1), (1, 0.6, 2), (200, 3))
@@ -179,7 +179,7 @@ def test_lenses_are_the_same_function(small, folder, rng, monkeypatch, kind, val
 
 
 def test_newer_name_of_the_fisheye_is_the_same(small, folder, monkeypatch):
-    monkeypatch.setattr(metashape, "supported_model", lambda known, where: known)
+    monkeypatch.setattr(metashape_lens, "supported_model", lambda known, where: known)
     text = export(small, kind="equidistant_fisheye", values={"k1": 0.1})
     assert _read(folder, text).views[0].model == "OPENCV_FISHEYE"
 
@@ -202,6 +202,16 @@ def test_lenses_without_a_counterpart_are_refused_with_the_setting(
 ):
     with pytest.raises(CameraError, match=rf"sensor FC6310, 8.8mm: .*{words}"):
         _read(folder, export(small, kind=kind, values=values))
+
+
+def test_parts_of_panoramas_and_corrected_ones_are_refused(small, folder):
+    sensor = '<calibration type="spherical" class="adjusted"><f>18</f>{}</calibration>'
+    text = export(small, kind="spherical", sensor=sensor.format(""))
+    with pytest.raises(CameraError, match="the panorama is 112 x 64"):
+        _read(folder, text)
+    text = text.replace('height="64"', 'height="56"')
+    with pytest.raises(CameraError, match="the panorama has cx"):
+        _read(folder, text.replace("<f>18</f>", "<f>18</f><cx>1</cx>"))
 
 
 def test_disabled_and_unaligned_cameras_are_counted_and_named(small, folder):

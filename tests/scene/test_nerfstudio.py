@@ -113,12 +113,16 @@ def test_applied_transform_and_scale_are_undone_for_cameras_and_points_and_recor
     assert Scene.open(root).provenance == reading.provenance
 
 
-def test_mesh_in_the_files_own_frame_is_refused_with_the_way_out(small, write):
+def test_mesh_in_the_files_own_frame_is_refused_with_the_way_out(small, write, template):
     far = np.vstack([np.array(APPLIED, float), [0, 0, 0, 1]])
     far[:3, 3] = 0, 50, 0
-    content = transforms(small, applied_transform=far[:3].tolist())
+    content = transforms(small, applied_transform=far[:3].tolist(), ply_file_path="points.ply")
     with pytest.raises(SceneError, match=r"do not meet.*take applied_transform out of a copy"):
         Scene.open(write(content))
+    (template / "points.ply").write_bytes(encode_ply(small.points, np.zeros((0, 3), np.int32)))
+    with pytest.raises(SceneError, match=r"sparse points .*take applied_transform out of a copy"):
+        Scene.open(write(content))
+    (template / "points.ply").unlink()
 
 
 def test_frames_own_intrinsics_win_and_say_so(small, write):
@@ -273,6 +277,21 @@ def test_missing_ending_that_fits_two_photos_is_refused(small, write, template):
     with pytest.raises(SceneError, match=r"view_02 could be view_02.png or view_02.jpg"):
         nerfstudio.read(write(content))
     extra.unlink()
+
+
+def test_photo_with_two_poses_is_refused(small, write):
+    content = transforms(small)
+    content["frames"].append(content["frames"][1] | {"file_path": "./images/view_01"})
+    with pytest.raises(CameraError, match=r"frames/3 .*photo view_01.png has a second pose"):
+        Scene.open(write(content))
+
+
+def test_files_for_parts_of_a_split_are_not_a_whole_scene(small, write, template):
+    write(transforms(small)).joinpath("transforms.json").rename(template / "transforms_train.json")
+    with pytest.raises(SceneError, match=r"has transforms_train.json and no .*--cameras"):
+        Scene.open(template)
+    assert len(Scene.open(template, cameras=template / "transforms_train.json").photos) == 3
+    (template / "transforms_train.json").unlink()
 
 
 def test_masks_of_the_frames_are_used_and_missing_ones_named(small, write, template):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import xscale
 from tests import builders
-from xscale.errors import CameraError, MaskError, MeshError, PhotoError, SceneError
+from xscale.errors import CameraError, ListError, MaskError, MeshError, PhotoError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.ply import encode_ply
 from xscale.io.resample import area_downscale
@@ -121,6 +121,28 @@ def test_missing_photos_are_counted_and_three_named(asymmetric_folder):
     words = r"4 of 6 photos .* missing: view_00.png, view_02.png, view_03.png and 1 more"
     with pytest.raises(SceneError, match=words):
         Scene.open(asymmetric_folder)
+
+
+def test_few_missing_photos_are_left_out_and_named_but_never_test_photos(tmp_path):
+    built = builders.asymmetric_scene(photos=24)
+    folder = builders.write_colmap(built, tmp_path / "s")
+    whole = Scene.open(folder).split()
+    assert whole.test == tuple(f"view_{k:02d}.png" for k in (0, 7, 14, 21))
+    (folder / "images" / "view_08.png").unlink()
+    scene = Scene.open(folder)
+    words = "W-PHOTO-MISSING: 1 of 24 photos with a camera are missing: view_08.png; they are left"
+    assert scene.warnings[0].startswith(words)
+    assert len(scene.photos) == 23
+    split = scene.split()
+    assert split.test == whole.test
+    assert split.train == tuple(n for n in whole.train if n != "view_08.png")
+    assert "view_08.png" not in scene.sparse_observations()
+    (folder / "images" / "view_08.png").write_bytes((folder / "images/view_07.png").read_bytes())
+    (folder / "images" / "view_07.png").unlink()
+    with pytest.raises(ListError, match=r"1 test photos are missing: view_07.png; a score over"):
+        Scene.open(folder).split()
+    (tmp_path / "list.txt").write_text("view_01.png\n")
+    assert Scene.open(folder).split(test_list=tmp_path / "list.txt").test == ("view_01.png",)
 
 
 def test_photo_without_camera_is_remarked(asymmetric_folder):

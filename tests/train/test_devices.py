@@ -11,7 +11,8 @@ from xscale.train import board
 
 
 def test_auto_is_the_cpu_where_the_gpu_lacks_bodies():
-    lacking = not all(_ext.has_body(k, "cuda") for op in ops.OPS.values() for k in op.kernels)
+    needed = [op for op in ops.OPS.values() if not op.chained]
+    lacking = not all(_ext.has_body(k, "cuda") for op in needed for k in op.kernels)
     wanted = "cpu" if lacking or not torch.cuda.is_available() else "cuda"
     assert ops.pick_device("auto").type == wanted
     assert ops.pick_device("cpu").type == "cpu"
@@ -30,6 +31,14 @@ def test_cuda_without_every_body_names_those_that_lack(monkeypatch):
     with pytest.raises(DeviceError, match="no CUDA body of rasterize"):
         ops.pick_device("cuda")
     assert ops.pick_device("auto").type == "cpu"
+
+
+def test_ops_that_only_join_others_need_no_body_on_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    joined = {k for op in ops.OPS.values() if op.chained for k in op.kernels}
+    monkeypatch.setattr(_ext, "has_body", lambda op, device: op not in joined)
+    assert "fused_step" in joined
+    assert ops.pick_device("auto").type == "cuda"
 
 
 def test_unknown_device_is_refused():

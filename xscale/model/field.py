@@ -53,7 +53,7 @@ class Field:
         self.settings = settings
         self.box = box
         self.layout = grid_layout_of(settings)
-        table = torch.empty(self.layout.rows, settings.features_per_level)
+        table = ops.table_zeros((self.layout.rows, settings.features_per_level))
         table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
         self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
@@ -91,6 +91,21 @@ class Field:
             interpolation=self.settings.interpolation,
             footprint=self.unit_footprint(footprint),
             footprint_scale=self.settings.footprint_scale,
+        )
+
+    def step_grid(self, first: Tensor, second: Tensor, steps: Tensor) -> ops.StepGrid:
+        """Return the grid as ``ops.fused_step`` takes it, with lazy Adam's state of its rows."""
+        return ops.StepGrid(
+            table=self.table,
+            first=first,
+            second=second,
+            steps=steps,
+            layout=self.layout,
+            centre=self._centre,
+            unit=self._scale,
+            footprint_unit=float(self._scale.min()),
+            interpolation=self.settings.interpolation,
+            footprint_scale=max(self.settings.footprint_scale, 0.0),
         )
 
     def backward(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -73,6 +75,25 @@ class FilmShader:
         self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor, loss: str
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Shade, compare with ``target`` and go back; as ``ReluShader.train``."""
+        shader, name = self.step_shader()
+        found = ops.shade_film_train(
+            features,
+            direction,
+            self.weights,
+            self.layout,
+            shader.light,
+            target,
+            shader.exposure,
+            None if shader.exposure is None else photo,
+            loss=loss,
+            scale=1 / len(features),
+        )
+        return found.rgb, found.ray_loss, found.grad_features, name(found)
+
+    def step_shader(
+        self,
+    ) -> tuple[ops.StepShader, Callable[[ops.StepResult | ops.FilmGradients], dict[str, Tensor]]]:
+        """Return the shader as ``ops.fused_step`` takes it; as ``ReluShader.step_shader``."""
         exposed = self.settings.exposure == "code"
         # The code networks see a row a photo, not a row a ray: plain autograd does for them.
         with torch.enable_grad():
@@ -82,27 +103,24 @@ class FilmShader:
             weights, light_code, exposure_codes = leaves
             light = ops.film_light(light_code[0], weights, self.code_layout)
             rows = ops.film_exposure(exposure_codes, weights, self.code_layout)
-        found = ops.shade_film_train(
-            features,
-            direction,
-            self.weights,
+
+        def name(found: ops.StepResult | ops.FilmGradients) -> dict[str, Tensor]:
+            outputs, grads = [light], [found.grad_light]
+            if exposed:
+                outputs.append(rows)
+                grads.append(found.grad_exposure)
+            code_grads = torch.autograd.grad(outputs, leaves, grads, allow_unused=True)
+            named = {"shader.weights": found.grad_weights}
+            names = ("shader.code_weights", "shader.light", "shader.exposure")
+            return named | {n: g for n, g in zip(names, code_grads, strict=True) if g is not None}
+
+        shader = ops.StepShader(
             self.layout,
+            self.weights,
             light.detach().contiguous(),
-            target,
             rows.detach().contiguous() if exposed else None,
-            photo if exposed else None,
-            loss=loss,
-            scale=1 / len(features),
         )
-        outputs, grads = [light], [found.grad_light]
-        if exposed:
-            outputs.append(rows)
-            grads.append(found.grad_exposure)
-        code_grads = torch.autograd.grad(outputs, leaves, grads, allow_unused=True)
-        named = {"shader.weights": found.grad_weights}
-        names = ("shader.code_weights", "shader.light", "shader.exposure")
-        named |= {n: g for n, g in zip(names, code_grads, strict=True) if g is not None}
-        return found.rgb, found.ray_loss, found.grad_features, named
+        return shader, name
 
     def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
         """Do nothing: codes are held by their norm (``settle``), as published."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -91,10 +92,18 @@ class ReluShader:
             loss=loss,
             scale=1 / len(features),
         )
-        grads = {"shader.weights": grad_weights}
-        if exposed:
-            grads["shader.exposure"] = grad_exposure
-        return colour, ray_loss, grad_features, grads
+        return colour, ray_loss, grad_features, _named(grad_weights, grad_exposure)
+
+    def step_shader(self) -> tuple[ops.StepShader, Callable[[ops.StepResult], dict[str, Tensor]]]:
+        """Return the shader as ``ops.fused_step`` takes it.
+
+        With it comes what names the parameters' gradients in the step's result.
+        """
+        exposed = self.settings.exposure == "affine"
+        shader = ops.StepShader(
+            self.layout, self.weights, exposure=self.exposure if exposed else None
+        )
+        return shader, lambda found: _named(found.grad_weights, found.grad_exposure)
 
     def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
         """Pull exposures towards the identity, and their mean more so (it is not observable)."""
@@ -105,3 +114,10 @@ class ReluShader:
 
     def settle(self) -> None:
         """Do nothing: no parameter has a bound to be brought back to after an update."""
+
+
+def _named(grad_weights: Tensor, grad_exposure: Tensor | None) -> dict[str, Tensor]:
+    grads = {"shader.weights": grad_weights}
+    if grad_exposure is not None:
+        grads["shader.exposure"] = grad_exposure
+    return grads

@@ -12,6 +12,7 @@ from xscale.ops._ext import (
     limit_threads,
     module_path,
 )
+from xscale.ops._memory import table_zeros
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -20,6 +21,7 @@ from xscale.ops.encode import (
     encode_backward_position,
     grid_layout,
 )
+from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
@@ -57,6 +59,10 @@ __all__ = [
     "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
+    "StepGrid",
+    "StepRays",
+    "StepResult",
+    "StepShader",
     "SurfacePoints",
     "adam",
     "built",
@@ -71,6 +77,7 @@ __all__ = [
     "film_light",
     "film_mapping",
     "film_shader_init",
+    "fused_step",
     "grid_layout",
     "has_body",
     "identity_exposure",
@@ -92,5 +99,6 @@ __all__ = [
     "shade_relu_backward",
     "shade_relu_train",
     "spherical_harmonics",
+    "table_zeros",
     "use_backend",
 ]

@@ -29,6 +29,8 @@ class Op:
     float32_tolerance: float
     """Largest error of a float32 body against the float64 reference, relative to the largest
     magnitude of the result."""
+    chained: bool = False
+    """Whether it only joins other ops, which run where it has no body."""
 
 
 OPS: dict[str, Op] = {
@@ -36,6 +38,7 @@ OPS: dict[str, Op] = {
     for op in [
         Op("adam", ("adam",), 2e-6),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 1e-5),
+        Op("fused_step", ("fused_step",), 2e-5, chained=True),
         Op("interpolate", ("interpolate",), 1e-6),
         Op("rasterize", ("rasterize",), 0.0),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
@@ -103,7 +106,9 @@ def pick_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"no device {name!r}; there are auto, cpu, cuda")
     lacking = [
-        op.name for op in OPS.values() if not all(_ext.has_body(k, "cuda") for k in op.kernels)
+        op.name
+        for op in OPS.values()
+        if not op.chained and not all(_ext.has_body(k, "cuda") for k in op.kernels)
     ]
     if name == "cuda":
         if not torch.cuda.is_available():

@@ -9,12 +9,20 @@ compared with the op's ``float32_tolerance``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from xscale.ops.adam import adam, adam_reference
 from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
+from xscale.ops.fused_step import (
+    StepGrid,
+    StepRays,
+    StepShader,
+    fused_step,
+    fused_step_reference,
+)
 from xscale.ops.interpolate import interpolate, interpolate_reference
 from xscale.ops.rasterize import rasterize, rasterize_reference
 from xscale.ops.shade_film import (
@@ -186,9 +194,90 @@ def _shade_film(device: torch.device) -> float:
     )
 
 
+def step_problem(
+    *, width: int, kind: str, rays: int, log2_rows: int, levels: int = 8
+) -> tuple[StepRays, StepGrid, StepShader]:
+    """Return a training step on a bumpy sheet, for this file's test and the op's own tests.
+
+    Args:
+        width: Features a level.
+        kind: "relu" or "film".
+        rays: Rays of the batch.
+        log2_rows: Most rows a level has, as a power of two.
+        levels: Levels of the grid.
+    """
+    generator = torch.Generator().manual_seed(5)
+    vertices, faces, camera = _bumps()
+    cameras = camera.repeat(3, 1)
+    cameras[:, 9] += torch.tensor([0.0, 0.05, -0.1], dtype=torch.float64)
+    face_id = torch.randint(0, len(faces), (rays,), generator=generator).int()
+    index = torch.randint(0, 3, (rays,), generator=generator).int()
+    centre = vertices[faces[face_id.long()].long()].double().mean(1) + cameras[index.long(), 9:12]
+    pixel = centre[:, :2] / centre[:, 2:] * camera[12:14] + camera[14:16]
+    layout = grid_layout(levels, width, log2_rows, 8, 1.7)
+    grid = StepGrid(
+        table=torch.randn(layout.rows, width, generator=generator) * 0.1,
+        first=torch.zeros(layout.rows, width),
+        second=torch.zeros(layout.rows, width),
+        steps=torch.zeros(layout.rows, dtype=torch.uint16),
+        layout=layout,
+        centre=torch.tensor([0.0, 0.01, 0.0]),
+        unit=torch.full((3,), 1 / 2.1),
+        footprint_unit=1 / 2.1,
+        interpolation="linear",
+    )
+    relu = kind == "relu"
+    shape = (ReluShaderLayout if relu else FilmShaderLayout)(levels * width)
+    init = relu_shader_init if relu else film_shader_init
+    waves = torch.full((2, 64), 30.0)
+    phases = torch.randn(2, 64, generator=generator)
+    exposure = torch.eye(3, 4).reshape(1, 12).repeat(3, 1) if relu else torch.zeros(3, 128)
+    shader = StepShader(
+        shape,
+        init(shape, generator),
+        None if relu else torch.cat([waves, phases]),
+        exposure + 0.05 * torch.randn(exposure.shape, generator=generator),
+    )
+    target = torch.randint(0, 256, (rays, 3), generator=generator, dtype=torch.uint8)
+    batch = StepRays(vertices, faces, cameras, index, pixel.float(), face_id, target)
+    return batch, grid, shader
+
+
+def _fused_step(device: torch.device) -> float:
+    rays, grid, shader = (
+        type(part)(**{name: _moved(value, device) for name, value in vars(part).items()})
+        for part in step_problem(width=2, kind="relu", rays=515, log2_rows=12)
+    )
+    exact_rays, exact_grid, exact_shader = step_problem(
+        width=2, kind="relu", rays=515, log2_rows=12
+    )
+    exact_grid = replace(
+        exact_grid,
+        **{name: getattr(exact_grid, name).double() for name in ("table", "first", "second")},
+    )
+    exact_shader = replace(
+        exact_shader, weights=exact_shader.weights.double(), exposure=exact_shader.exposure.double()
+    )
+    # An epsilon far above the gradients: Adam's first steps are signs otherwise.
+    options = {"loss": "l2", "learning_rate": 1.0, "betas": (0.9, 0.99), "epsilon": 1e-2}
+    ours = fused_step(rays, grid, shader, **options)
+    exact = fused_step_reference(exact_rays, exact_grid, exact_shader, **options)
+    return max(
+        relative_error(ours.grad_weights, exact.grad_weights),
+        relative_error(grid.table, exact_grid.table),
+        relative_error(grid.first, exact_grid.first),
+        relative_error(grid.second, exact_grid.second),
+    )
+
+
+def _moved(value: object, device: torch.device) -> object:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
     "encode": _encode,
+    "fused_step": _fused_step,
     "interpolate": _interpolate,
     "rasterize": _rasterize,
     "shade_film": _shade_film,

@@ -303,6 +303,11 @@ def _call(
     )  # fmt: skip
 
 
+def level_tensors(layout: GridLayout) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a layout's offsets, resolutions and scales in host memory, as the bodies read them."""
+    return _level_tensors(layout.offsets, layout.resolutions, layout.scales)
+
+
 @lru_cache(maxsize=64)
 def _level_tensors(
     offsets: tuple[int, ...], resolutions: tuple[int, ...], scales: tuple[float, ...]

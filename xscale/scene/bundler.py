@@ -19,7 +19,7 @@ from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.images import image_size
 from xscale.scene.colmap_text import integer, lines, parse_number
 from xscale.scene.labels import join_labels
-from xscale.scene.views import Choice, Reading, View, some
+from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "bundler"
 _NO_CHOICE = Choice()
@@ -32,8 +32,7 @@ _AGAIN = "the file is cut or was edited: export the cameras again"
 
 
 def _looks_right(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+    return beginning(path).startswith(_MAGIC)
 
 
 def _file(root: Path, choice: Choice) -> Path | None:

@@ -131,8 +131,10 @@ def check_views(
     )
 
 
-def check_points(points: np.ndarray | None, mesh: Mesh, where: object) -> list[str]:
-    """Compare sparse points with the mesh's box.
+def check_points(
+    points: np.ndarray | None, mesh: Mesh, where: object, advice: str | None = None
+) -> list[str]:
+    """Compare sparse points with the mesh's box; arguments as for :func:`check_views`.
 
     Raises:
         SceneError: Hardly any point lies near the mesh.
@@ -148,7 +150,7 @@ def check_points(points: np.ndarray | None, mesh: Mesh, where: object) -> list[s
             f"sparse points and mesh do not meet: {inside:.1%} of the points lie near the mesh; "
             f"the points fill {middle}, the mesh {box}",
             where=where,
-            advice="export mesh and cameras from one project in one coordinate system",
+            advice=advice or "export mesh and cameras from one project in one coordinate system",
         )
     if inside < 0.5:
         return [f"W-POINTS-MESH: only {inside:.0%} of the sparse points lie near the mesh"]

@@ -91,6 +91,11 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
         return SceneError(
             missing, where=root, advice=f"put the photos into {colmap.PHOTOS}/ or give --images"
         )
+    parts = nerfstudio.what_is_missing(root)
+    if parts:
+        return SceneError(
+            parts, where=root, advice="give one by --cameras, or write all frames into one file"
+        )
     holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
     looks = "; or ".join(
         f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS if layout.looks_like

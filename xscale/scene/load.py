@@ -32,6 +32,7 @@ PixelOrigin = Literal["corner", "center"]
 _MASKS = "masks"
 _NEAR_SHARE = 1e-4
 _HALF_PIXEL = 0.5
+_MOST_MISSING = 0.05
 _TURNED = (5, 6, 7, 8)
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".mpo"),
@@ -55,6 +56,7 @@ class Opened(NamedTuple):
     warnings: tuple[str, ...]
     observe: Callable[[], Observations] | None
     provenance: dict[str, object]
+    missing: tuple[str, ...]
 
 
 def open_parts(
@@ -78,7 +80,7 @@ def open_parts(
     files = tuple(mesh) or find_meshes(root)
     reading = layout.read(root, choice)
     warnings += reading.warnings
-    photos = _photos(root, reading, pixel_origin, warnings)
+    photos, missing = _photos(root, reading, pixel_origin, warnings)
     warnings += check.check_cameras(photos)
     surface = read_surface(files, transform=transform, repair=mesh_repair)
     warnings += surface.warnings
@@ -98,6 +100,7 @@ def open_parts(
         tuple(warnings),
         reading.observe,
         {**reading.provenance, **surface.provenance},
+        missing,
     )
 
 
@@ -131,7 +134,7 @@ def _placed(
             "brings it to the cameras"
         )
     try:
-        warnings += check.check_points(reading.points, mesh, root)
+        warnings += check.check_points(reading.points, mesh, root, reading.advice)
         check.check_views(cameras, mesh, root, reading.advice)
     except SceneError as error:
         advice = reading.advice or fit.advice_for(evidence, offset) or error.advice
@@ -151,9 +154,13 @@ def _check_folder(root: Path) -> None:
 
 def _photos(
     root: Path, reading: Reading, pixel_origin: PixelOrigin, warnings: list[str]
-) -> tuple[Photo, ...]:
-    """Join views with photo files, look at every header, and sort by the names' bytes."""
-    listed, remarks = _found(reading.photo_folder, reading.views)
+) -> tuple[tuple[Photo, ...], tuple[str, ...]]:
+    """Join views with photo files, look at every header, and sort by the names' bytes.
+
+    Returns:
+        The photos, and the names of cameras whose photos are missing.
+    """
+    listed, missing, remarks = _found(reading.photo_folder, reading.views)
     warnings += remarks
     views = [replace(view, name=name) for name, view in listed.items()]
     views.sort(key=lambda view: name_bytes(view.name))
@@ -201,24 +208,44 @@ def _photos(
         warnings.append(
             f"W-PHOTO-NO-CAMERA: {len(spare)} photos have no camera and are not used: {some(spare)}"
         )
-    return tuple(photos)
+    return tuple(photos), missing
 
 
-def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], list[str]]:
-    """Map the names of the photos on the disk to their views, and remark on other spellings."""
+def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str, ...], list[str]]:
+    """Join views with the photos on the disk.
+
+    Returns:
+        The views by their photos' names, the names of the few that have no photo, and remarks.
+
+    Raises:
+        CameraError: A photo has several poses.
+        SceneError: More than a twentieth of the photos are missing.
+    """
+    posed: dict[str, View] = {}
+    for view in views:
+        if view.name in posed:
+            raise CameraError(
+                f"photo {view.name} has a second pose there",
+                where=view.where,
+                advice="take one of them out: a photo has one pose",
+            )
+        posed[view.name] = view
     there = [view.name for view in views if (folder / view.name).exists()]
     absent = sorted({view.name for view in views}.difference(there))
     spelled = {}
     if absent:
         spelled = other_spellings(absent, set(photo_files(folder)).difference(there), folder)
+    remarks = remark(spelled)
     missing = [name for name in absent if name not in spelled]
     if missing:
-        raise SceneError(
-            f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}",
-            where=folder,
-            advice="add them, or take them out of the camera model",
-        )
-    return {spelled.get(view.name, view.name): view for view in views}, remark(spelled)
+        told = f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}"
+        if len(missing) > _MOST_MISSING * len(views):
+            raise SceneError(
+                told, where=folder, advice="add them, or take them out of the camera model"
+            )
+        remarks.append(f"W-PHOTO-MISSING: {told}; they are left out")
+    found = [view for view in views if view.name not in set(missing)]
+    return {spelled.get(view.name, view.name): view for view in found}, tuple(missing), remarks
 
 
 def _check_collisions(folder: Path, views: list[View]) -> None:

@@ -1,9 +1,7 @@
 """Metashape's camera export (*Export Cameras*, Agisoft XML).
 
 Poses are camera to chunk with OpenCV axes; the component's transform (in older files the chunk's)
-takes the chunk to the world. Metashape's lens formulas are mapped to COLMAP's models where the two
-are the same function: ``cx, cy`` count from the picture's centre, ``b1, b2`` go into K, its ``p1``
-is OpenCV's ``p2`` and the other way round.
+takes the chunk to the world.
 """
 
 from __future__ import annotations
@@ -15,30 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import CameraError, SceneError
-from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
-from xscale.geometry.models import BY_NAME, supported_model
-from xscale.scene.colmap_text import parse_number
 from xscale.scene.labels import join_labels
-from xscale.scene.views import Choice, Reading, View, some
+from xscale.scene.metashape_lens import Sensor, numbers, read_sensor
+from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "metashape"
 _NO_CHOICE = Choice()
 _MOST_BYTES = 64 << 20
-_HEAD_BYTES = 1 << 12
 _MOST_DEPTH = 32
-_PARAMETERS = ("f", "cx", "cy", "b1", "b2", "k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4")
-_FISHEYES = ("fisheye", "equidistant_fisheye")
 _AGAIN = "export the cameras again"
-
-
-class _Sensor(NamedTuple):
-    """A calibrated sensor."""
-
-    model: str
-    K: np.ndarray
-    distortion: np.ndarray
-    size: tuple[int, int]
 
 
 class _Similarity(NamedTuple):
@@ -51,8 +35,7 @@ class _Similarity(NamedTuple):
 
 def _looks_right(path: Path) -> bool:
     """Tell by its beginning whether an XML file is a camera export."""
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+    head = beginning(path)
     return b"<document" in head and b"<chunk" in head
 
 
@@ -99,7 +82,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     folder = choice.images or _photo_folder(path.parent)
     labels = [camera.get("label", "") for camera in aligned]
     names = join_labels(labels, folder, path)
-    calibrated: dict[str, _Sensor] = {}
+    calibrated: dict[str, Sensor] = {}
     views = []
     for camera, label in zip(aligned, labels, strict=True):
         where = f"{path}: camera {label}"
@@ -107,7 +90,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         if sensor_id not in sensors:
             raise CameraError(f"sensor {sensor_id!r} is not there", where=where, advice=_AGAIN)
         if sensor_id not in calibrated:
-            calibrated[sensor_id] = _sensor(sensors[sensor_id], path)
+            calibrated[sensor_id] = read_sensor(sensors[sensor_id], path)
         sensor = calibrated[sensor_id]
         R, t = _pose(camera, worlds, where)
         views.append(
@@ -239,34 +222,16 @@ def _photo_folder(root: Path) -> Path:
     return root / "images" if (root / "images").is_dir() else root
 
 
-def _numbers(element: ElementTree.Element | None, count: int, where: str) -> np.ndarray:
-    """Return the numbers in an element's text."""
-    tokens = (element.text or "").split() if element is not None else []
-    if len(tokens) != count:
-        name = "element" if element is None else element.tag
-        raise CameraError(
-            f"{name} has {len(tokens)} numbers, needs {count}", where=where, advice=_AGAIN
-        )
-    values = np.array([parse_number(token, where) for token in tokens])
-    if count and np.abs(values).max() > FARTHEST:
-        raise CameraError(
-            f"{element.tag if element is not None else ''} has {np.abs(values).max():g}",
-            where=where,
-            advice=_AGAIN,
-        )
-    return values
-
-
 def _similarity(transform: ElementTree.Element | None, where: str) -> _Similarity:
     """Read a component's or chunk's transform; what is missing changes nothing."""
     R, t, scale = np.eye(3), np.zeros(3), 1.0
     if transform is not None and len(transform):
         if (part := transform.find("rotation")) is not None:
-            R = nearest_rotation(_numbers(part, 9, where).reshape(3, 3), where)
+            R = nearest_rotation(numbers(part, 9, where).reshape(3, 3), where)
         if (part := transform.find("translation")) is not None:
-            t = _numbers(part, 3, where)
+            t = numbers(part, 3, where)
         if (part := transform.find("scale")) is not None:
-            scale = float(_numbers(part, 1, where)[0])
+            scale = float(numbers(part, 1, where)[0])
     if not scale > 0:
         raise CameraError(f"the scale is {scale:g}", where=where, advice=_AGAIN)
     return _Similarity(R, t, scale)
@@ -289,7 +254,7 @@ def _pose(
     camera: ElementTree.Element, worlds: dict[str | None, _Similarity], where: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return R and t, camera from world."""
-    pose = _numbers(camera.find("transform"), 16, where).reshape(4, 4)
+    pose = numbers(camera.find("transform"), 16, where).reshape(4, 4)
     if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
         raise CameraError(f"the last row is {pose[3].tolist()}", where=where, advice=_AGAIN)
     component = camera.get("component_id")
@@ -309,89 +274,3 @@ def _geographic(chunk: ElementTree.Element) -> str | None:
         return None
     name = rest.partition('"')[2].partition('"')[0]
     return name or kind
-
-
-def _sensor(sensor: ElementTree.Element, path: Path) -> _Sensor:
-    """Map a sensor to one of COLMAP's models.
-
-    Raises:
-        CameraError: There is no model that is the same function.
-    """
-    where = f"{path}: sensor {sensor.get('label') or sensor.get('id')}"
-    kind = sensor.get("type", "frame")
-    found = sensor.findall("calibration")
-    calibration = next((c for c in found if c.get("class") == "adjusted"), None)
-    if calibration is None and found:
-        calibration = found[-1]
-    if calibration is not None:
-        kind = calibration.get("type", kind)
-    size = _size(calibration, sensor, where)
-    if kind == "spherical":
-        known = supported_model(BY_NAME["EQUIRECTANGULAR"], where)
-        return _Sensor(known.name, *known.intrinsics(np.array(size, np.float64)), size)
-    if calibration is None:
-        raise CameraError("has no calibration", where=where, advice="align the photos first")
-    values = dict.fromkeys(_PARAMETERS, 0.0)
-    for child in calibration:
-        if child.tag in values:
-            values[child.tag] = float(_numbers(child, 1, where)[0])
-    f = values["f"]
-    if not f > 0:
-        raise CameraError(f"the focal length is {f:g}", where=where, advice=_AGAIN)
-    K = np.array(
-        [
-            [f + values["b1"], values["b2"], size[0] / 2 + values["cx"]],
-            [0.0, f, size[1] / 2 + values["cy"]],
-            [0.0, 0.0, 1.0],
-        ]
-    )
-    name, distortion = _lens(kind, values, where)
-    supported_model(BY_NAME[name], where)
-    return _Sensor(name, K, distortion, size)
-
-
-def _size(
-    calibration: ElementTree.Element | None, sensor: ElementTree.Element, where: str
-) -> tuple[int, int]:
-    """Return the picture size that the calibration refers to."""
-    element = calibration.find("resolution") if calibration is not None else None
-    if element is None:
-        element = sensor.find("resolution")
-    found = [] if element is None else [element.get(k, "") for k in ("width", "height")]
-    if len(found) != 2 or not all(v.isascii() and v.isdigit() and 0 < len(v) < 9 for v in found):
-        raise CameraError("has no resolution", where=where, advice=_AGAIN)
-    return int(found[0]), int(found[1])
-
-
-def _lens(kind: str, values: dict[str, float], where: str) -> tuple[str, np.ndarray]:
-    """Return COLMAP's name and parameters of Metashape's lens."""
-    k1, k2, k3, k4 = (values[f"k{n}"] for n in range(1, 5))
-    # Metashape: dx = P1 (r^2 + 2 x^2) + 2 P2 x y. OpenCV: dx = 2 p1 x y + p2 (r^2 + 2 x^2).
-    p1, p2 = values["p2"], values["p1"]
-    if values["p3"] or values["p4"]:
-        raise CameraError(
-            "the calibration has p3 or p4, which no model here has",
-            where=where,
-            advice="run Optimize Cameras without p3 and p4, or export undistorted photos",
-        )
-    if kind in _FISHEYES:
-        if p1 or p2:
-            return "THIN_PRISM_FISHEYE", np.array([k1, k2, p1, p2, k3, k4, 0.0, 0.0])
-        return "OPENCV_FISHEYE", np.array([k1, k2, k3, k4])
-    if kind != "frame":
-        raise CameraError(
-            f"sensors of type {kind} are not supported (frame, fisheye and spherical are)",
-            where=where,
-            advice="convert the photos to frame cameras in Metashape and export again",
-        )
-    if k4:
-        raise CameraError(
-            f"the calibration has k4 = {k4:g}, which no model of frame cameras here has",
-            where=where,
-            advice="run Optimize Cameras without k4, or export undistorted photos",
-        )
-    if k3:
-        return "FULL_OPENCV", np.array([k1, k2, p1, p2, k3, 0.0, 0.0, 0.0])
-    if k1 or k2 or p1 or p2:
-        return "OPENCV", np.array([k1, k2, p1, p2])
-    return "PINHOLE", np.zeros(0)

@@ -23,12 +23,11 @@ from xscale.io.ply_points import read_ply_points
 from xscale.scene.applied import applied_world
 from xscale.scene.paths import path_below, with_suffix
 from xscale.scene.strict_json import matrix, number, read_json, text, whole
-from xscale.scene.views import Choice, Reading, View, some
+from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "nerfstudio"
 FILE = "transforms.json"
 _NO_CHOICE = Choice()
-_HEAD_BYTES = 1 << 16
 _SIZES = ("w", "h")
 _FOCAL = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
 _CENTRE = ("cx", "cy")
@@ -76,8 +75,7 @@ def _file(root: Path, choice: Choice) -> Path | None:
         return None
     if choice.cameras is None:
         return path
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    head = beginning(path).lstrip(b"\xef\xbb\xbf \t\r\n")
     return path if head.startswith(b"{") else None
 
 
@@ -85,6 +83,12 @@ def detect(root: Path, choice: Choice = _NO_CHOICE) -> str | None:
     """Say why ``root`` is a scene of this layout, or return None."""
     path = _file(root, choice)
     return None if path is None else f"{path.name} with frames found"
+
+
+def what_is_missing(root: Path) -> str | None:
+    """Say what keeps a folder with files for each part of a split from being such a scene."""
+    parts = sorted(path.name for path in root.glob("transforms_*.json"))
+    return f"has {some(parts)} and no {FILE}" if parts else None
 
 
 def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
@@ -187,7 +191,7 @@ class _Reader:
         model, K, distortion, size = self._intrinsics(frame, pointer, folder / name, where)
         R, t = self._pose(frame, f"{pointer}/transform_matrix")
         mask = None
-        if "mask_path" in frame:
+        if frame.get("mask_path") is not None:
             place = self.at(f"{pointer}/mask_path")
             mask = self.base / path_below(text(frame["mask_path"], place), self.base, place)
             if not mask.is_file():

@@ -18,7 +18,7 @@ from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.colmap_binary import Reader
 from xscale.scene.paths import path_below
-from xscale.scene.views import Choice, Reading, View, some
+from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "openmvs"
 FILE = "scene.mvs"
@@ -79,8 +79,7 @@ def _file(root: Path, choice: Choice) -> Path | None:
 
 
 def _signed(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in (_INTERFACE, _PROJECT)
+    return beginning(path).startswith((_INTERFACE, _PROJECT))
 
 
 def detect(root: Path, choice: Choice = _NO_CHOICE) -> str | None:
@@ -216,7 +215,7 @@ def _points(reader: Reader, warnings: list[str]) -> np.ndarray | None:
 def _names(given: list[str], path: Path, images: Path | None) -> tuple[Path, list[str]]:
     """Return the photo folder (the folder that all share, if any) and the names in it."""
     base = path.parent
-    paths = [path_below(name, base, path) if name else name for name in given]
+    paths = [path_below(name, base, path) for name in given]
     first = paths[0].split("/")[0]
     if all(p.startswith(f"{first}/") for p in paths):
         return images or base / first, [p[len(first) + 1 :] for p in paths]

@@ -10,11 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from xscale.errors import CameraError
-from xscale.scene.views import Choice, Reading
+from xscale.scene.views import Choice, Reading, beginning
 
 LAYOUT = "realitycapture"
 _NO_CHOICE = Choice()
-_HEAD_BYTES = 1 << 12
 _COLUMNS = ("#name", "x", "y", "alt", "heading", "pitch", "roll")
 
 
@@ -25,8 +24,7 @@ def _file(root: Path, choice: Choice) -> Path | None:
 
 
 def _looks_right(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES).decode("utf-8-sig", "replace").lower()
+    head = beginning(path).decode("utf-8-sig", "replace").lower()
     rows = (line.replace(";", ",").split(",") for line in head.splitlines()[:3])
     return any(set(_COLUMNS) <= {field.strip() for field in row} for row in rows)
 

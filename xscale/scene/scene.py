@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import SceneError
+from xscale.errors import ListError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.scene.load import PixelOrigin, open_parts
 from xscale.scene.photo import Photo
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
-from xscale.scene.views import Choice, Observations
+from xscale.scene.views import Choice, Observations, name_bytes, some
 
 __all__ = ["Photo", "Scene", "Split"]
 
@@ -47,6 +47,8 @@ class Scene:
     """Reads where photos saw sparse points; see :meth:`sparse_observations`."""
     provenance: dict[str, object] = field(default_factory=dict)
     """What was done to the coordinates while reading, as plain values."""
+    missing: tuple[str, ...] = ()
+    """Names in the camera model whose photos are missing; few, and never test photos."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
@@ -151,11 +153,23 @@ class Scene:
             test_list: File with one test photo a line; wins.
 
         Raises:
-            ListError: The list is wrong, or nothing would be left to train on.
+            ListError: The list is wrong, a test photo is missing on the disk, or nothing would be
+                left to train on.
             UsageError: ``test_every`` is below 1.
         """
-        names = [photo.name for photo in self.photos]
-        return split_names(names, test_every=test_every, test_list=test_list)
+        names = sorted((*(photo.name for photo in self.photos), *self.missing), key=name_bytes)
+        split = split_names(names, test_every=test_every, test_list=test_list)
+        if not self.missing:
+            return split
+        unseen = [name for name in split.test if name in self.missing]
+        if unseen:
+            raise ListError(
+                f"{len(unseen)} test photos are missing: {some(unseen)}; a score over fewer photos "
+                "is another score",
+                where=self.root,
+                advice="add them, or name other test photos by --test-list",
+            )
+        return Split(tuple(n for n in split.train if n not in self.missing), split.test)
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -200,6 +214,8 @@ class Scene:
         found = {}
         listed = {photo.listed_as: photo for photo in self.photos}
         for name, (pixels, points, size) in self.observe().items():
+            if name in self.missing:
+                continue
             photo = listed.get(name) or self.photo(name)
             camera = photo.camera
             scale = np.array([camera.width / size[0], camera.height / size[1]])

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from xscale.errors import UnsafePathError
+from xscale.errors import SceneError, UnsafePathError
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of photos, in lower case; missing endings are tried in this order."""
@@ -91,6 +91,21 @@ def safe_name(name: str, where: object) -> str:
             advice="names must be relative to the photo folder, without '..'",
         )
     return path.as_posix()
+
+
+def beginning(path: Path, size: int = 1 << 12) -> bytes:
+    """Read the first bytes of a file, by which its kind is recognised.
+
+    Raises:
+        SceneError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise SceneError(
+            f"cannot be read: {error.strerror}", where=path, advice="check its rights"
+        ) from error
 
 
 def photo_files(folder: Path) -> list[str]:

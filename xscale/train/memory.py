@@ -21,26 +21,27 @@ def available_bytes() -> int | None:
     return None
 
 
-def row_numbers(width: int, dense: bool) -> int:
-    """Return the numbers that training keeps beside a row of ``width``: gradient and two moments.
+def row_numbers(width: int, fused: bool) -> int:
+    """Return the numbers that training keeps beside a row of ``width``.
 
-    Under the lazy rule its count of steps comes on top, all padded to a power of two.
+    The chain of single ops keeps a gradient and two moments; ``fused_step`` has no gradient table.
     """
-    return 3 * width if dense else 1 << (3 * width).bit_length()
+    return 2 * width if fused else 3 * width
 
 
-def check_memory(grid: GridSettings, dense: bool) -> None:
+def check_memory(grid: GridSettings, fused: bool) -> None:
     """Refuse a table that cannot be trained in the memory that is free.
 
     Args:
         grid: The grid's settings, finest_resolution set.
-        dense: Whether the optimizer's rule is the dense one, whose state is not padded.
+        fused: Whether ``fused_step`` trains it.
 
     Raises:
-        ResourceError: Table, gradient and moments together need more.
+        ResourceError: Table and what training keeps of its rows need more.
     """
     width = grid.features_per_level
-    need = 4 * grid_layout_of(grid).rows * (width + row_numbers(width, dense))
+    counts = 2 if fused else 0  # bytes for a row's own count of steps
+    need = grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + counts)
     free = available_bytes()
     if free is not None and need > free:
         raise ResourceError(

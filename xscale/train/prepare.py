@@ -23,6 +23,7 @@ from xscale.scene.scene import Photo, Scene, Split
 from xscale.train.memory import check_memory
 from xscale.train.pool import TrainPhoto
 from xscale.train.settings import Settings
+from xscale.train.trainer import trains_fused
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def prepare(
         log2_table_size=log2_table_size(grid, float((statistics.coverage * pixels).sum())),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
-    check_memory(grid, settings.optim.dense_table)
+    check_memory(grid, fused=trains_fused(settings.optim, device))
     manifest = {
         "format": FORMAT,
         "scene": {

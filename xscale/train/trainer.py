@@ -1,4 +1,8 @@
-"""One training step and the state it changes: draw, encode, shade, loss, backward, Adam."""
+"""One training step and the state it changes.
+
+On the CPU under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate,
+encode, shade, encode backward, adam) is for everything else, and what tests compare with.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,7 @@ from xscale import ops
 from xscale.errors import IntegrityError, NumericsError
 from xscale.gbuffer.build import surface_samples
 from xscale.model.model import Model
-from xscale.train.memory import row_numbers
-from xscale.train.pool import TilePool
+from xscale.train.pool import Rays, TilePool
 from xscale.train.settings import OptimSettings
 
 
@@ -40,14 +43,21 @@ class Trainer:
         self.settings = settings
         self.step = 0
         table = model.field.table
-        self._touched = torch.zeros((len(table) + 7) // 8, dtype=torch.uint8, device=table.device)
+        self._fused = trains_fused(settings, table.device)
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
             for name, p in model.tensors().items()
             if p is not table
         }
-        self._grad_table, first, second, self._row_steps = _row_state(table, settings.dense_table)
-        self._moments["field.table"] = first, second
+        # Both moments of a row lie in one cache line: rows are visited at random.
+        rows, width = table.shape
+        state = ops.table_zeros((rows, 2 * width), device=table.device)
+        self._moments["field.table"] = state[:, :width], state[:, width:]
+        counted = 0 if settings.dense_table else rows
+        self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
+        if not self._fused:
+            self._grad_table = ops.table_zeros(table.shape, device=table.device)
+            self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
 
     def train_step(self, progress: float) -> tuple[float, float]:
@@ -62,10 +72,45 @@ class Trainer:
         Raises:
             NumericsError: The loss is not finite.
         """
-        settings, field, shader = self.settings, self.model.field, self.model.shader
         with self._timed("draw"):
-            rays = self.pool.draw(self.step, settings.batch)
-            target = rays.target.float() / self.model.settings.photo_range
+            rays = self.pool.draw(self.step, self.settings.batch)
+        taken = self._fused_step if self._fused else self._chain_step
+        return taken(rays, self._rate(progress))
+
+    def _fused_step(self, rays: Rays, rate: float) -> tuple[float, float]:
+        settings, field = self.settings, self.model.field
+        shader, name = self.model.shader.step_shader()
+        found = ops.fused_step(
+            ops.StepRays(
+                vertices=self.pool.surface.vertices,
+                faces=self.pool.surface.faces,
+                cameras=self.cameras,
+                camera_index=rays.photo,
+                pixel=rays.pixel,
+                face_id=rays.face_id,
+                target=rays.target,
+                target_range=self.model.settings.photo_range,
+            ),
+            field.step_grid(*self._moments["field.table"], self._row_steps),
+            shader,
+            loss=settings.loss,
+            learning_rate=settings.table_rate * rate,
+            betas=(settings.beta1, settings.beta2),
+            epsilon=settings.table_epsilon,
+        )
+        self._check_loss(found.loss)
+        for part, seconds in found.seconds.items():
+            self.seconds[part] += seconds
+        with self._timed("shader's update"):
+            grads = name(found)
+            self.model.shader.regularise(grads, settings.exposure_prior)
+            self.step += 1
+            self._update_shader(grads, rate)
+        return found.loss, found.squared_error
+
+    def _chain_step(self, rays: Rays, rate: float) -> tuple[float, float]:
+        settings, field, shader = self.settings, self.model.field, self.model.shader
+        target = rays.target.float() / self.model.settings.photo_range
         with self._timed("interpolate"):
             samples = surface_samples(
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
@@ -78,19 +123,24 @@ class Trainer:
             )
             shader.regularise(grads, settings.exposure_prior)
         loss = float(ray_loss.mean())
-        if not math.isfinite(loss):
-            raise NumericsError(
-                f"the loss is {loss} at step {self.step}",
-                advice="lower --set optim.table_rate, and resume from the last checkpoint",
-            )
+        self._check_loss(loss)
         with self._timed("encode backward"):
             field.backward(
                 grad_features, samples.position, samples.footprint, self._grad_table, self._touched
             )
         with self._timed("adam"):
             self.step += 1
-            self._update(grads, self._rate(progress))
+            self._update_table(rate)
+        with self._timed("shader's update"):
+            self._update_shader(grads, rate)
         return loss, float((colour - target).square_().mean())
+
+    def _check_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise NumericsError(
+                f"the loss is {loss} at step {self.step}",
+                advice="lower --set optim.table_rate, and resume from the last checkpoint",
+            )
 
     def _rate(self, progress: float) -> float:
         """Share of the peak rates: linear warm-up, then a cosine."""
@@ -100,9 +150,8 @@ class Trainer:
         along = (min(progress, 1.0) - s.warmup) / (1 - s.warmup)
         return s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * along))
 
-    def _update(self, grads: dict[str, Tensor], rate: float) -> None:
+    def _update_table(self, rate: float) -> None:
         s = self.settings
-        betas = (s.beta1, s.beta2)
         first, second = self._moments["field.table"]
         ops.adam(
             self.model.field.table,
@@ -113,10 +162,13 @@ class Trainer:
             touched=None if s.dense_table else self._touched,
             step=self.step,
             learning_rate=s.table_rate * rate,
-            betas=betas,
+            betas=(s.beta1, s.beta2),
             epsilon=s.table_epsilon,
         )
         self._touched.zero_()
+
+    def _update_shader(self, grads: dict[str, Tensor], rate: float) -> None:
+        s = self.settings
         parameters = self.model.shader.parameters()
         for name, grad in grads.items():
             first, second = self._moments[name]
@@ -128,7 +180,7 @@ class Trainer:
                 step=self.step,
                 learning_rate=rate
                 * (s.exposure_rate if name == "shader.exposure" else s.shader_rate),
-                betas=betas,
+                betas=(s.beta1, s.beta2),
                 epsilon=1e-8,
             )
         self.model.shader.settle()
@@ -166,19 +218,9 @@ class Trainer:
         self.seconds[part] += time.perf_counter() - start
 
 
-def _row_state(table: Tensor, dense: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Make gradient, moments and step counts of a table's rows.
-
-    Under the lazy rule they are columns of one array, so that what belongs to a row lies in one
-    cache line: rows are visited at random. The dense rule streams, and counts steps only once.
-    """
-    rows, width = table.shape
-    if dense:
-        steps = torch.zeros(0, dtype=torch.uint16, device=table.device)
-        return *(torch.zeros_like(table) for _ in range(3)), steps
-    state = torch.zeros(rows, row_numbers(width, dense), device=table.device)
-    grad, first, second = (state[:, i * width : (i + 1) * width] for i in range(3))
-    return grad, first, second, state.view(torch.uint16)[:, 6 * width]
+def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
+    """Whether ``fused_step`` can take these settings' steps there."""
+    return device.type == "cpu" and not settings.dense_table
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import _causes, ablation, quality
+from xscale.gbuffer.build import build_gbuffer, build_surface
+from xscale.geometry.mesh import Mesh
+
+METRICS = (*quality.RAW, *quality.FITTED)
+
+
+def _scores(value, **others):
+    return {**dict.fromkeys(METRICS, value), **others}
+
+
+def test_best_is_the_lowest_distance_and_the_highest_similarity_and_passes_over_gaps():
+    methods = {"a": _scores(1.0), "b": _scores(2.0), "c": _scores(None)}
+    assert quality.best(methods, "psnr_covered_cc") == 2.0
+    assert quality.best(methods, "lpips_vgg_covered") == 1.0
+
+
+def test_bars_are_met_exactly_at_their_marks():
+    theirs = _scores(0.5, psnr_covered_cc=20.0, psnr_covered=19.0)
+    baselines = {"scenes": {"mesh": theirs}, "image_based": {"k4": theirs}}
+    lpips = {m: 0.4 for m in METRICS if m.startswith("lpips") and m.endswith("_cc")}
+    ours = {**theirs, **lpips, "psnr_covered_cc": 21.5}
+    assert [row[-1] for row in quality.bars("s", ours, baselines)] == ["yes"] * 12
+    worse = {m: v + (0.001 if m.startswith("lpips") else -0.001) for m, v in ours.items()}
+    missed = quality.bars("s", worse, baselines)
+    assert [row[-1] for row in missed].count("no") == 4 + 4 + 1  # the last: SSIM of image-based
+
+
+def test_crop_is_the_best_covered_square_nearest_the_middle():
+    coverage = np.random.default_rng(0).random((17, 23)) < 0.7
+    edge = 5
+    best = max(
+        (
+            coverage[r : r + edge, c : c + edge].sum(),
+            -((r - 6) ** 2 + (c - 9) ** 2),
+        )
+        for r in range(13)
+        for c in range(19)
+    )
+    row, column = ablation.crop_corner(coverage, edge)
+    assert coverage[row : row + edge, column : column + edge].sum() == best[0]
+    assert -((row - 6) ** 2 + (column - 9) ** 2) == best[1]
+    assert ablation.crop_corner(np.ones((4, 3), bool), 9) == (0, 0)
+
+
+def test_table_shows_gains_with_their_sign_so_that_positive_is_better():
+    def run(psnr, vgg):
+        mean = {"psnr_covered_cc": psnr, "lpips_vgg_covered_cc": vgg}
+        return {"mean": mean, "rays": 2_000_000, "seconds": 9.6}
+
+    lines = ablation.table({"s": {"default": run(20.0, 0.3), "other": run(19.5, 0.2)}})
+    cells = [cell.strip() for cell in lines[-1].split("|")[1:-1]]
+    assert cells == ["s", "other", "19.5000", "-", "-", "0.2000", "-0.500", "0.1000", "2", "10"]
+
+
+def _wall(depth, size):
+    corners = [[-size, -size, depth], [size, -size, depth], [size, size, depth]]
+    return [*corners, [-size, size, depth]]
+
+
+@pytest.fixture
+def two_walls():
+    """A large wall at 4 and a small one before it at 2; a camera at the origin looks along z."""
+    vertices = np.array(_wall(4.0, 8.0) + _wall(2.0, 0.5), np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
+    surface = build_surface(Mesh(vertices=vertices, faces=faces, origin=np.zeros(3)))
+    packed = torch.zeros(32, dtype=torch.float64)
+    packed[[0, 4, 8]] = 1.0
+    packed[12:18] = torch.tensor([40.0, 40.0, 32.0, 32.0, 0.0, 0.01])
+    samples, _ = build_gbuffer(surface, packed, 64, 64)
+    return packed, samples.depth.reshape(64, 64)
+
+
+def test_point_behind_a_wall_or_outside_the_frame_is_not_seen(two_walls):
+    packed, depth = two_walls
+    points = torch.tensor([[0.0, 0, 4], [0, 0, 2], [2.0, 2, 4], [7.9, 0, 4], [0, 0, -4]])
+    assert _causes._sees(points, packed, depth).tolist() == [0, 1, 1, 0, 0]
+
+
+def test_depth_edges_are_a_band_of_three_pixels_on_both_sides(two_walls):
+    edge = _causes._edges(two_walls[1].numpy())
+    # The small wall spans 40 * 0.5 / 2 = 10 pixels from the middle: columns 22 to 41.
+    assert edge[32].nonzero()[0].tolist() == [19, 20, 21, 22, 23, 24, 39, 40, 41, 42, 43, 44]

@@ -1,0 +1,250 @@
+"""fused_step: a training step of the table in one call, from face ids to moved rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from xscale.errors import ShapeError
+from xscale.ops import _ext
+from xscale.ops._check import check_tensor
+from xscale.ops._dispatch import use_reference
+from xscale.ops._grid import GridLayout, encode_reference
+from xscale.ops.adam import adam_reference
+from xscale.ops.encode import INTERPOLATIONS, level_tensors
+from xscale.ops.interpolate import interpolate_reference
+from xscale.ops.rasterize import CAMERA_SIZE
+from xscale.ops.shade import check_exposure, check_loss, gradients_of, leaves_of, shade_loss
+from xscale.ops.shade_film import shade_film_reference
+from xscale.ops.shade_film_codes import FilmShaderLayout
+from xscale.ops.shade_relu import EXPOSURE_SIZE, ReluShaderLayout, shade_relu_reference
+
+_FLOATS = (torch.float32,)
+_INTS = (torch.int32,)
+PARTS = ("interpolate", "encode", "shade", "table")
+
+
+@dataclass(frozen=True, eq=False)
+class StepRays:
+    """The batch and the mesh that it hits; as in ``interpolate``."""
+
+    vertices: Tensor
+    """Float32 [V, 3], local frame."""
+    faces: Tensor
+    """Int32 [F, 3] in the order that ``face_id`` counts."""
+    cameras: Tensor
+    """Float64 [C, 32], packed."""
+    camera_index: Tensor
+    """Int32 [N], camera of each ray, and its row of the exposures."""
+    pixel: Tensor
+    """Float32 [N, 2], continuous (u, v)."""
+    face_id: Tensor
+    """Int32 [N]."""
+    target: Tensor
+    """Uint8 [N, 3], the photo's values."""
+    target_range: float = 255.0
+    """What a target of white is."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepGrid:
+    """The hash grid with what lazy Adam keeps of its rows; as in ``encode`` and ``adam``."""
+
+    table: Tensor
+    """Float32 [layout.rows, F], updated."""
+    first: Tensor
+    """Float32 [layout.rows, F], running mean of the gradient, updated; may be columns."""
+    second: Tensor
+    """Float32 [layout.rows, F], running mean of its square, updated; may be columns."""
+    steps: Tensor
+    """Uint16 [layout.rows], updates each row has had, updated; may be a column."""
+    layout: GridLayout
+    """See ``grid_layout``."""
+    centre: Tensor
+    """Float32 [3], local frame: the unit cube's position is (x - centre) * unit + 0.5."""
+    unit: Tensor
+    """Float32 [3], one over the box's extent."""
+    footprint_unit: float
+    """Factor from footprints to lengths of the unit cube."""
+    interpolation: str = "smoothstep"
+    """"smoothstep" or "linear"."""
+    footprint_scale: float = 0.5
+    """Factor of the footprint; 0: no level fades."""
+
+
+@dataclass(frozen=True, eq=False)
+class StepShader:
+    """The shader; as in ``shade_relu_train`` or ``shade_film_train``."""
+
+    layout: ReluShaderLayout | FilmShaderLayout
+    """Sizes of the network; says which shader it is."""
+    weights: Tensor
+    """Float32 [layout.size]."""
+    light: Tensor | None = None
+    """Float32 [4, hidden], film shader only."""
+    exposure: Tensor | None = None
+    """Float32 [C, 12], film shader [C, 2 hidden]; None: the shader's identity."""
+
+
+class StepResult(NamedTuple):
+    """What a step leaves for its caller: losses, and the shader's gradients of the mean loss."""
+
+    loss: float
+    """Mean over the rays. Where it is not finite, the grid was not touched."""
+    squared_error: float
+    """Mean over rays and channels, targets as shares of white."""
+    grad_weights: Tensor
+    """Like ``StepShader.weights``."""
+    grad_exposure: Tensor | None
+    """Like ``StepShader.exposure``."""
+    grad_light: Tensor | None
+    """Like ``StepShader.light``."""
+    seconds: dict[str, float]
+    """Time spent by part; empty from the reference."""
+
+
+def fused_step(
+    rays: StepRays,
+    grid: StepGrid,
+    shader: StepShader,
+    *,
+    loss: str = "l1",
+    learning_rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    epsilon: float = 1e-8,
+) -> StepResult:
+    """Interpolate, encode, shade, compare, go back, and move the touched rows by lazy Adam.
+
+    The same as the chain ``interpolate``, ``encode``, ``shade_relu_train`` (or the film shader's),
+    ``encode_backward`` and ``adam`` with ``steps``, without the arrays between them: the compiled
+    body takes all sums in the chain's order with the chain's code, so rows and gradients are equal
+    to the last bit, whatever the number of threads. The shader's own update is the caller's.
+
+    Args:
+        rays: The batch.
+        grid: The hash grid, updated in place.
+        shader: The shader.
+        loss: "l1", "charbonnier" or "l2", see ``shade_loss``; its mean over the rays counts.
+        learning_rate: Step size of the grid's rows.
+        betas: Decay of Adam's two running means.
+        epsilon: Added to the root of the second moment.
+
+    Raises:
+        ShapeError: An argument has another shape, dtype or device.
+        UsageError: There is no such loss.
+    """
+    kind = check_loss("fused_step", loss)
+    _check(rays, grid, shader)
+    if use_reference("fused_step", rays.vertices.device):
+        return fused_step_reference(
+            rays, grid, shader, loss=loss, learning_rate=learning_rate, betas=betas,
+            epsilon=epsilon,
+        )  # fmt: skip
+    layout = shader.layout
+    grads = [
+        None if tensor is None else torch.zeros_like(tensor)
+        for tensor in (shader.weights, shader.exposure, shader.light)
+    ]
+    sums, seconds = torch.zeros(2, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    offsets, resolutions, scales = level_tensors(grid.layout)
+    count = len(rays.face_id)
+    _ext.call(
+        "fused_step", rays.vertices.device, vertices=rays.vertices, faces=rays.faces,
+        cameras=rays.cameras, camera_index=rays.camera_index, pixel=rays.pixel,
+        face_id=rays.face_id, target=rays.target, target_range=rays.target_range,
+        centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit, table=grid.table,
+        first=grid.first, second=grid.second, steps=grid.steps, first_stride=grid.first.stride(0),
+        second_stride=grid.second.stride(0), steps_stride=grid.steps.stride(0), offsets=offsets,
+        resolutions=resolutions, scales=scales, levels=grid.layout.levels,
+        width=grid.layout.features_per_level, smoothstep=grid.interpolation == "smoothstep",
+        footprint_scale=grid.footprint_scale, learning_rate=learning_rate, beta1=betas[0],
+        beta2=betas[1], epsilon=epsilon, weights=shader.weights, light=shader.light,
+        exposure=shader.exposure, grad_weights=grads[0], grad_exposure=grads[1],
+        grad_light=grads[2], hidden=layout.hidden,
+        sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
+        photos=0 if shader.exposure is None else len(shader.exposure), loss=kind, sums=sums,
+        seconds=seconds,
+        rays=count,
+    )  # fmt: skip
+    total, error = sums.tolist()
+    spent = dict(zip(PARTS, seconds.tolist(), strict=True))
+    return StepResult(total / max(count, 1), error / max(3 * count, 1), *grads, spent)
+
+
+def fused_step_reference(
+    rays: StepRays,
+    grid: StepGrid,
+    shader: StepShader,
+    *,
+    loss: str,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+) -> StepResult:
+    """What ``fused_step`` computes, in plain PyTorch; in float64 where table and weights are."""
+    dtype = grid.table.dtype
+    points = interpolate_reference(
+        rays.vertices, rays.faces, None, rays.cameras, rays.camera_index, rays.pixel, rays.face_id
+    )
+    position = (points.position - grid.centre) * grid.unit + 0.5
+    footprint = points.footprint * grid.footprint_unit if grid.footprint_scale > 0 else None
+    target = rays.target.to(dtype) / rays.target_range
+    photo = None if shader.exposure is None else rays.camera_index
+    with torch.enable_grad():
+        leaves = leaves_of(grid.table, shader.weights, shader.exposure, shader.light)
+        table, weights, exposure, light = leaves
+        features = encode_reference(
+            position.to(dtype), table, grid.layout, interpolation=grid.interpolation,
+            footprint=None if footprint is None else footprint.to(dtype),
+            footprint_scale=grid.footprint_scale,
+        )  # fmt: skip
+        direction = points.direction.to(dtype)
+        if isinstance(shader.layout, ReluShaderLayout):
+            rgb = shade_relu_reference(features, direction, weights, shader.layout, exposure, photo)
+        else:
+            rgb = shade_film_reference(
+                features, direction, weights, shader.layout, light, exposure, photo
+            )
+        mean = shade_loss(rgb, target, loss).mean()
+        grads = gradients_of(mean, leaves, None)
+    value = float(mean.detach())
+    error = float((rgb.detach() - target).square().mean())
+    if torch.isfinite(mean):
+        adam_reference(
+            grid.table, grads[0], grid.first, grid.second, steps=grid.steps, touched=None, step=1,
+            learning_rate=learning_rate, betas=betas, epsilon=epsilon, clear_grad=False,
+        )  # fmt: skip
+    return StepResult(value, error, *grads[1:], {})
+
+
+def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:
+    op, device, count = "fused_step", rays.vertices.device, len(rays.face_id)
+    check_tensor(op, "vertices", rays.vertices, ("vertices", 3), _FLOATS)
+    check_tensor(op, "faces", rays.faces, ("faces", 3), _INTS, device)
+    size = ("cameras", CAMERA_SIZE)
+    check_tensor(op, "cameras", rays.cameras, size, (torch.float64,), device)
+    check_tensor(op, "camera_index", rays.camera_index, (count,), _INTS, device)
+    check_tensor(op, "pixel", rays.pixel, (count, 2), _FLOATS, device)
+    check_tensor(op, "face_id", rays.face_id, ("rays",), _INTS, device)
+    check_tensor(op, "target", rays.target, (count, 3), (torch.uint8,), device)
+    shape = (grid.layout.rows, grid.layout.features_per_level)
+    check_tensor(op, "table", grid.table, shape, _FLOATS, device)
+    for name, tensor in (("first", grid.first), ("second", grid.second)):
+        check_tensor(op, name, tensor, shape, _FLOATS, device, rows_apart=True)
+    kinds = (torch.uint16,)
+    check_tensor(op, "steps", grid.steps, shape[:1], kinds, device, rows_apart=True)
+    check_tensor(op, "centre", grid.centre, (3,), _FLOATS, device)
+    check_tensor(op, "unit", grid.unit, (3,), _FLOATS, device)
+    if grid.interpolation not in INTERPOLATIONS:
+        raise ShapeError(f"{op}: interpolation must be one of {', '.join(INTERPOLATIONS)}")
+    layout = shader.layout
+    check_tensor(op, "weights", shader.weights, (layout.size,), _FLOATS, device)
+    relu = isinstance(layout, ReluShaderLayout)
+    if not relu:
+        check_tensor(op, "light", shader.light, (4, layout.hidden), _FLOATS, device)
+    photo = None if shader.exposure is None else rays.camera_index
+    size = EXPOSURE_SIZE if relu else 2 * layout.hidden
+    check_exposure(op, shader.exposure, photo, count, size, rays.pixel)
