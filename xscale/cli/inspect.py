@@ -67,9 +67,13 @@ def examine(scene: Scene) -> dict[str, object]:
             "with_mask": sum(p.has_alpha or p.mask_path is not None for p in scene.photos),
         },
         "mesh": {
-            "path": str(scene.mesh_path),
+            "path": ", ".join(str(path) for path in scene.mesh_files),
             "faces": len(scene.mesh.faces),
             "vertices": len(scene.mesh.vertices),
+            "unreferenced_vertices": scene.mesh.unreferenced,
+            "degenerate_faces": scene.mesh.degenerate,
+            "duplicate_faces": scene.mesh.duplicates,
+            "coordinate_system": scene.provenance.get("coordinate_system"),
             "low": [float(x) for x in bounds[0]],
             "high": [float(x) for x in bounds[1]],
             "median_edge": float(scene.mesh.median_edge),
@@ -197,7 +201,9 @@ def _print(found: dict) -> None:
         "cameras": models,
         "split": f"{split['train']} train, {len(split['test'])} test",
         "mesh": f"{mesh['path']}: {mesh['faces']:,} faces, {mesh['vertices']:,} vertices, "
-        f"median edge {mesh['median_edge']:.3g}",
+        f"median edge {mesh['median_edge']:.3g}; {mesh['unreferenced_vertices']:,} vertices "
+        f"unused, {mesh['degenerate_faces']:,} faces without area, {mesh['duplicate_faces']:,} "
+        "there twice",
         "bounds": f"{low} to {high}",
         "points": "none" if points is None else f"{points:,} sparse points",
         "footprint": f"{footprint} scene units a pixel",
@@ -208,6 +214,8 @@ def _print(found: dict) -> None:
             f"sparse points land {agreement['reprojection_pixels']:.2f} pixels from where they "
             f"were seen; the mesh is {agreement['mesh_offset']:.2%} of the distance off (medians)"
         )
+    if mesh["coordinate_system"]:
+        lines["system"] = "{name} (named in {file})".format(**mesh["coordinate_system"])
     for label, text in lines.items():
         result(f"{label:<10} {text}")
     rows = list(coverage["worst"].items())
