@@ -122,7 +122,7 @@ class Evidence:
         place = place[((place > -2) & (place < self._size / cell + 2)).all(axis=1)]
         near = np.zeros(len(place), bool)
         for step in itertools.product((-1, 0, 1), repeat=3):
-            near |= np.isin(_keys(np.floor(place) + step), grid.fine)
+            near |= _among(_keys(np.floor(place) + step), grid.fine)
         reached = np.isin(grid.coarse, _keys(np.floor(place / _COARSE)))
         return float(near.sum()) / len(self._points), float(reached.mean())
 
@@ -225,6 +225,12 @@ def _keys(cells: np.ndarray) -> np.ndarray:
     """Number cells [N, 3] from -4 to 2^18 + 4."""
     shifted = cells.astype(np.int64) + 4
     return (shifted[:, 0] << 40) | (shifted[:, 1] << 20) | shifted[:, 2]
+
+
+def _among(keys: np.ndarray, sorted_keys: np.ndarray) -> np.ndarray:
+    """Tell which keys are in a sorted list that is not empty, bool [N]."""
+    place = np.minimum(np.searchsorted(sorted_keys, keys), len(sorted_keys) - 1)
+    return sorted_keys[place] == keys
 
 
 def _spread(count: int, most: int) -> np.ndarray:
