@@ -1,5 +1,6 @@
 """Photos: faithful pixels or a refusal by name."""
 
+import io
 import struct
 import zlib
 
@@ -80,8 +81,12 @@ def test_mask_leaves_out_zero_only(tmp_path):
         (b"\0" * 4096, "4096 bytes without a JPEG or PNG signature"),
         (b"hello, this is text", "not a picture"),
         (b"\0\0\0\x18ftypheic", "HEIC"),
-        (b"II*\0rest", "TIFF"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "WebP"),
+        (b"\0\0\0\x18ftypheic", "16-bit TIFF"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "RAW file; develop it"),
+        (b"FUJIFILMCCD-RAW 0201", "RAW file; develop it"),
+        (b"GIF89a", "GIF"),
+        (b"II*\0rest", "cannot be read"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "cannot be read"),
     ],
 )
 def test_what_is_no_jpeg_or_png_is_named(tmp_path, content, words):
@@ -103,25 +108,90 @@ def test_content_decides_and_not_the_extension(tmp_path, rgb):
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg")[0], rgb)
 
 
-def test_cmyk_and_sixteen_bits_are_refused_with_advice(tmp_path, rgb):
+def test_cmyk_is_refused_with_advice(tmp_path, rgb):
     Image.fromarray(rgb).convert("CMYK").save(tmp_path / "c.jpg")
     with pytest.raises(PhotoError, match=r"CMYK.*convert it to RGB"):
         read_rgb(tmp_path / "c.jpg")
-    _png(tmp_path / "g.png", Image.fromarray(rgb[:, :, 0].astype(np.uint16) * 256))
-    with pytest.raises(PhotoError, match="16 bits"):
-        read_rgb(tmp_path / "g.png")
-    rows = b"".join(b"\0" + b"\1\2\3\4\5\6" * 4 for _ in range(2))
-    (tmp_path / "r.png").write_bytes(_raw_png(4, 2, 16, rows))
-    with pytest.raises(PhotoError, match="16 bits"):
-        read_rgb(tmp_path / "r.png")
 
 
-def _raw_png(width, height, depth, rows):
+def test_webp_without_loss_is_exact_and_its_prefixes_are_refused(tmp_path, rgb):
+    data = io.BytesIO()
+    Image.fromarray(rgb).save(data, "WEBP", lossless=True)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(data.getvalue())
+    np.testing.assert_array_equal(read_rgb(path)[0], rgb)
+    for length in range(0, len(data.getvalue()), 7):
+        path.write_bytes(data.getvalue()[:length])
+        with pytest.raises(PhotoError):
+            read_rgb(path)
+
+
+def test_small_bit_depths_expand_as_the_png_specification_says(tmp_path):
+    for bits in (1, 2, 4):
+        levels = (np.arange(8 // bits) * 3 + 1) % 2**bits
+        row = sum(int(v) << (8 - bits * (k + 1)) for k, v in enumerate(levels))
+        data = _raw_png(8 // bits, 1, bits, b"\0" + bytes([row]), colour=0)
+        (tmp_path / "a.png").write_bytes(data)
+        expected = levels * 255 / (2**bits - 1)
+        np.testing.assert_array_equal(read_rgb(tmp_path / "a.png")[0][0, :, 2], expected)
+
+
+def test_jpeg_pixels_are_those_of_the_reference_decoder(tmp_path, rng):
+    smooth = Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).resize((301, 203))
+    for k, options in enumerate(({"subsampling": 0}, {"subsampling": 2}, {"progressive": True})):
+        smooth.save(tmp_path / f"{k}.jpg", quality=92, **options)
+        with Image.open(tmp_path / f"{k}.jpg") as theirs:
+            np.testing.assert_array_equal(read_rgb(tmp_path / f"{k}.jpg")[0], np.array(theirs))
+    smooth.convert("L").save(tmp_path / "g.jpg")
+    assert np.ptp(read_rgb(tmp_path / "g.jpg")[0], axis=2).max() == 0
+
+
+def test_stray_bytes_of_cameras_pass_and_lost_pixels_do_not(tmp_path, rng):
+    picture = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = _png(tmp_path / "a.jpg", picture).read_bytes()
+    whole = read_rgb(tmp_path / "a.jpg")[0]
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + b"\0\1\2" + data[-2:])
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg")[0], whole)
+    refused = 0
+    for seed in range(40):
+        bad = bytearray(data)
+        place = 700 + 97 * seed
+        bad[place : place + 20] = np.random.default_rng(seed).bytes(20)
+        (tmp_path / "a.jpg").write_bytes(bad)
+        try:
+            read_rgb(tmp_path / "a.jpg")
+        except PhotoError:
+            refused += 1
+    # Other bytes that happen to be valid codes cannot be told from a picture.
+    assert refused >= 20
+
+
+def test_foreign_colour_profiles_are_named(tmp_path, rgb):
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(rgb).save(tmp_path / "s.jpg", icc_profile=srgb)
+    assert image_info(tmp_path / "s.jpg").profile is None
+    other = srgb.replace(b"s\0R\0G\0B", b"X\0Y\0Z\0").replace(b"sRGB", b"XYZ ") + b"Adobe RGB"
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", icc_profile=other)
+    assert image_info(tmp_path / "a.jpg").profile == "Adobe RGB"
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_broken_exif_does_no_harm(tmp_path, rgb):
+    endless = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x08"
+    for exif in (endless, b"MM\0*\0\0\0\x08" + b"\xff" * 40, b"II*\0", b""):
+        Image.fromarray(rgb).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + exif)
+        assert exif_orientation(tmp_path / "a.jpg") in (1, 6)
+        assert read_rgb(tmp_path / "a.jpg")[0].shape == rgb.shape
+
+
+def _raw_png(width, height, depth, rows, colour=2):
     def chunk(kind, data):
         body = kind + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    head = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", head)

@@ -102,12 +102,23 @@ def test_photo_of_another_ratio_stops_with_both_sizes(asymmetric_folder):
         Scene.open(asymmetric_folder)
 
 
-def test_photo_turned_by_exif_stops_with_advice(asymmetric_folder):
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_photo_that_fits_its_camera_only_turned_is_turned(asymmetric_folder, orientation):
     path = asymmetric_folder / "images" / "view_03.png"
+    truth = np.array(Image.open(path))
+    undo = {5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE", 8: "ROTATE_270"}[orientation]
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
-    with pytest.raises(CameraError, match="EXIF"):
+    exif[0x0112] = orientation
+    Image.open(path).transpose(Image.Transpose[undo]).save(path, exif=exif)
+    scene = Scene.open(asymmetric_folder)
+    assert any(line.startswith("W-PHOTO-TURNED: 1 photos") for line in scene.warnings)
+    np.testing.assert_array_equal(scene.photo("view_03.png").read(), truth)
+
+
+def test_photo_of_the_turned_size_without_exif_stops(asymmetric_folder):
+    path = asymmetric_folder / "images" / "view_03.png"
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    with pytest.raises(CameraError, match="the photo is 64 x 112, its camera 112 x 64"):
         Scene.open(asymmetric_folder)
 
 
@@ -312,7 +323,7 @@ def test_opening_decodes_no_photo(asymmetric_folder, monkeypatch):
     def refuse(*_):
         raise AssertionError("a photo was decoded")
 
-    monkeypatch.setattr("xscale.scene.photo.read_rgb", refuse)
+    monkeypatch.setattr("xscale.scene.photo.read_pixels", refuse)
     monkeypatch.setattr("xscale.scene.load.read_rgb", refuse)
     begin = time.perf_counter()
     Scene.open(asymmetric_folder).split()

@@ -18,8 +18,12 @@ class SceneOptions:
 
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     """Folder with photos, cameras and a mesh."""
-    mesh: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The mesh, where it is not the folder's own mesh.*."""
+    mesh: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], tyro.conf.arg(metavar="FILE")] = ()
+    """The mesh, where it is not the folder's own mesh.*; given several times, all together."""
+    transform: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """File with 16 numbers, the 4x4 matrix that takes the mesh into the cameras' frame."""
+    mesh_repair: Literal["none", "drop-bad-faces"] = "none"
+    """What is done with faces whose corners are NaN or infinite: refuse them or leave them out."""
     cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The cameras, where they are not the folder's own; the kind is recognised by its content."""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -35,7 +39,9 @@ class SceneOptions:
 
         return Scene.open(
             self.scene,
-            mesh=self.mesh,
+            mesh=self.mesh or None,
+            transform=self.transform,
+            mesh_repair=self.mesh_repair,
             cameras=self.cameras,
             images=self.images,
             colmap_model=self.colmap_model,

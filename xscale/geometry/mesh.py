@@ -14,6 +14,7 @@ _BLOCK = 1 << 20
 _EDGE_SAMPLE = 200_000
 _LARGEST = 1e12
 _MOST_VERTICES = (1 << 31) - 1
+_MIX = tuple(np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9))
 
 
 def check_indices(faces: np.ndarray, vertices: int, where: object, first: int = 0) -> None:
@@ -79,17 +80,17 @@ class Mesh:
             )
         check_indices(faces, len(vertices), where)
         used = _used(faces, len(vertices))
-        bad = used & ~np.isfinite(vertices).all(axis=1)
+        bad = used & ~_finite(vertices)
         if bad.any():
             vertex = int(np.argmax(bad))
             raise MeshError(
                 f"vertex {vertex} is {tuple(float(v) for v in vertices[vertex])} and "
                 f"{int(bad.sum())} such vertices are used by faces",
                 where=where,
-                advice="remove faces with NaN or infinite corners and export again",
+                advice="export it again, or leave such faces out with --mesh-repair drop-bad-faces",
             )
-        kept = vertices if used.all() else vertices[used]
-        origin = (kept.min(axis=0).astype(np.float64) + kept.max(axis=0).astype(np.float64)) / 2
+        low, high = _limits(vertices, used)
+        origin = (low.astype(np.float64) + high.astype(np.float64)) / 2
         local = np.empty((len(vertices), 3), np.float32)
         for start in range(0, len(vertices), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -106,8 +107,7 @@ class Mesh:
     @cached_property
     def bounds(self) -> Box:
         """Box around the vertices that faces use: ``(lo, hi)``, float32 [3] each, local."""
-        used = self.vertices[_used(self.faces, len(self.vertices))]
-        return Box(used.min(axis=0), used.max(axis=0))
+        return Box(*_limits(self.vertices, _used(self.faces, len(self.vertices))))
 
     @property
     def world_bounds(self) -> Box:
@@ -155,6 +155,46 @@ class Mesh:
             )
             count += int((np.cross(b - a, c - a) == 0).all(axis=1).sum())
         return count
+
+    @cached_property
+    def unreferenced(self) -> int:
+        """How many vertices no face uses."""
+        return int((~_used(self.faces, len(self.vertices))).sum())
+
+    @cached_property
+    def duplicates(self) -> int:
+        """How many faces have the same three vertices as a face before them, in any order.
+
+        They are legal; where faces coincide the lower face id wins.
+        """
+        keys = np.empty(len(self.faces), np.uint64)
+        for start in range(0, len(self.faces), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            low, middle, high = np.sort(self.faces[rows], axis=1).astype(np.uint64).T
+            # 93 bits into 64: two faces of one key are told apart below.
+            keys[rows] = (low * _MIX[0]) ^ (middle * _MIX[1]) ^ (high * _MIX[2])
+        order = np.argsort(keys, kind="stable")
+        same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+        alike = np.unique(np.concatenate([order[same], order[same + 1]]))
+        corners = np.sort(self.faces[alike], axis=1)
+        return len(corners) - len(np.unique(corners, axis=0))
+
+
+def _finite(vertices: np.ndarray) -> np.ndarray:
+    """Mark vertices that are finite, bool [V]."""
+    finite = np.empty(len(vertices), bool)
+    for start in range(0, len(vertices), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        finite[rows] = np.isfinite(vertices[rows]).all(axis=1)
+    return finite
+
+
+def _limits(vertices: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the box (low, high) around the used vertices, without copying them all."""
+    blocks = (slice(k, k + _BLOCK) for k in range(0, len(vertices), _BLOCK))
+    kept = (vertices[rows][used[rows]] for rows in blocks)
+    pairs = [(block.min(axis=0), block.max(axis=0)) for block in kept if len(block)]
+    return np.min([low for low, _ in pairs], axis=0), np.max([high for _, high in pairs], axis=0)
 
 
 def _used(faces: np.ndarray, vertices: int) -> np.ndarray:

@@ -50,12 +50,16 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
         "cameras": ", ".join(f"{count} {model}" for model, count in photos["models"].items()),
         "split": f"{split['train']} train, {len(split['test'])} test",
         "mesh": f"{mesh['path']}: {mesh['faces']:,} faces, {mesh['vertices']:,} vertices, "
-        f"median edge {length(mesh['median_edge'], unit)}",
+        f"median edge {length(mesh['median_edge'], unit)}; {mesh['unreferenced_vertices']:,} "
+        f"vertices unused, {mesh['degenerate_faces']:,} faces without area, "
+        f"{mesh['duplicate_faces']:,} there twice",
         "bounds": f"{low} to {high}",
         "points": "none" if points is None else f"{points:,} sparse points",
         "footprint": f"{shown} a pixel{'' if unit else ' (scene units)'}",
         "coverage": f"mean {coverage['mean']:.0%}, least {coverage['min']:.0%} of a picture",
     }
+    if mesh["coordinate_system"]:
+        lines["system"] = "{name} (named in {file})".format(**mesh["coordinate_system"])
     agreement = _agreement(facts["agreement"])
     return lines | ({"agreement": agreement} if agreement else {})
 

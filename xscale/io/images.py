@@ -1,23 +1,28 @@
 """Photos and masks in, PNG files out. Pixels are taken as stored: no turning, no colour profiles.
 
-Accepted are JPEG and PNG with 8 bits a channel. Grey and palette pictures become RGB, an alpha
-channel becomes a mask (below 128 is left out).
+JPEG, PNG, WebP, TIFF and OpenEXR are read, whatever the file is called. Grey and palette pictures
+become RGB, an alpha channel becomes a mask (below 128 of 255 is left out). Decoders let other
+threads run meanwhile.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from xscale.errors import InputError, LimitError, MaskError, PhotoError
-from xscale.io import jpeg, storage
-from xscale.io.resample import area_downscale, mask_downscale
+from xscale.io import deep_images, jpeg, storage
+from xscale.io.deep_images import Deep, damaged, refused
+from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
 __all__ = [
     "ImageInfo",
@@ -28,6 +33,7 @@ __all__ = [
     "image_size",
     "mask_downscale",
     "read_mask",
+    "read_pixels",
     "read_rgb",
     "write_png",
 ]
@@ -35,23 +41,34 @@ __all__ = [
 # Our own rule (_check_bomb) decides: Pillow's counts pixels alone and refuses gigapixel photos.
 Image.MAX_IMAGE_PIXELS = None
 
-_FORMATS = ("JPEG", "PNG")
+_FORMATS = ("JPEG", "PNG", "WEBP")
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL = 1 << 16
 _BOMB_PIXELS = 256 * 10**6
 _BOMB_RATIO = 1000
+_MOST_PIXELS = 4 * 10**9
 _ALPHA_KEPT = 128
 _ORIENTATION_TAG = 0x0112
+_STRAY_BYTES = 16
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-_OTHERS = (
-    (b"II*\0", 0, "a TIFF or RAW file"),
-    (b"MM\0*", 0, "a TIFF or RAW file"),
+_KINDS = (
+    (_JPEG, 0, "JPEG"),
+    (_PNG, 0, "PNG"),
+    (b"WEBP", 8, "WEBP"),
+    (b"CR", 8, "RAW"),
+    (b"II*\0", 0, "TIFF"),
+    (b"MM\0*", 0, "TIFF"),
+    (b"II+\0", 0, "TIFF"),
+    (b"MM\0+", 0, "TIFF"),
+    (b"v/1\x01", 0, "EXR"),
+    (b"IIU\0", 0, "RAW"),
+    (b"IIRO", 0, "RAW"),
+    (b"FUJIFILM", 0, "RAW"),
+    (b"ftypcrx", 4, "RAW"),
     (b"ftyp", 4, "a HEIC, AVIF or video file"),
-    (b"WEBP", 8, "a WebP file"),
     (b"GIF8", 0, "a GIF file"),
     (b"BM", 0, "a BMP file"),
-    (b"v/1\x01", 0, "an OpenEXR file"),
 )
 
 
@@ -68,14 +85,30 @@ class ImageInfo(NamedTuple):
     """Bytes on disk."""
     complete: bool
     """False for a JPEG without end marker in its last 64 KiB: it may be cut off."""
+    kind: str = "PNG"
+    """``JPEG``, ``PNG``, ``WEBP``, ``TIFF`` or ``EXR``."""
+    bits: int = 8
+    """Bits of a channel."""
+    profile: str | None = None
+    """The embedded colour profile, where it is another than sRGB."""
+
+
+class Pixels(NamedTuple):
+    """A decoded photo."""
+
+    rgb: np.ndarray
+    """uint8, or uint16 where the file has more bits, [H, W, 3], sRGB as stored."""
+    kept: np.ndarray | None
+    """bool [H, W], true where alpha is at least 128 of 255; None without alpha."""
 
 
 def image_info(path: str | Path) -> ImageInfo:
     """Read a picture's header; nothing is decoded.
 
     Raises:
-        PhotoError: Missing, not a regular file, not a JPEG or PNG, 16-bit or CMYK.
+        PhotoError: Missing, not a regular file, of a kind that is not read, or CMYK.
         LimitError: It would unpack to far more than its size explains.
+        SetupError: Its kind needs a package that is not installed.
     """
     path = Path(path)
     try:
@@ -84,7 +117,9 @@ def image_info(path: str | Path) -> ImageInfo:
             raise PhotoError("is not a regular file", where=path, advice="replace it by a photo")
         with path.open("rb") as file:
             head = file.read(32)
-            _check_signature(path, head, status.st_size)
+            kind = _kind(path, head, status.st_size)
+            if kind in ("TIFF", "EXR"):
+                return _deep_info(path, kind, status.st_size)
             file.seek(max(0, status.st_size - _TAIL))
             tail = file.read(_TAIL)
             file.seek(0)
@@ -95,57 +130,84 @@ def image_info(path: str | Path) -> ImageInfo:
                     image.mode,
                     image.has_transparency_data,
                     status.st_size,
-                    (b"IEND" if head.startswith(_PNG) else b"\xff\xd9") in tail,
+                    _is_complete(kind, head, tail, status.st_size),
+                    kind,
+                    16 if kind == "PNG" and head[24] == 16 else 8,
+                    _profile(image.info.get("icc_profile")),
                 )
+                frames = getattr(image, "n_frames", 1)
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
-    _check_header(path, head, info)
+    if frames > 1 and kind == "WEBP":
+        raise refused(f"is a film of {frames} pictures", path)
+    _check_header(path, info)
+    _check_size(path, info, 3)
+    return info
+
+
+def _deep_info(path: Path, kind: str, size: int) -> ImageInfo:
+    header = deep_images.tiff_header(path) if kind == "TIFF" else deep_images.exr_header(path)
+    width, height, mode, alpha, bits, depth = header
+    info = ImageInfo(width, height, mode, alpha, size, True, kind, bits)
+    _check_size(path, info, depth)
     return info
 
 
 def _unreadable(path: Path, error: Exception) -> PhotoError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return PhotoError(
-        f"cannot be read as a picture: {reason}",
-        where=path,
-        advice="copy it again from the camera or take it out of the scene",
-    )
+    return damaged(path, reason)
 
 
-def _check_signature(path: Path, head: bytes, size: int) -> None:
-    """Refuse by name what is not a JPEG or PNG, whatever the file is called."""
-    if head.startswith((_JPEG, _PNG)):
-        return
-    advice = "convert it to PNG or JPEG"
-    for magic, offset, name in _OTHERS:
-        if head[offset:].startswith(magic):
-            raise PhotoError(f"is {name}, not a JPEG or PNG", where=path, advice=advice)
+def _kind(path: Path, head: bytes, size: int) -> str:
+    """Tell by its first bytes what a file is, whatever it is called, or refuse it by name."""
+    for magic, offset, kind in _KINDS:
+        if not head[offset:].startswith(magic):
+            continue
+        if kind == "RAW":
+            raise deep_images.raw_photo(path)
+        if " " in kind:
+            raise PhotoError(
+                f"is {kind}, not a photo that can be read",
+                where=path,
+                advice="convert it, for instance to 16-bit TIFF or PNG",
+            )
+        return kind
     advice = "copy it again from the camera or take it out of the scene"
     if not size:
         raise PhotoError("is empty (0 bytes)", where=path, advice=advice)
     raise PhotoError(
-        f"is not a picture: {size} bytes without a JPEG or PNG signature",
+        f"is not a picture: {size} bytes without a JPEG or PNG signature (nor WebP, TIFF, OpenEXR)",
         where=path,
         advice=advice,
     )
 
 
-def _check_header(path: Path, head: bytes, info: ImageInfo) -> None:
+def _is_complete(kind: str, head: bytes, tail: bytes, size: int) -> bool:
+    if kind == "WEBP":
+        return size >= 8 + int.from_bytes(head[4:8], "little")
+    return (b"IEND" if kind == "PNG" else b"\xff\xd9") in tail
+
+
+def _profile(data: bytes | None) -> str | None:
+    """Name an embedded colour profile that is not sRGB."""
+    if not data or b"sRGB" in data or b"s\0R\0G\0B" in data:
+        return None
+    for text in (data, data.replace(b"\0", b"")):
+        for name in (b"Adobe RGB", b"Display P3", b"ProPhoto", b"Apple RGB", b"Gray"):
+            if name in text:
+                return name.decode()
+    return "unnamed"
+
+
+def _check_header(path: Path, info: ImageInfo) -> None:
     """Refuse what cannot be read faithfully, before anything is decoded.
 
     A JPEG without end marker is left to the caller: phones append films to photos, so only
     decoding tells. Nothing comes after a PNG.
     """
-    # Pillow opens a 16-bit RGB PNG as 8-bit without a word; byte 24 is the true depth.
-    if head.startswith(_PNG) and head[24] == 16:
+    if info.kind != "JPEG" and not info.complete:
         raise PhotoError(
-            "has 16 bits a channel, 8 are supported",
-            where=path,
-            advice="convert all photos to 8-bit PNG in the same way",
-        )
-    if head.startswith(_PNG) and not info.complete:
-        raise PhotoError(
-            "is cut off: the PNG has no end",
+            f"is cut off: the {info.kind} has no end",
             where=path,
             advice="copy it again from the camera or take it out of the scene",
         )
@@ -155,8 +217,19 @@ def _check_header(path: Path, head: bytes, info: ImageInfo) -> None:
             where=path,
             advice="convert it to RGB",
         )
+
+
+def _check_size(path: Path, info: ImageInfo, depth: int) -> None:
+    """Refuse what unpacks to far more than its file explains; ``depth`` is bytes a pixel."""
     pixels = info.width * info.height
-    if pixels > _BOMB_PIXELS and pixels * 3 > _BOMB_RATIO * info.file_size:
+    if pixels > _MOST_PIXELS:
+        raise LimitError(
+            f"says {info.width} x {info.height} pixels, at most {_MOST_PIXELS // 10**9} gigapixels "
+            "can be read",
+            where=path,
+            advice="cut the photo into parts, with a camera each",
+        )
+    if pixels > _BOMB_PIXELS and pixels * depth > _BOMB_RATIO * info.file_size:
         raise LimitError(
             f"says {info.width} x {info.height} pixels in {info.file_size} bytes; over 256 "
             "megapixels may unpack to at most 1000 times the file's size",
@@ -182,7 +255,7 @@ def exif_orientation(path: str | Path) -> int:
 
 
 def read_rgb(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decode a whole photo.
+    """Decode a whole photo to 8 bits a channel, rounded where it has more.
 
     Returns:
         uint8 [H, W, 3], sRGB as stored, and the mask from the alpha channel, bool [H, W], true
@@ -191,26 +264,64 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     Raises:
         PhotoError: Not a picture, not supported, cut off or damaged.
         LimitError: It would unpack to far more than its size explains.
+        SetupError: Its kind needs a package that is not installed.
     """
+    rgb, kept = read_pixels(path)
+    return to_8bit(rgb), kept
+
+
+def read_pixels(path: str | Path) -> Pixels:
+    """Decode a whole photo with all its bits; errors of :func:`read_rgb`."""
     path = Path(path)
     info = image_info(path)
     try:
-        data = path.read_bytes()
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if info.has_alpha:
-                rgba = np.array(image.convert("RGBA"))
-                return np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3] >= _ALPHA_KEPT
-            rgb = np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        found = _decoders(info)(path)
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
-    damage = jpeg.damage(data) if data.startswith(_JPEG) else None
-    if damage is not None:
-        raise PhotoError(
-            f"is damaged: {damage}",
-            where=path,
-            advice="copy it again from the camera or take it out of the scene",
-        )
-    return rgb, None
+    if found.rgb.shape[:2] != (info.height, info.width):
+        raise damaged(path, f"decoded to {found.rgb.shape[1]} x {found.rgb.shape[0]}")
+    # 128 of 255, in any number of bits.
+    kept = None if found.alpha is None else found.alpha * 255 >= _ALPHA_KEPT - 0.5
+    return Pixels(found.rgb, kept)
+
+
+def _decoders(info: ImageInfo) -> Callable[[Path], Deep]:
+    if info.kind == "JPEG":
+        return _decode_jpeg
+    if info.kind == "TIFF":
+        return deep_images.decode_tiff
+    if info.kind == "EXR":
+        return deep_images.decode_exr
+    return deep_images.decode_png16 if info.bits == 16 else _decode_with_pillow
+
+
+def _decode_with_pillow(path: Path) -> Deep:
+    with Image.open(path, formats=_FORMATS) as image:
+        if image.has_transparency_data:
+            rgba = np.array(image.convert("RGBA"))
+            return Deep(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3] / 255.0)
+        return Deep(np.array(image if image.mode == "RGB" else image.convert("RGB")), None)
+
+
+def _decode_jpeg(path: Path) -> Deep:
+    """Decode with libjpeg-turbo into the array; its warnings are errors."""
+    data = path.read_bytes()
+    fault = jpeg.damage(data)
+    if fault is None:
+        try:
+            return Deep(simplejpeg.decode_jpeg(data), None)
+        except ValueError as error:
+            fault = str(error)
+        stray = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before .* 0xd9", fault)
+        # Some cameras pad the pixels' end; a decoder that lost its way leaves more behind.
+        if stray and int(stray[1]) <= _STRAY_BYTES:
+            return Deep(simplejpeg.decode_jpeg(data, strict=False), None)
+        fault = "it is truncated" if "Premature end" in fault else fault
+    raise PhotoError(
+        f"is damaged: {fault}",
+        where=path,
+        advice="copy it again from the camera or take it out of the scene",
+    )
 
 
 def read_mask(path: str | Path) -> np.ndarray:

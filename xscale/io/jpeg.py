@@ -14,6 +14,7 @@ _BASELINE = (0xC0, 0xC1)
 # What may come after pixels: more tables and scans, comments, the number of lines, the end.
 _AFTER_PIXELS = {_EOI, _SOS, _DHT, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _RUN = 128
+_MOST_SCANS = 100
 _END_OF_BLOCK = 0
 
 
@@ -24,7 +25,7 @@ def damage(data: bytes) -> str | None:
         data: The whole file. Whatever comes after the picture's end is not looked at.
     """
     tables: dict[int, int] = {}
-    baseline, place = False, 2
+    baseline, place, scans = False, 2, 0
     while place + 4 <= len(data):
         if data[place] != 0xFF:
             return None
@@ -42,6 +43,9 @@ def damage(data: bytes) -> str | None:
         place += 2 + length
         if marker != _SOS:
             continue
+        scans += 1
+        if scans > _MOST_SCANS:
+            return f"more than {_MOST_SCANS} scans"
         end = _end_of_pixels(data, place)
         if end is None:
             return None

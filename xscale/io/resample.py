@@ -1,4 +1,4 @@
-"""Exact area averaging of 8-bit pictures, the rule of every downscale (method.md section 9).
+"""Exact area averaging of pictures, the rule of every downscale (method.md section 9).
 
 With W source and W' result pixels in lowest terms p / q, a source pixel is q units wide and a
 result pixel p units, so all overlaps are whole numbers: sums are integers and the rounding is
@@ -30,7 +30,7 @@ def area_sums(picture: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
     """Sum the source under every result pixel, weighted by overlap.
 
     Args:
-        picture: uint8 [H, W, C].
+        picture: uint8 or uint16 [H, W, C].
         width: Result width, at most W.
         height: Result height, at most H.
 
@@ -43,8 +43,9 @@ def area_sums(picture: np.ndarray, width: int, height: int) -> tuple[np.ndarray,
     weight_y, first_y, overlap_y = _taps(source_height, height)
     weight_x, first_x, overlap_x = _taps(source_width, width)
     weight = weight_y * weight_x
-    wide = np.int32 if 255 * weight < 2**31 else np.int64
-    narrow = np.uint16 if 255 * weight_y < 2**16 else wide
+    largest = int(np.iinfo(picture.dtype).max)
+    wide = np.int32 if largest * weight < 2**31 else np.int64
+    narrow = np.uint16 if largest * weight_y < 2**16 else wide
     sums = np.empty((height, width, channels), wide)
     for top in range(0, height, _ROWS):
         rows = slice(top, min(top + _ROWS, height))
@@ -90,7 +91,7 @@ def area_downscale(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """Average a picture down to ``width`` x ``height``, exactly; halves are rounded upwards.
 
     Args:
-        picture: uint8 [H, W, C].
+        picture: uint8 or uint16 [H, W, C]; 65535 of the latter is 255 of the former.
         width: Result width, 1 to W.
         height: Result height, 1 to H.
 
@@ -98,8 +99,9 @@ def area_downscale(picture: np.ndarray, width: int, height: int) -> np.ndarray:
         uint8 [height, width, C]; the picture itself where nothing changes.
     """
     if picture.shape[:2] == (height, width):
-        return picture
+        return to_8bit(picture)
     sums, weight = area_sums(picture, width, height)
+    weight *= np.iinfo(picture.dtype).max // 255
     if weight & (weight - 1) == 0:
         sums += weight >> 1
         sums >>= weight.bit_length() - 1
@@ -107,6 +109,14 @@ def area_downscale(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     doubled = sums.astype(np.int64) if 512 * weight >= 2**31 else sums
     # floor(sum / weight + 1/2) in whole numbers.
     return ((doubled * 2 + weight) // (2 * weight)).astype(np.uint8)
+
+
+def to_8bit(picture: np.ndarray) -> np.ndarray:
+    """Round uint16 to uint8, halves upwards; uint8 stays the array it is."""
+    if picture.dtype == np.uint8:
+        return picture
+    # 2 * 257 * result is at most 2 * picture + 257, below 2^18.
+    return ((2 * picture.astype(np.uint32) + 257) // 514).astype(np.uint8)
 
 
 def mask_downscale(mask: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -32,7 +32,7 @@ _RAY_BLOCK = 1 << 20
 _FACE_BLOCK = 1 << 18
 _FOCAL_RATIO = 1.5
 _CENTRE_MARGIN = 0.2
-_MANY_DEGENERATE = 0.01
+_FAR_OUT = 100
 
 
 def check_cameras(photos: Sequence[Photo]) -> list[str]:
@@ -66,9 +66,29 @@ def check_mesh(mesh: Mesh, where: object) -> list[str]:
         raise MeshError(
             f"none of the {degenerate} faces has an area", where=where, advice="export it again"
         )
-    if degenerate > _MANY_DEGENERATE * len(mesh.faces):
-        return [f"W-MESH-DEGENERATE: {degenerate} of {len(mesh.faces)} faces have no area"]
-    return []
+    found = []
+    if degenerate:
+        found.append(
+            f"W-MESH-DEGENERATE: {degenerate} of {len(mesh.faces)} faces have no area; they are "
+            "never seen"
+        )
+    return [*found, *_outliers(mesh)]
+
+
+def _outliers(mesh: Mesh) -> list[str]:
+    """Remark on a few vertices so far out that the mesh's box says nothing about the mesh."""
+    used = mesh.faces[_spread(len(mesh.faces), _MOST_VERTICES)].reshape(-1)
+    middle = box_of(np.percentile(mesh.vertices[used], (0.1, 99.9), axis=0).astype(np.float64))
+    whole = mesh.bounds
+    if not middle.diagonal or whole.diagonal < _FAR_OUT * middle.diagonal:
+        return []
+    away = np.abs(mesh.vertices - middle.centre.astype(np.float32)).max(axis=1)
+    vertex = int(np.argmax(away))
+    place = tuple(float(x) for x in mesh.vertices[vertex] + mesh.origin)
+    return [
+        f"W-MESH-FAR: the mesh's box is over {_FAR_OUT} times as large as 99.8 % of its vertices; "
+        f"vertex {vertex} at {place} is the farthest: remove stray parts"
+    ]
 
 
 def check_views(

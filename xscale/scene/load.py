@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -13,11 +13,11 @@ from xscale.errors import CameraError, InputError, MaskError, PhotoError, SceneE
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.images import ImageInfo, exif_orientation, image_info, image_size, read_rgb
-from xscale.io.meshes import EXTENSIONS, read_mesh_arrays
-from xscale.scene import check, mvsnet
+from xscale.scene import check, fit, mvsnet
 from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Photo, png_name
+from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 from xscale.scene.views import (
     Choice,
     Observations,
@@ -36,6 +36,13 @@ _MOST_MISSING = 0.05
 _SHORTEST_FOCAL = 1e-3
 _LARGEST_INTRINSIC = 1e9
 _TURNED = (5, 6, 7, 8)
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".mpo"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "EXR": (".exr",),
+}
 
 
 class Opened(NamedTuple):
@@ -46,7 +53,7 @@ class Opened(NamedTuple):
     reason: str
     photos: tuple[Photo, ...]
     mesh: Mesh
-    mesh_path: Path
+    mesh_files: tuple[Path, ...]
     points: np.ndarray | None
     warnings: tuple[str, ...]
     observe: Callable[[], Observations] | None
@@ -57,7 +64,9 @@ class Opened(NamedTuple):
 def open_parts(
     path: str | Path,
     *,
-    mesh: str | Path | None = None,
+    mesh: Sequence[Path] = (),
+    transform: Path | None = None,
+    mesh_repair: MeshRepair = "none",
     pixel_origin: PixelOrigin = "corner",
     choice: Choice | None = None,
 ) -> Opened:
@@ -70,15 +79,17 @@ def open_parts(
         choice = replace(choice, scale=named_scale)
     _check_folder(root)
     layout, warnings = detected(root, choice, named_scale is not None)
-    mesh_path = find_mesh(root) if mesh is None else Path(mesh)
+    files = tuple(mesh) or find_meshes(root)
     reading = layout.read(root, choice)
     warnings += reading.warnings
     photos, missing = _photos(root, reading, pixel_origin, warnings)
-    triangles, remarks = _read_mesh(mesh_path)
-    warnings += remarks
     warnings += check.check_cameras(photos)
-    warnings += check.check_points(reading.points, triangles, root, reading.advice)
-    check.check_views([p.camera for p in photos], triangles, root, reading.advice)
+    surface = read_surface(files, transform=transform, repair=mesh_repair)
+    warnings += surface.warnings
+    triangles = _placed(surface, photos, reading, root, warnings)
+    if transform is None:
+        evidence = fit.Evidence(triangles, [photo.camera for photo in photos], reading.points)
+        warnings += fit.check_frame(evidence, surface.offset, root)
     photos = _with_near(photos, triangles)
     return Opened(
         root,
@@ -86,11 +97,11 @@ def open_parts(
         reading.reason,
         photos,
         triangles,
-        mesh_path,
+        files,
         reading.points,
         tuple(warnings),
         reading.observe,
-        reading.provenance,
+        {**reading.provenance, **surface.provenance},
         missing,
     )
 
@@ -102,13 +113,35 @@ def read_mesh(path: str | Path) -> Mesh:
         MeshError: Missing, damaged, a point cloud, or with NaN corners.
         SetupError: The format needs a package that is not installed.
     """
-    return _read_mesh(Path(path))[0]
+    return read_surface([Path(path)]).mesh
 
 
-def _read_mesh(path: Path) -> tuple[Mesh, list[str]]:
-    arrays = read_mesh_arrays(path)
-    mesh = Mesh.from_world(arrays.vertices, arrays.faces, where=path)
-    return mesh, [*arrays.warnings, *check.check_mesh(mesh, path)]
+def _placed(
+    surface: Surface,
+    photos: tuple[Photo, ...],
+    reading: Reading,
+    root: Path,
+    warnings: list[str],
+) -> Mesh:
+    """Return the mesh in the cameras' frame, or refuse it with the option that sets it right."""
+    mesh, cameras = surface.mesh, [photo.camera for photo in photos]
+    evidence = fit.Evidence(mesh, cameras, reading.points)
+    offset = surface.offset
+    if offset is not None and fit.offset_helps(evidence, offset):
+        mesh, offset = moved(surface, offset), None
+        evidence = fit.Evidence(mesh, cameras, reading.points)
+        surface.provenance["mesh_offset"] = surface.offset.tolist()
+        warnings.append(
+            f"W-MESH-SHIFT: the offset in {surface.offset_file.name} was added to the mesh, which "
+            "brings it to the cameras"
+        )
+    try:
+        warnings += check.check_points(reading.points, mesh, root, reading.advice)
+        check.check_views(cameras, mesh, root, reading.advice)
+    except SceneError as error:
+        advice = reading.advice or fit.advice_for(evidence, offset) or error.advice
+        raise SceneError(error.what, where=error.where, advice=advice) from error
+    return mesh
 
 
 def _check_folder(root: Path) -> None:
@@ -119,25 +152,6 @@ def _check_folder(root: Path) -> None:
             "a scene is a folder, this is a file", where=root, advice="unpack archives first"
         )
     raise SceneError("there is no such folder", where=root, advice="check the path")
-
-
-def find_mesh(root: Path) -> Path:
-    """Return the one ``mesh.*`` file in a scene folder.
-
-    Raises:
-        SceneError: There is none, or there are several.
-    """
-    found = sorted(p for p in root.glob("mesh.*") if p.suffix.lower() in EXTENSIONS)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = ", ".join(p.name for p in found)
-        raise SceneError(f"has several meshes: {names}", where=root, advice="choose one by --mesh")
-    raise SceneError(
-        "has no mesh.ply (nor mesh.obj, .glb, .gltf, .stl, .off)",
-        where=root,
-        advice="put the photogrammetry mesh there or give it by --mesh",
-    )
 
 
 def _photos(
@@ -153,12 +167,21 @@ def _photos(
     views = [replace(view, name=name) for name, view in listed.items()]
     views.sort(key=lambda view: name_bytes(view.name))
     _check_collisions(reading.photo_folder, views)
-    photos, rescaled = [], []
+    photos, rescaled, turned = [], [], []
+    profiles: dict[str, list[str]] = {}
+    misnamed = []
     for view in views:
         path = reading.photo_folder / view.name
         info = image_info(path)
         if not info.complete:
             warnings.append(_check_tail(path))
+        if info.profile:
+            profiles.setdefault(info.profile, []).append(view.name)
+        if path.suffix.lower() not in _SUFFIXES[info.kind]:
+            misnamed.append(f"{view.name} ({info.kind})")
+        info, orientation = _as_shown(view, path, info)
+        if orientation > 1:
+            turned.append(view.name)
         camera, changed = _fitted(view, pixel_origin, path, info)
         if changed:
             rescaled.append(view.name)
@@ -172,8 +195,10 @@ def _photos(
                 info.has_alpha,
                 info.file_size,
                 listed[view.name].name,
+                orientation,
             )
         )
+    warnings += _photo_remarks(profiles, misnamed, turned)
     if rescaled:
         warnings.append(
             f"W-PHOTO-SIZE: {len(rescaled)} photos have another size than their cameras, of the "
@@ -250,6 +275,44 @@ def _check_tail(path: Path) -> str:
             advice="copy it again from the camera or take it out of the scene",
         ) from error
     return f"W-PHOTO-TAIL: {path.name}: bytes after the picture's end ignored"
+
+
+def _photo_remarks(
+    profiles: dict[str, list[str]], misnamed: list[str], turned: list[str]
+) -> list[str]:
+    """Say what was taken otherwise than a viewer of pictures would."""
+    found = []
+    for profile, names in sorted(profiles.items()):
+        found.append(
+            f"W-PHOTO-PROFILE: {len(names)} photos have a colour profile that is not sRGB "
+            f"({profile}); their numbers are taken as sRGB: {some(names)}"
+        )
+    if misnamed:
+        found.append(
+            f"W-PHOTO-TYPE: {len(misnamed)} photos are of another kind than their names say: "
+            f"{some(misnamed)}"
+        )
+    if turned:
+        found.append(
+            f"W-PHOTO-TURNED: {len(turned)} photos are turned as their EXIF orientation says, "
+            f"since only so they have their cameras' size: {some(turned)}"
+        )
+    return found
+
+
+def _as_shown(view: View, path: Path, info: ImageInfo) -> tuple[ImageInfo, int]:
+    """Return the header and orientation to apply: 1, unless only a turn gives the camera's size.
+
+    Cameras refer to stored pixels (docs/conventions.md); a camera of exactly the turned size
+    cannot.
+    """
+    stored, turned = (info.width, info.height), (info.height, info.width)
+    if not view.size or view.size == stored or tuple(view.size) != turned:
+        return info, 1
+    orientation = exif_orientation(path)
+    if orientation not in _TURNED:
+        return info, 1
+    return info._replace(width=info.height, height=info.width), orientation
 
 
 def _fitted(

@@ -11,7 +11,7 @@ import numpy as np
 
 from xscale.errors import MaskError, PhotoError
 from xscale.geometry.camera import Camera, downscaled_size
-from xscale.io.images import read_mask, read_rgb
+from xscale.io.images import read_mask, read_pixels
 from xscale.io.resample import area_downscale, mask_downscale
 
 
@@ -55,6 +55,14 @@ class Made:
         return self.make(left, top, width, height), None
 
 
+def _turned(picture: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation of 5 to 8 to [H, W, ...]: the result is [W, H, ...]."""
+    swapped = np.swapaxes(picture, 0, 1)
+    # 5 mirrors on the main diagonal; 6, 7 and 8 also flip columns, both, rows.
+    columns, rows = orientation in (6, 7), orientation in (7, 8)
+    return np.ascontiguousarray(swapped[:: -1 if rows else 1, :: -1 if columns else 1])
+
+
 @dataclass(frozen=True, eq=False)
 class Photo:
     """One posed photo. Decoded anew at every read; nothing is kept."""
@@ -73,6 +81,8 @@ class Photo:
     """Bytes of the file when the scene was opened."""
     listed_as: str = ""
     """Its name in the camera model, which may differ in case or Unicode form."""
+    orientation: int = 1
+    """EXIF orientation that is applied to the stored pixels: 1 (none), or 5 to 8."""
     make: Callable[[int, int, int, int], np.ndarray] | None = None
     """Makes uint8 [h, w, 3] of a rectangle (left, top, width, height) at the stored size, always
     the same; for photos that are no files."""
@@ -132,7 +142,10 @@ class Photo:
     def _decode(self) -> tuple[np.ndarray, np.ndarray | None]:
         if self.make is not None:
             return self.make(0, 0, self.camera.width, self.camera.height), None
-        rgb, alpha = read_rgb(self.path)
+        rgb, alpha = read_pixels(self.path)
+        if self.orientation > 1:
+            rgb = _turned(rgb, self.orientation)
+            alpha = None if alpha is None else _turned(alpha, self.orientation)
         if rgb.shape[:2] != (self.camera.height, self.camera.width):
             raise PhotoError(
                 f"is {rgb.shape[1]} x {rgb.shape[0]} now and was {self.camera.width} x "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,12 @@ from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.scene.load import PixelOrigin, open_parts
 from xscale.scene.photo import Photo
 from xscale.scene.split import Split, split_names
+from xscale.scene.surface import MeshRepair
 from xscale.scene.views import Choice, Observations, name_bytes, some
 
 __all__ = ["Photo", "Scene", "Split"]
+
+_CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,8 @@ class Scene:
     photos: tuple[Photo, ...]
     """Sorted by the bytes of their names."""
     mesh: Mesh
-    mesh_path: Path
+    mesh_files: tuple[Path, ...]
+    """The file or files that the mesh was read from, in order."""
     points: np.ndarray | None
     """Sparse points, float64 [P, 3] in the scene's frame; None where the layout has none."""
     warnings: tuple[str, ...]
@@ -44,7 +49,7 @@ class Scene:
     """What was done to the coordinates while reading, as plain values."""
     missing: tuple[str, ...] = ()
     """Names in the camera model whose photos are missing; few, and never test photos."""
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
     @classmethod
@@ -52,7 +57,9 @@ class Scene:
         cls,
         path: str | Path,
         *,
-        mesh: str | Path | None = None,
+        mesh: str | Path | Sequence[str | Path] | None = None,
+        transform: str | Path | None = None,
+        mesh_repair: MeshRepair = "none",
         pixel_origin: PixelOrigin = "corner",
         layout_scale: float | None = None,
         cameras: str | Path | None = None,
@@ -63,7 +70,10 @@ class Scene:
 
         Args:
             path: The folder; for the ``images_{k}`` layout it may name that folder itself.
-            mesh: The mesh file, if it is not the only ``mesh.*`` in the folder.
+            mesh: The mesh file, or several to be put together, where the folder's own ``mesh.*``
+                (else all its ``mesh_*.*``) shall not be taken.
+            transform: File with a 4x4 matrix that takes the mesh into the cameras' frame.
+            mesh_repair: ``drop-bad-faces`` leaves out faces with corners that are not finite.
             pixel_origin: ``center`` for cameras that put (0, 0) at the first pixel's centre.
             layout_scale: The k of ``images_{k}`` to read; by default the smallest.
             cameras: The file (or folder) with the cameras where the folder's own shall not be
@@ -85,15 +95,33 @@ class Scene:
             None if images is None else Path(images),
         )
         given = {
-            "mesh": mesh,
+            "transform": transform,
+            "mesh_repair": None if mesh_repair == "none" else mesh_repair,
             "pixel_origin": None if pixel_origin == "corner" else pixel_origin,
             "cameras": cameras,
             "images": images,
             "colmap_model": colmap_model,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
-        parts = open_parts(path, mesh=mesh, pixel_origin=pixel_origin, choice=choice)
+        if mesh is None:
+            files = []
+        else:
+            files = [Path(mesh)] if isinstance(mesh, str | os.PathLike) else [*map(Path, mesh)]
+            options["mesh"] = str(files[0]) if len(files) == 1 else [str(file) for file in files]
+        parts = open_parts(
+            path,
+            mesh=files,
+            transform=None if transform is None else Path(transform),
+            mesh_repair=mesh_repair,
+            pixel_origin=pixel_origin,
+            choice=choice,
+        )
         return cls(*parts, options)
+
+    @property
+    def mesh_path(self) -> Path:
+        """The mesh file, the first of several."""
+        return self.mesh_files[0]
 
     @property
     def origin(self) -> np.ndarray:
@@ -160,8 +188,9 @@ class Scene:
             ]
             for photo in self.photos
         ]
-        mesh = [self.mesh_path.stat().st_size, sha256_file(self.mesh_path)]
-        return fingerprint_of({"photos": photos, "mesh": mesh})
+        mesh = [x for f in self.mesh_files for x in (f.stat().st_size, sha256_file(f))]
+        moved = {k: self.provenance[k] for k in _CHANGES if k in self.provenance}
+        return fingerprint_of({"photos": photos, "mesh": mesh, **moved})
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over names, cameras, photo file sizes and the mesh's bytes.

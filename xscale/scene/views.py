@@ -11,7 +11,7 @@ import numpy as np
 
 from xscale.errors import SceneError, UnsafePathError
 
-PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg")
+PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of photos, in lower case; missing endings are tried in this order."""
 
 Observations = dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
