@@ -61,7 +61,11 @@ def split_error(scene: Scene, run: Run) -> dict:
 
 
 def table(found: dict[str, dict]) -> list[str]:
-    """Return the lines of the table of ``split_error``'s results by scene."""
+    """Return the lines of the table.
+
+    Args:
+        found: By scene what ``split_error`` returns, with the run's ``downscale`` and ``rays``.
+    """
     heads = ["scene", "cause", "share of pixels", "share of error"]
     rows = []
     for scene, parts in found.items():
@@ -70,7 +74,11 @@ def table(found: dict[str, dict]) -> list[str]:
             [scene, cause, f"{parts['pixels'][cause]:.2f}", f"{parts['error'][cause]:.2f}"]
             for cause in CAUSES
         ]
-    return tables.table(heads, rows, text_columns=2)
+    notes = [
+        f"- {scene}: photos reduced by {parts['downscale']:g}, {parts['rays'] / 1e6:.0f} M rays"
+        for scene, parts in found.items()
+    ]
+    return [*tables.table(heads, rows, text_columns=2), "", *notes]
 
 
 def _packed(run: Run, scene: Scene, name: str) -> tuple[Tensor, int, int]:

@@ -34,6 +34,7 @@ CROP = 192
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
     "paper": ("--preset", "paper"),
+    "random draws": ("--set", "pool.draw=random"),
     "loss l2": ("--set", "optim.loss=l2"),
     "loss charbonnier": ("--set", "optim.loss=charbonnier"),
     "no exposure": ("--set", "model.shader.exposure=none"),

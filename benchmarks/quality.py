@@ -8,8 +8,8 @@ baselines are baselines.json's. Writes each bar with its figure. `--bound` train
 equal steps, once as always and once with the test photos among the training photos (all but one
 photo that was for training anyway, as a list may not be empty): what a better generalisation could
 win at most. `--paper` trains `default` and `paper` at equal rays. `--errors` splits the squared
-error of runs that benchmarks.scenes left in RUNS by where it lies. All of it is merged into
-results/quality.json, and the tables stand in RESULTS.md.
+error of the runs RUNS/SCENE (benchmarks.scenes leaves them there) by where it lies. All of it
+is merged into results/quality.json, and the tables stand in RESULTS.md.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ def main() -> None:
     if options.errors:
         for name in names:
             scene, run = Scene.open(options.scenes / name), Run.open(options.runs / name)
-            result["causes"][name] = _causes.split_error(scene, run)
+            made = _runs.about(options.scenes / name, options.runs / name, ())
+            result["causes"][name] = {**_causes.split_error(scene, run), **made}
     target.write_text(json.dumps(result, indent=1) + "\n")
     rows = [row for n in names for row in bars(n, ours[n]["mean"], baselines[n])]
     tables.write("bars", tables.table(["scene", "bar", "ours", "mark", "met"], rows, 2))

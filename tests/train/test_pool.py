@@ -52,6 +52,40 @@ def test_every_covered_pixel_is_equally_likely(parts):
     pool.close()
 
 
+def _visits(pool, steps):
+    """How often each covered pixel was drawn, when a step takes an eighth of them."""
+    count = pool.covered_pixels // 8
+    drawn = [pool.draw(step, count) for step in range(steps)]
+    keys = torch.cat([torch.cat([rays.photo[:, None].float(), rays.pixel], 1) for rays in drawn])
+    visits = keys.unique(dim=0, return_counts=True)[1]
+    return torch.cat([visits, visits.new_zeros(pool.covered_pixels - len(visits))])
+
+
+def test_even_draws_leave_no_pixel_out_and_random_ones_do(parts):
+    surface, photos, _ = parts
+    visits = {}
+    for draw in ("even", "random"):
+        pool = TilePool(surface, photos, PoolSettings(tile=32, draw=draw), seed=1)
+        visits[draw] = _visits(pool, 40)
+        pool.close()
+    assert visits["even"].sum() == visits["random"].sum()
+    # Five visits each are expected.
+    assert visits["even"].min() >= 3
+    assert visits["even"].max() <= 7
+    assert visits["random"].min() == 0
+    assert visits["random"].max() >= 10
+
+
+def test_even_draws_depend_on_the_seed(parts):
+    surface, photos, _ = parts
+    pixels = []
+    for seed in (1, 2):
+        pool = TilePool(surface, photos, PoolSettings(tile=32), seed=seed)
+        pixels.append(pool.draw(3, 500).pixel)
+        pool.close()
+    assert not torch.equal(*pixels)
+
+
 def test_draws_are_a_function_of_seed_and_step_also_when_tiles_are_replaced(parts):
     surface, photos, _ = parts
     settings = PoolSettings(tile=16, refresh_steps=2, refresh_share=0.1)

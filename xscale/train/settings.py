@@ -55,6 +55,9 @@ class PoolSettings:
     run: int = 1
     """Pixels that a draw takes together, neighbours along a space-filling curve: rows of the table
     are then shared within a step, which makes steps faster; 1 draws every pixel for itself."""
+    draw: Literal["even", "random"] = "even"
+    """Which pixels a step takes: even visits all about equally often, as the published training
+    does; random draws every step afresh, and misses some by chance."""
     refresh_steps: int = 16
     """Steps between replacements of the oldest tiles."""
     refresh_share: float = 0.02
