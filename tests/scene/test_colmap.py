@@ -11,6 +11,7 @@ from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
 from xscale.scene import colmap, colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
+from xscale.scene.scene import Scene
 from xscale.scene.views import Choice
 
 
@@ -65,7 +66,7 @@ def test_observations_are_where_the_points_project(small, tmp_path, binary):
 
 def test_every_prefix_of_every_binary_table_is_refused_quickly(model):
     folder = model / "sparse" / "0"
-    begin = time.perf_counter()
+    begin = time.process_time()
     for name in ("cameras.bin", "images.bin", "points3D.bin"):
         data = (folder / name).read_bytes()
         for length in range(len(data)):
@@ -73,7 +74,7 @@ def test_every_prefix_of_every_binary_table_is_refused_quickly(model):
             with pytest.raises(InputError, match=name):
                 colmap.read(model)
         (folder / name).write_bytes(data)
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 20
     assert len(colmap.read(model).views) == 3
 
 
@@ -112,10 +113,10 @@ def test_counts_larger_than_the_file_are_refused(model, count):
 def test_name_without_end_is_refused_at_once(model):
     images = model / "sparse" / "0" / "images.bin"
     images.write_bytes(images.read_bytes()[:72] + b"x" * 10_000)
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(CameraError, match="name of image 1 at byte 72 has no end"):
         colmap.read(model)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
 
 
 def test_trailing_bytes_are_remarked(model):
@@ -285,3 +286,12 @@ def test_model_without_photos_is_refused(model):
     (model / "sparse" / "0" / "images.bin").write_bytes(struct.pack("<Q", 0))
     with pytest.raises(SceneError, match="no posed photo"):
         colmap.read(model)
+
+
+@pytest.mark.parametrize("focal", ["1e-300", "1e300"])
+def test_intrinsics_out_of_all_proportion_are_refused(small, tmp_path, focal):
+    folder = builders.write_colmap(small, tmp_path / "s", binary=False)
+    path = folder / "sparse" / "0" / "cameras.txt"
+    path.write_text(path.read_text().replace(" 95.0 ", f" {focal} ", 1))
+    with pytest.raises(CameraError, match=r"focal lengths 1e.300 and 88 .* are no camera's"):
+        Scene.open(folder)

@@ -12,6 +12,7 @@ from xscale.cli import main
 from xscale.errors import CameraError, OutputExistsError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.frames import quaternion_from_rotation, rotation_from_quaternion
+from xscale.geometry.models import BY_NAME
 from xscale.scene.convert import convert
 from xscale.scene.scene import Scene
 from xscale.scene.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
@@ -144,6 +145,39 @@ def test_lenses_in_nerfstudios_words(model, distortion, words):
         "10.0",
         *map(str, map(float, distortion)),
     ]
+
+
+BENT = {
+    "OPENCV": [0.05, -0.02, 0.003, -0.004],
+    "SIMPLE_RADIAL": [0.05],
+    "RADIAL": [0.05, -0.01],
+    "FULL_OPENCV": [0.05, -0.02, 0.003, -0.004, 0.01, 0, 0, 0],
+    "OPENCV_FISHEYE": [0.02, -0.01, 0.003, 0.001],
+    "RADIAL_FISHEYE": [0.02, 0.01],
+}
+
+
+@pytest.mark.parametrize("model", BENT)
+def test_lens_keeps_its_rays_in_every_layout_or_is_refused_by_name(
+    asymmetric, asymmetric_folder, tmp_path, rng, model
+):
+    K = np.array([[90.0, 0, 50], [0, 90, 33], [0, 0, 1]])
+    cameras = {
+        name: Camera(model, 112, 64, K, c.R, c.t, np.array(BENT[model]))
+        for name, c in asymmetric.cameras.items()
+    }
+    for name, data in ColmapTables(cameras, np.zeros((0, 3)), {}).binary().items():
+        (asymmetric_folder / "sparse" / "0" / name).write_bytes(data)
+    if not BY_NAME[model].supported:
+        with pytest.raises(CameraError, match=f"camera model {model} is not supported"):
+            Scene.open(asymmetric_folder)
+        return
+    scene = Scene.open(asymmetric_folder)
+    pixel = rng.uniform((0, 0), (112, 64), (50, 2))
+    for target in ("colmap", "nerfstudio"):
+        other = Scene.open(convert(scene, tmp_path / target, target))
+        for a, b in zip(scene.photos, other.photos, strict=True):
+            np.testing.assert_allclose(a.camera.rays(pixel), b.camera.rays(pixel), atol=1e-13)
 
 
 def test_layouts_that_cannot_hold_a_camera_name_one_that_can():

@@ -5,6 +5,8 @@ import pytest
 
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError
+from xscale.geometry.camera import Camera
+from xscale.geometry.models import BY_NAME
 from xscale.io.ply import encode_ply
 from xscale.scene import metashape, metashape_lens
 from xscale.scene.scene import Scene
@@ -202,6 +204,22 @@ def test_lenses_without_a_counterpart_are_refused_with_the_setting(
 ):
     with pytest.raises(CameraError, match=rf"sensor FC6310, 8.8mm: .*{words}"):
         _read(folder, export(small, kind=kind, values=values))
+
+
+def test_whole_panorama_sees_what_metashapes_formulas_say_or_is_refused(small, folder, rng):
+    sensor = '<calibration type="spherical" class="adjusted"><f>18</f></calibration>'
+    text = export(small, kind="spherical", sensor=sensor).replace('height="64"', 'height="56"')
+    if not BY_NAME["EQUIRECTANGULAR"].supported:
+        with pytest.raises(CameraError, match="EQUIRECTANGULAR is not supported"):
+            _read(folder, text)
+        return
+    view = _read(folder, text).views[0]
+    camera = Camera(view.model, *view.size, view.K, view.R, view.t)
+    points = rng.normal(size=(40, 3)) * 3
+    x, y, z = (points @ view.R.T + view.t).T
+    f = 112 / (2 * np.pi)
+    u, v = 56 + f * np.arctan2(x, z), 28 + f * np.arctan(y / np.hypot(x, z))
+    np.testing.assert_allclose(camera.project(points)[0], np.stack([u, v], axis=1), atol=1e-9)
 
 
 def test_parts_of_panoramas_and_corrected_ones_are_refused(small, folder):

@@ -89,6 +89,13 @@ def test_photo_of_another_size_and_same_ratio_rescales_k_and_says_so(asymmetric_
     np.testing.assert_allclose(scene.photos[0].camera.project(points)[0], pixels, atol=1e-9)
 
 
+def test_keypoints_and_cameras_count_pixels_from_the_same_place(asymmetric_folder):
+    for origin in ("corner", "center"):
+        scene = Scene.open(asymmetric_folder, pixel_origin=origin)
+        pixels, points = scene.sparse_observations()["view_00.png"]
+        np.testing.assert_allclose(scene.photos[0].camera.project(points)[0], pixels, atol=1e-9)
+
+
 def test_photo_of_another_ratio_stops_with_both_sizes(asymmetric_folder):
     _resize(asymmetric_folder / "images" / "view_03.png", 112, 66)
     with pytest.raises(CameraError, match=r"view_03.png: the photo is 112 x 66, its camera 112 x"):

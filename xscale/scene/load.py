@@ -33,6 +33,8 @@ _MASKS = "masks"
 _NEAR_SHARE = 1e-4
 _HALF_PIXEL = 0.5
 _MOST_MISSING = 0.05
+_SHORTEST_FOCAL = 1e-3
+_LARGEST_INTRINSIC = 1e9
 _TURNED = (5, 6, 7, 8)
 
 
@@ -260,6 +262,7 @@ def _fitted(
     width, height = view.size or (info.width, info.height)
     try:
         camera = Camera(view.model, width, height, K, view.R, view.t, view.distortion)
+        _check_intrinsics(camera)
     except CameraError as error:
         raise CameraError(
             error.what, where=view.where, advice=error.advice or "export the cameras again"
@@ -280,6 +283,21 @@ def _fitted(
             advice=advice,
         )
     return camera.scaled(info.width, info.height), True
+
+
+def _check_intrinsics(camera: Camera) -> None:
+    """Refuse numbers that overflow in the first division: they come from damaged files.
+
+    Raises:
+        CameraError: A focal length or the principal point is out of all proportion.
+    """
+    least = min(camera.fx, camera.fy)
+    largest = float(np.abs(camera.K).max())
+    if least < _SHORTEST_FOCAL or largest > _LARGEST_INTRINSIC:
+        raise CameraError(
+            f"focal lengths {camera.fx:g} and {camera.fy:g} with principal point {camera.cx:g}, "
+            f"{camera.cy:g} are no camera's"
+        )
 
 
 def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:

@@ -183,6 +183,8 @@ class Scene:
         if self.observe is None:
             return {}
         found = {}
+        # Keypoints count from where the cameras' principal points count from.
+        shift = 0.5 if self.options.get("pixel_origin") == "center" else 0.0
         listed = {photo.listed_as: photo for photo in self.photos}
         for name, (pixels, points, size) in self.observe().items():
             if name in self.missing:
@@ -190,5 +192,5 @@ class Scene:
             photo = listed.get(name) or self.photo(name)
             camera = photo.camera
             scale = np.array([camera.width / size[0], camera.height / size[1]])
-            found[photo.name] = (pixels * scale, points)
+            found[photo.name] = ((pixels + shift) * scale, points)
         return found
