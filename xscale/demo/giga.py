@@ -91,7 +91,7 @@ def giga_scene(folder: str | Path, size: DemoSize = GIGA) -> Scene:
         reason="made on demand",
         photos=tuple(sorted(photos, key=lambda photo: photo.name)),
         mesh=mesh,
-        mesh_path=recipe,
+        mesh_files=(recipe,),
         points=None,
         warnings=(),
     )
