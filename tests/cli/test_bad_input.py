@@ -149,7 +149,8 @@ ROWS = {
     "mesh-cut-in-its-header": ("binary", _cut("mesh.ply", 0.3), "mesh.ply", "header|end_header",
                                "export|copy"),
     "ascii-mesh-cut": ("text", _cut("mesh.ply", 0.7), "mesh.ply", "rows need", "export|copy"),
-    "mesh-with-nan": ("binary", _mesh_with_nan, "mesh.ply", "vertex 5 is .nan", "remove faces"),
+    "mesh-with-nan": ("binary", _mesh_with_nan, "mesh.ply", "vertex 5 is .nan",
+                      "--mesh-repair drop-bad-faces"),
     "mesh-outside-every-camera": ("binary", _mesh_behind, "scene", "cameras and mesh do not meet",
                                   "one coordinate system"),
     "mesh-in-another-frame": ("binary", _mesh_moved, "scene", "mesh do not meet",
@@ -194,7 +195,7 @@ ROWS = {
     "jpg-of-zeros": ("jpeg", _write("images/view_03.jpg", bytes(5000)), "view_03.jpg",
                      "not a picture", "copy it"),
     "tiff-named-jpg": ("jpeg", _write("images/view_03.jpg", b"II*\0" + bytes(99)), "view_03.jpg",
-                       "TIFF", "convert"),
+                       "cannot be read as a TIFF", "copy it again"),
 }  # fmt: skip
 
 

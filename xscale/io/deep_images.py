@@ -97,7 +97,7 @@ def tiff_header(path: Path) -> Header:
     except PhotoError:
         raise
     except Exception as error:  # tifffile raises nearly everything on damaged files
-        raise damaged(path, error) from error
+        raise damaged(path, error, "TIFF") from error
 
 
 def _check_page(tifffile: ModuleType, page: object, path: Path) -> None:
@@ -142,7 +142,7 @@ def decode_tiff(path: Path) -> Deep:
             raise SetupError(
                 f"reading this TIFF needs imagecodecs ({error})", where=path, advice=_EXTRA
             ) from error
-        raise damaged(path, error) from error
+        raise damaged(path, error, "TIFF") from error
     if planar:
         values = np.moveaxis(values, 0, -1)
     return _split(values.reshape(shape), path, associated=associated)
@@ -288,10 +288,10 @@ def _encoded(linear: np.ndarray) -> np.ndarray:
     return np.floor(curve * 65535 + 0.5).astype(np.uint16)
 
 
-def damaged(path: Path, error: object) -> PhotoError:
+def damaged(path: Path, error: object, kind: str = "picture") -> PhotoError:
     """Make the error of a picture whose bytes make no sense."""
     return PhotoError(
-        f"cannot be read as a picture: {' '.join(str(error).split())[:200]}",
+        f"cannot be read as a {kind}: {' '.join(str(error).split())[:200]}",
         where=path,
         advice="copy it again from the camera or take it out of the scene",
     )
