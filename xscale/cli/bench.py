@@ -40,7 +40,7 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: adam, encode, shade, raster, interpolate, or all."""
+    """What to time: adam, encode, shade, raster, interpolate, decode, or all."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
