@@ -1,4 +1,8 @@
-"""Fair timing: ours and the peer take turns, in both orders; medians and bests are reported."""
+"""Fair timing: ours and the peer take turns, in both orders; medians and bests are reported.
+
+A ratio counts where nobody else used the cores meanwhile: every row says how many cores other
+processes took during its rounds, and how much of this process lies on huge pages.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -29,14 +34,15 @@ def milliseconds(
         most: Rounds at most.
 
     Returns:
-        For each name the ``median`` and the ``best`` of its rounds, in milliseconds, and the
-        number of ``rounds``.
+        For each name the ``median`` and the ``best`` of its rounds, in milliseconds, the number of
+        ``rounds``, and ``others``: cores that other processes used meanwhile.
     """
     on_gpu = device().type == "cuda"
     for work in works.values():
         _once(work, on_gpu)
     spent: dict[str, list[float]] = {name: [] for name in works}
     order = list(works)
+    all_before, own_before = _cpu_seconds()
     start = time.perf_counter()
     rounds = 0
     while rounds < least or (rounds < most and time.perf_counter() - start < seconds):
@@ -44,10 +50,34 @@ def milliseconds(
             spent[name].append(_once(works[name], on_gpu))
         order.reverse()
         rounds += 1
+    all_after, own_after = _cpu_seconds()
+    others = (all_after - all_before) - (own_after - own_before)
+    shared = {"rounds": rounds, "others": max(others, 0.0) / (time.perf_counter() - start)}
     return {
-        name: {"median": statistics.median(times), "best": min(times), "rounds": rounds}
+        name: {"median": statistics.median(times), "best": min(times), **shared}
         for name, times in spent.items()
     }
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """Return the processor time that all processes and this one have had, in seconds."""
+    own = os.times()
+    used = own.user + own.system
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return used, used
+    busy = sum(int(fields[i]) for i in (0, 1, 2, 5, 6, 7))
+    return busy / os.sysconf("SC_CLK_TCK"), used
+
+
+def _huge_megabytes() -> int | None:
+    """Return how much of this process lies on huge pages, or None where the system hides it."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(x.split()[1]) >> 10 for x in lines if x.startswith("AnonHugePages")), None)
 
 
 def _once(work: Work, on_gpu: bool) -> float:
@@ -101,4 +131,6 @@ def row(
         "peer_best": None if peer is None else times["peer"]["best"],
         "rounds": times["ours"]["rounds"],
         "load": os.getloadavg()[0],
+        "others": times["ours"]["others"],
+        "huge_mb": _huge_megabytes(),
     }

@@ -1,10 +1,13 @@
 """Speed of ``encode`` and its backward against PyTorch's best form of the same grid.
 
-Random points on a sphere are the worst honest order for surface data: batches sorted by position
-and frames are more coherent.
+Random points on a sphere are the worst honest order for surface data; pixels of a picture in tiles
+of 8 x 8 are the order of a frame. The ceiling reads the same rows by the same indices, fetched
+ahead as the op does, and sums nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,19 +15,21 @@ from torch.nn import functional
 
 from benchmarks._timing import device, milliseconds, row
 from xscale import ops
+from xscale.ops import _ceiling
 
-POINTS = 2**18
+_BATCH = 1 << 17
 
 
 def rows() -> list[dict[str, object]]:
-    """Time forward, and forward with the table's gradient, for some shapes."""
+    """Time forward, and forward with the table's gradient, for instant-ngp's and our shapes."""
+    paper, small = _layout(8, 22, 1.4768261459394993), _layout(2, 19, 1.5)
     return [
-        _forward(2, torch.float32),
-        _forward(2, torch.float16),
-        _forward(8, torch.float32),
-        _forward(8, torch.float16),
-        _both(2),
-        _both(8),
+        _forward("paper", paper, torch.float16, "random on a sphere", sphere(1 << 20)),
+        _forward("paper", paper, torch.float16, "pixels in tiles of 8 x 8", pixels(1024)),
+        _forward("F2 T2^19", small, torch.float32, "random on a sphere", sphere(1 << 18)),
+        _forward("F2 T2^19", small, torch.float16, "random on a sphere", sphere(1 << 18)),
+        _both("F2 T2^19", small, sphere(1 << 18)),
+        _both("F8 T2^19", _layout(8, 19, 1.5), sphere(1 << 18)),
     ]
 
 
@@ -33,6 +38,14 @@ def sphere(points: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     direction = functional.normalize(torch.randn(points, 3, generator=generator))
     return direction * 0.45 + 0.5
+
+
+def pixels(side: int) -> Tensor:
+    """Return the points [side^2, 3] that a camera's pixels, 1/4096 apart, see of a wavy surface."""
+    v, u = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    tiles = torch.stack([u, v], -1).reshape(side // 8, 8, side // 8, 8, 2).transpose(1, 2)
+    x, y = (tiles.reshape(-1, 2) / 4096 + 0.3).unbind(1)
+    return torch.stack([x, y, 0.5 + 0.05 * torch.sin(23 * x) * torch.cos(19 * y)], 1)
 
 
 def peer_corners(
@@ -83,23 +96,39 @@ def peer_bag(position: Tensor, table: Tensor, layout: ops.GridLayout) -> Tensor:
     return bags.reshape(len(position), -1)
 
 
-def _forward(width: int, dtype: torch.dtype) -> dict[str, object]:
-    layout, table, position = _inputs(width)
-    ours = table.to(dtype)
-    peers = {
-        "gather": lambda: peer_gather(position, table, layout),
-        "embedding_bag": lambda: peer_bag(position, table, layout),
+def _forward(
+    name: str, layout: ops.GridLayout, dtype: torch.dtype, order: str, position: Tensor
+) -> dict[str, object]:
+    position = position.to(device())
+    full = _table(layout, torch.float32)
+    table = full if dtype == torch.float32 else _table(layout, dtype).copy_(full)
+    grid = ops.FrameGrid(table, layout, torch.zeros(2, 3), "smoothstep", 0.0)
+    peers = {"gather": peer_gather, "embedding_bag": peer_bag}
+    first = {
+        form: milliseconds({"peer": _batched(peer, position[: 2 * _BATCH], full, layout)}, most=1)
+        for form, peer in peers.items()
     }
-    times = milliseconds({"ours": lambda: ops.encode(position, ours, layout), **peers}, least=3)
-    best = min(peers, key=lambda name: times[name]["median"])
-    times["peer"] = times[best]
-    shape = _shape(width, str(dtype).removeprefix("torch."))
-    return row("encode", shape, times, peer_name=f"PyTorch {best}")
+    best = min(first, key=lambda form: first[form]["peer"]["best"])
+    works = {
+        "ours": lambda: ops.encode(position, table, layout),
+        "peer": _batched(peers[best], position, full, layout),
+    }
+    if device().type == "cpu":
+        works["twin"] = lambda: _ceiling.gather(position, grid)
+    times = milliseconds(works, seconds=4.0, least=2)
+    kind = str(dtype).removeprefix("torch.")
+    shape = f"{name} {kind}, {len(position):,} points, {order}"
+    made = row(
+        "encode forward", shape, times, peer_name=f"PyTorch float32 {best}",
+        ceiling="twin" if "twin" in times else None,
+    )  # fmt: skip
+    return {**made, "mpoint_per_s": len(position) / times["ours"]["median"] / 1e3}
 
 
-def _both(width: int) -> dict[str, object]:
-    layout, table, position = _inputs(width)
-    grad = torch.randn(POINTS, layout.levels * width, device=table.device)
+def _both(name: str, layout: ops.GridLayout, position: Tensor) -> dict[str, object]:
+    position = position.to(device())
+    table = _table(layout, torch.float32)
+    grad = torch.randn(len(position), layout.levels * table.shape[1], device=table.device)
     grad_table = torch.zeros_like(table)
     touched = torch.zeros(layout.rows // 8, dtype=torch.uint8, device=table.device)
     leaf = table.clone().requires_grad_()
@@ -114,15 +143,21 @@ def _both(width: int) -> dict[str, object]:
         peer_bag(position, leaf, layout).backward(grad)
 
     times = milliseconds({"ours": both, "peer": peer}, least=2)
-    shape = _shape(width, "float32")
+    shape = f"{name} float32, {len(position):,} points, random on a sphere"
     return row("encode with gradient", shape, times, peer_name="PyTorch embedding_bag")
 
 
-def _inputs(width: int) -> tuple[ops.GridLayout, Tensor, Tensor]:
-    layout = ops.grid_layout(16, width, 19, 16, 1.5)
-    table = torch.empty(layout.rows, width).uniform_(-1e-4, 1e-4)
-    return layout, table.to(device()), sphere(POINTS).to(device())
+def _layout(width: int, log2_rows: int, growth: float) -> ops.GridLayout:
+    return ops.grid_layout(16, width, log2_rows, 16, growth)
 
 
-def _shape(width: int, dtype: str) -> str:
-    return f"L16 F{width} T2^19 {dtype}, 2^18 points on a sphere"
+def _table(layout: ops.GridLayout, dtype: torch.dtype) -> Tensor:
+    table = ops.table_zeros((layout.rows, layout.features_per_level), dtype, device())
+    return table.uniform_(-1e-4, 1e-4)
+
+
+def _batched(
+    peer: Callable[..., Tensor], position: Tensor, table: Tensor, layout: ops.GridLayout
+) -> Callable[[], object]:
+    """Batches that PyTorch's intermediate arrays fit memory in, as a user would run it."""
+    return lambda: [peer(part, table, layout) for part in position.split(_BATCH)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks._timing import device, milliseconds, row
+from benchmarks._timing import Work, device, milliseconds, row
 from xscale.gbuffer.build import build_surface, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
@@ -59,7 +59,7 @@ def _terrain(cells: int, width: int, height: int) -> dict[str, object]:
         "ours": lambda: visibility(surface, packed, width, height),
         "reads": lambda: _read(surface),
     }
-    peer = _ray_caster(mesh, view)
+    peer = ray_caster(mesh, view)
     if peer is not None:
         works["peer"] = peer
     times = milliseconds(works, seconds=4.0)
@@ -75,7 +75,7 @@ def _read(surface: Surface) -> Surface:
     return surface
 
 
-def _ray_caster(mesh: Mesh, view: Camera) -> object:
+def ray_caster(mesh: Mesh, view: Camera) -> Work | None:
     """Return the peer's work, or None where open3d is not installed."""
     try:
         import open3d as o3d

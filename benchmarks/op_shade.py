@@ -1,37 +1,22 @@
-"""Shaders against eager PyTorch in float32: rows() measures, running the file prints them.
+"""Shaders against eager PyTorch in float32.
 
-Both sides use the same number of threads and their calls alternate, so that a busy machine slows
-them alike; each figure is the median of the repetitions. The ceiling is the float32 rate of a
-1024 x 1024 matrix product in torch, measured between the calls;
-on a busy machine the share is rough.
+The ceiling makes as many multiply-adds on registers (three times the forward's in training),
+without loads, biases or activations.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 
+from benchmarks._timing import Work, milliseconds, row
 from xscale import ops
+from xscale.ops import _ceiling
 from xscale.ops.shade_film import shade_film_reference
 from xscale.ops.shade_relu import shade_relu_reference
 
 RAYS = 1 << 15
-REPEATS = 7
-
-
-def _alternate(calls: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Median seconds of each call; one round without the clock."""
-    times: list[list[float]] = [[] for _ in calls]
-    for round_number in range(repeats + 1):
-        for call, seconds in zip(calls, times, strict=True):
-            begin = time.perf_counter()
-            call()
-            if round_number:
-                seconds.append(time.perf_counter() - begin)
-    return [statistics.median(seconds) for seconds in times]
 
 
 def _relu_case(rays: int, features: int, photos: int) -> tuple:
@@ -66,20 +51,8 @@ def _eager_train(reference: Callable, case: tuple, target: torch.Tensor) -> None
     ops.shade_loss(reference(*leaves), target, "l1").sum().backward()
 
 
-def _multiply_adds(layout: ops.ReluShaderLayout | ops.FilmShaderLayout) -> int:
-    return sum(shape[0] * shape[1] for shape in layout.shapes.values() if len(shape) == 2)
-
-
-def rows() -> list[dict]:
-    """Measure every case with torch's current number of threads.
-
-    Returns:
-        One row a case. ``ours`` and ``peer`` are in million rays a second, ``ratio`` is ours over
-        the peer's, ``share_of_ceiling`` our arithmetic over the rate of torch's large matrix
-        product in this run.
-    """
-    threads = torch.get_num_threads()
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def rows() -> list[dict[str, object]]:
+    """Time both shaders, forwards and in training."""
     relu, film = _relu_case(RAYS, 32, 100), _film_case(RAYS, 128, 100)
     target = torch.rand(RAYS, 3, generator=torch.Generator().manual_seed(1))
     film_train = (*film[:5], target, *film[5:])
@@ -96,34 +69,18 @@ def rows() -> list[dict]:
          lambda: ops.shade_film_train(*film_train),
          lambda: _eager_train(shade_film_reference, film, target)),
     ]  # fmt: skip
-    result = []
-    for name, shape, case, passes, ours, peer in cases:
-        with ops.limit_threads(threads), torch.set_grad_enabled("train" in name):
-            our_seconds, peer_seconds, matrix_seconds = _alternate(
-                [ours, peer, lambda: left @ right], REPEATS
-            )
-        ceiling = 2 * 1024**3 / matrix_seconds
-        arithmetic = 2 * passes * _multiply_adds(case[3]) * RAYS
-        result.append({
-            "name": name, "shape": f"{RAYS} rays, {shape}", "threads": threads, "isa": ops.isa(),
-            "unit": "Mray/s", "ours": RAYS / our_seconds / 1e6, "peer": RAYS / peer_seconds / 1e6,
-            "peer_name": "PyTorch eager float32", "ratio": peer_seconds / our_seconds,
-            "share_of_ceiling": arithmetic / our_seconds / ceiling,
-        })  # fmt: skip
-    return result
+    return [_compare(*case) for case in cases]
 
 
-def main() -> None:
-    """Print the rows for one and two threads."""
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        for row in rows():
-            print(
-                f"{row['name']:20} {row['threads']} threads  {row['ours']:7.2f} {row['unit']}  "
-                f"peer {row['peer']:6.3f}  x{row['ratio']:5.1f}  "
-                f"{100 * row['share_of_ceiling']:3.0f} % of ceiling"
-            )
-
-
-if __name__ == "__main__":
-    main()
+def _compare(
+    name: str, shape: str, case: tuple, passes: int, ours: Work, peer: Work
+) -> dict[str, object]:
+    products = passes * RAYS * _ceiling.products(ops.FrameShader(case[2], case[3]))
+    works = {
+        "ours": ours, "peer": peer, "twin": lambda: _ceiling.multiply(products, bfloat16=False)
+    }  # fmt: skip
+    with torch.set_grad_enabled("train" in name):
+        times = milliseconds(works)
+    made = row(name, f"{RAYS} rays, {shape}", times, peer_name="PyTorch eager float32",
+               ceiling="twin")  # fmt: skip
+    return {**made, "mray_per_s": RAYS / times["ours"]["median"] / 1e3}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
+_BUSY = 0.25  # cores
 METRICS = ("psnr_covered_cc", "ssim_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_covered_cc")
 
 
@@ -43,15 +44,15 @@ def scenes(found: dict, baselines: dict) -> list[str]:
 
 def ops(bench: dict) -> list[str]:
     """Return the lines of the ops' table from what ``xscale bench all --json`` wrote."""
-    heads = ["name", "shape", "unit", "ours", "peer", "peer's name", "ratio", "share of ceiling"]
+    heads = ["name", "shape", "threads", "peer", "ours ms", "peer ms", "ratio", "share of ceiling"]
     rows = [
         [
-            r["name"],
+            r["name"] + (" (busy)" if r.get("others", 0.0) > _BUSY else ""),
             r["shape"],
-            r["unit"],
+            str(r["threads"]),
+            r["peer_name"],
             number(r["ours"], 2),
             number(r["peer"], 2),
-            r["peer_name"],
             number(r["ratio"], 1),
             number(r["share_of_ceiling"], 2),
         ]
@@ -60,9 +61,11 @@ def ops(bench: dict) -> list[str]:
     machine = bench["machine"]
     about = (
         f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}, load "
-        f"{max(r['load'] for r in bench['rows']):.1f}, commit {bench['commit']}."
+        f"{max(r['load'] for r in bench['rows']):.1f}, commit {bench['commit']}. Medians. "
+        f"Rows marked busy ran while other processes used more than {_BUSY:g} cores: there only "
+        "ratios say something, and those roughly."
     )
-    return [*table(heads, rows, text_columns=3), "", about]
+    return [*table(heads, rows, text_columns=4), "", about]
 
 
 def write(name: str, lines: Sequence[str]) -> None:

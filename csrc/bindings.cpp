@@ -10,7 +10,9 @@
 #include "check.h"
 #include "isa.h"
 #include "ops/adam.h"
+#include "ops/ceiling.h"
 #include "ops/encode.h"
+#include "ops/fused_frame.h"
 #include "ops/fused_step.h"
 #include "ops/interpolate.h"
 #include "ops/rasterize.h"
@@ -129,6 +131,20 @@ static void bind_adam(py::module_& m) {
          XS_FIELD(A, beta1), XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
 }
 
+static void bind_ceilings(py::module_& m) {
+    using E = EncodeArgs;
+    bind_op<E>(
+        m, "ceiling_gather", ceiling_gather_cpu, nullptr,
+        {XS_FIELD(E, position), XS_FIELD(E, table), XS_FIELD(E, table_half), XS_FIELD(E, features),
+         XS_FIELD(E, offsets), XS_FIELD(E, resolutions), XS_FIELD(E, scales), XS_FIELD(E, points),
+         XS_FIELD(E, levels), XS_FIELD(E, width), XS_FIELD(E, smoothstep)});
+    using A = CeilingArgs;
+    bind_op<A>(m, "ceiling_stream", ceiling_stream_cpu, nullptr,
+               {XS_FIELD(A, data), XS_FIELD(A, floats), XS_FIELD(A, sink)});
+    bind_op<A>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr,
+               {XS_FIELD(A, products), XS_FIELD(A, bfloat16), XS_FIELD(A, sink)});
+}
+
 static void bind_encode(py::module_& m) {
     using A = EncodeArgs;
     const std::vector<Field<A>> fields = {
@@ -143,6 +159,21 @@ static void bind_encode(py::module_& m) {
     bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
     bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
                XS_CUDA(encode_backward_position_cuda), fields);
+}
+
+static void bind_fused_frame(py::module_& m) {
+    using A = FusedFrameArgs;
+    bind_op<A>(m, "fused_frame", fused_frame_cpu, nullptr,
+               {XS_FIELD(A, vertices),    XS_FIELD(A, faces),      XS_FIELD(A, camera),
+                XS_FIELD(A, face_id),     XS_FIELD(A, left),       XS_FIELD(A, top),
+                XS_FIELD(A, width),       XS_FIELD(A, height),     XS_FIELD(A, offset_x),
+                XS_FIELD(A, offset_y),    XS_FIELD(A, box),        XS_FIELD(A, footprint_unit),
+                XS_FIELD(A, table),       XS_FIELD(A, table_half), XS_FIELD(A, offsets),
+                XS_FIELD(A, resolutions), XS_FIELD(A, scales),     XS_FIELD(A, levels),
+                XS_FIELD(A, features),    XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
+                XS_FIELD(A, shader),      XS_FIELD(A, weights),    XS_FIELD(A, light),
+                XS_FIELD(A, exposure),    XS_FIELD(A, hidden),     XS_FIELD(A, sh_degree),
+                XS_FIELD(A, range),       XS_FIELD(A, rgb)});
 }
 
 static void bind_fused_step(py::module_& m) {
@@ -254,7 +285,9 @@ PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_adam(m);
+    xs::bind_ceilings(m);
     xs::bind_encode(m);
+    xs::bind_fused_frame(m);
     xs::bind_fused_step(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);

@@ -18,9 +18,14 @@ static Isa detect_isa() {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd")) {
         best = Isa::avx512;
     }
+#if XSCALE_HAS_BF16
+    if (best == Isa::avx512 && __builtin_cpu_supports("avx512bf16")) {
+        best = Isa::avx512bf16;
+    }
+#endif
 #endif
     const char* wanted = std::getenv("XSCALE_ISA");
-    for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512}) {
+    for (Isa isa : {Isa::base, Isa::avx2, Isa::avx512, Isa::avx512bf16}) {
         if (wanted != nullptr && std::strcmp(wanted, isa_name(isa)) == 0 && isa < best) {
             best = isa;
         }
@@ -35,6 +40,8 @@ Isa active_isa() {
 
 const char* isa_name(Isa isa) {
     switch (isa) {
+        case Isa::avx512bf16:
+            return "avx512bf16";
         case Isa::avx512:
             return "avx512";
         case Isa::avx2:

@@ -12,11 +12,13 @@ from xscale.ops._selftest import SELF_TESTS
 
 # Ops without a CUDA body, and why. A row whose body has arrived fails the test.
 WITHOUT_CUDA = {
+    "fused_frame": "CPU first: a GPU renders by the chain of single ops",
     "fused_step": "a GPU trains by the chain of single ops",
     "rasterize": "CPU first; the header is written for both",
 }
 # Ops whose row is in another op's bench file.
 BENCH_FILE = {
+    "fused_frame": "frame",
     "fused_step": "step",
     "rasterize": "raster",
     "shade_relu": "shade",

@@ -5,6 +5,7 @@ import pytest
 
 from xscale.errors import IntegrityError
 from xscale.io.checkpoints import load_newest, save_checkpoint
+from xscale.io.hashing import fingerprint_of
 
 
 def _save(folder, step, value):
@@ -75,3 +76,51 @@ def test_tensors_that_a_killed_writer_left_without_a_manifest_go(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         f"step_{step:08d}.{kind}" for step in (10, 20) for kind in ("json", "safetensors")
     ]
+
+
+def _refusal(folder, name):
+    """Why reading one tensor is refused, or None."""
+    try:
+        load_newest(folder, [name])
+    except IntegrityError as error:
+        return str(error)
+    return None
+
+
+def test_wanted_tensors_alone_are_read_and_checked(tmp_path):
+    path = _save(tmp_path, 10, 3)
+    checkpoint, _ = load_newest(tmp_path, ["tab"])
+    assert list(checkpoint.tensors) == ["table"]
+    assert (checkpoint.tensors["table"] == np.full((4, 2), 3, np.float32)).all()
+    data = bytearray(path.read_bytes())
+    for place in (len(data) - 1, len(data) - 33):  # one byte of each tensor
+        harmed = data.copy()
+        harmed[place] ^= 1
+        path.write_bytes(harmed)
+        outcomes = [_refusal(tmp_path, name) for name in ("table", "steps")]
+        assert outcomes.count(None) == 1
+        name = ("table", "steps")[outcomes[0] is None]
+        assert f"tensor {name} does not match the hash" in (outcomes[0] or outcomes[1])
+
+
+@pytest.mark.parametrize("size", [4, 40, -1])
+def test_a_cut_file_is_refused_whichever_tensors_are_wanted(tmp_path, size):
+    path = _save(tmp_path, 10, 3)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(IntegrityError, match="none of 1 checkpoints is intact"):
+        load_newest(tmp_path, ["table", "steps"])
+
+
+def test_checkpoints_without_a_hash_a_tensor_are_checked_whole(tmp_path):
+    path = _save(tmp_path, 10, 3)
+    manifest = path.with_suffix(".json")
+    old = json.loads(manifest.read_bytes())
+    del old["hashes"], old["self"]
+    old["self"] = fingerprint_of(old)
+    manifest.write_text(json.dumps(old))
+    assert (load_newest(tmp_path, ["table"])[0].tensors["table"] == 3).all()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(IntegrityError):
+        load_newest(tmp_path, ["table"])

@@ -12,6 +12,7 @@ from PIL import Image
 
 from xscale.color import colour_scale, linear_from_srgb
 from xscale.errors import UsageError
+from xscale.geometry.models import BY_NAME
 from xscale.render import picture
 from xscale.render.frame import Frame
 from xscale.render.outputs import OUTPUTS, output_file
@@ -163,6 +164,23 @@ def test_cube_faces_meet_and_cover_the_sphere(asymmetric):
     np.testing.assert_allclose(faces["_right"].project(right[None])[0][0], (32, 32), atol=1e-9)
     below = camera.position + camera.R[1] + 0.1 * camera.R[2]
     assert faces["_down"].project(below[None])[0][0, 1] < 32
+
+
+def test_panoramas_and_fisheyes_see_what_their_angles_say(asymmetric):
+    camera = asymmetric.cameras["view_00.png"].scaled(360, 180)
+    for kind, model in (("equirectangular", "EQUIRECTANGULAR"), ("fisheye", "OPENCV_FISHEYE")):
+        if not BY_NAME[model].supported:
+            with pytest.raises(UsageError, match=f"cannot render {model}"):
+                project(camera, kind)
+            continue
+        wide = project(camera, kind)[""]
+        # A degree a pixel, in both: 30 degrees to the right, 45 down, and (360 only) backwards.
+        angles = np.radians([[0, 0], [30, 0], [0, 45], [-90, 0]])
+        pixel = np.degrees(angles) + np.array([180, 90])
+        x = np.sin(angles[:, 0]) * np.cos(angles[:, 1])
+        z = np.cos(angles[:, 0]) * np.cos(angles[:, 1])
+        expected = np.stack([x, np.sin(angles[:, 1]), z], 1) @ camera.R
+        np.testing.assert_allclose(wide.rays(pixel), expected, atol=1e-9)
 
 
 def test_pair_of_eyes_has_its_distance_and_disparity(asymmetric):

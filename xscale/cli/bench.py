@@ -35,12 +35,14 @@ _COLUMNS = (
 class Options:
     """Time every op against its peer on this machine and print a table.
 
-    Ours and the peer take turns; the figures are medians. On a busy machine they mean little,
-    so a high load is remarked and stands in the file.
+    Ours and the peer take turns; the figures are medians of milliseconds. The share of the ceiling
+    is the time of a kernel that moves the same bytes or makes the same products and nothing else,
+    over ours. On a busy machine they mean little, so a high load is remarked and stands in the
+    file, as do the cores that others used during each row.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: adam, encode, shade, raster, interpolate, decode, or all."""
+    """What to time: encode, shade, adam, raster, interpolate, step, frame, decode, decode, or all."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False

@@ -41,6 +41,7 @@ class Field:
         box: Where the grid lies.
         device: Where the table lives.
         generator: Source of the initial values.
+        frozen: Whether the table is for pictures only: float16, and empty until it is loaded.
     """
 
     def __init__(
@@ -49,13 +50,18 @@ class Field:
         box: Box,
         device: torch.device,
         generator: torch.Generator | None = None,
+        frozen: bool = False,
     ) -> None:
         self.settings = settings
         self.box = box
         self.layout = grid_layout_of(settings)
-        table = ops.table_zeros((self.layout.rows, settings.features_per_level))
-        table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
-        self.table = table.to(device)
+        shape = (self.layout.rows, settings.features_per_level)
+        if frozen:
+            self.table = ops.table_zeros(shape, torch.float16, device)
+        else:
+            table = ops.table_zeros(shape)
+            table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
+            self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
         self._scale = torch.tensor([1 / e for e in box.extent], device=device)
 
@@ -91,6 +97,16 @@ class Field:
             interpolation=self.settings.interpolation,
             footprint=self.unit_footprint(footprint),
             footprint_scale=self.settings.footprint_scale,
+        )
+
+    def frame_grid(self) -> ops.FrameGrid:
+        """Return the grid as ``ops.fused_frame`` takes it."""
+        return ops.FrameGrid(
+            self.table,
+            self.layout,
+            torch.stack([self._centre, self._scale]),
+            self.settings.interpolation,
+            max(self.settings.footprint_scale, 0.0),
         )
 
     def step_grid(self, first: Tensor, second: Tensor, steps: Tensor) -> ops.StepGrid:

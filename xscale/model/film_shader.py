@@ -59,17 +59,26 @@ class FilmShader:
         Raises:
             UsageError: The exposure is not a code.
         """
+        fixed = self.frame_shader(exposure)
+        if fixed.exposure is None:
+            return ops.shade_film(features, direction, self.weights, self.layout, fixed.light)
+        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
+        return ops.shade_film(
+            features, direction, self.weights, self.layout, fixed.light, fixed.exposure[None], photo
+        )
+
+    def frame_shader(self, exposure: Tensor | None = None) -> ops.FrameShader:
+        """Return the shader as ``ops.fused_frame`` takes it; argument and error of ``shade``."""
         if exposure is not None and exposure.numel() != EXPOSURE_CODE:
             raise UsageError(
                 f"this run's exposures are codes of {EXPOSURE_CODE} numbers, got {exposure.numel()}"
             )
-        light = ops.film_light(self.light[0], self.code_weights, self.code_layout)
-        if self.settings.exposure == "none":
-            return ops.shade_film(features, direction, self.weights, self.layout, light)
-        code = self.exposure.mean(dim=0) if exposure is None else exposure
-        row = ops.film_exposure(code[None], self.code_weights, self.code_layout)
-        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
-        return ops.shade_film(features, direction, self.weights, self.layout, light, row, photo)
+        light = ops.film_light(self.light[0], self.code_weights, self.code_layout).contiguous()
+        row = None
+        if self.settings.exposure != "none":
+            code = self.exposure.mean(dim=0) if exposure is None else exposure
+            row = ops.film_exposure(code[None], self.code_weights, self.code_layout)[0].contiguous()
+        return ops.FrameShader(self.weights, self.layout, row, light)
 
     def train(
         self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor, loss: str

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.errors import IntegrityError
-from xscale.gbuffer.gbuffer import GBuffer
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.model.field import Box, Field
 from xscale.model.film_shader import FilmShader
 from xscale.model.settings import ModelSettings
@@ -22,6 +23,7 @@ class Model:
         photos: Number of training photos.
         device: Where everything lives.
         seed: Of the initial values.
+        frozen: Whether it is for pictures only: its table is float16 and empty until ``load``.
     """
 
     def __init__(
@@ -31,11 +33,12 @@ class Model:
         photos: int,
         device: torch.device | str = "cpu",
         seed: int = 0,
+        frozen: bool = False,
     ) -> None:
         self.settings = settings
         self.device = torch.device(device)
         generator = torch.Generator().manual_seed(seed)
-        self.field = Field(settings.grid, box, self.device, generator)
+        self.field = Field(settings.grid, box, self.device, generator, frozen)
         shader = ReluShader if settings.shader.kind == "relu" else FilmShader
         self.shader = shader(settings.shader, self.field.channels, photos, self.device, generator)
 
@@ -44,6 +47,36 @@ class Model:
         features = self.field.encode(samples.position, samples.footprint)
         colour = self.shader.shade(features, samples.direction, exposure)
         return colour.mul_(self.settings.photo_range / 255).clamp_(0, 1)
+
+    def paint(
+        self,
+        surface: Surface,
+        camera: Tensor,
+        face_id: Tensor,
+        corner: tuple[int, int],
+        exposure: Tensor | None = None,
+    ) -> Tensor:
+        """Return the bytes [h, w, 3] of a rectangle's pixels in one pass; 255 where no face is.
+
+        What ``colour`` gives for the same pixels, rounded, within the error of ``fused_frame``.
+
+        Args:
+            surface: The mesh.
+            camera: Float64 [32], packed, in the surface's frame.
+            face_id: Int32 [h, w], see ``visibility``.
+            corner: Left and top pixel of the rectangle.
+            exposure: As for ``colour``.
+        """
+        return ops.fused_frame(
+            surface.vertices,
+            surface.faces,
+            camera,
+            face_id,
+            self.field.frame_grid(),
+            self.shader.frame_shader(exposure),
+            corner=corner,
+            photo_range=self.settings.photo_range,
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that a render needs."""

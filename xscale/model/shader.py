@@ -54,15 +54,21 @@ class ReluShader:
         Raises:
             UsageError: The exposure is no affine transform.
         """
+        row = self._exposure_row(exposure)[None].contiguous()
+        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
+        return ops.shade_relu(features, direction, self.weights, self.layout, row, photo)
+
+    def frame_shader(self, exposure: Tensor | None = None) -> ops.FrameShader:
+        """Return the shader as ``ops.fused_frame`` takes it; argument and error of ``shade``."""
+        row = self._exposure_row(exposure).contiguous()
+        return ops.FrameShader(self.weights, self.layout, row)
+
+    def _exposure_row(self, exposure: Tensor | None) -> Tensor:
         if exposure is not None and exposure.numel() != len(_IDENTITY):
             raise UsageError(
                 f"this run's exposures are 3 x 4 colour transforms, got {exposure.numel()} numbers"
             )
-        row = self.exposure.mean(dim=0) if exposure is None else exposure
-        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
-        return ops.shade_relu(
-            features, direction, self.weights, self.layout, row[None].contiguous(), photo
-        )
+        return self.exposure.mean(dim=0) if exposure is None else exposure
 
     def train(
         self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor, loss: str

@@ -21,6 +21,7 @@ from xscale.ops.encode import (
     encode_backward_position,
     grid_layout,
 )
+from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
@@ -56,6 +57,8 @@ __all__ = [
     "FilmCodeLayout",
     "FilmGradients",
     "FilmShaderLayout",
+    "FrameGrid",
+    "FrameShader",
     "GridLayout",
     "ReluShaderLayout",
     "ShadeGradients",
@@ -77,6 +80,7 @@ __all__ = [
     "film_light",
     "film_mapping",
     "film_shader_init",
+    "fused_frame",
     "fused_step",
     "grid_layout",
     "has_body",

@@ -38,6 +38,7 @@ OPS: dict[str, Op] = {
     for op in [
         Op("adam", ("adam",), 2e-6),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 1e-5),
+        Op("fused_frame", ("fused_frame",), 1.001 / 255, chained=True),
         Op("fused_step", ("fused_step",), 2e-5, chained=True),
         Op("interpolate", ("interpolate",), 1e-6),
         Op("rasterize", ("rasterize",), 0.0),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from xscale.ops.adam import adam, adam_reference
 from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
+from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame, fused_frame_reference
 from xscale.ops.fused_step import (
     StepGrid,
     StepRays,
@@ -141,6 +142,57 @@ def _interpolate(device: torch.device) -> float:
     worst = relative_error(ours.depth.cpu()[finite], exact.depth[finite])
     for name in ("position", "normal", "direction", "footprint"):
         worst = max(worst, relative_error(getattr(ours, name), getattr(exact, name)))
+    return worst
+
+
+FrameProblem = tuple[tuple[Tensor, Tensor], Tensor, Tensor, FrameGrid, FrameShader]
+
+
+def frame_problem(kind: str) -> FrameProblem:
+    """Return mesh, camera, face ids [86, 150], grid and shader of a small colourful picture.
+
+    Args:
+        kind: "relu" or "film".
+    """
+    vertices, faces, camera = _bumps()
+    camera[12:16] = torch.tensor([62.0, 41.0, 70.3, 41.7])
+    ids = torch.arange(len(faces), dtype=torch.int32)
+    start = torch.tensor([0, len(faces)], dtype=torch.int32)
+    box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
+    face_id, _ = rasterize(vertices, faces, ids, start, box, camera, (0, 0, 150, 86), (0.5, 0.5))
+    generator = torch.Generator().manual_seed(5)
+    layout = grid_layout(8, 4, 12, 4, 1.6)
+    table = 0.6 * torch.randn(layout.rows, 4, generator=generator)
+    unit = FrameGrid(table, layout, torch.tensor([[0.0, 0.0, 0.0], [0.49, 0.49, 2.0]]))
+    if kind == "relu":
+        relu = ReluShaderLayout(features=32)
+        weights = relu_shader_init(relu, generator)
+        relu.unpack(weights)["W3"].mul_(10)
+        exposure = torch.eye(3, 4).flatten() + 0.1 * torch.randn(12, generator=generator)
+        return (vertices, faces), camera, face_id, unit, FrameShader(weights, relu, exposure)
+    film = FilmShaderLayout(features=32)
+    weights = film_shader_init(film, generator)
+    film.unpack(weights)["W3"].mul_(6)
+    light = torch.cat([torch.full((2, 64), 30.0), torch.randn(2, 64, generator=generator)])
+    exposure = 0.2 * torch.randn(128, generator=generator)
+    return (vertices, faces), camera, face_id, unit, FrameShader(weights, film, exposure, light)
+
+
+def _fused_frame(device: torch.device) -> float:
+    """The error that one pixel in a thousand passes, of both shaders, as a share of white."""
+    worst = 0.0
+    for kind in ("relu", "film"):
+        mesh, camera, face_id, grid, shader = frame_problem(kind)
+        exact = fused_frame_reference(
+            *mesh, camera, face_id, grid, shader, corner=(0, 0), offset=(0.5, 0.5), photo_range=255
+        )
+        ours = fused_frame(
+            *(part.to(device) for part in (*mesh, camera, face_id)),
+            FrameGrid(*(p.to(device) if isinstance(p, Tensor) else p for p in grid)),
+            FrameShader(*(p.to(device) if isinstance(p, Tensor) else p for p in shader)),
+        )
+        error = (ours.cpu().int() - exact.int()).abs().amax(-1).double().flatten() / 255
+        worst = max(worst, float(torch.quantile(error, 0.999)))
     return worst
 
 
@@ -277,6 +329,7 @@ def _moved(value: object, device: torch.device) -> object:
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
     "encode": _encode,
+    "fused_frame": _fused_frame,
     "fused_step": _fused_step,
     "interpolate": _interpolate,
     "rasterize": _rasterize,

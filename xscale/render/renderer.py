@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
@@ -24,7 +25,10 @@ _MISSES = {
     "srgb": 1.0,
 }
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
+
 _BAND_PIXELS = 1 << 19
+# Where colours come in one pass, a pixel takes a face id and no surface point or features.
+_FUSED_FACTOR = 8
 
 
 class Renderer:
@@ -34,12 +38,17 @@ class Renderer:
         surface: The mesh, ready for the ops, in its local frame.
         model: The learned appearance.
         origin: World position of the local frame's origin, [3].
+        fused: Whether colours come from face ids in one pass (``ops.fused_frame``) where the device
+            has a body of it; else by the chain of single ops. Unrounded colours always do.
     """
 
-    def __init__(self, surface: Surface, model: Model, origin: Sequence[float]) -> None:
+    def __init__(
+        self, surface: Surface, model: Model, origin: Sequence[float], *, fused: bool = True
+    ) -> None:
         self.surface = surface
         self.model = model
         self.origin = origin
+        self.fused = fused and ops.has_body("fused_frame", model.device.type)
 
     @torch.inference_mode()
     def render(
@@ -71,7 +80,9 @@ class Renderer:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         packed = torch.from_numpy(camera.recentred(self.origin).packed()).to(self.model.device)
         size = (camera.width, camera.height)
-        rows = max(1, _BAND_PIXELS // width)
+        fields = [name for name in _MISSES if name in outputs]
+        factor = _FUSED_FACTOR if self.fused and not fields else 1
+        rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
             self._band(
                 packed, size, (left, y, width, min(rows, top + height - y)), outputs, exposure
@@ -96,24 +107,30 @@ class Renderer:
         band = {"coverage": face_id >= 0}
         if "face" in outputs:
             band["face"] = face_id
+        fused = self.fused and "srgb" not in outputs
+        fields = [name for name in _MISSES if name in outputs]
+        if fused:
+            band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
+            if not fields:
+                return band
         samples = pixel_samples(self.surface, packed, face_id, (left, top))
         place = samples.pixel_index
-        colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
         shaded = torch.zeros(0, 3)
-        if len(place):
-            shaded = self.model.colour(samples, exposure)
-            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
-        band["colour"] = colour.reshape(rows, width, 3)
-        for name, miss in _MISSES.items():
-            if name not in outputs:
-                continue
+        if not fused:
+            colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
+            if len(place):
+                shaded = self.model.colour(samples, exposure)
+                colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+            band["colour"] = colour.reshape(rows, width, 3)
+        for name in fields:
             if name == "srgb":
                 values = shaded
             elif name == "level":
                 values = self.model.field.level(samples.footprint)
             else:
                 values = getattr(samples, name)
-            full = torch.full((rows * width, *values.shape[1:]), miss, device=packed.device)
+            shape = (rows * width, *values.shape[1:])
+            full = torch.full(shape, _MISSES[name], device=packed.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band

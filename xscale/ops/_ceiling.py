@@ -1,0 +1,56 @@
+"""Ceilings for the benchmarks: the same bytes or the same arithmetic as an op, and nothing else.
+
+They are kernels of the same compiled module with the same threads, so that a row of the bench can
+say which share of what this machine gives its op takes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from xscale.ops import _ext
+from xscale.ops.encode import level_tensors
+from xscale.ops.fused_frame import FrameGrid, FrameShader
+
+
+def gather(position: Tensor, grid: FrameGrid) -> None:
+    """Read every row that ``encode`` reads at ``position`` [N, 3], by the same indices.
+
+    Rows are fetched ahead as there; nothing is summed and nothing written.
+    """
+    layout, half = grid.layout, grid.table.dtype == torch.float16
+    rows, resolutions, scales = level_tensors(layout)
+    _ext.call(
+        "ceiling_gather", position.device, position=position, table=None if half else grid.table,
+        table_half=grid.table if half else None, features=torch.empty(1), offsets=rows,
+        resolutions=resolutions, scales=scales, points=len(position), levels=layout.levels,
+        width=layout.features_per_level, smoothstep=grid.interpolation == "smoothstep",
+    )  # fmt: skip
+
+
+def stream(data: Tensor) -> None:
+    """Read and write every number of ``data``, float32, once."""
+    _ext.call(
+        "ceiling_stream", data.device, data=data, floats=data.numel(),
+        sink=torch.empty(1, dtype=torch.float64),
+    )  # fmt: skip
+
+
+def multiply(products: int, *, bfloat16: bool = True) -> None:
+    """Make that many multiply-adds on registers, of bfloat16 pairs where allowed and known."""
+    sink = torch.empty(1, dtype=torch.float64)
+    _ext.call("ceiling_multiply", sink.device, products=products, bfloat16=bfloat16, sink=sink)
+
+
+def products(shader: FrameShader) -> int:
+    """Return the multiply-adds of a shader for one ray."""
+    return sum(math.prod(shape) for shape in shader.layout.shapes.values() if len(shape) == 2)
+
+
+def frame(position: Tensor, grid: FrameGrid, shader: FrameShader) -> None:
+    """Read the rows and make the products that ``fused_frame`` needs for these points."""
+    gather(position, grid)
+    multiply(len(position) * products(shader))
