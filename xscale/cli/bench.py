@@ -42,7 +42,7 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: encode, shade, adam, raster, interpolate, step, frame, decode, decode, or all."""
+    """What to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
