@@ -93,8 +93,7 @@ def _zeros_are_impossible(scan: bytes, tables: dict[int, int]) -> bool:
 
 def _run_of_zeros(pixels: bytes) -> tuple[int, int] | None:
     """Return (start, length) of the first long run of zero bytes."""
-    other = np.flatnonzero(np.frombuffer(pixels, np.uint8))
-    edges = np.concatenate([[-1], other, [len(pixels)]])
-    runs = np.diff(edges) - 1
-    long = np.flatnonzero(runs >= _RUN)
-    return (int(edges[long[0]]) + 1, int(runs[long[0]])) if len(long) else None
+    start = pixels.find(bytes(_RUN))
+    if start < 0:
+        return None
+    return start, len(pixels) - start - len(pixels[start:].lstrip(b"\0"))
