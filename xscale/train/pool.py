@@ -143,7 +143,7 @@ class TilePool:
         spread = torch.rand(draws, generator=generator, dtype=torch.float64)
         if even:
             # Steps of the golden section from a start of its own take a stratum's pixels in turn:
-            # none is left out by chance, which is worth about a fifth more rays.
+            # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
         first = ((torch.arange(draws, dtype=torch.float64) + spread) * (total / draws)).long()
         rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
