@@ -26,7 +26,7 @@ SETTINGS = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_siz
             "model.shader.hidden=16", "pool.tile=32", "pool.budget_mb=1",
             "pool.refresh_steps=3"]  # fmt: skip
 
-# The command line with checkpoints every five steps, a few hundredths of a second apart so that a
+# The command line with checkpoints every five steps, a tenth of a second apart so that a
 # kill finds it at work; says from which step it goes on.
 CHILD = """
 import os, signal, sys, time
@@ -37,7 +37,7 @@ loop.CHECKPOINT_STEPS = 5
 newest, share = api.load_newest, loop.Goal.share
 
 def slowly(*given):
-    time.sleep(0.008)
+    time.sleep(0.02)
     return share(*given)
 
 def told(folder):
