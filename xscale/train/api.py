@@ -154,7 +154,7 @@ def train(
 
 
 def _timing(trainer: Trainer, pool: TilePool, before: float, seconds: float) -> dict[str, float]:
-    """Return what this session's seconds were spent on; steps wait for tiles inside the draw."""
+    """Return what the seconds since the start went to; steps wait for tiles inside the draw."""
     spent = {"preparation and earlier": before, **trainer.seconds}
     spent["draw"] = max(spent.get("draw", 0.0) - pool.seconds_waited, 0.0)
     spent["waiting for tiles"] = pool.seconds_waited
