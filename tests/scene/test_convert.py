@@ -121,6 +121,7 @@ def _cameras(**bent):
             {"k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.4},
         ),
         ("RADIAL_FISHEYE", [0.1, 0.2], {"k1": 0.1, "k2": 0.2, "k3": 0.0, "k4": 0.0}),
+        ("SIMPLE_FISHEYE", [], {"k1": 0.0, "k2": 0.0, "k3": 0.0, "k4": 0.0}),
     ],
 )
 def test_lenses_in_nerfstudios_words(model, distortion, words):
@@ -154,6 +155,7 @@ BENT = {
     "FULL_OPENCV": [0.05, -0.02, 0.003, -0.004, 0.01, 0, 0, 0],
     "OPENCV_FISHEYE": [0.02, -0.01, 0.003, 0.001],
     "RADIAL_FISHEYE": [0.02, 0.01],
+    "FISHEYE": [],
 }
 
 
@@ -189,6 +191,11 @@ def test_layouts_that_cannot_hold_a_camera_name_one_that_can():
     assert "2.0" in mvsnet_camera(skewed["a.png"])
     with pytest.raises(CameraError, match=r"no camera model FOV; --to colmap can hold it"):
         nerfstudio_transforms(_cameras(model="FOV", distortion=np.array([0.5])), {}, None)
+    brown = _cameras(model="BROWN", distortion=np.full(6, 0.01))
+    with pytest.raises(CameraError, match=r"COLMAP has no camera model BROWN.*undistorted photos"):
+        ColmapTables(brown, np.zeros((0, 3)), {})
+    with pytest.raises(CameraError, match=r"no camera model BROWN; no other layout"):
+        nerfstudio_transforms(brown, {}, None)
     mixed = {
         **_cameras(),
         "b.png": _cameras(model="OPENCV_FISHEYE", distortion=np.ones(4))["a.png"],
