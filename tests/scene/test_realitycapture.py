@@ -14,7 +14,7 @@ COLUMNS = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"
 
 
 def angles(R):
-    """Heading, pitch and roll in degrees: world from camera is Rz(-h) Rx(p) Ry(r) in OpenGL axes."""
+    """Heading, pitch, roll in degrees: world from camera is Rz(-h) Rx(p) Ry(r) (OpenGL axes)."""
     turn = R.T @ np.diag([1.0, -1.0, -1.0])
     pitch = np.arcsin(turn[2, 1])
     heading = np.arctan2(turn[0, 1], turn[1, 1])
