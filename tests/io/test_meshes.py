@@ -176,6 +176,12 @@ def test_obj_blocks_join_at_any_line(tmp_path, monkeypatch):
         np.testing.assert_array_equal(mesh.vertices[mesh.faces], POINTS[FACES])
 
 
+def test_obj_whose_last_line_is_continued_and_has_no_end(tmp_path):
+    mesh = _read(tmp_path, "a.obj", OBJ.rstrip())
+    np.testing.assert_array_equal(mesh.vertices[mesh.faces], POINTS[FACES])
+    assert mesh.warnings == ()
+
+
 def _area_and_normal(points, faces):
     a, b, c = np.moveaxis(points[faces].astype(float), 1, 0)
     return np.cross(b - a, c - a) / 2
@@ -270,6 +276,78 @@ def _node(**changes):
 def test_damaged_gltf_is_named(tmp_path, content, error, words):
     with pytest.raises(error, match=words):
         _read(tmp_path, "a.glb", glb(content))
+
+
+def _chunks(*chunks, version=2):
+    body = b"".join(struct.pack("<I4s", len(data), kind) + data for kind, data in chunks)
+    return struct.pack("<4sII", b"glTF", version, 12 + len(body)) + body
+
+
+def _with_first_length(length):
+    data = bytearray(glb())
+    data[12:16] = struct.pack("<I", length)
+    return bytes(data)
+
+
+TEXT = json.dumps(document()).encode() + b" " * (-len(json.dumps(document())) % 4)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (_chunks((b"BIN\0", BODY), (b"JSON", TEXT)), "does not begin with a JSON chunk"),
+        (_chunks((b"JSON", TEXT), (b"BIN\0", BODY), (b"BIN\0", BODY)), "two binary chunks"),
+        (_chunks((b"JSON", TEXT), (b"BIN\0", BODY), version=3), "is GLB version 3"),
+        (_with_first_length(2**31), "chunk at byte 12 has 2147483648 bytes"),
+        (_with_first_length(len(TEXT) - 1), "chunk at byte|cannot be read"),
+    ],
+)
+def test_damaged_glb_containers_are_named(tmp_path, data, words):
+    with pytest.raises(MeshError, match=words):
+        _read(tmp_path, "a.glb", data)
+
+
+def _sparse(indices):
+    rows = np.array(indices, "<u2").tobytes()
+    body = BODY + rows + b"\0" * (-len(rows) % 4)
+    sparse = {
+        "count": len(indices),
+        "indices": {"bufferView": 2, "componentType": 5123},
+        "values": {"bufferView": 0},
+    }
+    content = _accessor(sparse=sparse)
+    content["bufferViews"].append({"buffer": 0, "byteOffset": 80, "byteLength": len(rows)})
+    return glb({**content, "buffers": [{"byteLength": len(body)}]}, body)
+
+
+@pytest.mark.parametrize("indices", [[5], [3, 1], [2, 2]])
+def test_sparse_indices_that_do_not_rise_or_leave_the_array_are_refused(tmp_path, indices):
+    assert len(_read(tmp_path, "a.glb", _sparse([1, 3])).faces) == 3
+    with pytest.raises(MeshError, match="sparse indices do not rise or leave"):
+        _read(tmp_path, "a.glb", _sparse(indices))
+
+
+@pytest.mark.parametrize("stride", [1, 11, 255])
+def test_strides_that_no_accessor_can_have_are_refused(tmp_path, stride):
+    views = [{**document()["bufferViews"][0], "byteStride": stride}, document()["bufferViews"][1]]
+    with pytest.raises(MeshError, match=rf"stride (of )?{stride}"):
+        _read(tmp_path, "a.glb", glb(document(bufferViews=views)))
+
+
+def test_limits_that_lie_are_not_believed(tmp_path):
+    mesh = _read(tmp_path, "a.glb", glb(_accessor(min=[9, 9, 9], max=[-9, 0, 0])))
+    np.testing.assert_array_equal(mesh.vertices, POINTS)
+
+
+@pytest.mark.parametrize("weights", [[0.5], [0, 1], 5, ["x"]])
+def test_morphed_meshes_are_refused_and_unmorphed_ones_read(tmp_path, weights):
+    primitive = {**document()["meshes"][0]["primitives"][0], "targets": [{"POSITION": 0}]}
+    morphed = {"primitives": [primitive], "weights": weights}
+    for content in (document(meshes=[morphed]), _node(weights=weights)):
+        with pytest.raises(MeshError, match="is morphed"):
+            _read(tmp_path, "a.glb", glb(content))
+    still = document(meshes=[{**morphed, "weights": [0.0]}])
+    assert len(_read(tmp_path, "a.glb", glb(still)).faces) == 3
 
 
 def test_a_deep_chain_of_nodes_is_walked_without_recursion(tmp_path):
