@@ -163,7 +163,7 @@ static void bind_encode(py::module_& m) {
 
 static void bind_fused_frame(py::module_& m) {
     using A = FusedFrameArgs;
-    bind_op<A>(m, "fused_frame", fused_frame_cpu, nullptr,
+    bind_op<A>(m, "fused_frame", fused_frame_cpu, XS_CUDA(fused_frame_cuda),
                {XS_FIELD(A, vertices),    XS_FIELD(A, faces),      XS_FIELD(A, camera),
                 XS_FIELD(A, face_id),     XS_FIELD(A, left),       XS_FIELD(A, top),
                 XS_FIELD(A, width),       XS_FIELD(A, height),     XS_FIELD(A, offset_x),
@@ -173,7 +173,8 @@ static void bind_fused_frame(py::module_& m) {
                 XS_FIELD(A, features),    XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
                 XS_FIELD(A, shader),      XS_FIELD(A, weights),    XS_FIELD(A, light),
                 XS_FIELD(A, exposure),    XS_FIELD(A, hidden),     XS_FIELD(A, sh_degree),
-                XS_FIELD(A, range),       XS_FIELD(A, rgb)});
+                XS_FIELD(A, range),       XS_FIELD(A, rgb)},
+               fused_frame_emulated);
 }
 
 static void bind_fused_step(py::module_& m) {

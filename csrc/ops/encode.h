@@ -6,6 +6,7 @@
 // rounded once (there twice), which moves it by less than float's own step in the position.
 #pragma once
 
+#include "half.h"
 #include "host_device.h"
 #include "isa.h"
 
@@ -108,19 +109,6 @@ XS_HD static inline float encode_fade(float footprint, float scale) {
     p *= p;
     const float weight = 1.0f - 1.0f / p;
     return weight < kEncodeFaded ? 0.0f : weight;
-}
-
-XS_HD static inline float half_to_float(Half half) {
-    const uint32_t magnitude = static_cast<uint32_t>(half.bits & 0x7fffu) << 13;
-    float value;
-    memcpy(&value, &magnitude, 4);
-    value *= 5.192296858534828e33f;  // 2^112, from half's exponent bias to float's
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    bits |= (half.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-    bits |= static_cast<uint32_t>(half.bits & 0x8000u) << 16;
-    memcpy(&value, &bits, 4);
-    return value;
 }
 
 // Where a point lies at one level: its cell, and per axis the weight of the cell's upper vertices

@@ -12,7 +12,6 @@ from xscale.ops._selftest import SELF_TESTS
 
 # Ops without a CUDA body, and why. A row whose body has arrived fails the test.
 WITHOUT_CUDA = {
-    "fused_frame": "a GPU renders by the chain of single ops",
     "fused_step": "a GPU trains by the chain of single ops",
 }
 # Ops whose row is in another op's bench file.

@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+from tests.ops import test_fused_frame as frame
 from tests.ops import test_rasterize as raster
 from tests.ops import test_rasterize_lenses as lenses
 from tests.ops import test_shade_film as film
 from tests.ops import test_shade_relu as relu
 from xscale import ops
+from xscale.ops._selftest import frame_problem
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +75,36 @@ def test_raster_kernel_of_bending_lenses_gives_the_reference_bit_for_bit(model):
     lenses.test_face_ids_equal_the_reference(model, 150, 0.3)
     lenses.test_face_ids_equal_the_reference(model, 40, 2.5)
     lenses.test_pixels_outside_the_domain_see_nothing()
+
+
+@pytest.mark.parametrize("kind", ["relu", "film"])
+def test_frame_kernel_gives_the_picture_of_the_reference(kind):
+    frame.test_one_pass_gives_the_reference_picture(kind)
+    frame.test_pixels_without_a_face_are_white_and_others_do_not_care()
+    frame.test_levels_far_finer_than_a_pixel_are_not_read()
+    frame.test_a_bad_table_row_spoils_the_pixels_that_read_it_and_no_other()
+
+
+@pytest.mark.parametrize(("width", "hidden"), [(1, 16), (2, 48), (8, 128)])
+@pytest.mark.parametrize("kind", ["relu", "film"])
+def test_frame_kernel_takes_every_size(width, hidden, kind):
+    mesh, camera, face_id, grid, _ = frame_problem(kind)
+    generator = torch.Generator().manual_seed(7)
+    layout = ops.grid_layout(4, width, 12, 4, 1.6)
+    table = torch.randn(layout.rows, width, generator=generator)
+    grid = grid._replace(layout=layout, table=table)
+    if kind == "relu":
+        shape, light = ops.ReluShaderLayout(4 * width, hidden, sh_degree=2), None
+        weights = ops.relu_shader_init(shape, generator)
+    else:
+        shape = ops.FilmShaderLayout(4 * width, hidden)
+        waves = torch.full((2, hidden), 30.0)
+        light = torch.cat([waves, torch.randn(2, hidden, generator=generator)])
+        weights = ops.film_shader_init(shape, generator)
+    shape.unpack(weights)["W3"].mul_(8)
+    problem = (*mesh, camera, face_id, grid, ops.FrameShader(weights, shape, None, light))
+    emulated = ops.fused_frame(*problem)
+    with ops.use_backend("reference"):
+        exact = ops.fused_frame(*problem)
+    assert exact[face_id >= 0].float().std() > 3
+    assert (frame.differences(emulated, exact) > 1).double().mean() < 1e-3
