@@ -195,6 +195,9 @@ void encode_backward_position_cpu(const EncodeArgs& args);
 void encode_cuda(const EncodeArgs& args, void* stream);
 void encode_backward_cuda(const EncodeArgs& args, void* stream);
 void encode_backward_position_cuda(const EncodeArgs& args, void* stream);
+// The device kernels' logic run on the host (ops/encode_rows.h).
+void encode_emulated(const EncodeArgs& args);
+void encode_backward_emulated(const EncodeArgs& args);
 
 // Pieces of the CPU bodies, one version for each instruction set, for callers with a loop over
 // points of their own (XS_PICK or their own namespace's version). No threads inside.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "ops/encode.h"
+#include "rows.h"
 
 namespace xs {
 
@@ -121,6 +122,94 @@ XS_HD static inline void encode_features(const EncodeArgs& a, const EncodeLevel&
         encode_sum<EncodeFloatRow<F>>(a.table, corners, sum);
     } else {
         encode_sum<EncodeHalfRow<F>>(a.table_half, corners, sum);
+    }
+}
+
+// Touches of one row by points that follow each other, added up.
+template <int F>
+struct EncodeRun {
+    int64_t row = -1;  // in the table; -1: none yet
+    float sum[F] = {};
+};
+
+// Sets the row's bit in a device's `touched`; null: none is kept.
+XS_HD static inline void encode_touch(uint8_t* touched, int64_t row) {
+    if (touched == nullptr) {
+        return;
+    }
+#if defined(__CUDA_ARCH__)
+    // Atomics are for words: the byte's bit within the aligned word around it. A word may reach
+    // past the last byte, but stays in the allocation's granule.
+    const auto address = reinterpret_cast<uintptr_t>(touched + (row >> 3));
+    auto* word = reinterpret_cast<unsigned int*>(address & ~uintptr_t{3});
+    const unsigned int bit = 1u << (8 * (address & 3) + (row & 7));
+    if ((*word & bit) == 0) {
+        atomicOr(word, bit);
+    }
+#else
+    touched[row >> 3] |= static_cast<uint8_t>(1u << (row & 7));
+#endif
+}
+
+// Adds a run to the gradient table and clears it.
+template <int F>
+XS_HD static inline void encode_flush(const EncodeArgs& a, bool aligned, EncodeRun<F>& run) {
+    float* to = a.grad_table + run.row * a.grad_stride;
+    if (aligned) {
+        row_add<F>(to, run.sum);
+    } else {
+        for (int f = 0; f < F; ++f) {
+            const float one[1] = {run.sum[f]};
+            row_add<1>(to + f, one);
+        }
+    }
+    encode_touch(a.touched, run.row);
+    for (int f = 0; f < F; ++f) {
+        run.sum[f] = 0.0f;
+    }
+}
+
+// Points that a thread of the backward kernel takes one after the other. Where they are neighbours
+// on the surface, as in a batch, most of them touch the rows of the one before.
+constexpr int kEncodeRunPoints = 32;
+
+static inline int64_t encode_scatter_items(const EncodeArgs& a) {
+    return (a.points + kEncodeRunPoints - 1) / kEncodeRunPoints * 8 * a.levels;
+}
+
+// Item `i` of the table's gradient: one corner at one level of a run of points.
+template <int F>
+XS_HD static inline void encode_scatter(const EncodeArgs& a, const EncodeGrid& grid, bool aligned,
+                                        int64_t i) {
+    const int64_t runs = (a.points + kEncodeRunPoints - 1) / kEncodeRunPoints;
+    const int corner = static_cast<int>(i % 8);
+    const int64_t begin = i / 8 % runs * kEncodeRunPoints;
+    const int32_t l = static_cast<int32_t>(i / 8 / runs);
+    const int64_t end = begin + kEncodeRunPoints < a.points ? begin + kEncodeRunPoints : a.points;
+    const EncodeLevel& level = grid.level[l];
+    EncodeRun<F> run;
+    for (int64_t point = begin; point < end; ++point) {
+        const float fade = encode_level_weight(a, level, point);
+        if (fade == 0.0f) {
+            continue;
+        }
+        const EncodeCell at = encode_cell(level, a.position + 3 * point, a.smoothstep);
+        const int64_t row = level.offset + encode_corner_row(level, at, corner);
+        const float weight = encode_corner_weight(at, corner) * fade;
+        if (row != run.row) {
+            if (run.row >= 0) {
+                encode_flush<F>(a, aligned, run);
+            }
+            run.row = row;
+        }
+        float grad[F];
+        row_load<F>(a.grad_features + (point * a.levels + l) * F, grad);
+        for (int f = 0; f < F; ++f) {
+            run.sum[f] += weight * grad[f];
+        }
+    }
+    if (run.row >= 0) {
+        encode_flush<F>(a, aligned, run);
     }
 }
 

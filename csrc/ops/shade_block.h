@@ -31,12 +31,13 @@ XS_HD inline TileLayer tile_layer(int64_t begin, int32_t outputs, int32_t inputs
 struct TileSums {
     float* own;     // null: none
     float* shared;  // the caller's
+    BlockSums sums;
 
     XS_HD void add(int64_t i, float value) const {
         if (own != nullptr) {
             own[i] += value;
         } else {
-            shared_add(shared + i, value);
+            sums.add(shared + i, value);
         }
     }
 };
@@ -51,10 +52,10 @@ XS_HD inline void tile_clear(const Block& block, float* values, int64_t count) {
 }
 
 template <class Block>
-XS_HD inline void tile_flush(const Block& block, const float* own, int64_t count, float* shared) {
+XS_HD inline void tile_flush(const Block& block, const TileSums& to, int64_t count) {
     block.phase([&](int thread) {
         for (int64_t i = thread; i < count; i += kBlockThreads) {
-            shared_add(shared + i, own[i]);
+            to.sums.add(to.shared + i, to.own[i]);
         }
     });
 }
@@ -80,6 +81,25 @@ XS_HD inline void tile_store(const Block& block, const float* tile, int32_t widt
         }
     });
 }
+
+// Where a shader's rays come from and their gradients go: rows of tensors. fused_step has another.
+template <class Args>
+struct TensorEnds {
+    const Args& a;
+
+    // Features and directions of a tile; `extra` is memory of the block beside the shader's.
+    template <class Block>
+    XS_HD void load(const Block& block, float*, int64_t ray, int rays, float* features,
+                    float* direction) const {
+        tile_load(block, a.features + ray * a.width, a.width, rays, features);
+        tile_load(block, a.direction + ray * 3, 3, rays, direction);
+    }
+
+    template <class Block>
+    XS_HD void store(const Block& block, float*, int64_t ray, int rays, const float* grad) const {
+        tile_store(block, grad, a.width, rays, a.grad_features + ray * a.width);
+    }
+};
 
 // body(place) for every number of `channels` rows of a tile; place is the index into the tile.
 template <class Block, class Body>
@@ -256,9 +276,9 @@ struct TileHead {
         float* to = a.grad_exposure + (row - a.exposure);
         for (int c = 0; c < 3; ++c) {
             for (int j = 0; j < 3; ++j) {
-                shared_add(to + 4 * c + j, grad[c] * h.light[j]);
+                a.sums.add(to + 4 * c + j, grad[c] * h.light[j]);
             }
-            shared_add(to + 4 * c + 3, grad[c]);
+            a.sums.add(to + 4 * c + 3, grad[c]);
         }
     }
 };
