@@ -22,8 +22,10 @@ from xscale.io.storage import (
     clean_temporaries,
     new_folder,
 )
+from xscale.model.background import Background
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
+from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
@@ -79,7 +81,7 @@ def train(
     Raises:
         UsageError: Settings make no sense, or the run to resume has others.
         DeviceError: The device is not there or cannot train.
-        SetupError: ``tensorboard`` was asked for and is not installed.
+        SetupError: ``tensorboard`` or ``patch.features`` was asked for and is not there.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
@@ -116,17 +118,23 @@ def train(
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
     )
-    trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
+    trainer = Trainer(model, pool, prepared.cameras, chosen.optim, chosen.patch)
+    background = None
+    if begun:
+        background = Run.open(out, str(where)).background
+    elif chosen.model.background == "learned":
+        say("fitting the background")
+        background = fit_background(prepared.surface, prepared.photos, prepared.local_cameras, seed)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
         before = checkpoint.state["seconds"]
-    preview = _previewer(prepared, trainer, out)
+    preview = _previewer(prepared, trainer, out, background)
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
     if not begun:
         if not resume:
             new_folder(out)
-        write_run(out, prepared.manifest, prepared.surface)
+        write_run(out, prepared.manifest, prepared.surface, background)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
@@ -183,7 +191,8 @@ def _never_begun(out: Path) -> bool:
     """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
     left = [path.name for path in out.iterdir()] if out.is_dir() else []
     return bool(left) and all(
-        name == "mesh.safetensors" or name.startswith(TEMPORARY_PREFIX) for name in left
+        name in ("mesh.safetensors", "background.safetensors") or name.startswith(TEMPORARY_PREFIX)
+        for name in left
     )
 
 
@@ -202,7 +211,7 @@ def _check_same(saved: dict, wanted: dict, out: Path) -> None:
 
 
 def _previewer(
-    prepared: Prepared, trainer: Trainer, out: Path
+    prepared: Prepared, trainer: Trainer, out: Path, background: Background | None
 ) -> Callable[[int, Board | None], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR."""
     from xscale.render.renderer import Renderer
@@ -215,7 +224,8 @@ def _previewer(
     size = photo.camera.width * photo.camera.height
     downscale = max(prepared.manifest["scene"]["downscale"], (size / _PREVIEW_PIXELS) ** 0.5)
     camera = photo.camera_at(downscale)
-    renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
+    origin = prepared.manifest["origin"]
+    renderer = Renderer(prepared.surface, trainer.model, origin, background)
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int, board: Board | None) -> None:

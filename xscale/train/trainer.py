@@ -1,7 +1,8 @@
 """One training step and the state it changes.
 
 On the CPU under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate,
-encode, shade, encode backward, adam) is for everything else, and what tests compare with.
+encode, shade, encode backward, adam) is for everything else, and what tests compare with. The last
+stage's losses look at squares of the photo, so their steps are taken by single ops everywhere.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import IntegrityError, NumericsError
 from xscale.gbuffer.build import surface_samples
+from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
-from xscale.train.pool import Rays, TilePool
-from xscale.train.settings import OptimSettings
+from xscale.train.patches import PatchLoss
+from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.settings import OptimSettings, PatchSettings
 
 
 class Trainer:
@@ -32,15 +35,26 @@ class Trainer:
         pool: Where rays come from.
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
+        patch: Settings of the last stage; None: there is none.
+
+    Raises:
+        SetupError: The last stage needs a network whose weights are missing.
     """
 
     def __init__(
-        self, model: Model, pool: TilePool, cameras: Tensor, settings: OptimSettings
+        self,
+        model: Model,
+        pool: TilePool,
+        cameras: Tensor,
+        settings: OptimSettings,
+        patch: PatchSettings | None = None,
     ) -> None:
         self.model = model
         self.pool = pool
         self.cameras = cameras
         self.settings = settings
+        self.patch = patch = patch or PatchSettings()
+        self._patch_loss = PatchLoss(patch, settings.loss, model.device) if patch.share else None
         self.step = 0
         table = model.field.table
         self._fused = trains_fused(settings, table.device)
@@ -55,7 +69,7 @@ class Trainer:
         self._moments["field.table"] = state[:, :width], state[:, width:]
         counted = 0 if settings.dense_table else rows
         self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
-        if not self._fused:
+        if not self._fused or patch.share:
             self._grad_table = ops.table_zeros(table.shape, device=table.device)
             self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -72,6 +86,11 @@ class Trainer:
         Raises:
             NumericsError: The loss is not finite.
         """
+        if self._patch_loss is not None and progress >= 1 - self.patch.share:
+            with self._timed("draw"):
+                squares = self.pool.draw_squares(self.step, self.settings.batch, self.patch.size)
+            rate = self.patch.rate * self._rate(progress)
+            return self._patch_step(squares.to(self.model.device), rate)
         with self._timed("draw"):
             rays = self.pool.draw(self.step, self.settings.batch).to(self.model.device)
         taken = self._fused_step if self._fused else self._chain_step
@@ -109,23 +128,56 @@ class Trainer:
         return found.loss, found.squared_error
 
     def _chain_step(self, rays: Rays, rate: float) -> tuple[float, float]:
-        settings, field, shader = self.settings, self.model.field, self.model.shader
         target = rays.target.float() / self.model.settings.photo_range
+        samples, features = self._look_up(rays)
+        with self._timed("shade"):
+            colour, ray_loss, grad_features, grads = self.model.shader.train(
+                features, samples.direction, rays.photo, target, self.settings.loss
+            )
+        loss = float(ray_loss.mean())
+        self._move(loss, samples, grad_features, grads, rate)
+        return loss, float((colour - target).square_().mean())
+
+    def _patch_step(self, squares: Squares, rate: float) -> tuple[float, float]:
+        samples, features = self._look_up(squares.rays)
+        graded = []
+
+        def gradient(colour: Tensor) -> Tensor:
+            found = self._patch_loss.grade(
+                colour, squares, self.model.settings.photo_range, self.step
+            )
+            graded.append(found)
+            return found.gradient
+
+        with self._timed("shade squares"):
+            grad_features, grads = self.model.shader.follow(
+                features, samples.direction, squares.rays.photo, gradient
+            )
+        self._move(graded[0].loss, samples, grad_features, grads, rate)
+        return graded[0].loss, graded[0].squared_error
+
+    def _look_up(self, rays: Rays) -> tuple[GBuffer, Tensor]:
+        """Return the surface points of rays and their features."""
         with self._timed("interpolate"):
             samples = surface_samples(
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
             )
         with self._timed("encode"):
-            features = field.encode(samples.position, samples.footprint)
-        with self._timed("shade"):
-            colour, ray_loss, grad_features, grads = shader.train(
-                features, samples.direction, rays.photo, target, settings.loss
-            )
-            shader.regularise(grads, settings.exposure_prior)
-        loss = float(ray_loss.mean())
+            return samples, self.model.field.encode(samples.position, samples.footprint)
+
+    def _move(
+        self,
+        loss: float,
+        samples: GBuffer,
+        grad_features: Tensor,
+        grads: dict[str, Tensor],
+        rate: float,
+    ) -> None:
+        """Move table and shader by their gradients; ``grads`` are the shader's."""
         self._check_loss(loss)
+        self.model.shader.regularise(grads, self.settings.exposure_prior)
         with self._timed("encode backward"):
-            field.backward(
+            self.model.field.backward(
                 grad_features, samples.position, samples.footprint, self._grad_table, self._touched
             )
         with self._timed("adam"):
@@ -133,7 +185,6 @@ class Trainer:
             self._update_table(rate)
         with self._timed("shader's update"):
             self._update_shader(grads, rate)
-        return loss, float((colour - target).square_().mean())
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
