@@ -30,8 +30,9 @@ from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
+from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
-from xscale.train.trainer import Trainer
+from xscale.train.trainer import Trainer, trains_fused
 
 _PREVIEW_PIXELS = 2_000_000
 """Previews of larger photos are reduced: they are looked at, and stop the training."""
@@ -51,6 +52,7 @@ def train(
     settings: Sequence[str] = (),
     resume: bool = False,
     device: str = "auto",
+    deterministic: bool = False,
     tensorboard: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
@@ -71,6 +73,8 @@ def train(
         settings: Assignments like "optim.batch=65536".
         resume: Go on with the run in ``out``.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        deterministic: Whether a GPU's result must repeat to the last bit on the same kind of GPU,
+            at the price of slower sums and more memory. The CPU's always does.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
@@ -95,6 +99,8 @@ def train(
     if tensorboard:
         require_tensorboard()
     chosen = override(preset_named(preset), list(settings))
+    if deterministic and where.type != "cpu":
+        _check_deterministic(chosen, where)
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
@@ -118,13 +124,16 @@ def train(
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
     )
-    trainer = Trainer(model, pool, prepared.cameras, chosen.optim, chosen.patch)
-    background = None
-    if begun:
-        background = Run.open(out, str(where)).background
-    elif chosen.model.background == "learned":
-        say("fitting the background")
-        background = fit_background(prepared.surface, prepared.photos, prepared.local_cameras, seed)
+    trainer = Trainer(
+        model,
+        pool,
+        prepared.cameras,
+        chosen.optim,
+        chosen.patch,
+        deterministic=deterministic,
+        on_notice=say,
+    )
+    background = _background(prepared, chosen, seed, Run.open(out, str(where)) if begun else None)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
@@ -161,6 +170,20 @@ def train(
     return Run.open(out)
 
 
+def _check_deterministic(settings: Settings, device: torch.device) -> None:
+    """Refuse what has no deterministic steps on a GPU."""
+    if not trains_fused(settings.optim, device):
+        raise UsageError(
+            "--deterministic on a GPU needs the lazy rule of the table's optimizer",
+            advice="leave --set optim.dense_table=true out, or use --device cpu",
+        )
+    if settings.patch.share:
+        raise UsageError(
+            "--deterministic on a GPU does not go with patch.share",
+            advice="leave one of them out, or use --device cpu",
+        )
+
+
 def _timing(trainer: Trainer, pool: TilePool, before: float, seconds: float) -> dict[str, float]:
     """Return what the seconds since the start went to; steps wait for tiles inside the draw."""
     spent = {"preparation and earlier": before, **trainer.seconds}
@@ -175,6 +198,17 @@ def _shares(timing: dict[str, float]) -> str:
     total = max(sum(timing.values()), 1e-9)
     ordered = sorted(timing.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
+
+
+def _background(
+    prepared: Prepared, settings: Settings, seed: int, begun: Run | None
+) -> Background | None:
+    """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
+    if begun is not None:
+        return begun.background
+    if settings.model.background == "white":
+        return None
+    return fit_background(prepared.surface, prepared.photos, prepared.local_cameras, seed)
 
 
 def _check_output(out: Path, resume: bool) -> None:

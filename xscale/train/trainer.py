@@ -1,8 +1,8 @@
 """One training step and the state it changes.
 
-On the CPU under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate,
-encode, shade, encode backward, adam) is for everything else, and what tests compare with. The last
-stage's losses look at squares of the photo, so their steps are taken by single ops everywhere.
+Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate, encode, shade,
+encode backward, adam) is for everything else, and what tests compare with. The last stage's losses
+look at squares of the photo, so its steps are taken by single ops everywhere.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import IntegrityError, NumericsError
+from xscale.errors import IntegrityError, NumericsError, ResourceError
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
@@ -36,6 +37,8 @@ class Trainer:
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
         patch: Settings of the last stage; None: there is none.
+        deterministic: Whether a GPU's steps must repeat to the last bit; the CPU's always do.
+        on_notice: Called with one line when the batch had to be halved.
 
     Raises:
         SetupError: The last stage needs a network whose weights are missing.
@@ -48,6 +51,9 @@ class Trainer:
         cameras: Tensor,
         settings: OptimSettings,
         patch: PatchSettings | None = None,
+        *,
+        deterministic: bool = False,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.model = model
         self.pool = pool
@@ -55,7 +61,11 @@ class Trainer:
         self.settings = settings
         self.patch = patch = patch or PatchSettings()
         self._patch_loss = PatchLoss(patch, settings.loss, model.device) if patch.share else None
+        self.batch = settings.batch
+        """Rays a step; half of the setting's from when the device ran out of memory."""
         self.step = 0
+        self._deterministic = deterministic
+        self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
         self._fused = trains_fused(settings, table.device)
         self._moments = {
@@ -69,8 +79,12 @@ class Trainer:
         self._moments["field.table"] = state[:, :width], state[:, width:]
         counted = 0 if settings.dense_table else rows
         self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
-        if not self._fused or patch.share:
-            self._grad_table = ops.table_zeros(table.shape, device=table.device)
+        self._grad_table = self._touched = None
+        on_cpu = table.device.type == "cpu"
+        if not self._fused or not on_cpu or patch.share:
+            exact = self._fused and deterministic and not on_cpu
+            kind = torch.int64 if exact else torch.float32
+            self._grad_table = ops.table_zeros(table.shape, kind, table.device)
             self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
 
@@ -83,21 +97,45 @@ class Trainer:
         Returns:
             Mean loss and mean squared error of the batch.
 
+        A device that runs out of memory gets half the rays from then on, once.
+
         Raises:
             NumericsError: The loss is not finite.
+            ResourceError: Half the rays do not fit either.
         """
+        try:
+            return self._take_step(progress)
+        except torch.OutOfMemoryError as error:
+            if self.batch < self.settings.batch:
+                raise ResourceError(
+                    f"{self.batch} rays a step, half of optim.batch, do not fit into the memory "
+                    f"of {self.model.device}",
+                    advice="a smaller --set model.grid.log2_table_size makes room",
+                ) from error
+        # Nothing has changed: memory runs out where a step's arrays are made, before its sums.
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch = max(self.batch // 2, 1)
+        self._on_notice(
+            f"W-MEMORY: {self.model.device} ran out of memory: {self.batch} rays a step from now "
+            "on instead of optim.batch"
+        )
+        return self._take_step(progress)
+
+    def _take_step(self, progress: float) -> tuple[float, float]:
         if self._patch_loss is not None and progress >= 1 - self.patch.share:
             with self._timed("draw"):
-                squares = self.pool.draw_squares(self.step, self.settings.batch, self.patch.size)
+                squares = self.pool.draw_squares(self.step, self.batch, self.patch.size)
             rate = self.patch.rate * self._rate(progress)
             return self._patch_step(squares.to(self.model.device), rate)
         with self._timed("draw"):
-            rays = self.pool.draw(self.step, self.settings.batch).to(self.model.device)
+            rays = self.pool.draw(self.step, self.batch).to(self.model.device)
         taken = self._fused_step if self._fused else self._chain_step
         return taken(rays, self._rate(progress))
 
     def _fused_step(self, rays: Rays, rate: float) -> tuple[float, float]:
         settings, field = self.settings, self.model.field
+        on_cpu = field.table.device.type == "cpu"
         shader, name = self.model.shader.step_shader()
         found = ops.fused_step(
             ops.StepRays(
@@ -110,12 +148,17 @@ class Trainer:
                 target=rays.target,
                 target_range=self.model.settings.photo_range,
             ),
-            field.step_grid(*self._moments["field.table"], self._row_steps),
+            replace(
+                field.step_grid(*self._moments["field.table"], self._row_steps),
+                gradient=None if on_cpu else self._grad_table,
+                touched=None if on_cpu else self._touched,
+            ),
             shader,
             loss=settings.loss,
             learning_rate=settings.table_rate * rate,
             betas=(settings.beta1, settings.beta2),
             epsilon=settings.table_epsilon,
+            deterministic=self._deterministic and not on_cpu,
         )
         self._check_loss(found.loss)
         for part, seconds in found.seconds.items():
@@ -271,7 +314,8 @@ class Trainer:
 
 def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
     """Whether ``fused_step`` can take these settings' steps there."""
-    return device.type == "cpu" and not settings.dense_table
+    has_body = device.type == "cpu" or ops.has_body("fused_step", device.type)
+    return has_body and not settings.dense_table
 
 
 def _rows(tensor: Tensor) -> Tensor:
