@@ -9,9 +9,9 @@ VENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),.venv)
 BIN := $(VENV)/bin
 
 # CUDA=AUTO compiles the CUDA bodies where nvcc is found; ON insists, OFF leaves them out.
-# Without a GPU at hand only PTX is built, which any device from compute capability 8.0 can load.
+# Without a GPU at hand: code for compute capability 9.0, and PTX that any device from 8.0 can load.
 CUDA ?= AUTO
-CUDA_ARCHITECTURES ?= $(shell nvidia-smi >/dev/null 2>&1 && echo native || echo 80-virtual)
+CUDA_ARCHITECTURES ?= $(shell nvidia-smi >/dev/null 2>&1 && echo native || echo "90-real;80-virtual")
 
 # Two stamps in the environment: packages, and this checkout's build. The second names the
 # checkout, since another one may have been installed into the same environment meanwhile.

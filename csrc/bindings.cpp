@@ -155,15 +155,16 @@ static void bind_encode(py::module_& m) {
         XS_FIELD(A, points),     XS_FIELD(A, levels),          XS_FIELD(A, width),
         XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale), XS_FIELD(A, grad_stride),
     };
-    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields);
-    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields);
+    bind_op<A>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), fields, encode_emulated);
+    bind_op<A>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda), fields,
+               encode_backward_emulated);
     bind_op<A>(m, "encode_backward_position", encode_backward_position_cpu,
                XS_CUDA(encode_backward_position_cuda), fields);
 }
 
 static void bind_fused_frame(py::module_& m) {
     using A = FusedFrameArgs;
-    bind_op<A>(m, "fused_frame", fused_frame_cpu, nullptr,
+    bind_op<A>(m, "fused_frame", fused_frame_cpu, XS_CUDA(fused_frame_cuda),
                {XS_FIELD(A, vertices),    XS_FIELD(A, faces),      XS_FIELD(A, camera),
                 XS_FIELD(A, face_id),     XS_FIELD(A, left),       XS_FIELD(A, top),
                 XS_FIELD(A, width),       XS_FIELD(A, height),     XS_FIELD(A, offset_x),
@@ -173,12 +174,13 @@ static void bind_fused_frame(py::module_& m) {
                 XS_FIELD(A, features),    XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
                 XS_FIELD(A, shader),      XS_FIELD(A, weights),    XS_FIELD(A, light),
                 XS_FIELD(A, exposure),    XS_FIELD(A, hidden),     XS_FIELD(A, sh_degree),
-                XS_FIELD(A, range),       XS_FIELD(A, rgb)});
+                XS_FIELD(A, range),       XS_FIELD(A, rgb)},
+               fused_frame_emulated);
 }
 
 static void bind_fused_step(py::module_& m) {
     using A = FusedStepArgs;
-    bind_op<A>(m, "fused_step", fused_step_cpu, nullptr,
+    bind_op<A>(m, "fused_step", fused_step_cpu, XS_CUDA(fused_step_cuda),
                {XS_FIELD(A, vertices),
                 XS_FIELD(A, faces),
                 XS_FIELD(A, cameras),
@@ -217,10 +219,14 @@ static void bind_fused_step(py::module_& m) {
                 XS_FIELD(A, hidden),
                 XS_FIELD(A, sh_degree),
                 XS_FIELD(A, photos),
+                XS_FIELD(A, gradient),
+                XS_FIELD(A, gradient_fixed),
+                XS_FIELD(A, touched),
                 XS_FIELD(A, loss),
                 XS_FIELD(A, sums),
                 XS_FIELD(A, seconds),
-                XS_FIELD(A, rays)});
+                XS_FIELD(A, rays)},
+               fused_step_emulated);
 }
 
 static void bind_interpolate(py::module_& m) {
@@ -235,11 +241,11 @@ static void bind_interpolate(py::module_& m) {
 static void bind_rasterize(py::module_& m) {
     using A = RasterizeArgs;
     bind_op<A>(m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
-               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, face_ids),
-                XS_FIELD(A, cluster_start), XS_FIELD(A, cluster_box), XS_FIELD(A, clusters),
-                XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top), XS_FIELD(A, width),
-                XS_FIELD(A, height), XS_FIELD(A, offset_x), XS_FIELD(A, offset_y),
-                XS_FIELD(A, face_id), XS_FIELD(A, depth)},
+               {XS_FIELD(A, points), XS_FIELD(A, corners), XS_FIELD(A, face_ids),
+                XS_FIELD(A, cluster_start), XS_FIELD(A, point_start), XS_FIELD(A, cluster_box),
+                XS_FIELD(A, clusters), XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top),
+                XS_FIELD(A, width), XS_FIELD(A, height), XS_FIELD(A, offset_x),
+                XS_FIELD(A, offset_y), XS_FIELD(A, face_id), XS_FIELD(A, depth)},
                rasterize_emulated);
 }
 

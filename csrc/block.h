@@ -18,6 +18,45 @@ XS_HD inline void shared_add(float* to, float value) {
 #endif
 }
 
+// Sums of fixed-point numbers do not depend on their order: 2^-52 a unit, up to 2048 in size, which
+// is far from what gradients of a mean are. NaN becomes the lowest number and shows as -2048.
+constexpr float kFixedLimit = 2047.0f;
+constexpr double kFixedUnit = 4503599627370496.0;  // 2^52
+
+XS_HD inline int64_t to_fixed(float value) {
+    const float limited = value < kFixedLimit ? value : kFixedLimit;
+    return static_cast<int64_t>(
+        static_cast<double>(limited > -kFixedLimit ? limited : -kFixedLimit) * kFixedUnit);
+}
+
+XS_HD inline float from_fixed(int64_t fixed) {
+    return static_cast<float>(static_cast<double>(fixed) / kFixedUnit);
+}
+
+XS_HD inline void fixed_add(int64_t* to, float value) {
+#if defined(__CUDA_ARCH__)
+    atomicAdd(reinterpret_cast<unsigned long long*>(to),
+              static_cast<unsigned long long>(to_fixed(value)));
+#else
+    *to += to_fixed(value);
+#endif
+}
+
+// How a kernel adds to what other blocks add to as well: to the floats themselves in any order, or
+// (deterministic) to fixed-point numbers, `fixed[i]` standing for `base[i]`.
+struct BlockSums {
+    const float* base;
+    int64_t* fixed;  // null: floats
+
+    XS_HD void add(float* to, float value) const {
+        if (fixed == nullptr) {
+            shared_add(to, value);
+        } else {
+            fixed_add(fixed + (to - base), value);
+        }
+    }
+};
+
 // One block of `count`, run by the calling thread.
 struct HostBlock {
     int index, count;

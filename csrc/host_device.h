@@ -7,8 +7,11 @@
 
 #if defined(__CUDACC__)
 #define XS_HD __host__ __device__
+// Before a loop whose arrays must be registers.
+#define XS_UNROLL _Pragma("unroll")
 #else
 #define XS_HD
+#define XS_UNROLL
 #endif
 
 namespace xs {

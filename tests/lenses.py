@@ -20,13 +20,15 @@ DISTORTIONS = {
     "RADIAL_FISHEYE": [-0.02, 0.004],
     "OPENCV_FISHEYE": [-0.03, 0.012, -0.004, 0.0006],
     "FOV": [0.9],
+    "SIMPLE_FISHEYE": [],
+    "FISHEYE": [],
     "THIN_PRISM_FISHEYE": [-0.02, 0.004, 0.006, -0.004, 0.0007, -0.0002, 0.005, -0.003],
+    "BROWN": [-0.12, 0.05, 0.013, -0.009, -0.02, 0.006],
     "EQUIRECTANGULAR": [],
 }
 MODELS = tuple(DISTORTIONS)
 BENT = MODELS[2:]
-WIDE = ("SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE", "THIN_PRISM_FISHEYE",
-        "EQUIRECTANGULAR")  # fmt: skip
+WIDE = (*(model for model in MODELS if "FISHEYE" in model), "EQUIRECTANGULAR")
 
 
 def camera_of(model: str, width: int = 131, height: int = 90, *, R=None, t=None, **more) -> Camera:

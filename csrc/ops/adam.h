@@ -4,7 +4,7 @@
 // count their own steps for the bias correction) is tiny-cuda-nn's; the dense rule is PyTorch's.
 #pragma once
 
-#include "host_device.h"
+#include "rows.h"
 
 namespace xs {
 
@@ -29,6 +29,11 @@ struct AdamArgs {
 // beta^n for the bias correction; n is small or the result is 0 to float precision.
 XS_HD inline float adam_correction(float beta, int64_t n) {
     return 1.0f - static_cast<float>(pow(static_cast<double>(beta), static_cast<double>(n)));
+}
+
+// 1 / (1 - beta^n), for a device: no double power.
+XS_HD inline float adam_scale(float beta, int32_t n) {
+    return -1.0f / expm1f(static_cast<float>(n) * logf(beta));
 }
 
 // One number's update. `scale1`, `scale2` are the reciprocal bias corrections.
@@ -59,8 +64,8 @@ XS_HD inline void adam_row(const AdamArgs& a, int64_t row, float dense_scale1, f
         uint16_t& steps = a.steps[row * a.steps_stride];
         const uint16_t count = steps < 65535 ? steps + 1 : 65535;
         steps = count;
-        scale1 = 1.0f / adam_correction(a.beta1, count);
-        scale2 = 1.0f / adam_correction(a.beta2, count);
+        scale1 = adam_scale(a.beta1, count);
+        scale2 = adam_scale(a.beta2, count);
     }
     for (int32_t i = 0; i < a.width; ++i) {
         adam_element(param[i], grad[i], first[i], second[i], a.learning_rate, a.beta1, a.beta2,
@@ -69,6 +74,58 @@ XS_HD inline void adam_row(const AdamArgs& a, int64_t row, float dense_scale1, f
             grad[i] = 0.0f;
         }
     }
+}
+
+// The lazy rule for one row of F numbers, aligned as rows.h wants it, with gradient `grad`. False
+// where all of that is zero and nothing moved.
+template <int F>
+XS_HD inline bool adam_lazy_row(const AdamArgs& a, int64_t row, const float (&grad)[F]) {
+    bool used = false;
+    for (int f = 0; f < F; ++f) {
+        used = used || grad[f] != 0.0f;
+    }
+    if (!used) {
+        return false;
+    }
+    uint16_t& steps = a.steps[row * a.steps_stride];
+    const uint16_t count = steps < 65535 ? steps + 1 : 65535;
+    steps = count;
+    const float scale1 = adam_scale(a.beta1, count);
+    const float scale2 = adam_scale(a.beta2, count);
+    float param[F], first[F], second[F];
+    row_load<F>(a.param + row * F, param);
+    row_load<F>(a.first + row * a.first_stride, first);
+    row_load<F>(a.second + row * a.second_stride, second);
+    for (int f = 0; f < F; ++f) {
+        adam_element(param[f], grad[f], first[f], second[f], a.learning_rate, a.beta1, a.beta2,
+                     a.epsilon, scale1, scale2);
+    }
+    row_store<F>(a.param + row * F, param);
+    row_store<F>(a.first + row * a.first_stride, first);
+    row_store<F>(a.second + row * a.second_stride, second);
+    return true;
+}
+
+// Row `row` of the device's lazy step.
+template <int F>
+XS_HD inline void adam_touched_row(const AdamArgs& a, int64_t row) {
+    if (a.touched != nullptr && (a.touched[row >> 3] >> (row & 7) & 1) == 0) {
+        return;
+    }
+    float grad[F];
+    row_load<F>(a.grad + row * a.grad_stride, grad);
+    if (adam_lazy_row<F>(a, row, grad) && a.clear_grad) {
+        const float none[F] = {};
+        row_store<F>(a.grad + row * a.grad_stride, none);
+    }
+}
+
+// Whether the device may take rows whole.
+inline bool adam_rows_aligned(const AdamArgs& a) {
+    return rows_aligned(a.param, a.width, a.width) &&
+           rows_aligned(a.grad, a.grad_stride, a.width) &&
+           rows_aligned(a.first, a.first_stride, a.width) &&
+           rows_aligned(a.second, a.second_stride, a.width);
 }
 
 // Reciprocal bias corrections of updates 1 to `size`; those of later ones are 1 to float precision.

@@ -6,6 +6,7 @@
 // rounded once (there twice), which moves it by less than float's own step in the position.
 #pragma once
 
+#include "half.h"
 #include "host_device.h"
 #include "isa.h"
 
@@ -110,19 +111,6 @@ XS_HD static inline float encode_fade(float footprint, float scale) {
     return weight < kEncodeFaded ? 0.0f : weight;
 }
 
-XS_HD static inline float half_to_float(Half half) {
-    const uint32_t magnitude = static_cast<uint32_t>(half.bits & 0x7fffu) << 13;
-    float value;
-    memcpy(&value, &magnitude, 4);
-    value *= 5.192296858534828e33f;  // 2^112, from half's exponent bias to float's
-    uint32_t bits;
-    memcpy(&bits, &value, 4);
-    bits |= (half.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;
-    bits |= static_cast<uint32_t>(half.bits & 0x8000u) << 16;
-    memcpy(&value, &bits, 4);
-    return value;
-}
-
 // Where a point lies at one level: its cell, and per axis the weight of the cell's upper vertices
 // with its derivative by the position.
 struct EncodeCell {
@@ -207,6 +195,9 @@ void encode_backward_position_cpu(const EncodeArgs& args);
 void encode_cuda(const EncodeArgs& args, void* stream);
 void encode_backward_cuda(const EncodeArgs& args, void* stream);
 void encode_backward_position_cuda(const EncodeArgs& args, void* stream);
+// The device kernels' logic run on the host (ops/encode_rows.h).
+void encode_emulated(const EncodeArgs& args);
+void encode_backward_emulated(const EncodeArgs& args);
 
 // Pieces of the CPU bodies, one version for each instruction set, for callers with a loop over
 // points of their own (XS_PICK or their own namespace's version). No threads inside.

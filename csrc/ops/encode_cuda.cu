@@ -1,4 +1,4 @@
-#include "ops/encode.h"
+#include "ops/encode_rows.h"
 #include "parallel_cuda.cuh"
 
 namespace xs {
@@ -19,53 +19,20 @@ static void forward(const EncodeArgs& a, void* stream) {
     const EncodeGrid grid = encode_grid(a);
     for_each_level("encode", a, stream, [a, grid] __device__(int64_t point, int32_t l) {
         const EncodeLevel& level = grid.level[l];
-        float sum[F] = {};
-        const float fade = encode_level_weight(a, level, point);
-        if (fade != 0.0f) {
-            const EncodeCell at = encode_cell(level, a.position + 3 * point, a.smoothstep);
-            for (int corner = 0; corner < 8; ++corner) {
-                const int64_t begin = (level.offset + encode_corner_row(level, at, corner)) * F;
-                const float weight = encode_corner_weight(at, corner) * fade;
-                for (int f = 0; f < F; ++f) {
-                    sum[f] += weight * encode_value(a, begin + f);
-                }
-            }
-        }
-        for (int f = 0; f < F; ++f) {
-            a.features[(point * a.levels + l) * F + f] = sum[f];
-        }
+        float sum[F];
+        encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
+                           sum);
+        row_store<F>(a.features + (point * a.levels + l) * F, sum);
     });
 }
 
 template <int F>
 static void backward(const EncodeArgs& a, void* stream) {
     const EncodeGrid grid = encode_grid(a);
-    for_each_level("encode_backward", a, stream, [a, grid] __device__(int64_t point, int32_t l) {
-        const EncodeLevel& level = grid.level[l];
-        const float fade = encode_level_weight(a, level, point);
-        if (fade == 0.0f) {
-            return;
-        }
-        const EncodeCell at = encode_cell(level, a.position + 3 * point, a.smoothstep);
-        for (int corner = 0; corner < 8; ++corner) {
-            const int64_t row = level.offset + encode_corner_row(level, at, corner);
-            const float weight = encode_corner_weight(at, corner) * fade;
-            for (int f = 0; f < F; ++f) {
-                atomicAdd(a.grad_table + row * a.grad_stride + f,
-                          weight * a.grad_features[(point * a.levels + l) * F + f]);
-            }
-            if (a.touched != nullptr) {
-                // Atomics are for words: the byte's bit within the aligned word around it. A word
-                // may reach past the last byte, but stays in the allocation's granule.
-                const auto address = reinterpret_cast<uintptr_t>(a.touched + (row >> 3));
-                auto* word = reinterpret_cast<unsigned int*>(address & ~uintptr_t{3});
-                const unsigned int bit = 1u << (8 * (address & 3) + (row & 7));
-                if ((*word & bit) == 0) {
-                    atomicOr(word, bit);
-                }
-            }
-        }
-    });
+    const bool aligned = rows_aligned(a.grad_table, a.grad_stride, F);
+    parallel_for_cuda(
+        "encode_backward", encode_scatter_items(a), static_cast<cudaStream_t>(stream),
+        [a, grid, aligned] __device__(int64_t i) { encode_scatter<F>(a, grid, aligned, i); });
 }
 
 void encode_cuda(const EncodeArgs& a, void* stream) {

@@ -52,5 +52,8 @@ XS_HD static inline uint8_t frame_byte(float colour, float range) {
 }
 
 void fused_frame_cpu(const FusedFrameArgs& args);
+void fused_frame_cuda(const FusedFrameArgs& args, void* stream);
+// The device kernel's logic run on the host, tile after tile.
+void fused_frame_emulated(const FusedFrameArgs& args);
 
 }  // namespace xs

@@ -51,10 +51,14 @@ struct FusedStepArgs {
     int32_t hidden;
     int32_t sh_degree;
     int32_t photos;
-    int32_t loss;  // a ShadeLoss; gradients are those of its mean over the rays
+    float* gradient;          // [rows, width] zeros, and zeros again afterwards; device body only
+    int64_t* gradient_fixed;  // the same in fixed-point numbers (block.h): deterministic; or null
+    uint8_t* touched;         // [rows / 8] zeros, and zeros again afterwards; device body only
+    int32_t loss;             // a ShadeLoss; gradients are those of its mean over the rays
 
     double* sums;  // [2] out: sum of the rays' losses, sum of squared errors over rays and channels
-    double* seconds;  // [4] out: spent on interpolate, encode, shade with its backward, the table
+    double* seconds;  // [4] out, CPU body only: spent on interpolate, encode, shade with its
+                      // backward, the table
     int64_t rays;
 };
 
@@ -111,5 +115,8 @@ XS_DECLARE_SIMD(void fused_step_rows(const TableUpdate& update, const EncodeLeve
                                      uint32_t row_begin, uint32_t row_end, const TouchSpace& space))
 
 void fused_step_cpu(const FusedStepArgs& args);
+void fused_step_cuda(const FusedStepArgs& args, void* stream);
+// The device kernels' logic run on the host (ops/fused_step_block.h).
+void fused_step_emulated(const FusedStepArgs& args);
 
 }  // namespace xs

@@ -31,12 +31,13 @@ XS_HD inline TileLayer tile_layer(int64_t begin, int32_t outputs, int32_t inputs
 struct TileSums {
     float* own;     // null: none
     float* shared;  // the caller's
+    BlockSums sums;
 
     XS_HD void add(int64_t i, float value) const {
         if (own != nullptr) {
             own[i] += value;
         } else {
-            shared_add(shared + i, value);
+            sums.add(shared + i, value);
         }
     }
 };
@@ -51,10 +52,10 @@ XS_HD inline void tile_clear(const Block& block, float* values, int64_t count) {
 }
 
 template <class Block>
-XS_HD inline void tile_flush(const Block& block, const float* own, int64_t count, float* shared) {
+XS_HD inline void tile_flush(const Block& block, const TileSums& to, int64_t count) {
     block.phase([&](int thread) {
         for (int64_t i = thread; i < count; i += kBlockThreads) {
-            shared_add(shared + i, own[i]);
+            to.sums.add(to.shared + i, to.own[i]);
         }
     });
 }
@@ -80,6 +81,25 @@ XS_HD inline void tile_store(const Block& block, const float* tile, int32_t widt
         }
     });
 }
+
+// Where a shader's rays come from and their gradients go: rows of tensors. fused_step has another.
+template <class Args>
+struct TensorEnds {
+    const Args& a;
+
+    // Features and directions of a tile; `extra` is memory of the block beside the shader's.
+    template <class Block>
+    XS_HD void load(const Block& block, float*, int64_t ray, int rays, float* features,
+                    float* direction) const {
+        tile_load(block, a.features + ray * a.width, a.width, rays, features);
+        tile_load(block, a.direction + ray * 3, 3, rays, direction);
+    }
+
+    template <class Block>
+    XS_HD void store(const Block& block, float*, int64_t ray, int rays, const float* grad) const {
+        tile_store(block, grad, a.width, rays, a.grad_features + ray * a.width);
+    }
+};
 
 // body(place) for every number of `channels` rows of a tile; place is the index into the tile.
 template <class Block, class Body>
@@ -171,14 +191,43 @@ XS_HD inline void tile_dense_weights(const Block& block, const TileLayer& layer,
     });
 }
 
-// The end of a shader for one ray of a batch: last layer's outputs to colour and back. Args has the
-// fields of ShadeReluArgs. kClipped: the published head; otherwise the affine one (shade_head.h).
+// The end of a shader: last layer's outputs to colour.
+struct HeadColour {
+    float light[3], slope[3], rgb[3];
+};
+
+// kClipped: the published head; otherwise the affine one (shade_head.h) with an exposure's row
+// [3, 4], or null.
+template <bool kClipped>
+XS_HD inline void head_colour(const float* row, const float (&raw)[3], HeadColour& h) {
+    for (int c = 0; c < 3; ++c) {
+        h.light[c] = sigmoid<ScalarMath>(raw[c]);
+    }
+    for (int c = 0; c < 3; ++c) {
+        float linear = h.light[c];
+        if (row != nullptr) {
+            linear = row[4 * c + 3];
+            for (int j = 0; j < 3; ++j) {
+                linear += row[4 * c + j] * h.light[j];
+            }
+        }
+        float& rgb = h.rgb[c];
+        srgb_curve<ScalarMath>(linear, rgb, h.slope[c]);
+        if (kClipped) {
+            h.slope[c] = rgb < 0.0f || rgb > 1.0f ? 0.0f : 1.002f * h.slope[c];
+            rgb = rgb < 0.0f ? 0.0f : rgb > 1.0f ? 1.0f : rgb;
+            rgb = 1.002f * rgb - 0.001f;
+        }
+    }
+}
+
+// The same for one ray of a batch, and back. Args has the fields of ShadeReluArgs.
 template <bool kClipped, class Args>
 struct TileHead {
     const Args& a;
     int64_t ray;
     const float* row;  // the photo's exposure [3, 4], or null
-    float light[3], slope[3], rgb[3];
+    HeadColour h;
 
     XS_HD TileHead(const Args& args, int64_t index) : a(args), ray(index), row(nullptr) {
         if (!kClipped && a.exposure != nullptr && a.photo[ray] >= 0) {
@@ -187,26 +236,9 @@ struct TileHead {
     }
 
     XS_HD void forward(const float* raw) {  // channels kTileStride apart
-        for (int c = 0; c < 3; ++c) {
-            light[c] = sigmoid<ScalarMath>(raw[c * kTileStride]);
-        }
-        for (int c = 0; c < 3; ++c) {
-            float linear = light[c];
-            if (row != nullptr) {
-                linear = row[4 * c + 3];
-                for (int j = 0; j < 3; ++j) {
-                    linear += row[4 * c + j] * light[j];
-                }
-            }
-            srgb_curve<ScalarMath>(linear, rgb[c], slope[c]);
-            if (kClipped) {
-                slope[c] = rgb[c] < 0.0f || rgb[c] > 1.0f ? 0.0f : 1.002f * slope[c];
-                rgb[c] = rgb[c] < 0.0f ? 0.0f : rgb[c] > 1.0f ? 1.0f : rgb[c];
-                rgb[c] = 1.002f * rgb[c] - 0.001f;
-            }
-            if (a.rgb != nullptr) {
-                a.rgb[3 * ray + c] = rgb[c];
-            }
+        head_colour<kClipped>(row, {raw[0], raw[kTileStride], raw[2 * kTileStride]}, h);
+        for (int c = 0; c < 3 && a.rgb != nullptr; ++c) {
+            a.rgb[3 * ray + c] = h.rgb[c];
         }
     }
 
@@ -218,15 +250,15 @@ struct TileHead {
         for (int c = 0; c < 3; ++c) {
             const int64_t i = 3 * ray + c;
             if (a.loss == kLossGiven) {
-                grad[c] = a.grad_rgb[i] * slope[c];
+                grad[c] = a.grad_rgb[i] * h.slope[c];
                 continue;
             }
             const float target =
                 a.target != nullptr ? a.target[i] : static_cast<float>(a.target_bytes[i]) / 255.0f;
             float loss, towards;
-            shade_loss<ScalarMath>(a.loss, rgb[c] - target, loss, towards);
+            shade_loss<ScalarMath>(a.loss, h.rgb[c] - target, loss, towards);
             sum += loss;
-            grad[c] = towards * (a.scale / 3.0f) * weight * slope[c];
+            grad[c] = towards * (a.scale / 3.0f) * weight * h.slope[c];
         }
         if (a.loss != kLossGiven && a.ray_loss != nullptr) {
             a.ray_loss[ray] = sum * (1.0f / 3.0f);
@@ -236,7 +268,7 @@ struct TileHead {
             if (row != nullptr) {
                 g = row[c] * grad[0] + row[4 + c] * grad[1] + row[8 + c] * grad[2];
             }
-            raw[c * kTileStride] = g * light[c] * (1.0f - light[c]);
+            raw[c * kTileStride] = g * h.light[c] * (1.0f - h.light[c]);
         }
         if (row == nullptr || a.grad_exposure == nullptr) {
             return;
@@ -244,9 +276,9 @@ struct TileHead {
         float* to = a.grad_exposure + (row - a.exposure);
         for (int c = 0; c < 3; ++c) {
             for (int j = 0; j < 3; ++j) {
-                shared_add(to + 4 * c + j, grad[c] * light[j]);
+                a.sums.add(to + 4 * c + j, grad[c] * h.light[j]);
             }
-            shared_add(to + 4 * c + 3, grad[c]);
+            a.sums.add(to + 4 * c + 3, grad[c]);
         }
     }
 };

@@ -5,23 +5,27 @@
 namespace xs {
 
 void shade_relu_emulated(const ShadeReluArgs& a) {
-    for_each_block_emulated(shade_relu_block_memory(a, false),
-                            [&](const HostBlock& block) { shade_relu_block<false>(block, a); });
+    for_each_block_emulated(shade_relu_block_memory(a, false), [&](const HostBlock& block) {
+        shade_relu_block<false>(block, a, TensorEnds<ShadeReluArgs>{a});
+    });
 }
 
 void shade_relu_gradient_emulated(const ShadeReluArgs& a) {
-    for_each_block_emulated(shade_relu_block_memory(a, true),
-                            [&](const HostBlock& block) { shade_relu_block<true>(block, a); });
+    for_each_block_emulated(shade_relu_block_memory(a, true), [&](const HostBlock& block) {
+        shade_relu_block<true>(block, a, TensorEnds<ShadeReluArgs>{a});
+    });
 }
 
 void shade_film_emulated(const ShadeFilmArgs& a) {
-    for_each_block_emulated(shade_film_block_memory(a),
-                            [&](const HostBlock& block) { shade_film_block<false>(block, a); });
+    for_each_block_emulated(shade_film_block_memory(a), [&](const HostBlock& block) {
+        shade_film_block<false>(block, a, TensorEnds<ShadeFilmArgs>{a});
+    });
 }
 
 void shade_film_gradient_emulated(const ShadeFilmArgs& a) {
-    for_each_block_emulated(shade_film_block_memory(a),
-                            [&](const HostBlock& block) { shade_film_block<true>(block, a); });
+    for_each_block_emulated(shade_film_block_memory(a), [&](const HostBlock& block) {
+        shade_film_block<true>(block, a, TensorEnds<ShadeFilmArgs>{a});
+    });
 }
 
 }  // namespace xs

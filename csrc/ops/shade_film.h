@@ -13,6 +13,7 @@
 // W3 [3, hidden], b3, each row major.
 #pragma once
 
+#include "block.h"
 #include "isa.h"
 #include "ops/shade_chunk.h"
 #include "ops/shade_math.h"
@@ -42,6 +43,7 @@ struct ShadeFilmArgs {
     int32_t photos;
     int32_t loss;  // a ShadeLoss
     float scale;
+    BlockSums sums;  // device kernels only: how gradients are added
 };
 
 // One matrix with its bias. M2's four parts are layers of their own: a panel of weights that is

@@ -58,8 +58,8 @@ XS_HD inline void film_feature_backward(const Block& block, const ShadeFilmArgs&
                 grad[place] *= factor;
             }
             float* to = a.grad_light + static_cast<int64_t>(index) * a.hidden + channel;
-            shared_add(to, frequency);
-            shared_add(to + 2 * a.hidden, phase);
+            a.sums.add(to, frequency);
+            a.sums.add(to + 2 * a.hidden, phase);
         }
     });
 }
@@ -78,8 +78,8 @@ XS_HD inline void film_direction_backward(const Block& block, int hidden, const 
     });
 }
 
-template <bool kGradient, class Block>
-XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a) {
+template <bool kGradient, class Block, class Ends>
+XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, const Ends& ends) {
     const ShadeFilmLayers l = shade_film_layers(a);
     const int hidden = a.hidden;
     const int rows = hidden * kTileStride;
@@ -98,15 +98,15 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a) {
     float* y2 = v2 + rows;
     float* grad_a = y2 + rows;
     float* grad_b = grad_a + rows;
-    const TileSums sums{nullptr, a.grad_weights};
+    float* extra = grad_b + rows;
+    const TileSums sums{nullptr, a.grad_weights, a.sums};
     const auto exposure_row = [&](int64_t ray) -> int64_t {
         return a.exposure == nullptr || a.photo[ray] < 0
                    ? -1
                    : static_cast<int64_t>(a.photo[ray]) * 2 * hidden;
     };
     for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
-        tile_load(block, a.features + ray * a.width, a.width, rays, features);
-        tile_load(block, a.direction + ray * 3, 3, rays, direction);
+        ends.load(block, extra, ray, rays, features, direction);
         tile_dense(block, l.feature1, a.weights, features, [&](int channel, int place, float x) {
             const FilmLight light = film_light(a, 0, channel);
             u1[place] = x;
@@ -167,8 +167,8 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a) {
             grad_b[place] = scaled;
             if (a.grad_exposure != nullptr) {
                 const float s2 = sinf(light.frequency * u2[place] + light.phase);
-                shared_add(a.grad_exposure + row + channel, shift);
-                shared_add(a.grad_exposure + row + hidden + channel, scaled * s2);
+                a.sums.add(a.grad_exposure + row + channel, shift);
+                a.sums.add(a.grad_exposure + row + hidden + channel, scaled * s2);
             }
         });
         film_feature_backward(block, a, 1, u2, grad_b);
@@ -177,7 +177,7 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a) {
         film_feature_backward(block, a, 0, u1, grad_a);
         tile_dense_weights(block, l.feature1, grad_a, features, sums);
         tile_dense_input(block, l.feature1, a.weights, grad_a, a.width, into(features));
-        tile_store(block, features, a.width, rays, a.grad_features + ray * a.width);
+        ends.store(block, extra, ray, rays, features);
     });
 }
 

@@ -9,17 +9,20 @@ static int64_t tiles(const ShadeFilmArgs& a) {
 
 void shade_film_cuda(const ShadeFilmArgs& args, void* stream) {
     const ShadeFilmArgs a = args;
-    for_each_block_cuda(
-        "shade_film", tiles(a), shade_film_block_memory(a), static_cast<cudaStream_t>(stream),
-        [a] __device__(const DeviceBlock& block) { shade_film_block<false>(block, a); });
+    for_each_block_cuda("shade_film", tiles(a), shade_film_block_memory(a),
+                        static_cast<cudaStream_t>(stream),
+                        [a] __device__(const DeviceBlock& block) {
+                            shade_film_block<false>(block, a, TensorEnds<ShadeFilmArgs>{a});
+                        });
 }
 
 void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream) {
     const ShadeFilmArgs a = args;
-    for_each_block_cuda(
-        "shade_film_gradient", tiles(a), shade_film_block_memory(a),
-        static_cast<cudaStream_t>(stream),
-        [a] __device__(const DeviceBlock& block) { shade_film_block<true>(block, a); });
+    for_each_block_cuda("shade_film_gradient", tiles(a), shade_film_block_memory(a),
+                        static_cast<cudaStream_t>(stream),
+                        [a] __device__(const DeviceBlock& block) {
+                            shade_film_block<true>(block, a, TensorEnds<ShadeFilmArgs>{a});
+                        });
 }
 
 }  // namespace xs

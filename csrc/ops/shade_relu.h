@@ -8,6 +8,7 @@
 // W3 [3, hidden], b3, each row major.
 #pragma once
 
+#include "block.h"
 #include "isa.h"
 #include "ops/shade_chunk.h"
 #include "ops/shade_math.h"
@@ -36,6 +37,7 @@ struct ShadeReluArgs {
     int32_t photos;
     int32_t loss;  // a ShadeLoss
     float scale;
+    BlockSums sums;  // device kernels only: how gradients are added
 };
 
 // The weights as the chunk functions read them, in one buffer made by shade_relu_pack: rows padded

@@ -20,32 +20,36 @@ XS_HD inline ShadeReluLayers shade_relu_layers(const ShadeReluArgs& a) {
 
 // Floats of memory a block needs.
 inline int64_t shade_relu_block_memory(const ShadeReluArgs& a, bool gradient) {
-    return tile_memory(a.width + 2 * a.hidden + kMaxHarmonics + 3,
+    return tile_memory(a.width + 2 * a.hidden + kMaxHarmonics + 3 + 3,
                        gradient ? shade_relu_layers(a).colour.end() : 0);
 }
 
-template <bool kGradient, class Block>
-XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a) {
+template <bool kGradient, class Block, class Ends>
+XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, const Ends& ends) {
     const ShadeReluLayers l = shade_relu_layers(a);
     const int hidden = a.hidden;
     float* features = block.memory;
     float* second = features + a.width * kTileStride;  // activations, then harmonics
     float* third = second + (hidden + kMaxHarmonics) * kTileStride;
     float* raw = third + hidden * kTileStride;
-    const TileSums sums{kGradient ? raw + 3 * kTileStride : nullptr, a.grad_weights};
+    float* direction = raw + 3 * kTileStride;
+    float* next = direction + 3 * kTileStride;
+    const TileSums sums{kGradient ? next : nullptr, a.grad_weights, a.sums};
+    float* extra = kGradient ? next + l.colour.end() : next;
     if (kGradient) {
         tile_clear(block, sums.own, l.colour.end());
     }
     for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
-        tile_load(block, a.features + ray * a.width, a.width, rays, features);
+        ends.load(block, extra, ray, rays, features, direction);
         block.phase([&](int thread) {
             if (thread >= kTileRays) {
                 return;
             }
             float harmonics[kMaxHarmonics] = {};
             if (thread < rays) {
-                const float* d = a.direction + 3 * (ray + thread);
-                spherical_harmonics<float>(d[0], d[1], d[2], a.sh_degree, harmonics);
+                const float* d = direction + thread;
+                spherical_harmonics<float>(d[0], d[kTileStride], d[2 * kTileStride], a.sh_degree,
+                                           harmonics);
             }
             for (int i = 0; i < kMaxHarmonics; ++i) {
                 second[(hidden + i) * kTileStride + thread] = harmonics[i];
@@ -73,10 +77,10 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a) {
         tile_dense_weights(block, l.first, second, features, sums);
         tile_dense_input(block, l.first, a.weights, second, a.width,
                          [&](int place, float g) { features[place] = g; });
-        tile_store(block, features, a.width, rays, a.grad_features + ray * a.width);
+        ends.store(block, extra, ray, rays, features);
     });
     if (kGradient) {
-        tile_flush(block, sums.own, l.colour.end(), a.grad_weights);
+        tile_flush(block, sums, l.colour.end());
     }
 }
 

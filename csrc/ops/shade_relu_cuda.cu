@@ -9,18 +9,20 @@ static int64_t tiles(const ShadeReluArgs& a) {
 
 void shade_relu_cuda(const ShadeReluArgs& args, void* stream) {
     const ShadeReluArgs a = args;
-    for_each_block_cuda(
-        "shade_relu", tiles(a), shade_relu_block_memory(a, false),
-        static_cast<cudaStream_t>(stream),
-        [a] __device__(const DeviceBlock& block) { shade_relu_block<false>(block, a); });
+    for_each_block_cuda("shade_relu", tiles(a), shade_relu_block_memory(a, false),
+                        static_cast<cudaStream_t>(stream),
+                        [a] __device__(const DeviceBlock& block) {
+                            shade_relu_block<false>(block, a, TensorEnds<ShadeReluArgs>{a});
+                        });
 }
 
 void shade_relu_gradient_cuda(const ShadeReluArgs& args, void* stream) {
     const ShadeReluArgs a = args;
-    for_each_block_cuda(
-        "shade_relu_gradient", tiles(a), shade_relu_block_memory(a, true),
-        static_cast<cudaStream_t>(stream),
-        [a] __device__(const DeviceBlock& block) { shade_relu_block<true>(block, a); });
+    for_each_block_cuda("shade_relu_gradient", tiles(a), shade_relu_block_memory(a, true),
+                        static_cast<cudaStream_t>(stream),
+                        [a] __device__(const DeviceBlock& block) {
+                            shade_relu_block<true>(block, a, TensorEnds<ShadeReluArgs>{a});
+                        });
 }
 
 }  // namespace xs

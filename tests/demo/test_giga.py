@@ -1,5 +1,6 @@
 """The giga demo: on demand, deterministic, over 1000 : 1, and within its memory."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,9 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from xscale.cli import main
 from xscale.demo import giga
-from xscale.demo.giga import GIGA, giga_scene, run_giga
+from xscale.demo.giga import GIGA, giga_scene, open_giga, run_giga
 from xscale.demo.photos import cameras
+from xscale.errors import SceneError
+from xscale.scene.scene import Scene
 
 SMALL = replace(
     GIGA, width=96, height=64, cells=64, rings=tuple(replace(r, photos=3) for r in GIGA.rings)
@@ -52,6 +56,58 @@ def test_a_small_giga_trains_and_renders_from_its_run(tmp_path, monkeypatch):
     made = run_giga(tmp_path / "giga", tmp_path / "run", 3, size=SMALL, settings=settings)
     assert made.view.is_file()
     assert made.peak_bytes > made.table_bytes > 0
+
+
+def test_scene_is_opened_again_by_its_recipe(tmp_path, capsys):
+    made = giga_scene(tmp_path / "giga", SMALL)
+    again = open_giga(tmp_path / "giga")
+    assert again.fingerprint() == made.fingerprint()
+    assert [p.name for p in again.photos] == [p.name for p in made.photos]
+    np.testing.assert_array_equal(again.photos[3].read(), made.photos[3].read())
+    np.testing.assert_array_equal(again.mesh.vertices, made.mesh.vertices)
+    with pytest.raises(SceneError, match=r"made on demand; open it by xscale inspect"):
+        Scene.open(tmp_path / "giga")
+
+
+def test_commands_take_the_folder_like_any_scene(tmp_path, capsys):
+    folder, run = str(tmp_path / "giga"), str(tmp_path / "run")
+    giga_scene(folder, SMALL)
+    assert main.main(["inspect", folder, "--quick"]) == 0
+    assert "giga.json: photos and mesh are made on demand" in capsys.readouterr().out
+    settings = ["--set", "optim.batch=512", "model.grid.log2_table_size=12"]
+    assert main.main(["train", folder, "--out", run, "--steps", "3", *settings]) == 0
+    assert main.main(["train", folder, "--out", run, "--steps", "5", "--resume", *settings]) == 0
+    capsys.readouterr()
+    assert main.main(["train", folder, "--out", run + "2", "--mesh", "other.ply"]) == 2
+    assert "takes no --mesh" in capsys.readouterr().err
+    out = tmp_path / "colmap"
+    assert main.main(["convert", folder, "--to", "colmap", "--out", str(out)]) == 0
+    made, plain = open_giga(folder), Scene.open(out)
+    assert [p.name for p in plain.photos] == [p.name for p in made.photos]
+    np.testing.assert_array_equal(plain.photos[7].read(), made.photos[7].read())
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda c: c.update(version=9), "version 9"),
+        (lambda c: c.pop("size"), "no recipe"),
+        (lambda c: c["size"].update(cells=10**9), "cells is 1000000000"),
+        (lambda c: c["size"].update(width="9"), "width is '9'"),
+        (lambda c: c["size"].update(rings=[]), "other values"),
+        (lambda c: c["size"].update(more=1), "other values"),
+        (lambda c: c["size"]["rings"][0].update(photos=10**12), "ring .* photos"),
+        (lambda c: c["size"]["rings"].append(3), "no recipe"),
+    ],
+)
+def test_a_damaged_recipe_is_named_before_anything_is_made(tmp_path, damage, says):
+    giga_scene(tmp_path, SMALL)
+    recipe = tmp_path / "giga.json"
+    content = json.loads(recipe.read_text())
+    damage(content)
+    recipe.write_text(json.dumps(content))
+    with pytest.raises(SceneError, match=rf"giga.json: .*{says}.*; make it again"):
+        open_giga(tmp_path)
 
 
 @pytest.mark.slow

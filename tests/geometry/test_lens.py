@@ -36,6 +36,11 @@ def colmap_pixel(model, K, k, x, y, z):
     elif model == "OPENCV_FISHEYE":
         radial = k[0] * r2 + k[1] * r2**2 + k[2] * r2**3 + k[3] * r2**4
         du, dv = u * radial, v * radial
+    elif model == "BROWN":
+        k1, k2, p1, p2, k3, k4 = k
+        radial = k1 * r2 + k2 * r2**2 + k3 * r2**3 + k4 * r2**4
+        du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u)
+        dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v)
     elif model == "FOV":
         factor = np.arctan(r * 2 * np.tan(k[0] / 2)) / (r * k[0])
         du, dv = u * factor - u, v * factor - v

@@ -10,7 +10,7 @@ from tests.house.tree import ROOT, files, name_of
 CSRC = ROOT / "csrc"
 _INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 # Own headers that an op's header may include besides other ops' headers.
-BESIDE_OPS = {"block.h", "host_device.h", "check.h", "isa.h"}
+BESIDE_OPS = {"block.h", "check.h", "half.h", "host_device.h", "isa.h", "rows.h", "warp.h"}
 # Headers of one op's CPU bodies only: no device code includes them.
 CPU_ONLY = {"ops/shade_bf16.h", "ops/shade_pieces.h"}
 

@@ -10,11 +10,6 @@ from tests.house.tree import ROOT
 from xscale.ops import OPS
 from xscale.ops._selftest import SELF_TESTS
 
-# Ops without a CUDA body, and why. A row whose body has arrived fails the test.
-WITHOUT_CUDA = {
-    "fused_frame": "a GPU renders by the chain of single ops",
-    "fused_step": "a GPU trains by the chain of single ops",
-}
 # Ops whose row is in another op's bench file.
 BENCH_FILE = {
     "fused_frame": "frame",
@@ -33,7 +28,7 @@ def _places(op: str) -> dict[str, bool]:
     return {
         f"csrc/ops/{op}.h": (ROOT / f"csrc/ops/{op}.h").is_file(),
         f"csrc/ops/{op}_cpu.cpp": (ROOT / f"csrc/ops/{op}_cpu.cpp").is_file(),
-        f"csrc/ops/{op}_cuda.cu": op in WITHOUT_CUDA or (ROOT / f"csrc/ops/{op}_cuda.cu").is_file(),
+        f"csrc/ops/{op}_cuda.cu": (ROOT / f"csrc/ops/{op}_cuda.cu").is_file(),
         "csrc/bindings.cpp: a row for each kernel": all(f'"{k}"' in bindings for k in kernels),
         f"xscale/ops/{op}.py: def {op}": bool(re.search(rf"^def {op}\(", text, re.M)),
         f"xscale/ops/{op}.py: {op}_reference": f"{op}_reference" in text,
@@ -56,9 +51,3 @@ def test_every_op_has_its_places(op):
 def test_every_op_of_the_build_is_in_the_table():
     listed = re.search(r"set\(XSCALE_OPS ([^)]*)\)", (ROOT / "CMakeLists.txt").read_text())
     assert sorted(listed.group(1).split()) == sorted(OPS)
-
-
-def test_no_excuse_outlives_its_reason():
-    arrived = [op for op in WITHOUT_CUDA if (ROOT / f"csrc/ops/{op}_cuda.cu").is_file()]
-    assert arrived == [], "delete these from WITHOUT_CUDA"
-    assert set(WITHOUT_CUDA) <= set(OPS)

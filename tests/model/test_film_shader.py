@@ -165,7 +165,7 @@ def test_paper_trains_resumes_bit_for_bit_and_renders(asymmetric_folder, tmp_pat
 def test_a_table_larger_than_memory_is_refused_before_it_is_made(
     asymmetric_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(memory, "available_bytes", lambda: 5_000_000_000)
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 5_000_000_000)
     scene = xscale.Scene.open(asymmetric_folder)
     with pytest.raises(ResourceError, match=r"needs 5\.6 GB to train, 5\.0 GB are free.*=21"):
         xscale.train(scene, out=tmp_path / "run", preset="paper", steps=1)

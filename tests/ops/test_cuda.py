@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xscale import ops
-from xscale.ops._selftest import SELF_TESTS
+from xscale.ops._selftest import SELF_TESTS, frame_problem
 
 pytestmark = pytest.mark.cuda
 
@@ -38,3 +38,23 @@ def test_relu_shader_on_the_device_is_that_of_the_cpu(sizes):
 
     for ours, expected in zip(train("cuda"), train("cpu"), strict=True):
         assert (ours.cpu() - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", ["relu", "film"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_picture_of_one_pass_on_the_device_is_that_of_the_cpu(kind, dtype):
+    mesh, camera, face_id, grid, shader = frame_problem(kind)
+    grid = grid._replace(table=grid.table.to(dtype))
+
+    def paint(device):
+        def moved(parts):
+            return [p.to(device) if isinstance(p, torch.Tensor) else p for p in parts]
+
+        return ops.fused_frame(
+            *moved([*mesh, camera, face_id]),
+            ops.FrameGrid(*moved(grid)),
+            ops.FrameShader(*moved(shader)),
+        ).cpu()
+
+    apart = (paint("cuda").int() - paint("cpu").int()).abs().amax(-1)
+    assert (apart <= 1).double().mean() > 0.999

@@ -10,6 +10,7 @@ import pytest
 from tests import builders
 from tests.lenses import MODELS, camera_of
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
+from xscale.geometry.models import BY_NAME
 from xscale.scene import colmap, colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
 from xscale.scene.scene import Scene
@@ -178,7 +179,7 @@ def test_models_that_cannot_be_computed_are_refused(model, model_id, words):
         colmap.read(model)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [m for m in MODELS if BY_NAME[m].colmap_id is not None])
 @pytest.mark.parametrize("binary", [True, False])
 def test_every_camera_model_is_read_from_both_tables(small, tmp_path, model, binary):
     lens = camera_of(model)
@@ -190,6 +191,12 @@ def test_every_camera_model_is_read_from_both_tables(small, tmp_path, model, bin
     assert read.model == model
     np.testing.assert_allclose(read.K, camera.K, rtol=1e-14)
     np.testing.assert_array_equal(read.distortion, camera.distortion)
+
+
+def test_model_that_is_not_colmaps_is_unknown_in_its_tables(tmp_path):
+    (tmp_path / "cameras.txt").write_text("7 BROWN 20 10 30 30 9 4 0 0 0 0 0 0\n")
+    with pytest.raises(CameraError, match="camera model 'BROWN' is unknown"):
+        colmap_text.read_cameras(tmp_path / "cameras.txt", Tables())
 
 
 def test_simple_pinhole_has_one_focal_length(tmp_path):

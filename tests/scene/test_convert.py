@@ -13,6 +13,7 @@ from xscale.errors import CameraError, OutputExistsError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.frames import quaternion_from_rotation, rotation_from_quaternion
 from xscale.geometry.models import BY_NAME
+from xscale.io.ply import encode_ply
 from xscale.scene.convert import convert
 from xscale.scene.scene import Scene
 from xscale.scene.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
@@ -68,6 +69,42 @@ def test_written_folder_reads_back_the_same(scene, tmp_path, target, text, photo
             np.testing.assert_array_equal(points, after[name][1])
 
 
+@pytest.mark.parametrize("target", ["colmap", "mvsnet", "nerfstudio"])
+def test_mesh_is_written_where_the_transform_put_it(
+    asymmetric, asymmetric_folder, tmp_path, target
+):
+    turn, shift = np.array([[0, -1.0, 0], [1, 0, 0], [0, 0, 1]]), np.array([3.0, -7, 2])
+    elsewhere = (asymmetric.vertices - shift) @ turn / 4
+    (asymmetric_folder / "mesh.ply").write_bytes(encode_ply(elsewhere, asymmetric.faces))
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = 4 * turn, shift
+    np.savetxt(tmp_path / "matrix.txt", matrix)
+    scene = Scene.open(asymmetric_folder, transform=tmp_path / "matrix.txt")
+    other = Scene.open(convert(scene, tmp_path / "out", target))
+    assert other.warnings == ()
+    _assert_mesh(other.mesh, asymmetric)
+
+
+def test_mesh_of_several_files_and_a_repaired_one_are_written_whole(
+    asymmetric, asymmetric_folder, tmp_path
+):
+    (asymmetric_folder / "mesh.ply").unlink()
+    for part, faces in (("a", asymmetric.faces[:2]), ("b", asymmetric.faces[2:])):
+        vertices = np.concatenate([asymmetric.vertices, [[np.nan, 0, 0]]])
+        bad = np.array([[0, 1, len(asymmetric.vertices)]], np.int32)
+        data = encode_ply(vertices, np.concatenate([faces, bad]))
+        (asymmetric_folder / f"mesh_{part}.ply").write_bytes(data)
+    scene = Scene.open(asymmetric_folder, mesh_repair="drop-bad-faces")
+    other = Scene.open(convert(scene, tmp_path / "out", "colmap"))
+    corners = (other.mesh.vertices + other.mesh.origin)[other.mesh.faces]
+    np.testing.assert_allclose(corners, asymmetric.vertices[asymmetric.faces], atol=1e-6)
+
+
+def _assert_mesh(mesh, built):
+    np.testing.assert_array_equal(mesh.faces, built.faces)
+    np.testing.assert_allclose(mesh.vertices + mesh.origin, built.vertices, atol=1e-6)
+
+
 def test_every_layout_leads_to_every_other(scene, tmp_path):
     current = scene
     for step, (target, text) in enumerate([*TARGETS, TARGETS[0]]):
@@ -121,6 +158,7 @@ def _cameras(**bent):
             {"k1": 0.1, "k2": 0.2, "k3": 0.3, "k4": 0.4},
         ),
         ("RADIAL_FISHEYE", [0.1, 0.2], {"k1": 0.1, "k2": 0.2, "k3": 0.0, "k4": 0.0}),
+        ("SIMPLE_FISHEYE", [], {"k1": 0.0, "k2": 0.0, "k3": 0.0, "k4": 0.0}),
     ],
 )
 def test_lenses_in_nerfstudios_words(model, distortion, words):
@@ -154,6 +192,7 @@ BENT = {
     "FULL_OPENCV": [0.05, -0.02, 0.003, -0.004, 0.01, 0, 0, 0],
     "OPENCV_FISHEYE": [0.02, -0.01, 0.003, 0.001],
     "RADIAL_FISHEYE": [0.02, 0.01],
+    "FISHEYE": [],
 }
 
 
@@ -189,6 +228,11 @@ def test_layouts_that_cannot_hold_a_camera_name_one_that_can():
     assert "2.0" in mvsnet_camera(skewed["a.png"])
     with pytest.raises(CameraError, match=r"no camera model FOV; --to colmap can hold it"):
         nerfstudio_transforms(_cameras(model="FOV", distortion=np.array([0.5])), {}, None)
+    brown = _cameras(model="BROWN", distortion=np.full(6, 0.01))
+    with pytest.raises(CameraError, match=r"COLMAP has no camera model BROWN.*undistorted photos"):
+        ColmapTables(brown, np.zeros((0, 3)), {})
+    with pytest.raises(CameraError, match=r"no camera model BROWN; no other layout"):
+        nerfstudio_transforms(brown, {}, None)
     mixed = {
         **_cameras(),
         "b.png": _cameras(model="OPENCV_FISHEYE", distortion=np.ones(4))["a.png"],

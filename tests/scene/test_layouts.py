@@ -9,7 +9,7 @@ from tests.scene.test_metashape import export
 from tests.scene.test_nerfstudio import transforms
 from tests.scene.test_openmvs import scene_mvs
 from xscale.cli import main
-from xscale.errors import CameraError, SceneError
+from xscale.errors import SceneError
 from xscale.scene.scene import Scene
 
 
@@ -76,15 +76,6 @@ def test_given_files_that_are_none_are_named(asymmetric_folder, bare, tmp_path):
         Scene.open(bare, images=tmp_path / "gone")
     with pytest.raises(SceneError, match="takes a folder"):
         Scene.open(bare, images=other)
-
-
-def test_realitycaptures_table_is_refused_with_what_to_export(asymmetric_folder, bare):
-    table = bare / "cameras.csv"
-    table.write_text("#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2\na.png,1,2\n")
-    with pytest.raises(CameraError, match=r"cameras.csv: is RealityCapture.*COLMAP or as Bundler"):
-        Scene.open(bare, images=asymmetric_folder / "images")
-    with pytest.raises(CameraError, match="not documented"):
-        Scene.open(bare, cameras=table)
 
 
 def test_folder_of_two_kinds_says_which_one_was_read(asymmetric, asymmetric_folder):

@@ -151,6 +151,8 @@ def colmap_pixel(view, points):
         lower = 1 + d[5] * r2 + d[6] * r2**2 + d[7] * r2**3
     elif view.model == "OPENCV":
         k, p, lower = [d[0], d[1], 0, 0], d[2:4], 1
+    elif view.model == "BROWN":
+        k, p, lower = [d[0], d[1], d[4], d[5]], d[2:4], 1
     else:
         k, p, lower = [0, 0, 0, 0], (0, 0), 1
     radial = (1 + k[0] * r2 + k[1] * r2**2 + k[2] * r2**3 + k[3] * r2**4) / lower
@@ -165,6 +167,7 @@ def colmap_pixel(view, points):
         ("frame", {}, "PINHOLE"),
         ("frame", {"k1": -0.1, "k2": 0.03, "p1": 0.004, "p2": -0.002}, "OPENCV"),
         ("frame", {"k1": -0.1, "k3": 0.05, "p1": 0.004, "p2": 0.01, "b2": 1.5}, "FULL_OPENCV"),
+        ("frame", {"k1": -0.1, "k4": 0.01, "p1": 0.004, "p2": 0.01, "b2": 1.5}, "BROWN"),
         ("fisheye", {"k1": 0.02, "k4": -0.003}, "OPENCV_FISHEYE"),
         ("fisheye", {"k1": 0.02, "k3": 0.01, "p1": 0.004, "p2": -0.01}, "THIN_PRISM_FISHEYE"),
     ],
@@ -189,7 +192,6 @@ def test_newer_name_of_the_fisheye_is_the_same(small, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "values", "words"),
     [
-        ("frame", {"k4": 0.1}, r"k4 = 0.1.*Optimize Cameras without k4"),
         ("frame", {"p3": 0.1}, r"p3 or p4.*Optimize Cameras"),
         ("fisheye", {"p4": 0.1}, "p3 or p4"),
         ("equisolid_fisheye", {}, "type equisolid_fisheye are not supported"),

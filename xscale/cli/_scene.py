@@ -11,6 +11,8 @@ import tyro
 if TYPE_CHECKING:
     from xscale.scene.scene import Scene
 
+_NOT_GIVEN = (None, "none", "corner")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SceneOptions:
@@ -35,9 +37,7 @@ class SceneOptions:
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
-        from xscale.scene.scene import Scene
-
-        return Scene.open(
+        return open_scene(
             self.scene,
             mesh=self.mesh or None,
             transform=self.transform,
@@ -47,3 +47,28 @@ class SceneOptions:
             colmap_model=self.colmap_model,
             pixel_origin=self.pixel_origin,
         )
+
+
+def open_scene(path: Path, **options: object) -> Scene:
+    """Open a scene folder, or the giga demo's, whose photos are made on demand.
+
+    Args:
+        path: The folder.
+        options: As for ``Scene.open``, whose errors these are.
+    """
+    from xscale.errors import UsageError
+    from xscale.scene.layouts import RECIPE
+    from xscale.scene.scene import Scene
+
+    if not (path / RECIPE).is_file():
+        return Scene.open(path, **options)
+    from xscale.demo.giga import open_giga
+
+    given = [name for name, value in options.items() if value not in _NOT_GIVEN]
+    if given:
+        raise UsageError(
+            f"a scene made on demand takes no --{given[0].replace('_', '-')}",
+            where=path,
+            advice="leave it out",
+        )
+    return open_giga(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
+from xscale.cli._scene import open_scene
 from xscale.cli.render import render_run
 
 
@@ -50,7 +51,6 @@ def score_run(
     from xscale.render.run import Run
     from xscale.report.page import write_report
     from xscale.report.score import score_renders, write_scores
-    from xscale.scene.scene import Scene
 
     opened = Run.open(path)
     manifest = opened.manifest
@@ -61,7 +61,7 @@ def score_run(
     options = dict(manifest["scene"].get("options", {}))
     if mesh is not None:
         options["mesh"] = mesh
-    scene = Scene.open(root, **options)
+    scene = open_scene(root, **options)
     if scene.fingerprint() != manifest["scene"]["fingerprint"]:
         # Other photos, cameras or mesh than the run was trained on give other scores.
         missing = [name for name in names if name not in {p.name for p in scene.photos}]

@@ -32,6 +32,8 @@ class Options(SceneOptions):
     """Settings to start from."""
     device: str = "auto"
     """Where to compute; auto takes the GPU where this build can train on it."""
+    deterministic: bool = False
+    """On a GPU: results that repeat to the last bit, for slower steps; the CPU's always do."""
     minutes: float | None = None
     """Stop after this many minutes, preparation included; 10 where steps are not given either."""
     steps: int | None = None
@@ -79,6 +81,7 @@ def run(argv: list[str]) -> int:
         settings=options.set,
         resume=options.resume,
         device=options.device,
+        deterministic=options.deterministic,
         tensorboard=options.tensorboard,
     )
     result(made.path)

@@ -1,8 +1,8 @@
 """The giga demo: thousands of photos of tens of millions of triangles, made on demand.
 
 Distances reach over 1000 : 1, from the whole ground down to grains of its paint. Nothing but a
-small file lies on the disk: photos are rectangles of pixels computed from the ground itself, always
-the same ones.
+small file, the recipe, lies on the disk: photos are rectangles of pixels computed from the ground
+itself, always the same ones. The recipe's folder can be opened again like any other scene.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import torch
 from xscale.config import from_dict
 from xscale.demo.photos import DemoSize, Ring, Studio, cameras
 from xscale.demo.surface import ground, height
+from xscale.errors import SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.images import write_png
 from xscale.io.storage import write_json
 from xscale.render.run import Run
+from xscale.scene.layouts import RECIPE
 from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
+from xscale.scene.strict_json import read_json
 from xscale.train.api import train
 from xscale.train.loop import Progress
 from xscale.train.memory import training_bytes
@@ -32,6 +35,8 @@ from xscale.train.settings import Settings
 from xscale.train.trainer import trains_fused
 
 VERSION = 1
+_LARGEST = {"width": 1 << 14, "height": 1 << 14, "supersampling": 16, "cells": 1 << 13}
+_MOST_PHOTOS = 100_000
 FINEST = 2e-6
 """Shortest wavelength of the ground's paint: about a pixel of the nearest photos."""
 _NEAR = 1e-5
@@ -77,8 +82,58 @@ def giga_scene(folder: str | Path, size: DemoSize = GIGA) -> Scene:
         StorageError: The folder cannot be written.
     """
     folder = Path(folder)
-    recipe = folder / "giga.json"
-    write_json(recipe, {"version": VERSION, "size": asdict(size)}, overwrite=True)
+    content = {"version": VERSION, "size": asdict(size)}
+    write_json(folder / RECIPE, content, overwrite=True)
+    return _scene(folder, size)
+
+
+def open_giga(folder: str | Path) -> Scene:
+    """Open a scene whose recipe lies in a folder: the same as when it was made.
+
+    Raises:
+        SceneError: The recipe is damaged or of another version.
+    """
+    folder = Path(folder)
+    recipe = folder / RECIPE
+    content = read_json(recipe)
+    if content.get("version") != VERSION:
+        raise SceneError(
+            f"is of version {content.get('version')}, known is {VERSION}",
+            where=recipe,
+            advice="make it again: xscale demo --scale giga",
+        )
+    try:
+        size = _size(content.get("size"))
+    except (TypeError, ValueError) as error:
+        raise SceneError(
+            f"is no recipe of a scene: {error}",
+            where=recipe,
+            advice="make it again: xscale demo --scale giga",
+        ) from error
+    return _scene(folder, size)
+
+
+def _size(content: object) -> DemoSize:
+    """Return a size from a recipe's values, each within its bounds."""
+    if not isinstance(content, dict) or not isinstance(content.get("rings"), list):
+        raise TypeError("it has no size with rings")
+    numbers = {key: content[key] for key in _LARGEST if key in content}
+    for key, value in numbers.items():
+        if type(value) is not int or not 0 < value <= _LARGEST[key]:
+            raise ValueError(f"{key} is {value!r}")
+    rings = tuple(Ring(**ring) for ring in content["rings"])
+    for ring in rings:
+        if type(ring.photos) is not int or not isinstance(ring.name, str):
+            raise TypeError(f"a ring has {ring.photos!r} photos")
+        if not (0 < ring.photos <= _MOST_PHOTOS and 0 < ring.distance < 1e3 and ring.spread >= 0):
+            raise ValueError(f"ring {ring.name} has {ring.photos} photos at {ring.distance}")
+    if not rings or len(numbers) < len(_LARGEST) or set(content) - {*_LARGEST, "rings"}:
+        raise ValueError("it has other values than width, height, supersampling, cells and rings")
+    return DemoSize(**numbers, rings=rings)
+
+
+def _scene(folder: Path, size: DemoSize) -> Scene:
+    recipe = folder / RECIPE
     mesh = Mesh.from_world(*ground(size.cells))
     studio = Studio(size, mesh, FINEST)
     photos = []
@@ -88,7 +143,7 @@ def giga_scene(folder: str | Path, size: DemoSize = GIGA) -> Scene:
     return Scene(
         root=folder,
         layout="giga",
-        reason="made on demand",
+        reason=f"{RECIPE}: photos and mesh are made on demand",
         photos=tuple(sorted(photos, key=lambda photo: photo.name)),
         mesh=mesh,
         mesh_files=(recipe,),

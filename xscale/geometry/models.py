@@ -1,5 +1,8 @@
 """COLMAP's camera models: their numbers, parameter names, and the lenses of those we compute.
 
+``BROWN`` is none of COLMAP's: its radial polynomial has a fourth term, as Metashape's and
+RealityCapture's lenses have.
+
 K maps a lens's normalised coordinates to pixels. Adding a model means giving its row a projection
 and its parameters a place among the lens's coefficients: the readers,
 :class:`xscale.geometry.camera.Camera` and the kernels look nothing else up.
@@ -8,6 +11,7 @@ and its parameters a place among the lens's coefficients: the readers,
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +23,7 @@ _FOCAL = ("f", "fx", "fy")
 _CENTRE = ("cx", "cy")
 _SHARED = {"k": 0, "k1": 0, "k2": 1, "k3": 2, "p1": 7, "p2": 8, "sx1": 9, "sy1": 10}
 _PLACES = {
-    Projection.PERSPECTIVE: {**_SHARED, "k4": 4, "k5": 5, "k6": 6},
+    Projection.PERSPECTIVE: {**_SHARED, "k4": 4, "k5": 5, "k6": 6, "r8": 3},
     Projection.FISHEYE: {**_SHARED, "k4": 3},
     Projection.FOV: {"omega": 0},
 }
@@ -32,8 +36,8 @@ class CameraModel:
 
     name: str
     """COLMAP's name, for example ``PINHOLE``."""
-    colmap_id: int
-    """The number that stands for the model in ``cameras.bin``."""
+    colmap_id: int | None
+    """The number that stands for the model in ``cameras.bin``; None where COLMAP lacks it."""
     parameters: tuple[str, ...]
     """Names of the parameters in COLMAP's order."""
     projection: Projection | None = None
@@ -117,28 +121,48 @@ _MODELS = (
     ),
     CameraModel("SIMPLE_DIVISION", 12, ("f", "cx", "cy", "k")),
     CameraModel("DIVISION", 13, ("fx", "fy", "cx", "cy", "k")),
-    CameraModel("SIMPLE_FISHEYE", 14, ("f", "cx", "cy")),
-    CameraModel("FISHEYE", 15, ("fx", "fy", "cx", "cy")),
+    CameraModel("SIMPLE_FISHEYE", 14, ("f", "cx", "cy"), Projection.FISHEYE),
+    CameraModel("FISHEYE", 15, ("fx", "fy", "cx", "cy"), Projection.FISHEYE),
     CameraModel("EUCM", 16, ("fx", "fy", "cx", "cy", "alpha", "beta")),
     CameraModel("EQUIRECTANGULAR", 17, ("w", "h"), Projection.EQUIRECTANGULAR),
+    CameraModel(
+        "BROWN",
+        None,
+        ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "r8"),
+        Projection.PERSPECTIVE,
+    ),
 )
 BY_NAME = {model.name: model for model in _MODELS}
-BY_COLMAP_ID = {model.colmap_id: model for model in _MODELS}
+_OF_COLMAP = {key: m for m in _MODELS if m.colmap_id is not None for key in (m.name, m.colmap_id)}
 
 
 def _supported_names() -> str:
     return ", ".join(model.name for model in _MODELS if model.supported)
 
 
-def known_model(key: str | int, where: object) -> CameraModel:
-    """Look a model up by COLMAP's name or number, without asking whether we can compute it.
+def known_model(name: str, where: object) -> CameraModel:
+    """Look a model up, without asking whether we can compute it.
 
     Raises:
         CameraError: There is no such model.
     """
-    model = BY_NAME.get(key) if isinstance(key, str) else BY_COLMAP_ID.get(key)
+    return _found(BY_NAME, name, where)
+
+
+def colmap_model(key: str | int, where: object) -> CameraModel:
+    """Look one of COLMAP's models up by its name or number, as its files have it.
+
+    Raises:
+        CameraError: COLMAP has no such model.
+    """
+    return _found(_OF_COLMAP, key, where)
+
+
+def _found(models: Mapping[object, CameraModel], key: str | int, where: object) -> CameraModel:
+    model = models.get(key)
     if model is None:
-        known = f"{_supported_names()} and other COLMAP models numbered 0 to {len(_MODELS) - 1}"
+        numbers = [m.colmap_id for m in _MODELS if m.colmap_id is not None]
+        known = f"{_supported_names()} and other COLMAP models numbered 0 to {max(numbers)}"
         raise CameraError(
             f"camera model {key!r} is unknown; known are {known}",
             where=where,

@@ -94,6 +94,12 @@ def emulation(on: bool) -> Iterator[None]:
         _thread.emulation = before
 
 
+def body_of(op: str, device: torch.device) -> str:
+    """Return which body ``call`` runs for tensors on ``device``: one of ``BODIES``."""
+    emulated = getattr(_thread, "emulation", False) and has_body(op, "emulated")
+    return "emulated" if emulated and device.type == "cpu" else device.type
+
+
 def call(op: str, device: torch.device, **fields: object) -> None:
     """Run the compiled body of ``op``.
 
@@ -104,6 +110,7 @@ def call(op: str, device: torch.device, **fields: object) -> None:
 
     Raises:
         BackendError: The module is not built, or has no such body.
+        torch.OutOfMemoryError: The device has no memory left for what the body needs beside them.
     """
     if _core is None:
         raise BackendError(
@@ -117,5 +124,9 @@ def call(op: str, device: torch.device, **fields: object) -> None:
         else value
         for name, value in fields.items()
     }
-    emulated = getattr(_thread, "emulation", False) and has_body(op, "emulated")
-    getattr(_core, op)("emulated" if emulated else device.type, stream, **values)
+    try:
+        getattr(_core, op)(body_of(op, device), stream, **values)
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise torch.OutOfMemoryError(str(error)) from error
+        raise

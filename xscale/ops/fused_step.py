@@ -73,6 +73,11 @@ class StepGrid:
     """"smoothstep" or "linear"."""
     footprint_scale: float = 0.5
     """Factor of the footprint; 0: no level fades."""
+    gradient: Tensor | None = None
+    """Working memory of a GPU's body, which the CPU's does without: zeros like ``table``, zeros
+    again afterwards; int64 for deterministic steps. Made for the one step where it is None."""
+    touched: Tensor | None = None
+    """Likewise, uint8 [layout.rows / 8]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +108,7 @@ class StepResult(NamedTuple):
     grad_light: Tensor | None
     """Like ``StepShader.light``."""
     seconds: dict[str, float]
-    """Time spent by part; empty from the reference."""
+    """Time spent by part; of the CPU's body only."""
 
 
 def fused_step(
@@ -115,6 +120,7 @@ def fused_step(
     learning_rate: float,
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
+    deterministic: bool = False,
 ) -> StepResult:
     """Interpolate, encode, shade, compare, go back, and move the touched rows by lazy Adam.
 
@@ -122,6 +128,10 @@ def fused_step(
     ``encode_backward`` and ``adam`` with ``steps``, without the arrays between them: the compiled
     body takes all sums in the chain's order with the chain's code, so rows and gradients are equal
     to the last bit, whatever the number of threads. The shader's own update is the caller's.
+
+    On a GPU sums are taken in any order, and equal up to rounding only, unless ``deterministic``:
+    then gradients are summed as fixed-point numbers of 2^-52, which takes 64-bit atomics and twice
+    the working memory, and a step repeats to the last bit on the same kind of GPU.
 
     Args:
         rays: The batch.
@@ -131,6 +141,7 @@ def fused_step(
         learning_rate: Step size of the grid's rows.
         betas: Decay of Adam's two running means.
         epsilon: Added to the root of the second moment.
+        deterministic: See above; the CPU always is.
 
     Raises:
         ShapeError: An argument has another shape, dtype or device.
@@ -148,7 +159,11 @@ def fused_step(
         None if tensor is None else torch.zeros_like(tensor)
         for tensor in (shader.weights, shader.exposure, shader.light)
     ]
-    sums, seconds = torch.zeros(2, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    device = rays.vertices.device
+    on_cpu = _ext.body_of("fused_step", device) == "cpu"
+    gradient, touched = (None, None) if on_cpu else _working_memory(grid, deterministic)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    seconds = torch.zeros(4, dtype=torch.float64)
     offsets, resolutions, scales = level_tensors(grid.layout)
     count = len(rays.face_id)
     _ext.call(
@@ -165,13 +180,28 @@ def fused_step(
         exposure=shader.exposure, grad_weights=grads[0], grad_exposure=grads[1],
         grad_light=grads[2], hidden=layout.hidden,
         sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
-        photos=0 if shader.exposure is None else len(shader.exposure), loss=kind, sums=sums,
-        seconds=seconds,
-        rays=count,
+        photos=0 if shader.exposure is None else len(shader.exposure),
+        gradient=None if deterministic else gradient,
+        gradient_fixed=gradient if deterministic else None, touched=touched, loss=kind, sums=sums,
+        seconds=seconds, rays=count,
     )  # fmt: skip
     total, error = sums.tolist()
-    spent = dict(zip(PARTS, seconds.tolist(), strict=True))
+    spent = dict(zip(PARTS, seconds.tolist(), strict=True)) if on_cpu else {}
     return StepResult(total / max(count, 1), error / max(3 * count, 1), *grads, spent)
+
+
+def _working_memory(grid: StepGrid, deterministic: bool) -> tuple[Tensor, Tensor]:
+    """Return the grid's gradient table and touched bits, checked, or new ones."""
+    kind = torch.int64 if deterministic else torch.float32
+    gradient, touched = grid.gradient, grid.touched
+    if gradient is None:
+        gradient = torch.zeros_like(grid.table, dtype=kind)
+    if touched is None:
+        touched = torch.zeros(grid.layout.rows // 8, dtype=torch.uint8, device=grid.table.device)
+    check_tensor("fused_step", "gradient", gradient, grid.table.shape, (kind,), grid.table.device)
+    size = (grid.layout.rows // 8,)
+    check_tensor("fused_step", "touched", touched, size, (torch.uint8,), grid.table.device)
+    return gradient, touched
 
 
 def fused_step_reference(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.images import image_size
 from xscale.scene.colmap_text import integer, lines, parse_number
-from xscale.scene.labels import join_labels
+from xscale.scene.labels import join_labels, plain_label
 from xscale.scene.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "bundler"
@@ -185,7 +185,4 @@ def _listed(path: Path, count: int, where: str) -> list[str]:
             where=where,
             advice="export both again, together",
         )
-    folders = [name.replace("\\", "/") for name in names]
-    labels = [name.removeprefix("./") for name in folders]
-    # Paths of another computer: only the file's name can be found again.
-    return [PurePosixPath(n).name if n.startswith("/") or ":" in n else n for n in labels]
+    return [plain_label(name) for name in names]

@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from xscale.errors import CameraError
-from xscale.geometry.models import known_model
+from xscale.geometry.models import colmap_model
 from xscale.scene.colmap_model import ColmapCamera, ColmapPoints, Tables
 
 _LONGEST_NAME = 4096
@@ -128,7 +128,7 @@ def read_cameras(path: Path, tables: Tables) -> None:
         for record in range(reader.count(_SMALLEST_CAMERA, "camera")):
             where = f"{path}: camera record {record + 1} at byte {reader.offset}"
             camera_id, model_id, width, height = reader.take("IiQQ", f"camera {record + 1}")
-            model = known_model(model_id, where)
+            model = colmap_model(model_id, where)
             names = len(model.parameters)
             params = np.array(reader.take(f"{names}d", f"camera {record + 1}"))
             tables.add_camera(camera_id, ColmapCamera(model, width, height, params, where))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import CameraError
-from xscale.geometry.models import known_model
+from xscale.geometry.models import colmap_model
 from xscale.scene.colmap_model import ColmapCamera, ColmapPoints, Tables
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -80,7 +80,7 @@ def read_cameras(path: Path, tables: Tables) -> None:
         fields = line.split()
         if len(fields) < _CAMERA_FIELDS:
             raise short("camera", len(fields), _CAMERA_FIELDS, where)
-        model = known_model(fields[1], where)
+        model = colmap_model(fields[1], where)
         needed = _CAMERA_FIELDS + len(model.parameters)
         if len(fields) != needed:
             raise short(f"{model.name} camera", len(fields), needed, where)

@@ -11,10 +11,11 @@ import numpy as np
 
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.camera import Camera
+from xscale.io.images import encode_png
 from xscale.io.ply import encode_ply
 from xscale.io.storage import atomic_folder, place_file, write_bytes, write_json, write_text
 from xscale.scene.photo import png_name
-from xscale.scene.scene import Scene
+from xscale.scene.scene import CHANGES, Scene
 from xscale.scene.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
 
 Target = Literal["colmap", "mvsnet", "nerfstudio"]
@@ -65,7 +66,10 @@ def convert(
             else:
                 write_bytes(folder / name, content)
         for done, photo in enumerate(scene.photos, start=1):
-            place_file(photo.path, folder / plan.photos / photo.name, link=photos == "link")
+            if photo.make is None:
+                place_file(photo.path, folder / plan.photos / photo.name, link=photos == "link")
+            else:
+                write_bytes(folder / plan.photos / photo.name, encode_png(photo.read()))
             if photo.name in plan.masks and photo.mask_path is not None:
                 place_file(photo.mask_path, folder / plan.masks[photo.name], link=photos == "link")
             if on_photo is not None:
@@ -153,9 +157,14 @@ def _named(scene: Scene, make: Callable, name: str | None = None) -> object:
 
 
 def _write_mesh(scene: Scene, folder: Path, how: How) -> None:
-    """Put the mesh file beside the cameras; formats that spread over files become PLY."""
+    """Put the mesh beside the cameras: its file, or a PLY of what it has become in the scene.
+
+    Only a single file that stands in the cameras' frame as it is can be handed on; formats that
+    spread over files, merged, moved and repaired meshes are written anew.
+    """
     suffix = scene.mesh_path.suffix.lower()
-    if suffix in _ALONE:
+    as_it_was = len(scene.mesh_files) == 1 and not set(CHANGES) & set(scene.provenance)
+    if suffix in _ALONE and as_it_was:
         place_file(scene.mesh_path, folder / f"mesh{suffix}", link=how == "link")
         return
     vertices = scene.mesh.vertices.astype(np.float64) + scene.origin

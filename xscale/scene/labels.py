@@ -10,6 +10,15 @@ from xscale.errors import SceneError
 from xscale.scene.views import photo_files, some
 
 
+def plain_label(name: str) -> str:
+    """Return a photo's path as another computer wrote it in the form of this one's.
+
+    Of a whole path only the file's name can be found again.
+    """
+    path = name.strip().replace("\\", "/").removeprefix("./")
+    return PurePosixPath(path).name if path.startswith("/") or ":" in path else path
+
+
 def join_labels(labels: Sequence[str], folder: Path, where: object) -> dict[str, str]:
     """Find the photo of each label: the whole path, else the file name, else its stem.
 

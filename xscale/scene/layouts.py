@@ -18,13 +18,16 @@ from xscale.scene import (
 )
 from xscale.scene.views import Choice, Reading, some
 
+RECIPE = "giga.json"
+"""The file of a scene whose photos are made on demand (:mod:`xscale.demo.giga`)."""
+
 
 class Layout(NamedTuple):
     """A kind of scene folder and its reader."""
 
     name: str
     looks_like: str
-    """What the folder must hold, for people; empty where it is recognised to be refused."""
+    """What the folder must hold, for people."""
     detect: Callable[[Path, Choice], str | None]
     """Says why a folder (or the file given as ``--cameras``) is of this kind, or returns None."""
     read: Callable[[Path, Choice], Reading]
@@ -37,7 +40,12 @@ LAYOUTS = (
     Layout(metashape.LAYOUT, "cameras.xml with images/", metashape.detect, metashape.read),
     Layout(openmvs.LAYOUT, openmvs.FILE, openmvs.detect, openmvs.read),
     Layout(bundler.LAYOUT, "bundle.out with list.txt", bundler.detect, bundler.read),
-    Layout(realitycapture.LAYOUT, "", realitycapture.detect, realitycapture.read),
+    Layout(
+        realitycapture.LAYOUT,
+        "RealityCapture's camera parameters (.csv) with images/",
+        realitycapture.detect,
+        realitycapture.read,
+    ),
 )
 
 
@@ -96,10 +104,15 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
         return SceneError(
             parts, where=root, advice="give one by --cameras, or write all frames into one file"
         )
+    if (root / RECIPE).is_file():
+        return SceneError(
+            "is the giga demo's scene, whose photos are made on demand",
+            where=root,
+            advice="open it by xscale inspect or xscale train, in Python by "
+            "xscale.demo.giga.open_giga",
+        )
     holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
-    looks = "; or ".join(
-        f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS if layout.looks_like
-    )
+    looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
     return SceneError(
         f"is not a scene folder that is known; it holds {some(holds, 8) or 'nothing'}",
         where=root,

@@ -1,4 +1,4 @@
-"""Metashape's lens formulas, mapped to COLMAP's models where the two are the same function.
+"""Metashape's lens formulas, mapped to the camera model that is the same function.
 
 ``cx, cy`` count from the picture's centre, ``b1, b2`` go into K, its ``p1`` is OpenCV's ``p2`` and
 the other way round.
@@ -54,7 +54,7 @@ def numbers(element: ElementTree.Element | None, count: int, where: str) -> np.n
 
 
 def read_sensor(sensor: ElementTree.Element, path: Path) -> Sensor:
-    """Map a sensor to one of COLMAP's models.
+    """Map a sensor to one of our models.
 
     Raises:
         CameraError: There is no model that is the same function.
@@ -132,7 +132,7 @@ def _size(
 
 
 def _lens(kind: str, values: dict[str, float], where: str) -> tuple[str, np.ndarray]:
-    """Return COLMAP's name and parameters of Metashape's lens."""
+    """Return name and parameters of the model that is Metashape's lens."""
     k1, k2, k3, k4 = (values[f"k{n}"] for n in range(1, 5))
     # Metashape: dx = P1 (r^2 + 2 x^2) + 2 P2 x y. OpenCV: dx = 2 p1 x y + p2 (r^2 + 2 x^2).
     p1, p2 = values["p2"], values["p1"]
@@ -153,11 +153,7 @@ def _lens(kind: str, values: dict[str, float], where: str) -> tuple[str, np.ndar
             advice="convert the photos to frame cameras in Metashape and export again",
         )
     if k4:
-        raise CameraError(
-            f"the calibration has k4 = {k4:g}, which no model of frame cameras here has",
-            where=where,
-            advice="run Optimize Cameras without k4, or export undistorted photos",
-        )
+        return "BROWN", np.array([k1, k2, p1, p2, k3, k4])
     if k3:
         return "FULL_OPENCV", np.array([k1, k2, p1, p2, k3, 0.0, 0.0, 0.0])
     if k1 or k2 or p1 or p2:

@@ -21,7 +21,8 @@ from xscale.scene.views import Choice, Observations, name_bytes, some
 
 __all__ = ["Photo", "Scene", "Split"]
 
-_CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
+CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
+"""What in a provenance says that the mesh is no longer what its files hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +190,7 @@ class Scene:
             for photo in self.photos
         ]
         mesh = [x for f in self.mesh_files for x in (f.stat().st_size, sha256_file(f))]
-        moved = {k: self.provenance[k] for k in _CHANGES if k in self.provenance}
+        moved = {k: self.provenance[k] for k in CHANGES if k in self.provenance}
         return fingerprint_of({"photos": photos, "mesh": mesh, **moved})
 
     def fingerprint(self) -> str:

@@ -23,15 +23,25 @@ _MOVES = sorted(product(range(-3, 4), repeat=4), key=lambda move: sum(map(abs, m
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 _PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE")
 _AS_OPENCV = {"SIMPLE_RADIAL": ("k1",), "RADIAL": ("k1", "k2")}
-_AS_FISHEYE = {"SIMPLE_RADIAL_FISHEYE": ("k1",), "RADIAL_FISHEYE": ("k1", "k2")}
+_AS_FISHEYE = {
+    "SIMPLE_FISHEYE": (),
+    "FISHEYE": (),
+    "SIMPLE_RADIAL_FISHEYE": ("k1",),
+    "RADIAL_FISHEYE": ("k1", "k2"),
+}
 
 
 def parameters(camera: Camera) -> list[float]:
     """Return COLMAP's parameter list of a camera.
 
     Raises:
-        CameraError: K has skew, which COLMAP's models do not have.
+        CameraError: The lens or K's skew is none that COLMAP's models have.
     """
+    if BY_NAME[camera.model].colmap_id is None:
+        raise CameraError(
+            f"COLMAP has no camera model {camera.model}",
+            advice="export undistorted photos from the program that made the cameras",
+        )
     if camera.skew:
         raise CameraError(
             f"K has a skew of {camera.skew:g} pixels, which COLMAP's models do not have",
@@ -213,8 +223,10 @@ def _nerfstudio_bending(camera: Camera) -> dict[str, float]:
         return dict(zip(("k1", "k2", "k3", "k4"), bending, strict=True))
     if camera.model in _AS_FISHEYE:
         return {**fisheye, **dict(zip(_AS_FISHEYE[camera.model], bending, strict=True))}
+    held = BY_NAME[camera.model].colmap_id is not None
     raise CameraError(
-        f"transforms.json has no camera model {camera.model}", advice="--to colmap can hold it"
+        f"transforms.json has no camera model {camera.model}",
+        advice="--to colmap can hold it" if held else "no other layout can hold it either",
     )
 
 

@@ -29,7 +29,7 @@ from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import preset as preset_named
-from xscale.train.trainer import Trainer
+from xscale.train.trainer import Trainer, trains_fused
 
 _PREVIEW_PIXELS = 2_000_000
 """Previews of larger photos are reduced: they are looked at, and stop the training."""
@@ -49,6 +49,7 @@ def train(
     settings: Sequence[str] = (),
     resume: bool = False,
     device: str = "auto",
+    deterministic: bool = False,
     tensorboard: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
@@ -69,6 +70,8 @@ def train(
         settings: Assignments like "optim.batch=65536".
         resume: Go on with the run in ``out``.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        deterministic: Whether a GPU's result must repeat to the last bit on the same kind of GPU,
+            at the price of slower sums and more memory. The CPU's always does.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
@@ -93,6 +96,11 @@ def train(
     if tensorboard:
         require_tensorboard()
     chosen = override(preset_named(preset), list(settings))
+    if deterministic and where.type != "cpu" and not trains_fused(chosen.optim, where):
+        raise UsageError(
+            "--deterministic on a GPU needs the lazy rule of the table's optimizer",
+            advice="leave --set optim.dense_table=true out, or use --device cpu",
+        )
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
@@ -116,7 +124,9 @@ def train(
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
     )
-    trainer = Trainer(model, pool, prepared.cameras, chosen.optim)
+    trainer = Trainer(
+        model, pool, prepared.cameras, chosen.optim, deterministic=deterministic, on_notice=say
+    )
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)

@@ -94,7 +94,7 @@ def run_loop(
             now = time.monotonic()
             # The first step is shown at once: people wait for it.
             if now - logged >= _LOG_SECONDS or average.steps == 1:
-                rate = (trainer.step - logged_step) * trainer.settings.batch / (now - logged)
+                rate = (trainer.step - logged_step) * trainer.batch / (now - logged)
                 logged, logged_step = now, trainer.step
                 line = _log(out, trainer.step, now - start, average, rate)
                 if on_log is not None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from xscale.errors import ResourceError
 from xscale.model.field import grid_layout_of
 from xscale.model.settings import GridSettings
 
 
-def available_bytes() -> int | None:
-    """Return the memory that programs may still take, or None where the system does not say."""
+def available_bytes(device: torch.device | None = None) -> int | None:
+    """Return the memory that programs may still take, or None where the system does not say.
+
+    Args:
+        device: A GPU's own memory is asked for; anything else means the machine's.
+    """
+    if device is not None and device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -24,30 +32,33 @@ def available_bytes() -> int | None:
 def row_numbers(width: int, fused: bool) -> int:
     """Return the numbers that training keeps beside a row of ``width``.
 
-    The chain of single ops keeps a gradient and two moments; ``fused_step`` has no gradient table.
+    The chain of single ops keeps a gradient and two moments; the CPU's ``fused_step`` has no
+    gradient table.
     """
     return 2 * width if fused else 3 * width
 
 
-def training_bytes(grid: GridSettings, fused: bool) -> int:
-    """Return what the table and what training keeps of its rows take."""
+def training_bytes(grid: GridSettings, fused: bool, device: torch.device | None = None) -> int:
+    """Return what the table and what training keeps of its rows take on a device (the CPU)."""
+    fused = fused and (device is None or device.type == "cpu")
     width = grid.features_per_level
     counts = 2 if fused else 0  # bytes for a row's own count of steps
     return grid_layout_of(grid).rows * (4 * (width + row_numbers(width, fused)) + counts)
 
 
-def check_memory(grid: GridSettings, fused: bool) -> None:
+def check_memory(grid: GridSettings, fused: bool, device: torch.device | None = None) -> None:
     """Refuse a table that cannot be trained in the memory that is free.
 
     Args:
         grid: The grid's settings, finest_resolution set.
         fused: Whether ``fused_step`` trains it.
+        device: Where; the CPU by default.
 
     Raises:
         ResourceError: Table and what training keeps of its rows need more.
     """
-    need = training_bytes(grid, fused)
-    free = available_bytes()
+    need = training_bytes(grid, fused, device)
+    free = available_bytes(device)
     if free is not None and need > free:
         raise ResourceError(
             f"the hash grid needs {need / 1e9:.1f} GB to train, {free / 1e9:.1f} GB are free",

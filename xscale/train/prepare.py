@@ -85,7 +85,7 @@ def prepare(
         log2_table_size=log2_table_size(grid, covered_pixels),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
-    check_memory(grid, fused=trains_fused(settings.optim, device))
+    check_memory(grid, trains_fused(settings.optim, device), device)
     manifest = {
         "format": FORMAT,
         "scene": {

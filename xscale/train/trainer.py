@@ -1,7 +1,7 @@
 """One training step and the state it changes.
 
-On the CPU under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate,
-encode, shade, encode backward, adam) is for everything else, and what tests compare with.
+Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate, encode, shade,
+encode backward, adam) is for everything else, and what tests compare with.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import IntegrityError, NumericsError
+from xscale.errors import IntegrityError, NumericsError, ResourceError
 from xscale.gbuffer.build import surface_samples
 from xscale.model.model import Model
 from xscale.train.pool import Rays, TilePool
@@ -32,16 +33,29 @@ class Trainer:
         pool: Where rays come from.
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
+        deterministic: Whether a GPU's steps must repeat to the last bit; the CPU's always do.
+        on_notice: Called with one line when the batch had to be halved.
     """
 
     def __init__(
-        self, model: Model, pool: TilePool, cameras: Tensor, settings: OptimSettings
+        self,
+        model: Model,
+        pool: TilePool,
+        cameras: Tensor,
+        settings: OptimSettings,
+        *,
+        deterministic: bool = False,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
         self.model = model
         self.pool = pool
         self.cameras = cameras
         self.settings = settings
+        self.batch = settings.batch
+        """Rays a step; half of the setting's from when the device ran out of memory."""
         self.step = 0
+        self._deterministic = deterministic
+        self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
         self._fused = trains_fused(settings, table.device)
         self._moments = {
@@ -55,8 +69,10 @@ class Trainer:
         self._moments["field.table"] = state[:, :width], state[:, width:]
         counted = 0 if settings.dense_table else rows
         self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
-        if not self._fused:
-            self._grad_table = ops.table_zeros(table.shape, device=table.device)
+        self._grad_table = self._touched = None
+        if not self._fused or table.device.type != "cpu":
+            kind = torch.int64 if self._fused and deterministic else torch.float32
+            self._grad_table = ops.table_zeros(table.shape, kind, table.device)
             self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
 
@@ -69,11 +85,34 @@ class Trainer:
         Returns:
             Mean loss and mean squared error of the batch.
 
+        A device that runs out of memory gets half the rays from then on, once.
+
         Raises:
             NumericsError: The loss is not finite.
+            ResourceError: Half the rays do not fit either.
         """
+        try:
+            return self._take_step(progress)
+        except torch.OutOfMemoryError as error:
+            if self.batch < self.settings.batch:
+                raise ResourceError(
+                    f"{self.batch} rays a step, half of optim.batch, do not fit into the memory "
+                    f"of {self.model.device}",
+                    advice="a smaller --set model.grid.log2_table_size makes room",
+                ) from error
+        # Nothing has changed: memory runs out where a step's arrays are made, before its sums.
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.batch = max(self.batch // 2, 1)
+        self._on_notice(
+            f"W-MEMORY: {self.model.device} ran out of memory: {self.batch} rays a step from now "
+            "on instead of optim.batch"
+        )
+        return self._take_step(progress)
+
+    def _take_step(self, progress: float) -> tuple[float, float]:
         with self._timed("draw"):
-            rays = self.pool.draw(self.step, self.settings.batch).to(self.model.device)
+            rays = self.pool.draw(self.step, self.batch).to(self.model.device)
         taken = self._fused_step if self._fused else self._chain_step
         return taken(rays, self._rate(progress))
 
@@ -91,12 +130,17 @@ class Trainer:
                 target=rays.target,
                 target_range=self.model.settings.photo_range,
             ),
-            field.step_grid(*self._moments["field.table"], self._row_steps),
+            replace(
+                field.step_grid(*self._moments["field.table"], self._row_steps),
+                gradient=self._grad_table,
+                touched=self._touched,
+            ),
             shader,
             loss=settings.loss,
             learning_rate=settings.table_rate * rate,
             betas=(settings.beta1, settings.beta2),
             epsilon=settings.table_epsilon,
+            deterministic=self._deterministic and self._grad_table is not None,
         )
         self._check_loss(found.loss)
         for part, seconds in found.seconds.items():
@@ -220,7 +264,8 @@ class Trainer:
 
 def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
     """Whether ``fused_step`` can take these settings' steps there."""
-    return device.type == "cpu" and not settings.dense_table
+    has_body = device.type == "cpu" or ops.has_body("fused_step", device.type)
+    return has_body and not settings.dense_table
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -1,0 +1,36 @@
+#include "ops/fused_frame_warp.h"
+#include "warp_cuda.cuh"
+
+namespace xs {
+
+template <int F, int kShader>
+struct FrameKernel {
+    FusedFrameArgs args;
+    EncodeArgs points;
+    EncodeGrid grid;
+    FrameNet net;
+
+    __device__ void operator()(const DeviceWarp& warp, int64_t tile) const {
+        frame_tile<F, kShader>(warp, args, points, grid, net, tile);
+    }
+};
+
+void fused_frame_cuda(const FusedFrameArgs& args, void* stream_address) {
+    const FusedFrameArgs a = args;
+    const auto stream = static_cast<cudaStream_t>(stream_address);
+    const EncodeArgs points = frame_encode_args(a);
+    const EncodeGrid grid = encode_grid(points);
+    FrameNet net = frame_net(a);
+    void* packed = nullptr;
+    check_cuda(cudaMallocAsync(&packed, net.packed_bytes(), stream), "fused_frame");
+    frame_place(net, packed);
+    parallel_for_cuda("fused_frame (weights)", net.halves + net.floats, stream,
+                      [a, net] __device__(int64_t i) { frame_pack(a, net, i); });
+    frame_pick(a, [&](auto features, auto shader) {
+        for_each_warp_cuda("fused_frame", frame_tiles(a), net.bytes(), stream,
+                           FrameKernel<features, shader>{a, points, grid, net});
+    });
+    check_cuda(cudaFreeAsync(packed, stream), "fused_frame");
+}
+
+}  // namespace xs

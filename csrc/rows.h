@@ -1,0 +1,87 @@
+// Rows of a table as a device thread moves them: whole, in loads and stores of up to 16 bytes. They
+// are aligned to their size, or to 16 bytes where they are longer.
+#pragma once
+
+#include "host_device.h"
+
+namespace xs {
+
+// Whether rows of `width` numbers, `stride` apart, are so aligned.
+static inline bool rows_aligned(const float* rows, int64_t stride, int32_t width) {
+    const int64_t numbers = width < 4 ? width : 4;
+    return reinterpret_cast<uintptr_t>(rows) % (sizeof(float) * numbers) == 0 &&
+           stride % numbers == 0;
+}
+
+template <int F>
+XS_HD static inline void row_load(const float* from, float (&row)[F]) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F % 4 == 0) {
+        XS_UNROLL
+        for (int f = 0; f < F; f += 4) {
+            const float4 four = *reinterpret_cast<const float4*>(from + f);
+            row[f] = four.x;
+            row[f + 1] = four.y;
+            row[f + 2] = four.z;
+            row[f + 3] = four.w;
+        }
+    } else if constexpr (F == 2) {
+        const float2 two = *reinterpret_cast<const float2*>(from);
+        row[0] = two.x;
+        row[1] = two.y;
+    } else {
+        row[0] = *from;
+    }
+#else
+    memcpy(row, from, sizeof row);
+#endif
+}
+
+template <int F>
+XS_HD static inline void row_store(float* to, const float (&row)[F]) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F % 4 == 0) {
+        XS_UNROLL
+        for (int f = 0; f < F; f += 4) {
+            *reinterpret_cast<float4*>(to + f) =
+                make_float4(row[f], row[f + 1], row[f + 2], row[f + 3]);
+        }
+    } else if constexpr (F == 2) {
+        *reinterpret_cast<float2*>(to) = make_float2(row[0], row[1]);
+    } else {
+        *to = row[0];
+    }
+#else
+    memcpy(to, row, sizeof row);
+#endif
+}
+
+// Adds to a row that other threads add to as well: in as few atomics as the device has for it
+// (compute capability 9.0: four floats at once).
+template <int F>
+XS_HD static inline void row_add(float* to, const float (&row)[F]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    if constexpr (F % 4 == 0) {
+        XS_UNROLL
+        for (int f = 0; f < F; f += 4) {
+            atomicAdd(reinterpret_cast<float4*>(to + f),
+                      make_float4(row[f], row[f + 1], row[f + 2], row[f + 3]));
+        }
+    } else if constexpr (F == 2) {
+        atomicAdd(reinterpret_cast<float2*>(to), make_float2(row[0], row[1]));
+    } else {
+        atomicAdd(to, row[0]);
+    }
+#elif defined(__CUDA_ARCH__)
+    XS_UNROLL
+    for (int f = 0; f < F; ++f) {
+        atomicAdd(to + f, row[f]);
+    }
+#else
+    for (int f = 0; f < F; ++f) {
+        to[f] += row[f];
+    }
+#endif
+}
+
+}  // namespace xs
