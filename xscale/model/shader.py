@@ -149,8 +149,11 @@ class ReluShader:
             away = self.exposure - identity
             grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)
 
-    def settle(self) -> None:
-        """Do nothing: no parameter has a bound to be brought back to after an update."""
+    def settle(self, direction_decay: float) -> None:
+        """Let the weights of the view direction lose this share of themselves, after an update."""
+        if direction_decay > 0:
+            second = self.layout.unpack(self.weights)["W2"]
+            second[:, self.layout.hidden :] *= 1 - direction_decay
 
 
 def _named(grad_weights: Tensor, grad_exposure: Tensor | None) -> dict[str, Tensor]:

@@ -29,6 +29,12 @@ class OptimSettings:
     """Rates fall along a cosine to this share of their peak."""
     exposure_prior: float = 1e-2
     """Pull of the exposures towards the identity."""
+    direction_decay: float = 0.004
+    """Share of themselves that the shader's weights of the view direction lose at most at a step
+    (relu). Where the mesh lacks much, photos are otherwise learned by heart one by one."""
+    direction_error: float = 0.001
+    """Mean squared error of a batch from which on all of direction_decay is taken; below it less,
+    by the cube: where mesh and photos agree, what changes with the view is there to be learned."""
     beta1: float = 0.9
     """Decay of Adam's running mean."""
     beta2: float = 0.99
@@ -42,6 +48,12 @@ class OptimSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"optim.batch must be at least 1, got {self.batch}")
+        if not 0 <= self.direction_decay < 1:
+            raise ConfigError(
+                f"optim.direction_decay must be 0 or more and below 1, got {self.direction_decay}"
+            )
+        if self.direction_error <= 0:
+            raise ConfigError(f"optim.direction_error must be above 0, got {self.direction_error}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +162,7 @@ PAPER = Settings(
         warmup=0.0,
         final_rate=1.0,
         exposure_prior=0.0,
+        direction_decay=0.0,
         beta2=0.999,
         table_epsilon=1e-8,
         dense_table=True,

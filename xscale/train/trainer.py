@@ -167,7 +167,7 @@ class Trainer:
             grads = name(found)
             self.model.shader.regularise(grads, settings.exposure_prior)
             self.step += 1
-            self._update_shader(grads, rate)
+            self._update_shader(grads, rate, found.squared_error)
         return found.loss, found.squared_error
 
     def _chain_step(self, rays: Rays, rate: float) -> tuple[float, float]:
@@ -178,8 +178,9 @@ class Trainer:
                 features, samples.direction, rays.photo, target, self.settings.loss
             )
         loss = float(ray_loss.mean())
-        self._move(loss, samples, grad_features, grads, rate)
-        return loss, float((colour - target).square_().mean())
+        error = float((colour - target).double().square_().mean())
+        self._move(loss, error, samples, grad_features, grads, rate)
+        return loss, error
 
     def _patch_step(self, squares: Squares, rate: float) -> tuple[float, float]:
         samples, features = self._look_up(squares.rays)
@@ -196,8 +197,9 @@ class Trainer:
             grad_features, grads = self.model.shader.follow(
                 features, samples.direction, squares.rays.photo, gradient
             )
-        self._move(graded[0].loss, samples, grad_features, grads, rate)
-        return graded[0].loss, graded[0].squared_error
+        loss, error = graded[0].loss, graded[0].squared_error
+        self._move(loss, error, samples, grad_features, grads, rate)
+        return loss, error
 
     def _look_up(self, rays: Rays) -> tuple[GBuffer, Tensor]:
         """Return the surface points of rays and their features."""
@@ -211,6 +213,7 @@ class Trainer:
     def _move(
         self,
         loss: float,
+        squared_error: float,
         samples: GBuffer,
         grad_features: Tensor,
         grads: dict[str, Tensor],
@@ -227,7 +230,7 @@ class Trainer:
             self.step += 1
             self._update_table(rate)
         with self._timed("shader's update"):
-            self._update_shader(grads, rate)
+            self._update_shader(grads, rate, squared_error)
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -261,7 +264,7 @@ class Trainer:
         )
         self._touched.zero_()
 
-    def _update_shader(self, grads: dict[str, Tensor], rate: float) -> None:
+    def _update_shader(self, grads: dict[str, Tensor], rate: float, squared_error: float) -> None:
         s = self.settings
         parameters = self.model.shader.parameters()
         for name, grad in grads.items():
@@ -277,7 +280,8 @@ class Trainer:
                 betas=(s.beta1, s.beta2),
                 epsilon=1e-8,
             )
-        self.model.shader.settle()
+        part = min(squared_error / s.direction_error, 1.0) ** 3
+        self.model.shader.settle(s.direction_decay * part)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return every tensor that the next step depends on, copied."""
