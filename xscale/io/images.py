@@ -19,7 +19,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from xscale.errors import InputError, LimitError, MaskError, PhotoError
+from xscale.errors import DamagedPhotoError, InputError, LimitError, MaskError, PhotoError
 from xscale.io import deep_images, jpeg, storage
 from xscale.io.deep_images import Deep, damaged, refused
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
@@ -174,8 +174,8 @@ def _kind(path: Path, head: bytes, size: int) -> str:
         return kind
     advice = "copy it again from the camera or take it out of the scene"
     if not size:
-        raise PhotoError("is empty (0 bytes)", where=path, advice=advice)
-    raise PhotoError(
+        raise DamagedPhotoError("is empty (0 bytes)", where=path, advice=advice)
+    raise DamagedPhotoError(
         f"is not a picture: {size} bytes without a JPEG or PNG signature (nor WebP, TIFF, OpenEXR)",
         where=path,
         advice=advice,
@@ -206,7 +206,7 @@ def _check_header(path: Path, info: ImageInfo) -> None:
     decoding tells. Nothing comes after a PNG.
     """
     if info.kind != "JPEG" and not info.complete:
-        raise PhotoError(
+        raise DamagedPhotoError(
             f"is cut off: the {info.kind} has no end",
             where=path,
             advice="copy it again from the camera or take it out of the scene",
@@ -317,7 +317,7 @@ def _decode_jpeg(path: Path) -> Deep:
         if stray and int(stray[1]) <= _STRAY_BYTES:
             return Deep(simplejpeg.decode_jpeg(data, strict=False), None)
         fault = "it is truncated" if "Premature end" in fault else fault
-    raise PhotoError(
+    raise DamagedPhotoError(
         f"is damaged: {fault}",
         where=path,
         advice="copy it again from the camera or take it out of the scene",

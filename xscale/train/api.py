@@ -25,6 +25,7 @@ from xscale.io.storage import (
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.board import Board, require_tensorboard
+from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
@@ -84,6 +85,9 @@ def train(
         DeviceError: The device is not there or cannot train.
         SetupError: ``tensorboard`` was asked for and is not installed.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
+        PhotoError: A test photo is damaged, or too many photos are; a few damaged training photos
+            are left out, said by ``on_stage`` and listed in the manifest, or in metrics.jsonl where
+            they were found later.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic()
@@ -114,6 +118,11 @@ def train(
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
             say(f"W-CHECKPOINT: {line}; an older one is used")
+    left_out = LeftOutPhotos(scene, say)
+    if checkpoint is None:
+        check_test_photos(scene, split, downscale)
+    else:
+        left_out.take_up(checkpoint.state.get("left_out", {}))
     model = new_model(prepared.manifest, where)
     say("filling the tile pool")
     pool = TilePool(
@@ -123,6 +132,8 @@ def train(
         seed,
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
+        left_out=left_out.reasons,
+        on_damage=left_out.add,
     )
     trainer = Trainer(
         model, pool, prepared.cameras, chosen.optim, deterministic=deterministic, on_notice=say
@@ -136,10 +147,12 @@ def train(
     if not begun:
         if not resume:
             new_folder(out)
+        left_out.write_to(prepared.manifest)
         write_run(out, prepared.manifest, prepared.surface)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
+        left_out.log_to(out, lambda: trainer.step)
         say(f"training on {pool.covered_pixels:,} covered pixels")
         board = Board(out / "tensorboard") if tensorboard else None
         try:
@@ -151,6 +164,7 @@ def train(
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else None,
+                left_out=left_out.reasons,
             )
         finally:
             pool.close()
