@@ -1,6 +1,7 @@
 """Photos found damaged when they are decoded: training goes on, told and repeatable."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from tests import builders
 from xscale import Scene, train
-from xscale.errors import DamagedPhotoError
+from xscale.errors import DamagedPhotoError, InterruptedRunError
 from xscale.gbuffer.build import build_surface
 from xscale.io.checkpoints import load_newest
 from xscale.train.pool import TilePool, TrainPhoto
@@ -55,7 +56,8 @@ def test_training_photo_is_left_out_named_recorded_and_stays_out(folder, tmp_pat
     assert entry["reason"].startswith("cannot be read as a picture")
     assert line in manifest["scene"]["warnings"]
     # Stopped and resumed gives the same bits, even where the photo was repaired in between.
-    _train(folder, tmp_path / "parts", 3)
+    with pytest.raises(InterruptedRunError):
+        _train(folder, tmp_path / "parts", 6, on_progress=lambda _: os.kill(os.getpid(), 2))
     _flip(folder / "images" / BAD)
     _train(folder, tmp_path / "parts", 6, resume=True)
     again = load_newest(tmp_path / "parts/checkpoints")[0].tensors

@@ -20,7 +20,7 @@ import simplejpeg
 from PIL import Image
 
 from xscale.errors import DamagedPhotoError, InputError, LimitError, MaskError, PhotoError
-from xscale.io import deep_images, jpeg, storage
+from xscale.io import deep_images, jpeg, png_chunks, storage
 from xscale.io.deep_images import Deep, damaged, refused
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
@@ -292,7 +292,26 @@ def _decoders(info: ImageInfo) -> Callable[[Path], Deep]:
         return deep_images.decode_tiff
     if info.kind == "EXR":
         return deep_images.decode_exr
-    return deep_images.decode_png16 if info.bits == 16 else _decode_with_pillow
+    if info.kind == "PNG":
+        return _decode_png16 if info.bits == 16 else _decode_png
+    return _decode_with_pillow
+
+
+def _decode_png16(path: Path) -> Deep:
+    _check_chunks(path)
+    return deep_images.decode_png16(path)
+
+
+def _decode_png(path: Path) -> Deep:
+    _check_chunks(path)
+    return _decode_with_pillow(path)
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse a PNG whose checksums are wrong; Pillow looks at some of them only."""
+    fault = png_chunks.damage(path.read_bytes())
+    if fault is not None:
+        raise damaged(path, fault)
 
 
 def _decode_with_pillow(path: Path) -> Deep:
