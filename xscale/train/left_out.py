@@ -43,6 +43,8 @@ class LeftOutPhotos:
         Raises:
             DamagedPhotoError: Too many are damaged now, or the user wants none left out.
         """
+        if name in self._found:
+            return
         if self._scene.options.get("on_bad_photo") == "stop":
             raise error
         self._found[name] = LeftOut(error, name)
