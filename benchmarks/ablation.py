@@ -125,7 +125,7 @@ def page(scenes: dict[str, Path], runs: Path, variants: Sequence[str]) -> str:
         first = Run.open(run_folder(runs, name, there[0]))
         photo = first.names("test")[len(first.names("test")) // 2]
         file = png_name(photo)
-        coverage = read_rgb(first.path / "renders" / "test_coverage" / file)[0][..., 0] > 127
+        coverage = read_rgb(first.path / "renders" / "test" / "coverage" / file)[0][..., 0] > 127
         row, column = crop_corner(coverage, CROP)
         window = (slice(row, row + CROP), slice(column, column + CROP))
         pictures = {"photo": Scene.open(folder).photo(photo).read(first.downscale)[window]}
