@@ -44,6 +44,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "two features a level": ("--set", "model.grid.features_per_level=2"),
     "eight levels": ("--set", "model.grid.levels=8"),
     "rates never fall": ("--set", "optim.final_rate=1"),
+    "last 30 % squares, SSIM": ("--set", "patch.share=0.3"),
+    "last 30 % squares, SSIM and VGG": ("--set", "patch.share=0.3", "patch.features=0.3"),
+    "learned background": ("--set", "model.background=learned"),
 }
 
 
