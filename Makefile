@@ -78,7 +78,7 @@ wheel: install  ## A wheel for this machine in dist/
 	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
 	@ls -l dist
 
-gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bench; PART=1, 2, 3 of at most 8 minutes
+gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bars; PART=1 to 5, each 8 minutes at most
 	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh $(PART)
 
 docs: install  ## Check the links, commands and examples of README and docs/

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xscale.ops import _ext
+from xscale.ops import _ext, _peers
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._rays import camera_rays, dot
@@ -60,6 +60,8 @@ def rasterize(
     clusters = len(cluster_start) - 1
     check_tensor("rasterize", "cluster_box", cluster_box, (clusters, 6), _F32, device)
     check_tensor("rasterize", "camera", camera, (CAMERA_SIZE,), _F64, device)
+    if _peers.rasterizer() == "nvdiffrast":
+        return _peers.rasterize(vertices, faces, face_ids, camera, rect, offset)
     if use_reference("rasterize", device):
         return rasterize_reference(vertices, faces, face_ids, camera, rect, offset)
     left, top, width, height = rect

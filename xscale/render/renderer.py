@@ -48,7 +48,8 @@ class Renderer:
         self.surface = surface
         self.model = model
         self.origin = origin
-        self.fused = fused and ops.has_body("fused_frame", model.device.type)
+        has_body = ops.has_body("fused_frame", model.device.type)
+        self.fused = fused and has_body and ops.encoding() == "xscale"
 
     @torch.inference_mode()
     def render(

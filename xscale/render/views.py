@@ -37,7 +37,7 @@ def render_views(
     """
     paths = []
     for done, name in enumerate(names, 1):
-        frame = run.render(run.camera(name))
+        frame = run.render(run.camera(name)).on_cpu()
         path = out / png_name(name)
         write_png(path, frame.colour.numpy(), overwrite=True)
         if coverage_out is not None:

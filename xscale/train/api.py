@@ -229,7 +229,7 @@ def _previewer(
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int, board: Board | None) -> None:
-        frame = renderer.render(camera)
+        frame = renderer.render(camera).on_cpu()
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
             error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()
