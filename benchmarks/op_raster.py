@@ -69,9 +69,9 @@ def _terrain(cells: int, width: int, height: int) -> dict[str, object]:
 
 
 def _read(surface: Surface) -> Surface:
-    """Move what must be read of the mesh once: indices, and the vertices they name."""
-    surface.cluster_faces.sum()
-    surface.vertices.sum()
+    """Move what must be read of the mesh once: corners, and the points they name."""
+    surface.cluster_corners.view(torch.int16).sum(dtype=torch.int64)
+    surface.cluster_points.sum()
     return surface
 
 

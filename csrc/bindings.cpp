@@ -246,11 +246,11 @@ static void bind_interpolate(py::module_& m) {
 static void bind_rasterize(py::module_& m) {
     using A = RasterizeArgs;
     bind_op<A>(m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
-               {XS_FIELD(A, vertices), XS_FIELD(A, faces), XS_FIELD(A, face_ids),
-                XS_FIELD(A, cluster_start), XS_FIELD(A, cluster_box), XS_FIELD(A, clusters),
-                XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top), XS_FIELD(A, width),
-                XS_FIELD(A, height), XS_FIELD(A, offset_x), XS_FIELD(A, offset_y),
-                XS_FIELD(A, face_id), XS_FIELD(A, depth)},
+               {XS_FIELD(A, points), XS_FIELD(A, corners), XS_FIELD(A, face_ids),
+                XS_FIELD(A, cluster_start), XS_FIELD(A, point_start), XS_FIELD(A, cluster_box),
+                XS_FIELD(A, clusters), XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top),
+                XS_FIELD(A, width), XS_FIELD(A, height), XS_FIELD(A, offset_x),
+                XS_FIELD(A, offset_y), XS_FIELD(A, face_id), XS_FIELD(A, depth)},
                rasterize_emulated);
 }
 

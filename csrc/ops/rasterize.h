@@ -10,10 +10,11 @@
 namespace xs {
 
 struct RasterizeArgs {
-    const float* vertices;         // [vertices, 3] local frame
-    const int32_t* faces;          // [faces, 3] in cluster order
+    const float* points;           // [points, 3] local frame, vertices of each cluster
+    const uint16_t* corners;       // [faces, 3] in cluster order, rows of the cluster's points
     const int32_t* face_ids;       // [faces] id of each row
     const int32_t* cluster_start;  // [clusters + 1] first face row of each cluster
+    const int32_t* point_start;    // [clusters + 1] first point of each cluster
     const float* cluster_box;      // [clusters, 6] low, high corner
     int32_t clusters;
     const double* camera;       // packed
@@ -21,8 +22,18 @@ struct RasterizeArgs {
     int32_t width, height;      // of the rectangle
     double offset_x, offset_y;  // sample position inside a pixel, (0.5, 0.5) is the centre
     int32_t* face_id;           // [height, width]
-    float* depth;  // [height, width] camera z (distance for wide lenses), +inf at a miss
+    float* depth;  // [height, width] camera z (distance for wide lenses), +inf at a miss; null: not
+                   // wanted
 };
+
+// Camera-space corners of a face of a cluster.
+XS_HD inline void raster_corners(const RasterizeArgs& a, int32_t cluster, int64_t row,
+                                 Vec3d* corner) {
+    for (int i = 0; i < 3; ++i) {
+        const int64_t point = int64_t{a.point_start[cluster]} + a.corners[3 * row + i];
+        corner[i] = camera_from_local(a.camera, a.points + 3 * point);
+    }
+}
 
 // One face in camera space, ready for its pixels.
 struct RasterFace {
@@ -64,8 +75,8 @@ XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
     return sum > 0.0 ? f.det / sum : 0.0;
 }
 
-// The CPU bodies draw into a word a pixel that holds depth bits above the face id, so that the
-// lesser word is the nearer face, and at equal depth the lower id, whatever the order of drawing.
+// The bodies draw into a word a pixel that holds depth bits above the face id, so that the lesser
+// word is the nearer face, and at equal depth the lower id, whatever the order of drawing.
 constexpr uint64_t kRasterMiss = 0x7f800000ffffffffull;  // +inf, -1
 
 // Draws depth t into a word.
@@ -81,18 +92,25 @@ static inline void raster_store(uint64_t* word, double t, int32_t id) {
     }
 }
 
-// What the bodies for pinholes share for one call: rays of columns and rows.
-struct RasterScreen {
-    const double* column_x;  // [width] a ray's x; null where it depends on the row too (skew)
-    const double* row_y;     // [height] a ray's y
-    uint64_t* words;         // [height, width]
-};
-
-// A face too large to be drawn where it was found, with its pixels' box.
+// A face too large to be drawn where it was found, with its pixels' box (device only).
 struct RasterLarge {
     Vec3d corner[3];
     int32_t id;
     int32_t x0, y0, x1, y1;  // first and one past the last pixel of the rectangle
+};
+
+// A band of the rectangle's rows, which one thread draws.
+struct RasterScreen {
+    const double* column_x;  // [width] a ray's x; null where it depends on the row too (skew)
+    const double* row_y;     // [height] a ray's y
+    uint64_t* words;         // [height, width]
+    int32_t top, bottom;     // first and one past the last row of the band
+};
+
+// One thread's working memory for a cluster's points.
+struct RasterScratch {
+    double* at;    // [points, 4] in camera space
+    float* bound;  // [points, 4] u, v, -u, -v in samples
 };
 
 void rasterize_cpu(const RasterizeArgs& args);

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <mutex>
+#include <numeric>
 #include <vector>
 
 #include "isa.h"
@@ -10,14 +10,13 @@
 
 namespace xs {
 
-XS_DECLARE_SIMD(int32_t raster_faces(const RasterizeArgs&, const RasterScreen&, int64_t, int64_t,
-                                     RasterLarge*))
-XS_DECLARE_SIMD(void raster_large(const RasterizeArgs&, const RasterScreen&, const RasterLarge&,
-                                  int32_t, int32_t))
+XS_DECLARE_SIMD(void raster_cluster(const RasterizeArgs&, const RasterScreen&, int32_t,
+                                    const RasterScratch&))
 
 namespace {
 
-constexpr int32_t kStrip = 32;           // rows of a large face that are one piece of work
+constexpr int32_t kBandRows = 32;        // least rows of a band
+constexpr int32_t kBandsPerThread = 4;   // so that the threads end together
 constexpr int64_t kKeptWords = 1 << 23;  // words kept between calls, 64 MB
 
 // A half-space in the local frame: normal . p + distance >= 0 is inside.
@@ -63,25 +62,84 @@ std::vector<HalfSpace> frustum(const RasterizeArgs& a) {
             HalfSpace::of_camera(c, {0.0, -c[13], bottom - c[15]}, 0.0)};
 }
 
-// Clusters that may be seen, in order.
-std::vector<int32_t> visible_clusters(const RasterizeArgs& a) {
+// First and last band that a cluster may have samples in; first > last where it has none.
+struct BandRange {
+    int32_t first, last;
+};
+
+// Bands of equal height.
+struct Bands {
+    int32_t count, rows;
+    explicit Bands(const RasterizeArgs& a) {
+        const int threads = omp_get_max_threads();
+        const int32_t most = threads == 1 ? 1 : kBandsPerThread * threads;
+        count = std::max(1, std::min(most, a.height / kBandRows));
+        rows = (a.height + count - 1) / count;
+        count = (a.height + rows - 1) / rows;
+    }
+};
+
+// Bands of the rows that the box of a cluster covers; all of them where it reaches behind the
+// camera.
+BandRange bands_of_box(const RasterizeArgs& a, const Bands& bands, const float* box) {
+    const double* c = a.camera;
+    double low = INFINITY;
+    double high = -INFINITY;
+    for (int corner = 0; corner < 8; ++corner) {
+        const float p[3] = {box[corner & 1 ? 3 : 0], box[corner & 2 ? 4 : 1],
+                            box[corner & 4 ? 5 : 2]};
+        const Vec3d at = camera_from_local(c, p);
+        if (!(at.z > 1e-6 * (std::abs(at.x) + std::abs(at.y)))) {
+            return {0, bands.count - 1};
+        }
+        const double v = c[13] * at.y / at.z + c[15] - a.top - a.offset_y;
+        low = std::min(low, v);
+        high = std::max(high, v);
+    }
+    const double slack = 1.0 + 1e-6 * (std::abs(low) + std::abs(high));
+    const auto band = [&](double v) {
+        return static_cast<int32_t>(std::min(std::max(v, 0.0), a.height - 1.0)) / bands.rows;
+    };
+    return {band(low - slack), band(high + slack)};
+}
+
+// The clusters that each band may see, in order.
+std::vector<std::vector<int32_t>> visible_clusters(const RasterizeArgs& a, const Bands& bands) {
     const std::vector<HalfSpace> spaces = frustum(a);
-    std::vector<uint8_t> seen(a.clusters);
+    std::vector<BandRange> range(a.clusters);
     parallel_ranges(a.clusters, 4096, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {
             const float* box = a.cluster_box + 6 * k;
-            seen[k] = std::none_of(spaces.begin(), spaces.end(),
-                                   [&](const HalfSpace& space) { return space.excludes(box); });
+            const bool seen =
+                std::none_of(spaces.begin(), spaces.end(),
+                             [&](const HalfSpace& space) { return space.excludes(box); });
+            range[k] = !seen              ? BandRange{0, -1}
+                       : bands.count == 1 ? BandRange{0, 0}
+                                          : bands_of_box(a, bands, box);
         }
     });
-    std::vector<int32_t> list;
+    std::vector<std::vector<int32_t>> lists(bands.count);
     for (int32_t k = 0; k < a.clusters; ++k) {
-        if (seen[k]) {
-            list.push_back(k);
+        for (int32_t band = range[k].first; band <= range[k].last; ++band) {
+            lists[band].push_back(k);
         }
     }
-    return list;
+    return lists;
 }
+
+// One thread's working memory, kept between calls.
+class ClusterMemory {
+  public:
+    RasterScratch get(int64_t points) {
+        at_.resize(std::max<size_t>(at_.size(), 4 * points));
+        bound_.resize(std::max<size_t>(bound_.size(), 4 * points));
+        return {at_.data(), bound_.data()};
+    }
+
+  private:
+    std::vector<double> at_;
+    std::vector<float> bound_;
+};
 
 void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     std::vector<double> column_x(a.width);
@@ -93,35 +151,23 @@ void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
         row_y[y] = pinhole_ray(a.camera, 0.0, a.top + y + a.offset_y).y;
     }
     const bool skewed = a.camera[16] != 0.0;
-    const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), words};
-    const std::vector<int32_t> visible = visible_clusters(a);
-    std::vector<RasterLarge> large;
-    std::mutex large_lock;
-    const auto faces = XS_PICK(raster_faces);
-    parallel_ranges(static_cast<int64_t>(visible.size()), 8, [&](int64_t begin, int64_t end) {
-        std::vector<RasterLarge> found;
-        for (int64_t i = begin; i < end; ++i) {
-            const int64_t first = a.cluster_start[visible[i]];
-            const int64_t last = a.cluster_start[visible[i] + 1];
-            found.resize(std::max(found.size(), static_cast<size_t>(last - first)));
-            const int32_t count = faces(a, screen, first, last, found.data());
-            if (count > 0) {
-                const std::lock_guard<std::mutex> guard(large_lock);
-                large.insert(large.end(), found.begin(), found.begin() + count);
-            }
-        }
+    const Bands bands(a);
+    const std::vector<std::vector<int32_t>> lists = visible_clusters(a, bands);
+    // The longest first: the last one to end should be short.
+    std::vector<int32_t> order(bands.count);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t one, int32_t other) {
+        return lists[one].size() > lists[other].size();
     });
-    std::vector<std::pair<int32_t, int32_t>> strips;  // of large faces: which, and its first row
-    for (size_t i = 0; i < large.size(); ++i) {
-        for (int32_t top = large[i].y0; top < large[i].y1; top += kStrip) {
-            strips.emplace_back(static_cast<int32_t>(i), top);
+    const auto draw = XS_PICK(raster_cluster);
+    parallel_for(bands.count, [&](int64_t i) {
+        static thread_local ClusterMemory memory;
+        const int32_t top = order[i] * bands.rows;
+        const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), words, top,
+                                  std::min(top + bands.rows, a.height)};
+        for (const int32_t k : lists[order[i]]) {
+            draw(a, screen, k, memory.get(a.point_start[k + 1] - a.point_start[k]));
         }
-    }
-    const auto draw_large = XS_PICK(raster_large);
-    parallel_for(static_cast<int64_t>(strips.size()), [&](int64_t i) {
-        const RasterLarge& face = large[strips[i].first];
-        const int32_t top = strips[i].second;
-        draw_large(a, screen, face, top, std::min(face.y1, top + kStrip));
     });
 }
 
@@ -146,10 +192,12 @@ void rasterize_cpu(const RasterizeArgs& a) {
     } else {
         rasterize_rays_cpu(a, word);
     }
-    parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
+    parallel_ranges(pixels, 1 << 15, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-            const uint32_t bits = static_cast<uint32_t>(word[i] >> 32);
             a.face_id[i] = static_cast<int32_t>(word[i] & 0xffffffffu);
+        }
+        for (int64_t i = begin; a.depth != nullptr && i < end; ++i) {
+            const uint32_t bits = static_cast<uint32_t>(word[i] >> 32);
             std::memcpy(a.depth + i, &bits, sizeof bits);
         }
     });

@@ -203,13 +203,6 @@ XS_HD inline ItemBox item_box(const RasterizeArgs& a, const Vec3d* corner) {
     return bounds.box(a, 1.0 + 1e-6 * fmax(far, 0.0));
 }
 
-XS_HD inline void item_corners(const RasterizeArgs& a, int64_t row, Vec3d* corner) {
-    for (int i = 0; i < 3; ++i) {
-        corner[i] = camera_from_local(a.camera,
-                                      a.vertices + 3 * static_cast<int64_t>(a.faces[3 * row + i]));
-    }
-}
-
 // Pixels `first`, `first + step`, ... of a box, row by row.
 XS_HD inline void item_draw(const RasterItems& w, const RasterFace& face, int32_t id,
                             const ItemBox& box, int64_t first, int64_t step) {
@@ -236,16 +229,16 @@ XS_HD inline void raster_item_faces(const RasterItems& w, int64_t i) {
     if (!is_pinhole(a.camera)) {
         return;
     }
-    const int64_t cluster = i / kItemFaces;
+    const int32_t cluster = static_cast<int32_t>(i / kItemFaces);
     for (int k = 0; k < kItemPlanes; ++k) {
-        if (plane_excludes(w.planes[k], a.cluster_box + 6 * cluster)) {
+        if (plane_excludes(w.planes[k], a.cluster_box + 6 * int64_t{cluster})) {
             return;
         }
     }
     for (int64_t row = a.cluster_start[cluster] + i % kItemFaces;
          row < a.cluster_start[cluster + 1]; row += kItemFaces) {
         Vec3d corner[3];
-        item_corners(a, row, corner);
+        raster_corners(a, cluster, row, corner);
         const ItemBox box = item_box(a, corner);
         if (box.empty()) {
             continue;
@@ -323,7 +316,7 @@ XS_HD inline void raster_item_pixel(const RasterItems& w, int64_t i) {
         }
         for (int64_t row = a.cluster_start[cluster]; row < a.cluster_start[cluster + 1]; ++row) {
             Vec3d corner[3];
-            item_corners(a, row, corner);
+            raster_corners(a, cluster, row, corner);
             const RasterFace face = raster_face(corner[0], corner[1], corner[2]);
             const double t = face.valid ? raster_hit(face, ray) : 0.0;
             if (t > c[17] && t != 0.0) {
@@ -337,7 +330,9 @@ XS_HD inline void raster_item_pixel(const RasterItems& w, int64_t i) {
 XS_HD inline void raster_item_resolve(const RasterItems& w, int64_t i) {
     const uint32_t bits = static_cast<uint32_t>(w.words[i] >> 32);
     w.a.face_id[i] = static_cast<int32_t>(w.words[i] & 0xffffffffu);
-    memcpy(w.a.depth + i, &bits, sizeof bits);
+    if (w.a.depth != nullptr) {
+        memcpy(w.a.depth + i, &bits, sizeof bits);
+    }
 }
 
 }  // namespace xs

@@ -15,14 +15,11 @@ struct Faces {
     int32_t id[kBlock];
 };
 
-void prepare(const RasterizeArgs& a, int64_t first, int64_t last, Faces* out) {
+void prepare(const RasterizeArgs& a, int32_t cluster, int64_t first, int64_t last, Faces* out) {
     out->count = 0;
     for (int64_t row = first; row < last; ++row) {
         Vec3d corner[3];
-        for (int i = 0; i < 3; ++i) {
-            corner[i] = camera_from_local(
-                a.camera, a.vertices + 3 * static_cast<int64_t>(a.faces[3 * row + i]));
-        }
+        raster_corners(a, cluster, row, corner);
         const RasterFace face = raster_face(corner[0], corner[1], corner[2]);
         if (!face.valid) {
             continue;
@@ -154,7 +151,7 @@ void raster_ray_items(const RasterizeArgs& a, const RayTree& tree, uint64_t* wor
         const int64_t last = a.cluster_start[cluster + 1];
         for (int64_t first = a.cluster_start[cluster]; first < last; first += kBlock) {
             Faces faces;
-            prepare(a, first, last < first + kBlock ? last : first + kBlock, &faces);
+            prepare(a, cluster, first, last < first + kBlock ? last : first + kBlock, &faces);
             for (int64_t k = i; k < end; ++k) {
                 draw_block(to, faces, all, faces.count, items[k].level, items[k].x, items[k].y);
             }

@@ -1,177 +1,226 @@
-#include <cmath>
-#include <cstring>
-
-#include "ops/rasterize.h"
+#include "ops/rasterize_draw.h"
 
 namespace xs {
 namespace XS_ISA {
 
 namespace {
 
-constexpr int kBlock = 128;         // faces prepared at a time
-constexpr int kLargePixels = 4096;  // larger boxes are shared out among threads
-
-// Nothing from the standard library that may be inlined: its copies for one instruction set must
-// not be picked by the linker for another.
-inline double least(double a, double b) {
-    return a < b ? a : b;
-}
-inline double most(double a, double b) {
-    return a > b ? a : b;
-}
-
 // Bounds of projected points, in samples: sample k of a row lies at k.
 struct Bounds {
     double u0 = 1e300, v0 = 1e300, u1 = -1e300, v1 = -1e300;
-    void add(double u, double v) {
+    void add(const RasterizeArgs& a, double x, double y, double z) {
+        const double* c = a.camera;
+        const double u = (c[12] * x + c[16] * y) / z + c[14] - a.left - a.offset_x;
+        const double v = c[13] * y / z + c[15] - a.top - a.offset_y;
         u0 = least(u0, u);
         u1 = most(u1, u);
         v0 = least(v0, v);
         v1 = most(v1, v);
     }
+    // Samples that may lie within; the slack covers the rounding of the projection, which the
+    // exact test does not share.
+    Box box(const RasterizeArgs& a, const RasterScreen& s, double slack) const {
+        const double width = a.width;
+        const double top = s.top;
+        const double bottom = s.bottom;
+        return {static_cast<int32_t>(std::ceil(most(0.0, least(u0 - slack, width)))),
+                static_cast<int32_t>(std::ceil(most(top, least(v0 - slack, bottom)))),
+                static_cast<int32_t>(std::floor(most(-1.0, least(u1 + slack, width - 1.0)))),
+                static_cast<int32_t>(std::floor(most(top - 1.0, least(v1 + slack, bottom - 1.0))))};
+    }
 };
 
-struct Box {
-    int32_t x0, y0, x1, y1;
-};
-
-// Samples that may lie within the bounds; the slack covers the rounding of the projection, which
-// the exact test does not share.
-inline Box sample_box(const RasterizeArgs& a, const Bounds& b, double slack) {
-    const double width = a.width;
-    const double height = a.height;
-    return {static_cast<int32_t>(std::ceil(most(0.0, least(b.u0 - slack, width)))),
-            static_cast<int32_t>(std::ceil(most(0.0, least(b.v0 - slack, height)))),
-            static_cast<int32_t>(std::floor(most(-1.0, least(b.u1 + slack, width - 1.0)))) + 1,
-            static_cast<int32_t>(std::floor(most(-1.0, least(b.v1 + slack, height - 1.0)))) + 1};
-}
-
-inline void draw_box(const RasterizeArgs& a, const RasterScreen& s, const Vec3d* corner, int32_t id,
-                     const Box& box) {
-    const RasterFace face = raster_face(corner[0], corner[1], corner[2]);
-    if (!face.valid) {
-        return;
-    }
-    const double near = a.camera[17];
-    for (int32_t y = box.y0; y < box.y1; ++y) {
-        uint64_t* words = s.words + static_cast<int64_t>(y) * a.width;
-        for (int32_t x = box.x0; x < box.x1; ++x) {
-            const Vec3d ray = s.column_x != nullptr ? Vec3d{s.column_x[x], s.row_y[y], 1.0}
-                                                    : pinhole_ray(a.camera, a.left + x + a.offset_x,
-                                                                  a.top + y + a.offset_y);
-            const double z = raster_hit(face, ray);
-            if (!(z > near) || z == 0.0) {
-                continue;
-            }
-            raster_store(words + x, z, id);
-        }
-    }
+inline bool in_front(double x, double y, double z) {
+    return z > 1e-9 * (std::fabs(x) + std::fabs(y));
 }
 
 // Box of a face that reaches behind the camera: of its part in front of the near plane.
-Box clipped_box(const RasterizeArgs& a, const Vec3d* corner) {
-    const double* c = a.camera;
-    const double plane = c[17] * (1.0 - 1e-6);
-    if (!(plane > 0.0)) {
-        return {0, 0, a.width, a.height};
-    }
+Box clipped_box(const RasterizeArgs& a, const RasterScreen& s, const Vec3d* corner) {
     Bounds bounds;
-    const auto add = [&](double x, double y, double z) {
-        bounds.add((c[12] * x + c[16] * y) / z + c[14] - a.left - a.offset_x,
-                   c[13] * y / z + c[15] - a.top - a.offset_y);
-    };
+    bool front = true;
+    for (int i = 0; i < 3; ++i) {
+        front = front && in_front(corner[i].x, corner[i].y, corner[i].z);
+    }
+    if (front) {
+        for (int i = 0; i < 3; ++i) {
+            bounds.add(a, corner[i].x, corner[i].y, corner[i].z);
+        }
+        return bounds.box(a, s, 1e-4);
+    }
+    const double plane = a.camera[17] * (1.0 - 1e-6);
+    if (!(plane > 0.0)) {
+        return {0, s.top, a.width - 1, s.bottom - 1};
+    }
     for (int i = 0; i < 3; ++i) {
         const Vec3d& p = corner[i];
         const Vec3d& q = corner[i == 2 ? 0 : i + 1];
         if (p.z >= plane) {
-            add(p.x, p.y, p.z);
+            bounds.add(a, p.x, p.y, p.z);
         }
         if ((p.z >= plane) != (q.z >= plane)) {
             const double t = (plane - p.z) / (q.z - p.z);
-            add(p.x + t * (q.x - p.x), p.y + t * (q.y - p.y), plane);
+            bounds.add(a, p.x + t * (q.x - p.x), p.y + t * (q.y - p.y), plane);
         }
     }
     if (bounds.u0 > bounds.u1) {
-        return {0, 0, 0, 0};
+        return {0, 0, -1, -1};
     }
     const double far = most(most(-bounds.u0, bounds.u1), most(-bounds.v0, bounds.v1));
-    return sample_box(a, bounds, 1.0 + 1e-6 * most(far, 0.0));
+    return bounds.box(a, s, 1.0 + 1e-6 * most(far, 0.0));
 }
 
-// Camera-space corners and projections of up to kBlock faces, one array a coordinate.
-struct Corners {
-    double x[3 * kBlock], y[3 * kBlock], z[3 * kBlock];
-    double u[3 * kBlock], v[3 * kBlock];
-    Vec3d at(int i) const { return {x[i], y[i], z[i]}; }
+// A cluster's points in camera space, and (u, v, -u, -v) of each as float32: the largest of a
+// face's corners are its bounds. Points not well in front of the camera are at infinity.
+void project(const RasterizeArgs& a, const float* point, int64_t count, const RasterScratch& to) {
+    const double* c = a.camera;
+    const Quad column0 = {c[0], c[3], c[6], 0.0};
+    const Quad column1 = {c[1], c[4], c[7], 0.0};
+    const Quad column2 = {c[2], c[5], c[8], 0.0};
+    const Quad column3 = {c[9], c[10], c[11], 0.0};
+    const float fx = static_cast<float>(c[12]);
+    const float fy = static_cast<float>(c[13]);
+    const float skew = static_cast<float>(c[16]);
+    const float shift_u = static_cast<float>(c[14] - a.left - a.offset_x);
+    const float shift_v = static_cast<float>(c[15] - a.top - a.offset_y);
+    for (int64_t i = 0; i < count; ++i) {
+        // camera_from_local, three rows at once.
+        const double px = point[3 * i];
+        const double py = point[3 * i + 1];
+        const double pz = point[3 * i + 2];
+        const Quad at = column0 * px + column1 * py + column2 * pz + column3;
+        std::memcpy(to.at + 4 * i, &at, sizeof at);
+        const float x = static_cast<float>(at[0]);
+        const float y = static_cast<float>(at[1]);
+        const float z = static_cast<float>(at[2]);
+        const float inverse = 1.0f / z;
+        const float u = (fx * x + skew * y) * inverse + shift_u;
+        const float v = fy * y * inverse + shift_v;
+        Four bound = {u, v, -u, -v};
+        if (!(in_front(at[0], at[1], at[2]) && z > 1e-30f)) {
+            bound = Four{INFINITY, INFINITY, INFINITY, INFINITY};
+        }
+        std::memcpy(to.bound + 4 * i, &bound, sizeof bound);
+    }
+}
+
+inline Four load_bound(const RasterScratch& from, int64_t i) {
+    Four bound;
+    std::memcpy(&bound, from.bound + 4 * i, sizeof bound);
+    return bound;
+}
+
+inline Four larger(Four a, Four b) {
+    return a > b ? a : b;
+}
+
+// Faces whose boxes hold a sample: [0] those of one sample, [1] the others.
+struct Selection {
+    int count[2] = {0, 0};
+    int32_t row[2][kBatch + 1];
+    FourInts box[2][kBatch + 1];  // last sample right and down, minus the first ones
 };
 
-inline void transform(const RasterizeArgs& a, int64_t first, int count, Corners& out) {
-    const double* c = a.camera;
-    const int32_t* index = a.faces + 3 * first;
-    const double shift_u = c[14] - a.left - a.offset_x;
-    const double shift_v = c[15] - a.top - a.offset_y;
-    for (int i = 0; i < 3 * count; ++i) {
-        const float* p = a.vertices + 3 * static_cast<int64_t>(index[i]);
-        const Vec3d at = camera_from_local(c, p);
-        out.x[i] = at.x;
-        out.y[i] = at.y;
-        out.z[i] = at.z;
+void select(const RasterizeArgs& a, const RasterScreen& s, const uint16_t* corners, int32_t first,
+            int32_t last, const RasterScratch& scratch, Selection& to) {
+    const float width = static_cast<float>(a.width);
+    const float top = static_cast<float>(s.top);
+    const float bottom = static_cast<float>(s.bottom);
+    // Covers the rounding in project().
+    const double size =
+        std::fabs(a.camera[14] - a.left) + std::fabs(a.camera[15] - a.top) + a.width + a.height;
+    const float slack = static_cast<float>(1e-4 + 1e-6 * size);
+    const Four high = {width - 1.0f, bottom - 1.0f, 0.0f, -top};
+    const Four low = {-1.0f, top - 1.0f, -width, -bottom};
+    const Four bias = {1.0f, 1.0f, width, bottom};  // nothing below zero: rounding down is cutting
+    const FourInts whole_bias = __builtin_convertvector(bias, FourInts);
+    const bool skewed = s.column_x == nullptr;
+    int singles = 0;
+    int others = 0;
+    for (int32_t f = first; f < last; ++f) {
+        const uint16_t* k = corners + 3 * f;
+        Four bound = larger(load_bound(scratch, k[0]), load_bound(scratch, k[1]));
+        bound = larger(bound, load_bound(scratch, k[2])) + slack;
+        bound = bound < high ? bound : high;
+        bound = bound > low ? bound : low;
+        const FourInts box = __builtin_convertvector(bound + bias, FourInts) - whole_bias;
+        const int32_t extent = (box[0] + box[2]) | (box[1] + box[3]);
+        const bool single = (extent == 0) & !skewed;
+        // Written to both lists, and kept in one at most.
+        to.row[0][singles] = to.row[1][others] = f;
+        to.box[0][singles] = to.box[1][others] = box;
+        singles += static_cast<int>(single);
+        others += static_cast<int>((extent >= 0) & !single);
     }
-    for (int i = 0; i < 3 * count; ++i) {
-        const double inverse = 1.0 / out.z[i];
-        out.u[i] = (c[12] * out.x[i] + c[16] * out.y[i]) * inverse + shift_u;
-        out.v[i] = c[13] * out.y[i] * inverse + shift_v;
-    }
+    to.count[0] = singles;
+    to.count[1] = others;
 }
 
-inline bool in_front(const Corners& c, int i) {
-    return c.z[i] > 1e-9 * (std::fabs(c.x[i]) + std::fabs(c.y[i]));
+// Copies the selected faces' corners and boxes.
+void gather(const RasterizeArgs& a, const RasterScreen& s, const uint16_t* corners,
+            const RasterScratch& scratch, const Selection& from, int which, Batch& to) {
+    to.count = 0;
+    for (int j = 0; j < from.count[which]; ++j) {
+        const int i = to.count;
+        const uint16_t* k = corners + 3 * from.row[which][j];
+        for (int c = 0; c < 3; ++c) {
+            const double* at = scratch.at + 4 * k[c];
+            to.corner[c][0][i] = at[0];
+            to.corner[c][1][i] = at[1];
+            to.corner[c][2][i] = at[2];
+        }
+        const FourInts box = from.box[which][j];
+        to.box[i] = {-box[2], -box[3], box[0], box[1]};
+        to.row[i] = from.row[which][j];
+        const uint64_t* word = s.words - int64_t{box[3]} * a.width - box[2];
+        __builtin_prefetch(word, 1);
+        if (which == 1) {
+            __builtin_prefetch(word + a.width, 1);
+            if (scratch.bound[4 * k[0]] == INFINITY || scratch.bound[4 * k[1]] == INFINITY ||
+                scratch.bound[4 * k[2]] == INFINITY) {
+                const Vec3d corner[3] = {to.at(to.corner, 0, i), to.at(to.corner, 1, i),
+                                         to.at(to.corner, 2, i)};
+                to.box[i] = clipped_box(a, s, corner);
+                if (to.box[i].empty()) {
+                    continue;
+                }
+            }
+        }
+        ++to.count;
+    }
+    // Vectors of faces are filled up with faces without a sample.
+    for (int i = to.count; i % 8 != 0; ++i) {
+        for (auto& corner : to.corner) {
+            corner[0][i] = corner[1][i] = corner[2][i] = 0.0;
+        }
+    }
 }
 
 }  // namespace
 
-// Draws the faces of rows [begin, end); those too large go to `large` instead, which has room for
-// all. Returns how many went there.
-int32_t raster_faces(const RasterizeArgs& a, const RasterScreen& s, int64_t begin, int64_t end,
-                     RasterLarge* large) {
-    Corners corners;
-    int32_t found = 0;
-    for (int64_t first = begin; first < end; first += kBlock) {
-        const int count = static_cast<int>(end - first < kBlock ? end - first : kBlock);
-        transform(a, first, count, corners);
-        for (int f = 0; f < count; ++f) {
-            const int i = 3 * f;
-            Box box;
-            if (in_front(corners, i) && in_front(corners, i + 1) && in_front(corners, i + 2)) {
-                const double* u = corners.u + i;
-                const double* v = corners.v + i;
-                const Bounds bounds{least(least(u[0], u[1]), u[2]), least(least(v[0], v[1]), v[2]),
-                                    most(most(u[0], u[1]), u[2]), most(most(v[0], v[1]), v[2])};
-                box = sample_box(a, bounds, 1e-4);
+// Draws the rows of the screen's band that a cluster covers.
+void raster_cluster(const RasterizeArgs& a, const RasterScreen& s, int32_t cluster,
+                    const RasterScratch& scratch) {
+    const int64_t start = a.cluster_start[cluster];
+    const int64_t point = a.point_start[cluster];
+    const int32_t faces = static_cast<int32_t>(a.cluster_start[cluster + 1] - start);
+    const uint16_t* corners = a.corners + 3 * start;
+    const int32_t* ids = a.face_ids + start;
+    project(a, a.points + 3 * point, a.point_start[cluster + 1] - point, scratch);
+    for (int32_t first = 0; first < faces; first += kBatch) {
+        const int32_t last = faces < first + kBatch ? faces : first + kBatch;
+        Selection selection;
+        select(a, s, corners, first, last, scratch, selection);
+        Batch batch;
+        for (int which = 0; which < 2; ++which) {
+            gather(a, s, corners, scratch, selection, which, batch);
+            prepare(batch);
+            if (which == 0) {
+                draw_singles(a, s, ids, batch);
             } else {
-                const Vec3d corner[3] = {corners.at(i), corners.at(i + 1), corners.at(i + 2)};
-                box = clipped_box(a, corner);
-            }
-            if (box.x0 >= box.x1 || box.y0 >= box.y1) {
-                continue;
-            }
-            const Vec3d corner[3] = {corners.at(i), corners.at(i + 1), corners.at(i + 2)};
-            const int32_t id = a.face_ids[first + f];
-            if (static_cast<int64_t>(box.x1 - box.x0) * (box.y1 - box.y0) > kLargePixels) {
-                large[found++] = {
-                    {corner[0], corner[1], corner[2]}, id, box.x0, box.y0, box.x1, box.y1};
-            } else {
-                draw_box(a, s, corner, id, box);
+                draw_boxes(a, s, ids, batch);
             }
         }
     }
-    return found;
-}
-
-// Draws the rows [top, bottom) of a large face.
-void raster_large(const RasterizeArgs& a, const RasterScreen& s, const RasterLarge& face,
-                  int32_t top, int32_t bottom) {
-    draw_box(a, s, face.corner, face.id, {face.x0, top, face.x1, bottom});
 }
 
 }  // namespace XS_ISA

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,7 @@ from xscale.export.unwrap import surface_area, unwrap
 from xscale.gbuffer.build import build_gbuffer, build_surface, pixel_samples, visibility
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import save_checkpoint
+from xscale.io.images import read_pixels
 from xscale.render.run import Run
 
 OFFSET = np.array([400.0, -3000.0, 70.0])
@@ -134,7 +137,7 @@ def test_texel_has_the_colour_of_its_surface_point(run):
     pytest.importorskip("xatlas")
     (page,) = unwrap(*_arrays(run), 0.02, 1024)
     colour = SurfaceColour(run)
-    texture = bake(page, colour, 0.02)
+    texture, _ = bake(page, colour, 0.02)
     # The middle of every face, found in the texture by its own coordinates.
     middle = page.texel[page.faces].mean(1)
     position = page.vertices[page.faces].mean(1)
@@ -143,6 +146,121 @@ def test_texel_has_the_colour_of_its_surface_point(run):
     column, row = middle.astype(int).T
     expected = colour(position, normal, 0.02).astype(int)
     assert np.abs(texture[row, column] - expected).max() < 25
+
+
+def _sum(terms, direction):
+    """sRGB of harmonics [N, terms, 3] along directions, by scipy's own functions."""
+    from scipy.special import sph_harm_y
+
+    x, y, z = direction.T
+    polar, around = np.arccos(z), np.arctan2(y, x)
+    total = 0.5
+    for k in range(terms.shape[1]):
+        degree = int(np.sqrt(k))
+        order = k - degree * (degree + 1)
+        value = sph_harm_y(degree, abs(order), polar, around)
+        # scipy has the Condon-Shortley phase too; real functions of order m are root 2 times parts.
+        real = value.real if order >= 0 else value.imag
+        total = total + terms[:, k] * (real * (1 if order == 0 else np.sqrt(2)))[:, None]
+    return total
+
+
+def _seen_by(run, name):
+    camera = run.camera(name)
+    packed = torch.from_numpy(camera.recentred(run.manifest["origin"]).packed())
+    samples, _ = build_gbuffer(run.surface, packed, camera.width, camera.height)
+    return samples
+
+
+@pytest.mark.parametrize(("degree", "share"), [(1, 0.45), (2, 0.12)])
+def test_harmonics_follow_the_viewer_where_one_colour_cannot(run, degree, share):
+    fitted, single = SurfaceColour(run, degree), SurfaceColour(run)
+    footprint, errors = 0.01, []
+    for name in run.names("train"):
+        samples = _seen_by(run, name)
+        samples.footprint.fill_(footprint)
+        expected = run.model.colour(samples).numpy()
+        points = (samples.position.numpy(), samples.normal.numpy(), footprint)
+        colour, harmonics = fitted.fit(*points)
+        np.testing.assert_array_equal(colour, single(*points))
+        followed = _sum(harmonics, samples.direction.double().numpy())
+        errors.append([np.square(followed - expected).mean(),
+                       np.square(colour / 255 - expected).mean()])  # fmt: skip
+    followed, one = np.mean(errors, 0)
+    assert followed < share * one
+
+
+def test_single_colour_is_the_best_one_over_the_training_pixels(run):
+    """No colour between those of the views, moved a little, lowers the sum over all pixels."""
+    colour = SurfaceColour(run)
+    point = np.array([[0.03, 0.02, 0.0]], np.float32)
+    point[0, 2] = run.surface.vertices[0, 2]
+    normal = np.array([[0, 0, 1.0]], np.float32)
+    best = colour(point, normal, 0.01)[0] / 255.0
+    features = run.model.field.encode(torch.from_numpy(point), torch.full((1,), 0.01))
+    weights, seen = [], []
+    for name in run.names("train"):
+        camera = run.camera(name).recentred(run.manifest["origin"])
+        # Pixels that a small square around the point covers, by projecting its corners.
+        side = 1e-3
+        corners = point + side / 2 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+        (x, y), _ = camera.project(corners)[0].T, None
+        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        away = point[0] - camera.position
+        direction = torch.from_numpy((away / np.linalg.norm(away))[None].astype(np.float32))
+        weights.append(area)
+        seen.append(run.model.shader.shade(features, direction).clamp(0, 1)[0].numpy())
+    expected = np.average(seen, axis=0, weights=weights)
+    np.testing.assert_allclose(best, expected, atol=0.003)
+
+
+@pytest.mark.parametrize("ending", [".glb", ".obj"])
+def test_harmonics_of_texels_are_read_as_their_index_says(run, tmp_path, ending):
+    pytest.importorskip("xatlas")
+    path = tmp_path / f"mesh{ending}"
+    words = ["export", str(run.path), "mesh", "--out", str(path), "--texel", "0.02"]
+    assert main([*words, "--colour", "sh", "--degree", "2"]) == 0
+    index = json.loads((tmp_path / "mesh.sh.json").read_text())
+    assert index["degree"] == 2
+    (names,) = index["pages"]
+    values = np.stack([read_pixels(tmp_path / name).rgb for name in names])
+    assert values.dtype == np.uint16
+    terms = (values / 65535 * 2 - 1) * index["range"]
+    (page,) = unwrap(*_arrays(run), 0.02, 1024)
+    middle = page.texel[page.faces].mean(1)
+    column, row = middle.astype(int).T
+    found = terms[:, row, column].transpose(1, 0, 2)
+    # The texel's own middle, not the face's: at most half a texel away.
+    where = np.stack([column + 0.5, row + 0.5], 1) - middle
+    assert np.abs(where).max() <= 0.5
+    position = page.vertices[page.faces].mean(1)
+    normal = page.normals[page.faces].mean(1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    _, expected = SurfaceColour(run, 2).fit(position, normal, 0.02)
+    direction = np.array([[0.1, 0.2, -1.0]]).repeat(len(found), 0)
+    direction /= np.linalg.norm(direction[0])
+    x, y, z = direction.T
+    basis = np.stack([eval(b, {}, {"x": x, "y": y, "z": z}) + 0 * x for b in index["basis"]], 1)
+    by_index = 0.5 + np.einsum("nk,nkc->nc", basis, found)
+    np.testing.assert_allclose(by_index, _sum(found, direction), atol=1e-9)
+    np.testing.assert_allclose(by_index, _sum(expected, direction), atol=0.1)
+    assert main([*words, "--colour", "sh"]) == 4
+
+
+def test_cloud_has_harmonics_under_the_names_of_gaussian_splats(run, tmp_path):
+    path = tmp_path / "cloud.ply"
+    words = ["export", str(run.path), "points", "--points", "500", "--colour", "sh"]
+    assert main([*words, "--out", str(path)]) == 0
+    position, normal = spread(*_arrays(run), 500)
+    size = np.sqrt(surface_area(*_arrays(run)[:2]).sum() / 500)
+    _, expected = SurfaceColour(run, 1).fit(position, normal, size)
+    trimesh = pytest.importorskip("trimesh")
+    rows = trimesh.load(path).metadata["_ply_raw"]["vertex"]["data"]
+    constant = np.stack([rows[f"f_dc_{k}"] for k in range(3)], -1).reshape(500, 3)
+    rest = np.stack([rows[f"f_rest_{k}"] for k in range(9)], -1).reshape(500, 3, 3)
+    np.testing.assert_array_equal(constant, expected[:, 0])
+    np.testing.assert_array_equal(rest.transpose(0, 2, 1), expected[:, 1:])
+    assert main([*words, "--out", str(tmp_path / "cloud.laz")]) == 2
 
 
 @pytest.mark.parametrize("ending", [".glb", ".obj"])

@@ -8,7 +8,7 @@ import torch
 
 from xscale.gbuffer import clusters
 from xscale.gbuffer.build import build_surface
-from xscale.gbuffer.clusters import CLUSTER_FACES, cluster_faces
+from xscale.gbuffer.clusters import CLUSTER_FACES, cluster_faces, cluster_points
 from xscale.gbuffer.statistics import scene_statistics
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
@@ -29,10 +29,25 @@ def test_every_face_is_in_one_cluster_whose_box_holds_it(soup):
         assert np.array_equal(boxes[k], [*corners.min(0), *corners.max(0)])
 
 
+def test_every_cluster_has_its_vertices_once(soup):
+    vertices, faces = soup
+    order, start, _ = cluster_faces(vertices, faces)
+    points, corners, point_start = cluster_points(vertices, faces, order)
+    assert point_start[-1] == len(points)
+    for k, (low, high) in enumerate(itertools.pairwise(start)):
+        own = points[point_start[k] : point_start[k + 1]]
+        assert np.array_equal(own[corners[low:high]], vertices[faces[order[low:high]]])
+        assert len(own) == len(np.unique(faces[order[low:high]]))
+
+
 def test_blocks_change_nothing(soup, monkeypatch):
     whole = cluster_faces(*soup)
+    points = cluster_points(*soup, whole[0])
     monkeypatch.setattr(clusters, "_BLOCK", CLUSTER_FACES)
-    for one, other in zip(whole, cluster_faces(*soup), strict=True):
+    pieces = cluster_faces(*soup)
+    for one, other in zip(whole, pieces, strict=True):
+        assert np.array_equal(one, other)
+    for one, other in zip(points, cluster_points(*soup, pieces[0]), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -4,7 +4,7 @@ import torch
 
 from xscale import ops
 from xscale.errors import ShapeError
-from xscale.gbuffer.clusters import cluster_faces
+from xscale.gbuffer.clusters import cluster_faces, cluster_points
 
 
 def camera(width=64, height=48, fx=60.0, fy=57.0, cx=30.3, cy=25.1, skew=0.0, near=1e-3):
@@ -19,8 +19,9 @@ def draw(vertices, faces, packed, rect, ids=None, offset=(0.5, 0.5), reference=F
     faces = np.asarray(faces, np.int32)
     order, start, box = cluster_faces(vertices, faces)
     ids = np.arange(len(faces), dtype=np.int32) if ids is None else np.asarray(ids, np.int32)
+    points, corners, point_start = cluster_points(vertices, faces, order)
     arguments = [torch.from_numpy(np.ascontiguousarray(a)) for a in (
-        vertices, faces[order], ids[order], start, box)]  # fmt: skip
+        points, corners, ids[order], start, point_start, box)]  # fmt: skip
     with ops.use_backend("reference" if reference else "auto"):
         return ops.rasterize(*arguments, packed, rect, offset)
 

@@ -34,6 +34,11 @@ class Options:
     """mesh: edge of a texture in texels; as many as needed are made."""
     udim: bool = False
     """mesh, .obj: textures as UDIM tiles of one material."""
+    colour: Literal["single", "sh"] = "single"
+    """mesh, points as .ply: one colour a point, or also spherical harmonics of the direction, which
+    follow the viewer (textures NAME.sh_*.png and NAME.sh.json; fields f_dc_*, f_rest_*)."""
+    degree: Literal[1, 2] = 1
+    """sh: of the harmonics."""
     points: int = 1_000_000
     """points: how many, spread evenly over the surface."""
     data: Literal["npy", "exr", "tiff"] = "exr"
@@ -87,15 +92,20 @@ def _points(options: Options, opened: Run) -> None:
     )
     position, normal = spread(vertices, faces, normals, options.points)
     size = float(np.sqrt(surface_area(vertices, faces).sum() / options.points))
-    colour = SurfaceColour(opened)(position, normal, size)
+    colour, harmonics = SurfaceColour(opened, _degree(options)).fit(position, normal, size)
     write_points(
         options.out,
         position,
         normal,
         colour,
         np.array(opened.manifest["origin"]),
+        harmonics=harmonics if options.colour == "sh" else None,
         overwrite=options.overwrite,
     )
+
+
+def _degree(options: Options) -> int:
+    return options.degree if options.colour == "sh" else 0
 
 
 def _mesh(options: Options, opened: Run) -> None:
@@ -104,7 +114,13 @@ def _mesh(options: Options, opened: Run) -> None:
     from xscale.errors import UsageError
     from xscale.export.bake import bake
     from xscale.export.colour import SurfaceColour
-    from xscale.export.mesh_files import MESHES, write_glb, write_obj
+    from xscale.export.mesh_files import (
+        MESHES,
+        write_glb,
+        write_harmonics,
+        write_harmonics_index,
+        write_obj,
+    )
     from xscale.export.unwrap import LARGEST_PAGE, surface_area, unwrap
 
     _check_target(options, MESHES)
@@ -125,14 +141,20 @@ def _mesh(options: Options, opened: Run) -> None:
             advice=f"give at least {least * 1.001:.4g}",
         )
     say(f"{len(faces):,} faces, {area / texel**2 / 1e6:.1f} million texels of {texel:.4g} units")
-    colour = SurfaceColour(opened)
+    colour = SurfaceColour(opened, _degree(options))
     pages, textures = [], []
     with progress_bar() as bar:
         task = bar.add_task("unwrapping and baking", total=len(faces))
         for page in unwrap(vertices, faces, normals, texel, options.page):
+            texture, harmonics = bake(page, colour, texel)
+            if options.colour == "sh":
+                number = len(pages)
+                write_harmonics(options.out, number, harmonics, overwrite=options.overwrite)
             pages.append(page)
-            textures.append(bake(page, colour, texel))
+            textures.append(texture)
             bar.advance(task, len(page.faces))
+    if options.colour == "sh":
+        write_harmonics_index(options.out, options.degree, len(pages), overwrite=options.overwrite)
     origin = np.array(opened.manifest["origin"])
     if options.out.suffix.lower() == ".glb":
         write_glb(options.out, pages, textures, origin, overwrite=options.overwrite)
@@ -152,7 +174,11 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
         raise UsageError(
             f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"
         )
-    if options.out.exists() and not options.overwrite:
+    if options.colour == "sh" and options.out.suffix.lower() in (".las", ".laz"):
+        raise UsageError("LAS and LAZ hold one colour a point", advice="take .ply for --colour sh")
+    index = options.out.with_name(f"{options.out.stem}.sh.json")
+    there = options.out.exists() or (options.colour == "sh" and index.exists())
+    if there and not options.overwrite:
         raise OutputExistsError(
             "is there already", where=options.out, advice="choose another name or give --overwrite"
         )

@@ -11,13 +11,16 @@ from xscale.gbuffer.build import build_surface, visibility
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 
+HARMONICS_RANGE = 4.0
+"""Largest absolute value that a harmonic's texture holds."""
 _ROWS = 256
 
 
-def bake(page: Page, colour: SurfaceColour, texel_size: float) -> np.ndarray:
-    """Return a page's texture, uint8 [height, width, 3], row 0 at the top.
+def bake(page: Page, colour: SurfaceColour, texel_size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return a page's texture, uint8 [height, width, 3], row 0 at the top, and its harmonics.
 
-    Texels outside every chart take the colour of the nearest one inside, so that filtering and
+    Those are uint16 [terms, height, width, 3] as ``coded`` makes them; no terms at degree 0.
+    Texels outside every chart take the values of the nearest one inside, so that filtering and
     smaller copies of the texture show no seams.
 
     Args:
@@ -26,6 +29,8 @@ def bake(page: Page, colour: SurfaceColour, texel_size: float) -> np.ndarray:
         texel_size: World units that a texel is long.
     """
     picture = np.zeros((page.height, page.width, 3), np.uint8)
+    terms = (colour.degree + 1) ** 2 if colour.degree else 0
+    harmonics = np.full((terms, page.height, page.width, 3), coded(np.zeros(1))[0], np.uint16)
     inside = np.zeros((page.height, page.width), bool)
     # The page as a camera at the origin sees it: a mesh in the plane z = 1, a texel a pixel.
     flat = np.concatenate([page.texel, np.ones((len(page.texel), 1), np.float32)], 1)
@@ -45,9 +50,11 @@ def bake(page: Page, colour: SurfaceColour, texel_size: float) -> np.ndarray:
         position = np.einsum("nk,nkd->nd", weight, page.vertices[corners].astype(np.float64))
         normal = np.einsum("nk,nkd->nd", weight, page.normals[corners].astype(np.float64))
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-        picture[row + top, column] = colour(position, normal, texel_size)
+        picture[row + top, column], fitted = colour.fit(position, normal, texel_size)
+        for term in range(terms):
+            harmonics[term, row + top, column] = coded(fitted[:, term])
         inside[row + top, column] = True
-    return _filled(picture, inside)
+    return _filled([picture, *harmonics], inside)
 
 
 def _barycentric(triangle: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -64,10 +71,19 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
-def _filled(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    if inside.all() or not inside.any():
-        return picture
-    from scipy.ndimage import distance_transform_edt
+def coded(harmonics: np.ndarray) -> np.ndarray:
+    """Return harmonics as uint16: minus to plus ``HARMONICS_RANGE`` as 0 to 65535."""
+    share = np.clip(harmonics / HARMONICS_RANGE, -1, 1)
+    return np.rint((share + 1) / 2 * 65535).astype(np.uint16)
 
-    row, column = distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    return picture[row, column]
+
+def _filled(textures: list[np.ndarray], inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    picture, harmonics = textures[0], textures[1:]
+    if not inside.all() and inside.any():
+        from scipy.ndimage import distance_transform_edt
+
+        row, column = distance_transform_edt(~inside, return_distances=False, return_indices=True)
+        picture = picture[row, column]
+        harmonics = [texture[row, column] for texture in harmonics]
+    shape = (0, *picture.shape)
+    return picture, np.stack(harmonics) if harmonics else np.zeros(shape, np.uint16)

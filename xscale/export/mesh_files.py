@@ -10,13 +10,27 @@ import numpy as np
 from PIL import Image
 
 from xscale.errors import SetupError
+from xscale.export.bake import HARMONICS_RANGE
 from xscale.export.unwrap import Page
 from xscale.io import storage
 from xscale.io.images import encode_png
+from xscale.io.png_rows import PngRows
 
 MESHES = (".glb", ".obj")
 """Endings of textured meshes."""
 _UDIM_COLUMNS = 10
+_BASIS = (
+    "0.28209479177387814",
+    "-0.48860251190291987 * y",
+    "0.48860251190291987 * z",
+    "-0.48860251190291987 * x",
+    "1.0925484305920792 * x * y",
+    "-1.0925484305920792 * y * z",
+    "0.94617469575755997 * z * z - 0.31539156525251999",
+    "-1.0925484305920792 * x * z",
+    "0.54627421529603959 * (x * x - y * y)",
+)
+"""``ops.spherical_harmonics`` in words."""
 
 
 def write_glb(
@@ -108,6 +122,56 @@ def write_obj(
             file.write(f"usemtl {name}\n".encode())
             file.write(_lines("f %d/%d/%d %d/%d/%d %d/%d/%d", faces))
             first += len(page.vertices)
+
+
+def write_harmonics(
+    path: Path, number: int, harmonics: np.ndarray, *, overwrite: bool = False
+) -> None:
+    """Write a page's harmonics, a 16-bit PNG a term: STEM.sh_PPP_T.png, beside the mesh.
+
+    Args:
+        path: The mesh's file.
+        number: Of the page.
+        harmonics: Uint16 [terms, H, W, 3], see ``bake.coded``.
+        overwrite: Replace existing files.
+
+    Raises:
+        StorageError: They cannot be written, or are there already.
+    """
+    for name, texture in zip(
+        _harmonics_names(path, number, len(harmonics)), harmonics, strict=True
+    ):
+        height, width = texture.shape[:2]
+        with storage.open_atomic(path.with_name(name), overwrite=overwrite) as file:
+            png = PngRows(file, width, height, 3, np.dtype(np.uint16))
+            png.write(texture)
+            png.finish()
+
+
+def write_harmonics_index(path: Path, degree: int, pages: int, *, overwrite: bool = False) -> None:
+    """Write STEM.sh.json, which says how the harmonics' textures are to be read.
+
+    Args:
+        path: The mesh's file.
+        degree: Of the harmonics.
+        pages: How many textures the mesh has.
+        overwrite: Replace an existing file.
+    """
+    terms = (degree + 1) ** 2
+    document = {
+        "format": 1,
+        "degree": degree,
+        "range": HARMONICS_RANGE,
+        "colour": "sRGB = 0.5 + sum over terms of (value / 65535 * 2 - 1) * range * basis(d)",
+        "direction": "d: unit, from camera to point, in the axes of the mesh's file",
+        "basis": [_BASIS[k] for k in range(terms)],
+        "pages": [_harmonics_names(path, k, terms) for k in range(pages)],
+    }
+    storage.write_json(path.with_name(f"{path.stem}.sh.json"), document, overwrite=overwrite)
+
+
+def _harmonics_names(path: Path, number: int, terms: int) -> list[str]:
+    return [f"{path.stem}.sh_{number:03d}_{term}.png" for term in range(terms)]
 
 
 def _lines(form: str, rows: np.ndarray) -> bytes:

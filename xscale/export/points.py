@@ -51,12 +51,15 @@ def write_points(
     colour: np.ndarray,
     origin: np.ndarray,
     *,
+    harmonics: np.ndarray | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a cloud in the scene's frame; the ending decides: .ply, .las or .laz.
 
-    PLY holds float64 places (float32 where nothing is lost by it), normals and colours. LAZ holds
-    places in steps of a 2^31st of the cloud's size, and colours.
+    PLY holds float64 places (float32 where nothing is lost by it), normals and colours, and
+    harmonics as Gaussian splatting names them: f_dc_0 to 2 the constant of red, green and blue,
+    f_rest_0 to 3 * (terms - 1) - 1 the others, red's first. LAZ holds places in steps of a 2^31st
+    of the cloud's size, and colours.
 
     Args:
         path: The file.
@@ -64,6 +67,7 @@ def write_points(
         normal: Float32 [N, 3].
         colour: Uint8 [N, 3], sRGB.
         origin: Float64 [3], added to the places.
+        harmonics: Float32 [N, terms, 3], see ``SurfaceColour.fit``; PLY only.
         overwrite: Replace an existing file.
 
     Raises:
@@ -74,7 +78,7 @@ def write_points(
     world = position.astype(np.float64) + origin
     ending = path.suffix.lower()
     if ending == ".ply":
-        data = _ply(world, normal, colour)
+        data = _ply(world, normal, colour, harmonics)
     elif ending in (".las", ".laz"):
         data = _las(world, colour, ending == ".laz")
     else:
@@ -82,16 +86,28 @@ def write_points(
     storage.write_bytes(path, data, overwrite=overwrite)
 
 
-def _ply(world: np.ndarray, normal: np.ndarray, colour: np.ndarray) -> bytes:
+def _ply(
+    world: np.ndarray, normal: np.ndarray, colour: np.ndarray, harmonics: np.ndarray | None
+) -> bytes:
     place = "f8" if np.abs(world).max() > 1e3 else "f4"
     kinds = [(axis, f"<{place}") for axis in "xyz"]
     kinds += [(axis, "<f4") for axis in ("nx", "ny", "nz")]
     kinds += [(name, "u1") for name in ("red", "green", "blue")]
+    rest = 0 if harmonics is None else 3 * (harmonics.shape[1] - 1)
+    if harmonics is not None:
+        kinds += [(f"f_dc_{k}", "<f4") for k in range(3)]
+        kinds += [(f"f_rest_{k}", "<f4") for k in range(rest)]
     rows = np.empty(len(world), kinds)
     for k in range(3):
         rows["xyz"[k]] = world[:, k]
         rows[("nx", "ny", "nz")[k]] = normal[:, k]
         rows[("red", "green", "blue")[k]] = colour[:, k]
+    if harmonics is not None:
+        for k in range(3):
+            rows[f"f_dc_{k}"] = harmonics[:, 0, k]
+        flat = harmonics[:, 1:].transpose(0, 2, 1).reshape(len(rows), rest)
+        for k in range(rest):
+            rows[f"f_rest_{k}"] = flat[:, k]
     words = {"<f8": "double", "<f4": "float", "u1": "uchar"}
     properties = "".join(f"property {words[kind]} {name}\n" for name, kind in kinds)
     header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n{properties}"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.gbuffer.clusters import cluster_faces
+from xscale.gbuffer.clusters import cluster_faces, cluster_points
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.mesh import Mesh
 
@@ -30,6 +30,7 @@ def build_surface(mesh: Mesh, device: torch.device | str = "cpu") -> Surface:
 def _build(mesh: Mesh, device: torch.device | str) -> Surface:
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
     order, start, boxes = cluster_faces(mesh.vertices, faces)
+    points, corners, point_start = cluster_points(mesh.vertices, faces, order)
 
     def tensor(array: np.ndarray) -> Tensor:
         # Arrays of the scene are read-only; the ops only read them too, torch wants to be sure.
@@ -40,9 +41,11 @@ def _build(mesh: Mesh, device: torch.device | str) -> Surface:
         vertices=tensor(mesh.vertices),
         faces=tensor(faces),
         normals=tensor(mesh.normals),
-        cluster_faces=tensor(faces[order]),
+        cluster_points=tensor(points),
+        cluster_corners=tensor(corners),
         cluster_face_ids=tensor(order),
         cluster_start=tensor(start),
+        cluster_point_start=tensor(point_start),
         cluster_box=tensor(boxes),
     )
 
@@ -66,14 +69,16 @@ def visibility(
         offset: Sample position inside a pixel.
     """
     face_id, _ = ops.rasterize(
-        surface.vertices,
-        surface.cluster_faces,
+        surface.cluster_points,
+        surface.cluster_corners,
         surface.cluster_face_ids,
         surface.cluster_start,
+        surface.cluster_point_start,
         surface.cluster_box,
         camera,
         rect or (0, 0, width, height),
         offset,
+        depth=False,
     )
     return face_id
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 CLUSTER_FACES = 128
-_BLOCK = CLUSTER_FACES << 13
+_BLOCK = CLUSTER_FACES << 11
 """Faces that are worked on at a time: temporaries stay in the tens of megabytes."""
 
 
@@ -61,6 +61,53 @@ def cluster_faces(
 
     _by_blocks(count, box)
     return order, start, boxes
+
+
+def cluster_points(
+    vertices: np.ndarray, faces: np.ndarray, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give every cluster points of its own, so that it is read from one piece of memory.
+
+    Args:
+        vertices: Float32 [V, 3].
+        faces: Int32 [F, 3].
+        order: Int32 [F], see ``cluster_faces``.
+
+    Returns:
+        Points float32 [M, 3], cluster by cluster, each of a cluster once; corners uint16 [F, 3] of
+        the sorted faces, as rows of their cluster's points; start int32 [C + 1] of each cluster's
+        points.
+    """
+    count = len(faces)
+    corners = np.empty((count, 3), np.uint16)
+    pieces: list[np.ndarray] = [np.zeros((0, 3), np.float32)] * -(-count // _BLOCK)
+    used = np.zeros(-(-count // CLUSTER_FACES) + 1, np.int32)
+
+    def gather(first: int, last: int) -> None:
+        clusters = -(-(last - first) // CLUSTER_FACES)
+        place = np.arange(3 * CLUSTER_FACES)
+        # The last cluster is filled up with its last corner again.
+        key = np.empty((clusters, len(place)), np.int64)
+        key.reshape(-1)[: 3 * (last - first)] = faces[order[first:last]].reshape(-1)
+        key.reshape(-1)[3 * (last - first) :] = faces[order[last - 1], 2]
+        # One sort brings equal vertices together and remembers where each came from.
+        key = np.sort(key << 9 | place, axis=1)
+        place = key & 511
+        key >>= 9
+        new = np.ones(key.shape, bool)
+        np.not_equal(key[:, 1:], key[:, :-1], out=new[:, 1:])
+        rank = np.cumsum(new, axis=1, dtype=np.uint16)
+        local = np.empty(key.shape, np.uint16)
+        np.put_along_axis(local, place, rank - np.uint16(1), axis=1)
+        corners[first:last] = local.reshape(-1, 3)[: last - first]
+        pieces[first // _BLOCK] = vertices[key[new]]
+        row = first // CLUSTER_FACES
+        used[row + 1 : row + 1 + clusters] = rank[:, -1]
+
+    if count:
+        _by_blocks(count, gather)
+    points = np.concatenate(pieces) if pieces else np.zeros((0, 3), np.float32)
+    return points, corners, np.cumsum(used, dtype=np.int32)
 
 
 def _morton_keys(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -17,14 +17,19 @@ class Surface:
     """Int32 [F, 3], file order: what face ids count."""
     normals: Tensor
     """Float32 [V, 3], unit."""
-    cluster_faces: Tensor
-    """Int32 [F, 3], sorted into clusters of neighbours."""
+    cluster_points: Tensor
+    """Float32 [M, 3], the vertices of each cluster of neighbouring faces, cluster by cluster."""
     cluster_face_ids: Tensor
     """Int32 [F], file row of each sorted face."""
     cluster_start: Tensor
-    """Int32 [C + 1]."""
+    """Int32 [C + 1], first sorted face of each cluster."""
+    cluster_point_start: Tensor
+    """Int32 [C + 1], first point of each cluster."""
     cluster_box: Tensor
     """Float32 [C, 6]."""
+    cluster_corners: Tensor
+    """Uint16 [F, 3], the sorted faces as rows of their cluster's points. The last: what followed it
+    in a file would not be aligned."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,14 @@ import numpy as np
 from xscale.io.storage import open_atomic
 
 # Names of the format (github.com/huggingface/safetensors), for what the project keeps.
-_NAMES = {"float32": "F32", "float64": "F64", "int32": "I32", "int64": "I64", "uint8": "U8"}
+_NAMES = {
+    "float32": "F32",
+    "float64": "F64",
+    "int32": "I32",
+    "int64": "I64",
+    "uint16": "U16",
+    "uint8": "U8",
+}
 
 
 def write_tensors(

@@ -109,15 +109,25 @@ def _bumps() -> tuple[Tensor, Tensor, Tensor]:
     return vertices.contiguous(), faces.contiguous(), camera
 
 
+def _one_cluster(vertices: Tensor, faces: Tensor) -> list[Tensor]:
+    """Return what ``rasterize`` takes of a mesh, all of it in one cluster."""
+    return [
+        vertices,
+        faces.to(torch.uint16),
+        torch.arange(len(faces), dtype=torch.int32),
+        torch.tensor([0, len(faces)], dtype=torch.int32),
+        torch.tensor([0, len(vertices)], dtype=torch.int32),
+        torch.cat([vertices.amin(0), vertices.amax(0)])[None],
+    ]
+
+
 def _rasterize(device: torch.device) -> float:
     """Share of the pixels whose face or depth is not the reference's; none may differ."""
     vertices, faces, camera = _bumps()
     rect, offset = (3, 2, 77, 45), (0.25, 0.75)
-    ids = torch.arange(len(faces), dtype=torch.int32)
-    start = torch.tensor([0, len(faces)], dtype=torch.int32)
-    box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
-    mesh = [part.to(device) for part in (vertices, faces, ids, start, box)]
-    face, depth = rasterize(*mesh, camera.to(device), rect, offset)
+    mesh = _one_cluster(vertices, faces)
+    ids = mesh[2]
+    face, depth = rasterize(*(part.to(device) for part in mesh), camera.to(device), rect, offset)
     exact_face, exact_depth = rasterize_reference(vertices, faces, ids, camera, rect, offset)
     differs = (face.cpu() != exact_face) | (depth.cpu() != exact_depth)
     return float(differs.double().mean())
@@ -156,10 +166,7 @@ def frame_problem(kind: str) -> FrameProblem:
     """
     vertices, faces, camera = _bumps()
     camera[12:16] = torch.tensor([62.0, 41.0, 70.3, 41.7])
-    ids = torch.arange(len(faces), dtype=torch.int32)
-    start = torch.tensor([0, len(faces)], dtype=torch.int32)
-    box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
-    face_id, _ = rasterize(vertices, faces, ids, start, box, camera, (0, 0, 150, 86), (0.5, 0.5))
+    face_id, _ = rasterize(*_one_cluster(vertices, faces), camera, (0, 0, 150, 86), (0.5, 0.5))
     generator = torch.Generator().manual_seed(5)
     layout = grid_layout(8, 4, 12, 4, 1.6)
     table = 0.6 * torch.randn(layout.rows, 4, generator=generator)

@@ -17,15 +17,18 @@ CAMERA_SIZE = 32
 
 
 def rasterize(
-    vertices: Tensor,
-    faces: Tensor,
+    points: Tensor,
+    corners: Tensor,
     face_ids: Tensor,
     cluster_start: Tensor,
+    point_start: Tensor,
     cluster_box: Tensor,
     camera: Tensor,
     rect: tuple[int, int, int, int],
     offset: tuple[float, float] = (0.5, 0.5),
-) -> tuple[Tensor, Tensor]:
+    *,
+    depth: bool = True,
+) -> tuple[Tensor, Tensor | None]:
     """Find the nearest face in front of the near plane for every pixel of a rectangle.
 
     Faces are two-sided. A sample exactly on an edge that two faces share belongs to one of them
@@ -34,46 +37,53 @@ def rasterize(
     of threads.
 
     Args:
-        vertices: Float32 [V, 3], local frame.
-        faces: Int32 [F, 3], sorted into clusters.
-        face_ids: Int32 [F], the id to report for each row of ``faces``.
-        cluster_start: Int32 [C + 1], first row of each cluster.
+        points: Float32 [M, 3], local frame: the vertices of each cluster, cluster by cluster.
+        corners: Uint16 [F, 3], faces sorted into clusters, as rows of their cluster's points.
+        face_ids: Int32 [F], the id to report for each row of ``corners``.
+        cluster_start: Int32 [C + 1], first face of each cluster.
+        point_start: Int32 [C + 1], first point of each cluster.
         cluster_box: Float32 [C, 6], low and high corner of each cluster.
         camera: Float64 [32], packed, mapping the same local frame.
         rect: (left, top, width, height) in pixels.
         offset: Sample position inside a pixel; (0.5, 0.5) is its centre.
+        depth: Whether depths are wanted.
 
     Returns:
         Face id int32 [height, width], -1 where nothing is hit; camera z float32, +inf there. For
-        wide lenses (fisheyes, equirectangular) the distance takes the place of z.
+        wide lenses (fisheyes, equirectangular) the distance takes the place of z. None where depths
+        are not wanted.
 
     Raises:
         ShapeError: An argument has another shape, dtype or device.
 
     Source: Olano and Greer, "Triangle Scan Conversion using 2D Homogeneous Coordinates", 1997.
     """
-    check_tensor("rasterize", "vertices", vertices, ("vertices", 3), _F32)
-    device = vertices.device
-    check_tensor("rasterize", "faces", faces, ("faces", 3), _I32, device)
-    check_tensor("rasterize", "face_ids", face_ids, (len(faces),), _I32, device)
+    check_tensor("rasterize", "points", points, ("points", 3), _F32)
+    device = points.device
+    check_tensor("rasterize", "corners", corners, ("faces", 3), (torch.uint16,), device)
+    check_tensor("rasterize", "face_ids", face_ids, (len(corners),), _I32, device)
     check_tensor("rasterize", "cluster_start", cluster_start, ("starts",), _I32, device)
     clusters = len(cluster_start) - 1
+    check_tensor("rasterize", "point_start", point_start, (clusters + 1,), _I32, device)
     check_tensor("rasterize", "cluster_box", cluster_box, (clusters, 6), _F32, device)
     check_tensor("rasterize", "camera", camera, (CAMERA_SIZE,), _F64, device)
     if _peers.rasterizer() == "nvdiffrast":
         return _peers.rasterize(vertices, faces, face_ids, camera, rect, offset)
     if use_reference("rasterize", device):
-        return rasterize_reference(vertices, faces, face_ids, camera, rect, offset)
+        starts = point_start[:-1].repeat_interleave(cluster_start.diff())
+        faces = corners.int() + starts[:, None]
+        face_id, z = rasterize_reference(points, faces, face_ids, camera, rect, offset)
+        return face_id, z if depth else None
     left, top, width, height = rect
     face_id = torch.empty(height, width, dtype=torch.int32, device=device)
-    depth = torch.empty(height, width, dtype=torch.float32, device=device)
+    z = torch.empty(height, width, dtype=torch.float32, device=device) if depth else None
     _ext.call(
-        "rasterize", device, vertices=vertices, faces=faces, face_ids=face_ids,
-        cluster_start=cluster_start, cluster_box=cluster_box, clusters=clusters, camera=camera,
-        left=left, top=top, width=width, height=height, offset_x=offset[0], offset_y=offset[1],
-        face_id=face_id, depth=depth,
+        "rasterize", device, points=points, corners=corners, face_ids=face_ids,
+        cluster_start=cluster_start, point_start=point_start, cluster_box=cluster_box,
+        clusters=clusters, camera=camera, left=left, top=top, width=width, height=height,
+        offset_x=offset[0], offset_y=offset[1], face_id=face_id, depth=z,
     )  # fmt: skip
-    return face_id, depth
+    return face_id, z
 
 
 def camera_points(camera: Tensor, points: Tensor) -> Tensor:

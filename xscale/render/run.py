@@ -99,9 +99,9 @@ class Run:
         try:
             with safe_open(file, "pt") as stored:
                 arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            if "cluster_start" in arrays:
+            if "cluster_points" in arrays:
                 return Surface(**{name: a.to(self.device) for name, a in arrays.items()})
-            # A run of version 0.1.0 before clusters were kept.
+            # A run of version 0.1.0 before clusters with their points were kept.
             mesh = Mesh(
                 vertices=arrays["vertices"].numpy(),
                 faces=arrays["faces"].numpy(),
