@@ -10,7 +10,7 @@ from xscale import ops
 from xscale.errors import BackendError, SetupError, UsageError
 from xscale.ops import _peers
 from xscale.ops._grid import encode_reference
-from xscale.ops._selftest import frame_problem
+from xscale.ops._selftest import _one_cluster, frame_problem
 from xscale.ops.rasterize import rasterize_reference
 
 
@@ -83,11 +83,8 @@ def installed(monkeypatch):
 
 
 def _rasterize(mesh, camera, rect, offset=(0.5, 0.5)):
-    vertices, faces = mesh
-    ids = torch.arange(len(faces), dtype=torch.int32).flip(0)
-    start = torch.tensor([0, len(faces)], dtype=torch.int32)
-    box = torch.cat([vertices.amin(0), vertices.amax(0)])[None]
-    return ops.rasterize(vertices, faces.flip(0), ids, start, box, camera, rect, offset)
+    points, corners, ids, *clusters = _one_cluster(*mesh)
+    return ops.rasterize(points, corners.flip(0), ids.flip(0), *clusters, camera, rect, offset)
 
 
 @pytest.mark.parametrize("rect", [(0, 0, 150, 86), (37, 21, 45, 30)])

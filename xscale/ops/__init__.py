@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xscale.ops._devices import pick_device
+from xscale.ops._devices import pick_device, unusable_advice, why_unusable
 from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import (
     built,
@@ -108,6 +108,8 @@ __all__ = [
     "shade_relu_train",
     "spherical_harmonics",
     "table_zeros",
+    "unusable_advice",
     "use_backend",
     "use_peers",
+    "why_unusable",
 ]

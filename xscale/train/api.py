@@ -26,7 +26,7 @@ from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.pool import TilePool
+from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
@@ -123,6 +123,7 @@ def train(
         seed,
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
+        device=pool_device(where, chosen.pool),
     )
     trainer = Trainer(
         model, pool, prepared.cameras, chosen.optim, deterministic=deterministic, on_notice=say
