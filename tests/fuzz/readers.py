@@ -1,6 +1,7 @@
 """Damaged scenes: whatever is done to a file, a reader ends well or with a documented error.
 
     python -m tests.fuzz.readers --minutes 2 --seed 7 [--layout nerfstudio]
+    python -m tests.fuzz.readers --layout colmap-glb --file mesh.glb
 
 Each round damages one file of a small scene of one layout (bytes changed, removed, repeated, or cut
 off), opens the scene and decodes its photos. Exit code 1 if anything but an XscaleError came out.
@@ -9,6 +10,7 @@ off), opens the scene and decodes its photos. Exit code 1 if anything but an Xsc
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import random
 import shutil
@@ -18,12 +20,15 @@ import time
 import traceback
 from pathlib import Path
 
+import numpy as np
+
 from tests import builders
 from tests.scene.test_bundler import bundle
 from tests.scene.test_colmap_rigs import frames_bin, rigs_bin
 from tests.scene.test_metashape import export
 from tests.scene.test_nerfstudio import transforms
 from tests.scene.test_openmvs import scene_mvs
+from tests.scene.test_realitycapture import table
 from xscale.errors import XscaleError
 from xscale.scene.scene import Scene
 
@@ -51,10 +56,10 @@ def damage(data: bytes, rng: random.Random) -> bytes:
     return bytes(spoiled)
 
 
-def one_round(template: Path, folder: Path, rng: random.Random) -> str:
+def one_round(template: Path, folder: Path, rng: random.Random, pattern: str = "*") -> str:
     """Damage one file of a copy and read everything; return what happened."""
     shutil.copytree(template, folder)
-    chosen = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+    chosen = rng.choice(sorted(path for path in folder.rglob(pattern) if path.is_file()))
     chosen.write_bytes(damage(chosen.read_bytes(), rng))
     name = chosen.relative_to(folder).as_posix()
     start = time.monotonic()
@@ -94,6 +99,7 @@ def templates(root: Path) -> dict[str, Path]:
         "metashape": {"cameras.xml": export(built)},
         "openmvs": {"scene.mvs": scene_mvs(built)},
         "bundler": {"bundle.out": bundle(built, "95.0 0 0"), "list.txt": lists},
+        "realitycapture": {"cameras.csv": table(built)},
     }
     for layout, contents in files.items():
         made[layout] = Path(shutil.copytree(made["colmap"], root / layout))
@@ -101,7 +107,74 @@ def templates(root: Path) -> dict[str, Path]:
         for name, content in contents.items():
             data = content if isinstance(content, bytes) else content.encode()
             (made[layout] / name).write_bytes(data)
+    for kind, data in meshes(built).items():
+        layout = f"colmap-{kind}"
+        made[layout] = Path(shutil.copytree(made["colmap"], root / layout))
+        (made[layout] / "mesh.ply").unlink()
+        (made[layout] / f"mesh.{kind.partition('-')[0]}").write_bytes(data)
     return made
+
+
+def meshes(built: builders.Built) -> dict[str, bytes]:
+    """Return the scene's mesh in every format: its extension, and what kind of it."""
+    vertices, faces = built.vertices.tolist(), built.faces.tolist()
+    points = "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in vertices)
+    triangles = "".join(f"3 {a} {b} {c}\n" for a, b, c in faces)
+    sizes = f"{len(vertices)} {len(faces)}"
+    head = (
+        f"ply\nformat ascii 1.0\nelement vertex {len(vertices)}\nproperty double x\n"
+        f"property double y\nproperty double z\nelement face {len(faces)}\n"
+        "property list uchar int vertex_indices\nend_header\n"
+    )
+    obj = "".join(f"v {line}\n" for line in points.splitlines())
+    obj += "".join(f"f {a + 1}//1 {b + 1}//1 {c + 1}//1\n" for a, b, c in faces)
+    corners = built.vertices[built.faces].astype("<f4")
+    rows = np.zeros(len(faces), [("n", "<f4", 3), ("v", "<f4", (3, 3)), ("a", "<u2")])
+    rows["v"] = corners
+    facets = "".join(
+        "facet normal 0 0 1\nouter loop\n"
+        + "".join(f"vertex {x} {y} {z}\n" for x, y, z in face.tolist())
+        + "endloop\nendfacet\n"
+        for face in corners
+    )
+    return {
+        "ply-ascii": (head + points + triangles).encode(),
+        "obj": obj.encode(),
+        "off": f"OFF\n{sizes} 0\n{points}{triangles}".encode(),
+        "stl": bytes(80) + len(faces).to_bytes(4, "little") + rows.tobytes(),
+        "stl-ascii": f"solid a\n{facets}endsolid a\n".encode(),
+        **_gltf(built),
+    }
+
+
+def _gltf(built: builders.Built) -> dict[str, bytes]:
+    """Return the mesh as GLB and as glTF with its buffer inside."""
+    body = built.vertices.astype("<f4").tobytes() + built.faces.astype("<u4").tobytes()
+    edge = 12 * len(built.vertices)
+    content = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+        "nodes": [{"children": [1], "scale": [1, 1, 1]}, {"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": len(built.vertices), "type": "VEC3"},
+            {"bufferView": 1, "componentType": 5125, "count": built.faces.size, "type": "SCALAR"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteLength": edge},
+            {"buffer": 0, "byteOffset": edge, "byteLength": len(body) - edge},
+        ],
+        "buffers": [{"byteLength": len(body)}],
+    }
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    chunks = len(text).to_bytes(4, "little") + b"JSON" + text
+    chunks += len(body).to_bytes(4, "little") + b"BIN\0" + body
+    uri = "data:application/octet-stream;base64," + base64.b64encode(body).decode()
+    content["buffers"] = [{"byteLength": len(body), "uri": uri}]
+    glb = b"glTF" + (2).to_bytes(4, "little") + (12 + len(chunks)).to_bytes(4, "little") + chunks
+    return {"glb": glb, "gltf": json.dumps(content).encode()}
 
 
 def main() -> int:
@@ -110,6 +183,7 @@ def main() -> int:
     options.add_argument("--minutes", type=float, default=2)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--layout", default=None, help="of which to damage files; default all")
+    options.add_argument("--file", default="*", help="pattern of the files to damage; default all")
     given = options.parse_args()
     counts = {"read": 0, "refused": 0, "FAULT": 0}
     end = time.monotonic() + 60 * given.minutes
@@ -123,7 +197,7 @@ def main() -> int:
             folder = Path(temporary) / "scene"
             rng = random.Random(seed)
             layout = rng.choice(names)
-            line = f"{layout}/{one_round(made[layout], folder, rng)}"
+            line = f"{layout}/{one_round(made[layout], folder, rng, given.file)}"
             shutil.rmtree(folder)
             counts[next(kind for kind in counts if f": {kind}" in line)] += 1
             if "FAULT" in line:

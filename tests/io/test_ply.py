@@ -198,6 +198,34 @@ def test_damage_is_named(tmp_path, data, words):
         _read(tmp_path, data)
 
 
+def test_byte_order_that_the_header_names_wrongly_is_guessed(tmp_path):
+    for named, body, other in (("big", "<", "little"), ("little", ">", "big")):
+        with pytest.raises(MeshError, match=f"wrong byte order: try binary_{other}_endian"):
+            _read(tmp_path, header(f"binary_{named}_endian") + binary(body))
+    with pytest.raises(MeshError, match=r"wrong byte order|byte order is mislabelled"):
+        _read(tmp_path, header("binary_big_endian", faces=4) + polygons("<"))
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (DIALECTS["little"].replace(b"1.0\n", b"1.1\n", 1), "format 'binary_little_endian 1.1'"),
+        (b"ply\nelement vertex 5\nproperty float x\nformat ascii 1.0\nend_header\n",
+         "must come before"),
+        (header("ascii", extra_vertex=[f"float q{k}" for k in range(300)]), "too many"),
+        (DIALECTS["ascii"].replace(b"element face 3", b"element tristrips 3"), "tristrips only"),
+    ],
+)  # fmt: skip
+def test_headers_that_cannot_be_meant_are_named(tmp_path, head, words):
+    with pytest.raises(MeshError, match=words):
+        _read(tmp_path, head)
+
+
+def test_information_for_people_is_passed_over(tmp_path):
+    data = DIALECTS["little"].replace(b"comment made", b"obj_info num_cols 4\ncomment made")
+    np.testing.assert_array_equal(_read(tmp_path, data).faces, FACES)
+
+
 def test_negative_list_length_is_refused(tmp_path):
     data = header("binary_little_endian", faces=4, lists="char int") + polygons()
     place = len(header("binary_little_endian", faces=4, lists="char int")) + 60 + 17

@@ -9,6 +9,7 @@ from tests.metrics.reference_lpips import FILES, random_weights, reference
 from xscale.errors import IntegrityError, SetupError, ShapeError, UsageError
 from xscale.metrics import lpips as module
 from xscale.metrics.lpips import LpipsModel, load_models
+from xscale.metrics.lpips_loss import FeatureDistance
 from xscale.metrics.lpips_weights import load_weights
 
 
@@ -158,3 +159,19 @@ def test_damaged_weights_are_named(tmp_path, damage):
         path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(IntegrityError, match=FILES["alex"]):
         load_weights("alex", tmp_path)
+
+
+@pytest.mark.parametrize("net", ["vgg", "alex"])
+def test_as_a_loss_it_is_the_same_distance_and_has_its_slope(rng, weights_dir, monkeypatch, net):
+    monkeypatch.setenv("XSCALE_LPIPS_WEIGHTS", str(weights_dir))
+    first, second = (rng.random((40, 40, 3)) for _ in range(2))
+    distance = FeatureDistance(net, torch.device("cpu"))
+    photo, picture = (torch.from_numpy(p).float().permute(2, 0, 1)[None] for p in (first, second))
+    expected = LpipsModel(net, weights_dir).distance(second, first)
+    picture.requires_grad_()
+    value = distance(picture, photo)
+    assert value.item() == pytest.approx(expected, rel=1e-4)
+    (gradient,) = torch.autograd.grad(value, picture)
+    step = 1e-2 * gradient / gradient.norm()
+    ahead, behind = (float(distance(picture.detach() + s * step, photo)) for s in (1, -1))
+    assert (ahead - behind) / 2 == pytest.approx(1e-2 * float(gradient.norm()), rel=0.1)

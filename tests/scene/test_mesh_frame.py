@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,52 @@ def _again(folder):
     built = builders.asymmetric_scene()
     _write(folder, built.vertices, built.faces, "other.ply")
     return folder / "other.ply"
+
+
+FLIP = np.diag([1.0, -1, -1])
+
+
+@pytest.mark.parametrize(
+    ("points", "change", "says"),
+    [
+        (True, lambda c: replace(c, R=FLIP @ c.R, t=FLIP @ c.t), "OpenGL's, with y up"),
+        (True, lambda c: replace(c, R=c.R.T, t=c.position), "going from camera to world: write"),
+        (
+            False,
+            lambda c: replace(c, R=c.R.T @ FLIP, t=c.position),
+            "going from camera to world, with y up and z backwards: write",
+        ),
+    ],
+)
+def test_cameras_of_another_convention_are_refused_by_its_name(folder, change, says, points):
+    built = builders.asymmetric_scene()
+    # Far off to the side, so that no convention looks like another one.
+    turn = builders.look_at((1, 2, 3), (0.2, 0, 0.1))[0]
+    shift = np.array([20.0, 30, -40])
+    cameras = {
+        name: replace(c, R=c.R @ turn.T, t=c.t - c.R @ turn.T @ shift)
+        for name, c in built.cameras.items()
+    }
+    moved = replace(built, vertices=built.vertices @ turn.T + shift,
+                    points=built.points @ turn.T + shift, cameras=cameras)  # fmt: skip
+    _write(folder, moved.vertices, moved.faces)
+    builders.write_model(moved, folder / "sparse" / "0")
+    assert Scene.open(folder).warnings == ()
+    wrong = replace(moved, cameras={name: change(c) for name, c in cameras.items()})
+    builders.write_model(wrong, folder / "sparse" / "0")
+    if not points:
+        (folder / "sparse" / "0" / "points3D.bin").unlink()
+    with pytest.raises(SceneError, match=f"do not meet.*matrices are taken as {says}"):
+        Scene.open(folder)
+
+
+def test_cameras_at_one_place_are_remarked(folder):
+    built = builders.asymmetric_scene()
+    here = np.array([0.1, 0.2, 2.9])
+    cameras = {name: replace(c, t=-c.R @ here) for name, c in built.cameras.items()}
+    builders.write_model(replace(built, cameras=cameras), folder / "sparse" / "0")
+    (warning,) = Scene.open(folder).warnings
+    assert warning.startswith("W-CAMERA-PARALLAX: all 6 cameras stand at one place")
 
 
 def test_usual_scenes_get_no_remark_about_their_frame(folder):

@@ -106,10 +106,16 @@ def _placed(document: dict, path: Path) -> list[_Drawn]:
         name = f"node {index} ({node.get('name', '')!s})"
         matrix = above @ _matrix(node, name, path)
         if "mesh" in node:
-            _check_node(node, name, path)
-            drawn.append(_Drawn(natural(node, "mesh", None, path), matrix, name))
+            mesh = natural(node, "mesh", None, path)
+            _check_node({**_weights(item(document, "meshes", mesh, path)), **node}, name, path)
+            drawn.append(_Drawn(mesh, matrix, name))
         waiting += [(child, matrix) for child in reversed(_list(node, "children", path))]
     return drawn
+
+
+def _weights(mesh: dict) -> dict:
+    """Return a mesh's own morph weights, which hold where its node has none."""
+    return {"weights": mesh["weights"]} if "weights" in mesh else {}
 
 
 def _check_node(node: dict, name: str, path: Path) -> None:
@@ -117,12 +123,16 @@ def _check_node(node: dict, name: str, path: Path) -> None:
     what = None
     if "skin" in node:
         what = "is skinned"
-    elif any(node.get("weights") or []):
+    elif node.get("weights") and not _all_zero(node["weights"]):
         what = "is morphed"
     elif isinstance(extensions, dict) and _INSTANCES in extensions:
         what = f"uses {_INSTANCES}"
     if what:
         raise MeshError(f"{name} {what}, which is not read", where=path, advice="export it baked")
+
+
+def _all_zero(values: object) -> bool:
+    return isinstance(values, list) and not any(values)
 
 
 def _list(holder: dict, key: str, path: Path) -> list[int]:

@@ -6,6 +6,7 @@ index is checked once, on reading.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -44,9 +45,26 @@ def read_ply(path: Path) -> PlyMesh:
         if header.byte_order is None:
             vertices, corners, counts, spare = read_ascii(file, header, path)
         else:
-            vertices, corners, counts = _read_binary(file, header, size, path)
+            try:
+                vertices, corners, counts = _read_binary(file, header, size, path)
+            except MeshError as error:
+                raise _with_byte_order(error, header) from error
             spare = size - file.tell()
     return _finish(vertices, corners, counts, spare, path)
+
+
+def _with_byte_order(error: MeshError, header: Header) -> MeshError:
+    """Add a cause to an index so large that its bytes may stand in the other order."""
+    named = re.search(r"names vertex (-?\d+) of (\d+)", error.what)
+    if named is None:
+        return error
+    index, count = int(named[1]), int(named[2])
+    swapped = int.from_bytes((index & 0xFFFFFFFF).to_bytes(4, "little"), "big")
+    if not 0 <= swapped < count:
+        return error
+    order = "big" if header.byte_order == "<" else "little"
+    advice = f"its header may name the wrong byte order: try binary_{order}_endian, or export again"
+    return MeshError(error.what, where=error.where, advice=advice)
 
 
 def _check_elements(header: Header, path: Path) -> None:

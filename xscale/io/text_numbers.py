@@ -96,8 +96,8 @@ class LineReader:
             more = self._file.read(BLOCK)
             self._ended = not more
             data += more
-        if not stop and self._open_end and data:
-            data, stop = data + b"\n", len(data) + 1
+            if self._ended and self._open_end and data and not data.endswith(b"\n"):
+                data += b"\n"
         self._rest = data[stop:]
         return np.frombuffer(data[:stop], np.uint8)
 

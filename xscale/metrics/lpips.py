@@ -23,9 +23,9 @@ from xscale.errors import ShapeError
 from xscale.metrics.lpips_weights import LpipsWeights, check_available, load_weights
 
 MIN_SIDE = 32
-_SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
-_EPSILON = 1e-10
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
+EPSILON = 1e-10
 # Memory for the pictures between two slices, in bytes; the first pooled slice needs 64 a pixel.
 _LIVE_BYTES = 2 << 30
 _BYTES_PER_PIXEL = 80
@@ -43,7 +43,7 @@ class _Slice(NamedTuple):
     """Width of the max pooling (stride 2) after the tap."""
 
 
-_SLICES = {
+SLICES = {
     "vgg": (
         _Slice((0, 2), 1, 1, 128, 2),
         _Slice((5, 7), 1, 1, 64, 2),
@@ -131,7 +131,7 @@ class LpipsModel:
         self.net = net
         weights = weights or load_weights(net, weights_dir)
         self.source = weights.source
-        self._slices = _SLICES[net]
+        self._slices = SLICES[net]
         self._convolutions = {
             i: (c.weight.contiguous(memory_format=torch.channels_last), c.bias)
             for i, c in weights.convolutions.items()
@@ -202,7 +202,7 @@ class LpipsModel:
             onward, features = {}, {}
             for i in dict.fromkeys(owner):
                 tap = self._convolve(inputs[i], layers, block.edges)
-                features[i] = tap / (torch.linalg.vector_norm(tap, dim=1, keepdim=True) + _EPSILON)
+                features[i] = tap / (torch.linalg.vector_norm(tap, dim=1, keepdim=True) + EPSILON)
                 onward[i] = _pooled(tap, layers.pool)
             pixels += features[0].shape[2] * features[0].shape[3]
             known: dict[tuple[int, int], float] = {}
@@ -273,7 +273,7 @@ def _place(
 def _normalised_input(picture: np.ndarray) -> torch.Tensor:
     """Turn [H, W, 3] in [0, 1] into the networks' input [1, 3, H, W] by way of [-1, 1]."""
     values = torch.from_numpy(np.ascontiguousarray(2 * picture - 1, np.float32))
-    values = (values - torch.tensor(_SHIFT)) / torch.tensor(_SCALE)
+    values = (values - torch.tensor(SHIFT)) / torch.tensor(SCALE)
     return values.permute(2, 0, 1)[None]
 
 

@@ -29,7 +29,8 @@ def _window() -> list[float]:
     return [t / math.fsum(taps) for t in taps]
 
 
-_TAPS = _window()
+TAPS = _window()
+"""The window along an axis."""
 
 
 def _blur(picture: np.ndarray, axis: int) -> np.ndarray:
@@ -40,11 +41,11 @@ def _blur(picture: np.ndarray, axis: int) -> np.ndarray:
     def shifted(start: int) -> np.ndarray:
         return picture[(*before, slice(start, start + length))]
 
-    total = shifted(RADIUS) * _TAPS[RADIUS]
+    total = shifted(RADIUS) * TAPS[RADIUS]
     pair = np.empty_like(total)
     for i in range(RADIUS):
         np.add(shifted(i), shifted(2 * RADIUS - i), out=pair)
-        pair *= _TAPS[i]
+        pair *= TAPS[i]
         total += pair
     return total
 

@@ -99,6 +99,30 @@ class FilmShader:
         )
         return found.rgb, found.ray_loss, found.grad_features, name(found)
 
+    def follow(
+        self,
+        features: Tensor,
+        direction: Tensor,
+        photo: Tensor,
+        gradient: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Shade, and go back from a gradient in the colours; as ``ReluShader.follow``."""
+        shader, name = self.step_shader()
+        rows = None if shader.exposure is None else photo
+        inputs = (
+            features, direction, self.weights, self.layout, shader.light, shader.exposure, rows
+        )  # fmt: skip
+        grads = [
+            None if tensor is None else torch.zeros_like(tensor)
+            for tensor in (self.weights, shader.exposure, shader.light)
+        ]
+        colour = ops.shade_film(*inputs)
+        grad_rgb = gradient(colour)
+        grad_features = ops.shade_film_backward(
+            grad_rgb, *inputs, grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2]
+        )
+        return grad_features, name(ops.StepResult(0.0, 0.0, *grads, {}))
+
     def step_shader(
         self,
     ) -> tuple[ops.StepShader, Callable[[ops.StepResult | ops.FilmGradients], dict[str, Tensor]]]:

@@ -89,6 +89,9 @@ class ModelSettings:
     """What 8-bit photo values are divided by to make the targets of training, and multiplied with
     when pictures are written; 256 is the published rule."""
 
+    background: Literal["white", "learned"] = "white"
+    """What pictures show where the mesh covers nothing: white (published), or what a small model
+    of its own learned there from the training photos."""
     grid: GridSettings = field(default_factory=GridSettings)
     """The hash grid."""
     shader: ShaderSettings = field(default_factory=ShaderSettings)

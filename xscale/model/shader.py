@@ -100,6 +100,37 @@ class ReluShader:
         )
         return colour, ray_loss, grad_features, _named(grad_weights, grad_exposure)
 
+    def follow(
+        self,
+        features: Tensor,
+        direction: Tensor,
+        photo: Tensor,
+        gradient: Callable[[Tensor], Tensor],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Shade, and go back from the gradient that a loss of one's own has in the colours.
+
+        Args:
+            features: Float32 [N, channels].
+            direction: Float32 [N, 3], camera to point.
+            photo: Int32 [N], training photo of each ray.
+            gradient: Takes the colours [N, 3], returns the loss's gradient in them.
+
+        Returns:
+            Gradient of the features, and of each parameter by name.
+        """
+        exposed = self.settings.exposure == "affine"
+        exposure, photo = (self.exposure, photo) if exposed else (None, None)
+        inputs = (features, direction, self.weights, self.layout, exposure, photo)
+        grad_weights = torch.zeros_like(self.weights)
+        grad_exposure = None if exposure is None else torch.zeros_like(exposure)
+        grad_features = ops.shade_relu_backward(
+            gradient(ops.shade_relu(*inputs)),
+            *inputs,
+            grad_weights=grad_weights,
+            grad_exposure=grad_exposure,
+        )
+        return grad_features, _named(grad_weights, grad_exposure)
+
     def step_shader(self) -> tuple[ops.StepShader, Callable[[ops.StepResult], dict[str, Tensor]]]:
         """Return the shader as ``ops.fused_step`` takes it.
 

@@ -12,7 +12,8 @@ class Frame:
     """The picture of one camera and what else was asked for; row 0 is the top."""
 
     colour: Tensor
-    """Uint8 [H, W, 3], sRGB; white where the mesh does not cover the pixel."""
+    """Uint8 [H, W, 3], sRGB; where the mesh does not cover the pixel the background, or
+    white."""
     coverage: Tensor
     """Bool [H, W]: the pixel's centre ray (or one of its samples) hits the mesh."""
     depth: Tensor | None = None
@@ -30,8 +31,8 @@ class Frame:
     """Float32 [H, W], the grid level (counted from 0) whose cells are as large as the footprint,
     between the coarsest and the finest; NaN where nothing is hit."""
     srgb: Tensor | None = None
-    """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; 1 where nothing is
-    hit."""
+    """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
+    or 1 where nothing is hit."""
 
     def on_cpu(self) -> Frame:
         """Return the frame in the CPU's memory, where files are written from."""

@@ -12,6 +12,7 @@ from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
+from xscale.model.background import Background
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 
@@ -38,16 +39,24 @@ class Renderer:
         surface: The mesh, ready for the ops, in its local frame.
         model: The learned appearance.
         origin: World position of the local frame's origin, [3].
+        background: What uncovered pixels show; None paints them white.
         fused: Whether colours come from face ids in one pass (``ops.fused_frame``) where the device
             has a body of it; else by the chain of single ops. Unrounded colours always do.
     """
 
     def __init__(
-        self, surface: Surface, model: Model, origin: Sequence[float], *, fused: bool = True
+        self,
+        surface: Surface,
+        model: Model,
+        origin: Sequence[float],
+        background: Background | None = None,
+        *,
+        fused: bool = True,
     ) -> None:
         self.surface = surface
         self.model = model
         self.origin = origin
+        self.background = background
         has_body = ops.has_body("fused_frame", model.device.type)
         self.fused = fused and has_body and ops.encoding() == "xscale"
 
@@ -79,7 +88,8 @@ class Renderer:
         inside = min(left, top) >= 0 and min(width, height) >= 1
         if not inside or left + width > camera.width or top + height > camera.height:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
-        packed = torch.from_numpy(camera.recentred(self.origin).packed()).to(self.model.device)
+        local = camera.recentred(self.origin)
+        packed = torch.from_numpy(local.packed()).to(self.model.device)
         size = (camera.width, camera.height)
         fields = [name for name in _MISSES if name in outputs]
         factor = _FUSED_FACTOR if self.fused and not fields else 1
@@ -90,10 +100,29 @@ class Renderer:
             )
             for y in range(top, top + height, rows)
         ]
-        if len(bands) == 1:
-            return Frame(**bands[0])
-        joined = {name: torch.cat([band[name] for band in bands]) for name in bands[0]}
+        joined = {
+            name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
+            for name in bands[0]
+        }
+        if self.background is not None:
+            self._fill(joined, local, (left, top))
         return Frame(**joined)
+
+    def _fill(self, frame: dict[str, Tensor], camera: Camera, corner: tuple[int, int]) -> None:
+        """Paint the background into a frame's uncovered pixels; ``camera`` is the local frame's."""
+        rows, columns = (~frame["coverage"]).nonzero(as_tuple=True)
+        if not len(rows):
+            return
+        pixel = torch.stack([columns + corner[0], rows + corner[1]], 1).double() + 0.5
+        direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(rows.device)
+        position = torch.from_numpy(camera.position).float().to(rows.device)
+        # Pixels outside the lens's domain see nothing and stay white.
+        seen = direction.isfinite().all(1)
+        rows, columns = rows[seen], columns[seen]
+        colour = self.background.colour(position, direction[seen])
+        frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
+        if "srgb" in frame:
+            frame["srgb"][rows, columns] = colour
 
     def _band(
         self,

@@ -43,8 +43,8 @@ def render_resolved(
 def resolve(frame: Frame, samples: int) -> Frame:
     """Reduce a frame rendered ``samples`` times as wide and high.
 
-    Colours are means of the samples that hit (white where none does), so the mesh's outline is
-    not washed out by what lies beyond it. Depth, position, face and level are those of the nearest
+    Colours are means of the samples that hit, so the mesh's outline is not washed out by what lies
+    beyond it; where none does, of all. Depth, position, face and level are those of the nearest
     sample, since a mean would lie on no surface; the footprint is a pixel's, not a sample's.
 
     Args:
@@ -56,11 +56,11 @@ def resolve(frame: Frame, samples: int) -> Frame:
     hit = _blocks(frame.coverage, samples)
     count = hit.sum(2)
     resolved: dict[str, Tensor | None] = {"coverage": count > 0}
-    resolved["colour"] = (_mean(_blocks(frame.colour.float(), samples), hit, 255.0) + 0.5).to(
+    resolved["colour"] = (_colour(_blocks(frame.colour.float(), samples), hit) + 0.5).to(
         torch.uint8
     )
     if frame.srgb is not None:
-        resolved["srgb"] = _mean(_blocks(frame.srgb, samples), hit, 1.0)
+        resolved["srgb"] = _colour(_blocks(frame.srgb, samples), hit)
     if frame.normal is not None:
         total = (_blocks(frame.normal, samples) * hit[..., None]).sum(2)
         resolved["normal"] = torch.nn.functional.normalize(total, dim=2)
@@ -84,6 +84,11 @@ def _blocks(values: Tensor, samples: int) -> Tensor:
     rest = values.shape[2:]
     parts = values.reshape(rows, samples, columns, samples, *rest).transpose(1, 2)
     return parts.reshape(rows, columns, samples * samples, *rest)
+
+
+def _colour(blocks: Tensor, hit: Tensor) -> Tensor:
+    """Return mean colours [H, W, 3] over the samples that hit, over all where none does."""
+    return _mean(blocks, hit | ~hit.any(2, keepdim=True), 0.0)
 
 
 def _mean(blocks: Tensor, hit: Tensor, miss: float) -> Tensor:

@@ -22,6 +22,7 @@ from xscale.io.checkpoints import load_newest
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_json
 from xscale.io.tensors import write_tensors
+from xscale.model.background import Background
 from xscale.model.field import Box
 from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
@@ -129,21 +130,39 @@ class Run:
         return model
 
     @cached_property
+    def background(self) -> Background | None:
+        """What uncovered pixels show; None where that is white."""
+        if self.manifest["settings"]["model"].get("background", "white") == "white":
+            return None
+        file = self.path / "background.safetensors"
+        try:
+            with safe_open(file, "pt") as stored:
+                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            return Background.load(tensors, self.device)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise IntegrityError(f"cannot be read: {error}", where=file) from error
+
+    @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over what decides the pixels: the mesh and the checkpoint in use."""
+        """SHA-256 over what decides the pixels: mesh, checkpoint in use, background."""
         _ = self.model
         file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
         tensors = json.loads(file.read_bytes())["sha256"]
-        return fingerprint_of([tensors, sha256_file(self.path / "mesh.safetensors")])
+        parts = [tensors, sha256_file(self.path / "mesh.safetensors")]
+        if self.background is not None:
+            parts.append(sha256_file(self.path / "background.safetensors"))
+        return fingerprint_of(parts)
 
     @cached_property
     def renderer(self) -> Renderer:
         """Renderer of this run."""
-        return Renderer(self.surface, self.model, self.manifest["origin"])
+        return Renderer(self.surface, self.model, self.manifest["origin"], self.background)
 
     def model_bytes(self) -> int:
         """Return the memory that model and mesh take."""
         tensors = [*self.model.tensors().values(), *vars(self.surface).values()]
+        if self.background is not None:
+            tensors += self.background.tensors().values()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def render(
@@ -184,8 +203,13 @@ def new_model(manifest: dict, device: torch.device, *, frozen: bool = False) -> 
     )
 
 
-def write_run(path: Path, manifest: dict, surface: Surface) -> None:
+def write_run(
+    path: Path, manifest: dict, surface: Surface, background: Background | None = None
+) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
     write_tensors(path / "mesh.safetensors", arrays, overwrite=True)
+    if background is not None:
+        arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
+        write_tensors(path / "background.safetensors", arrays, overwrite=True)
     write_json(path / "manifest.json", manifest)

@@ -33,6 +33,7 @@ _FACE_BLOCK = 1 << 18
 _FOCAL_RATIO = 1.5
 _CENTRE_MARGIN = 0.2
 _FAR_OUT = 100
+_LEAST_PARALLAX = 1e-3
 
 
 def check_cameras(photos: Sequence[Photo]) -> list[str]:
@@ -52,6 +53,18 @@ def check_cameras(photos: Sequence[Photo]) -> list[str]:
     return [
         "W-CAMERA-ODD: focal lengths differ by more than 1.5 or the principal point lies outside "
         f"the picture: {some(odd)}"
+    ]
+
+
+def check_parallax(cameras: Sequence[Camera], mesh: Mesh) -> list[str]:
+    """Remark on cameras that all stand at one place, seen from the mesh."""
+    positions = np.array([camera.position for camera in cameras])
+    away = np.median(np.linalg.norm(positions - mesh.world_bounds.centre, axis=1))
+    if box_of(positions).diagonal > _LEAST_PARALLAX * away:
+        return []
+    return [
+        f"W-CAMERA-PARALLAX: all {len(cameras)} cameras stand at one place: how the surface looks "
+        "from elsewhere cannot be learned"
     ]
 
 

@@ -7,7 +7,8 @@ decide otherwise: how much of their pictures the mesh fills. Only samples are lo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ _PICTURE_CELLS = 16
 _GOOD = 0.5
 _PREFERENCE = 0.05
 _NEAREST = 0.05
+_SEEN = 0.25
+_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _STOP, _WARN = 5.0, 2.0
 _AXES = {
     "its axes as they are": np.eye(3),
@@ -126,22 +129,47 @@ class Evidence:
         reached = np.isin(grid.coarse, _keys(np.floor(place / _COARSE)))
         return float(near.sum()) / len(self._points), float(reached.mean())
 
-    def _seen(self, matrix: np.ndarray) -> float:
+    def other_convention(self) -> tuple[str, float]:
+        """Return the other usual meaning of the cameras' matrices that sees most, and how much."""
+        seen = {
+            name: self._seen(np.eye(4), [*map(change, self._cameras)])
+            for name, change in _CONVENTIONS.items()
+        }
+        best = max(seen, key=seen.__getitem__)
+        return best, seen[best]
+
+    def _seen(self, matrix: np.ndarray, cameras: Sequence[Camera] | None = None) -> float:
         """Mean share of picture cells, over cameras, into which the surface falls."""
+        cameras = cameras or self._cameras
         surface = self._surface @ matrix[:3, :3].T + matrix[:3, 3]
         size = float(np.linalg.norm(np.ptp(surface, axis=0)))
-        away = np.array([camera.position for camera in self._cameras]) - surface.mean(axis=0)
+        away = np.array([camera.position for camera in cameras]) - surface.mean(axis=0)
         # Whatever is large enough fills every picture: nobody photographs a scene from so near.
         if np.median(np.linalg.norm(away, axis=1)) < _NEAREST * size:
             return 0.0
         shares = []
-        for camera in self._cameras:
+        for camera in cameras:
             pixel, depth = camera.project(surface)
             cell = pixel[depth > 0] / (camera.width, camera.height) * _PICTURE_CELLS
             cell = cell[((cell >= 0) & (cell < _PICTURE_CELLS)).all(axis=1)].astype(np.int64)
             found = len(np.unique(cell[:, 0] * _PICTURE_CELLS + cell[:, 1]))
             shares.append(found / _PICTURE_CELLS**2)
         return float(np.mean(shares))
+
+
+def _flipped(camera: Camera) -> Camera:
+    return replace(camera, R=_OPENCV_FROM_OPENGL @ camera.R, t=_OPENCV_FROM_OPENGL @ camera.t)
+
+
+def _inverted(camera: Camera) -> Camera:
+    return replace(camera, R=camera.R.T, t=camera.position)
+
+
+_CONVENTIONS: dict[str, Callable[[Camera], Camera]] = {
+    "OpenGL's, with y up and z backwards": _flipped,
+    "going from camera to world": _inverted,
+    "going from camera to world, with y up and z backwards": lambda c: _flipped(_inverted(c)),
+}
 
 
 def offset_helps(evidence: Evidence, offset: np.ndarray) -> bool:
@@ -190,8 +218,17 @@ def check_frame(evidence: Evidence, offset: np.ndarray | None, where: object) ->
 
 
 def advice_for(evidence: Evidence, offset: np.ndarray | None) -> str | None:
-    """Return the option that would make cameras and mesh meet, where one is found."""
+    """Say what would make cameras and mesh meet, where a usual cause is found."""
     found = suggestion(evidence, offset)
+    convention, share = evidence.other_convention()
+    # Where points lie on the mesh and cameras do not see it, the cameras are wrong.
+    least = 0.0 if found is None else found[1]
+    sure = evidence.score(np.eye(4)) >= _GOOD if evidence.has_points else share > least
+    if share >= _SEEN and sure:
+        return (
+            f"the cameras see the mesh when their matrices are taken as {convention}: write them "
+            "from world to camera, with y down and z forward"
+        )
     if found is None or found[1] < (_GOOD if evidence.has_points else 1 / _PICTURE_CELLS):
         return None
     return found[0].advice()

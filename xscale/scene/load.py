@@ -90,6 +90,7 @@ def open_parts(
     if transform is None:
         evidence = fit.Evidence(triangles, [photo.camera for photo in photos], reading.points)
         warnings += fit.check_frame(evidence, surface.offset, root)
+    warnings += check.check_parallax([photo.camera for photo in photos], triangles)
     photos = _with_near(photos, triangles)
     return Opened(
         root,

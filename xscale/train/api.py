@@ -22,12 +22,15 @@ from xscale.io.storage import (
     clean_temporaries,
     new_folder,
 )
+from xscale.model.background import Background
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
+from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
+from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
 
@@ -82,7 +85,7 @@ def train(
     Raises:
         UsageError: Settings make no sense, or the run to resume has others.
         DeviceError: The device is not there or cannot train.
-        SetupError: ``tensorboard`` was asked for and is not installed.
+        SetupError: ``tensorboard`` or ``patch.features`` was asked for and is not there.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
@@ -96,11 +99,8 @@ def train(
     if tensorboard:
         require_tensorboard()
     chosen = override(preset_named(preset), list(settings))
-    if deterministic and where.type != "cpu" and not trains_fused(chosen.optim, where):
-        raise UsageError(
-            "--deterministic on a GPU needs the lazy rule of the table's optimizer",
-            advice="leave --set optim.dense_table=true out, or use --device cpu",
-        )
+    if deterministic and where.type != "cpu":
+        _check_deterministic(chosen, where)
     _check_output(out, resume)
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
@@ -126,18 +126,25 @@ def train(
         device=pool_device(where, chosen.pool),
     )
     trainer = Trainer(
-        model, pool, prepared.cameras, chosen.optim, deterministic=deterministic, on_notice=say
+        model,
+        pool,
+        prepared.cameras,
+        chosen.optim,
+        chosen.patch,
+        deterministic=deterministic,
+        on_notice=say,
     )
+    background = _background(prepared, chosen, seed, Run.open(out, str(where)) if begun else None)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
         before = checkpoint.state["seconds"]
-    preview = _previewer(prepared, trainer, out)
+    preview = _previewer(prepared, trainer, out, background)
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
     if not begun:
         if not resume:
             new_folder(out)
-        write_run(out, prepared.manifest, prepared.surface)
+        write_run(out, prepared.manifest, prepared.surface, background)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
@@ -164,6 +171,20 @@ def train(
     return Run.open(out)
 
 
+def _check_deterministic(settings: Settings, device: torch.device) -> None:
+    """Refuse what has no deterministic steps on a GPU."""
+    if not trains_fused(settings.optim, device):
+        raise UsageError(
+            "--deterministic on a GPU needs the lazy rule of the table's optimizer",
+            advice="leave --set optim.dense_table=true out, or use --device cpu",
+        )
+    if settings.patch.share:
+        raise UsageError(
+            "--deterministic on a GPU does not go with patch.share",
+            advice="leave one of them out, or use --device cpu",
+        )
+
+
 def _timing(trainer: Trainer, pool: TilePool, before: float, seconds: float) -> dict[str, float]:
     """Return what the seconds since the start went to; steps wait for tiles inside the draw."""
     spent = {"preparation and earlier": before, **trainer.seconds}
@@ -180,6 +201,17 @@ def _shares(timing: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
 
 
+def _background(
+    prepared: Prepared, settings: Settings, seed: int, begun: Run | None
+) -> Background | None:
+    """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
+    if begun is not None:
+        return begun.background
+    if settings.model.background == "white":
+        return None
+    return fit_background(prepared.surface, prepared.photos, prepared.local_cameras, seed)
+
+
 def _check_output(out: Path, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
     if resume and not (out / "manifest.json").exists() and not _never_begun(out):
@@ -194,7 +226,8 @@ def _never_begun(out: Path) -> bool:
     """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
     left = [path.name for path in out.iterdir()] if out.is_dir() else []
     return bool(left) and all(
-        name == "mesh.safetensors" or name.startswith(TEMPORARY_PREFIX) for name in left
+        name in ("mesh.safetensors", "background.safetensors") or name.startswith(TEMPORARY_PREFIX)
+        for name in left
     )
 
 
@@ -213,7 +246,7 @@ def _check_same(saved: dict, wanted: dict, out: Path) -> None:
 
 
 def _previewer(
-    prepared: Prepared, trainer: Trainer, out: Path
+    prepared: Prepared, trainer: Trainer, out: Path, background: Background | None
 ) -> Callable[[int, Board | None], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR."""
     from xscale.render.renderer import Renderer
@@ -226,7 +259,8 @@ def _previewer(
     size = photo.camera.width * photo.camera.height
     downscale = max(prepared.manifest["scene"]["downscale"], (size / _PREVIEW_PIXELS) ** 0.5)
     camera = photo.camera_at(downscale)
-    renderer = Renderer(prepared.surface, trainer.model, prepared.manifest["origin"])
+    origin = prepared.manifest["origin"]
+    renderer = Renderer(prepared.surface, trainer.model, origin, background)
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int, board: Board | None) -> None:

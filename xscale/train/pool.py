@@ -70,6 +70,21 @@ class Rays:
         return Rays(*(part.to(device, non_blocking=True) for part in parts))
 
 
+@dataclass(frozen=True)
+class Squares:
+    """Squares of photos, and rays through those of their pixels that the mesh covers."""
+
+    rays: Rays
+    place: Tensor
+    """Int64 [N], each ray's pixel in the squares, counted through squares, rows and columns."""
+    target: Tensor
+    """Uint8 [P, S, S, 3], the photos' values, also where the mesh covers nothing."""
+
+    def to(self, device: torch.device) -> Squares:
+        """Return the squares on a device; themselves where they are there already."""
+        return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
+
+
 class TilePool:
     """Tiles in memory and the rays drawn from them.
 
@@ -171,6 +186,44 @@ class TilePool:
             face_id=self._face[slot, within],
             target=self._rgb[slot, within],
         )
+
+    def draw_squares(self, step: int, count: int, size: int) -> Squares:
+        """Return squares of ``size`` x ``size`` pixels for a step, about ``count`` pixels in all.
+
+        Each lies around a covered pixel, anywhere inside that pixel's tile; covered pixels of the
+        pool are equally likely to be chosen, stratified.
+        """
+        self._refresh(step)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        ends = torch.cumsum(self._counts, 0)
+        total, squares = int(ends[-1]), max(1, count // size**2)
+        spread, *shift = torch.rand(3, squares, generator=generator, dtype=torch.float64)
+        rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
+        slot = torch.searchsorted(ends, rank, right=True)
+        where = self._device
+        rank = (rank - (ends - self._counts)[slot]).to(where)
+        slot = slot.to(where)
+        within = self._covered[slot, rank].long()
+        edge, along = self.settings.tile, torch.arange(size, device=where)
+        # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
+        row, column = (
+            (at - (part * size).long().to(where)).clamp_(0, edge - size)[:, None] + along
+            for at, part in zip((within // edge, within % edge), shift, strict=True)
+        )
+        pixel = row[:, :, None] * edge + column[:, None, :]
+        slots = slot[:, None, None].expand_as(pixel)
+        target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
+        place = (faces >= 0).nonzero().squeeze(1)
+        slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
+        corner = self._place.to(where)[slots]
+        at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
+        rays = Rays(
+            photo=corner[:, 0].contiguous(),
+            pixel=at.float() + 0.5,
+            face_id=faces[place],
+            target=target.reshape(-1, 3)[place],
+        )
+        return Squares(rays, place, target)
 
     def _window(self, step: int) -> range:
         """Stream positions in the pool at ``step``."""

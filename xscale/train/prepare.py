@@ -37,6 +37,8 @@ class Prepared:
     photos: list[TrainPhoto]
     covered_pixels: float
     """Of the training photos, by what was looked at."""
+    local_cameras: list[Camera]
+    """Of the training photos, in the mesh's frame, at training size."""
     manifest: dict
 
 
@@ -85,7 +87,8 @@ def prepare(
         log2_table_size=log2_table_size(grid, covered_pixels),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
-    check_memory(grid, trains_fused(settings.optim, device), device)
+    fused = trains_fused(settings.optim, device) and not settings.patch.share
+    check_memory(grid, fused, device)
     manifest = {
         "format": FORMAT,
         "scene": {
@@ -121,6 +124,7 @@ def prepare(
             for photo, camera, packed in zip(photos, local, cameras, strict=True)
         ],
         covered_pixels=covered_pixels,
+        local_cameras=local,
         manifest=manifest,
     )
 

@@ -72,6 +72,39 @@ class PoolSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PatchSettings:
+    """The last stage: squares of photos in place of single pixels, so that structure counts."""
+
+    share: float = 0.0
+    """Last share of the training that draws squares; 0 leaves the stage out."""
+    size: int = 32
+    """Edge of a square in pixels; at most a tile's."""
+    colour: float = 1.0
+    """Weight of the pixels' own loss (`optim.loss`)."""
+    ssim: float = 0.2
+    """Weight of 1 - SSIM."""
+    features: float = 0.0
+    """Weight of the distance between features of a network trained on photographs; needs the
+    weights that scoring uses (docs/scoring.md)."""
+    network: Literal["vgg", "alex"] = "vgg"
+    """Which network gives the features."""
+    features_every: int = 4
+    """One square in so many is compared by its features, which take most of a step's time."""
+    rate: float = 1.0
+    """Factor of the learning rates in this stage."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"patch.share must be 0 to 1, got {self.share}")
+        if not 16 <= self.size <= 256:
+            raise ConfigError(f"patch.size must be 16 to 256, got {self.size}")
+        if self.features_every < 1:
+            raise ConfigError(f"patch.features_every must be at least 1, got {self.features_every}")
+        if self.features and self.size < 32:
+            raise ConfigError(f"patch.features needs patch.size of 32 or more, got {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of a training; the outcome stands in the run's manifest."""
 
@@ -81,6 +114,14 @@ class Settings:
     """Optimizer and schedule."""
     pool: PoolSettings = field(default_factory=PoolSettings)
     """Tile pool."""
+    patch: PatchSettings = field(default_factory=PatchSettings)
+    """The last stage."""
+
+    def __post_init__(self) -> None:
+        if self.patch.share and self.patch.size > self.pool.tile:
+            raise ConfigError(
+                f"patch.size ({self.patch.size}) must be at most pool.tile ({self.pool.tile})"
+            )
 
 
 # The published configuration (XScale-NVS, CVPR 2024, and its released code). Its step has up to

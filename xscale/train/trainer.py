@@ -1,7 +1,8 @@
 """One training step and the state it changes.
 
 Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate, encode, shade,
-encode backward, adam) is for everything else, and what tests compare with.
+encode backward, adam) is for everything else, and what tests compare with. The last stage's losses
+look at squares of the photo, so its steps are taken by single ops everywhere.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import IntegrityError, NumericsError, ResourceError
 from xscale.gbuffer.build import surface_samples
+from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
-from xscale.train.pool import Rays, TilePool
-from xscale.train.settings import OptimSettings
+from xscale.train.patches import PatchLoss
+from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.settings import OptimSettings, PatchSettings
 
 
 class Trainer:
@@ -33,8 +36,12 @@ class Trainer:
         pool: Where rays come from.
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
+        patch: Settings of the last stage; None: there is none.
         deterministic: Whether a GPU's steps must repeat to the last bit; the CPU's always do.
         on_notice: Called with one line when the batch had to be halved.
+
+    Raises:
+        SetupError: The last stage needs a network whose weights are missing.
     """
 
     def __init__(
@@ -43,6 +50,7 @@ class Trainer:
         pool: TilePool,
         cameras: Tensor,
         settings: OptimSettings,
+        patch: PatchSettings | None = None,
         *,
         deterministic: bool = False,
         on_notice: Callable[[str], None] | None = None,
@@ -51,6 +59,8 @@ class Trainer:
         self.pool = pool
         self.cameras = cameras
         self.settings = settings
+        self.patch = patch = patch or PatchSettings()
+        self._patch_loss = PatchLoss(patch, settings.loss, model.device) if patch.share else None
         self.batch = settings.batch
         """Rays a step; half of the setting's from when the device ran out of memory."""
         self.step = 0
@@ -70,8 +80,10 @@ class Trainer:
         counted = 0 if settings.dense_table else rows
         self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
         self._grad_table = self._touched = None
-        if not self._fused or table.device.type != "cpu":
-            kind = torch.int64 if self._fused and deterministic else torch.float32
+        on_cpu = table.device.type == "cpu"
+        if not self._fused or not on_cpu or patch.share:
+            exact = self._fused and deterministic and not on_cpu
+            kind = torch.int64 if exact else torch.float32
             self._grad_table = ops.table_zeros(table.shape, kind, table.device)
             self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
@@ -115,6 +127,11 @@ class Trainer:
         )
 
     def _take_step(self, progress: float) -> tuple[float, float]:
+        if self._patch_loss is not None and progress >= 1 - self.patch.share:
+            with self._timed("draw"):
+                squares = self.pool.draw_squares(self.step, self.batch, self.patch.size)
+            rate = self.patch.rate * self._rate(progress)
+            return self._patch_step(squares.to(self.model.device), rate)
         with self._timed("draw"):
             rays = self.pool.draw(self.step, self.batch).to(self.model.device)
         taken = self._fused_step if self._fused else self._chain_step
@@ -122,6 +139,7 @@ class Trainer:
 
     def _fused_step(self, rays: Rays, rate: float) -> tuple[float, float]:
         settings, field = self.settings, self.model.field
+        on_cpu = field.table.device.type == "cpu"
         shader, name = self.model.shader.step_shader()
         found = ops.fused_step(
             ops.StepRays(
@@ -136,15 +154,15 @@ class Trainer:
             ),
             replace(
                 field.step_grid(*self._moments["field.table"], self._row_steps),
-                gradient=self._grad_table,
-                touched=self._touched,
+                gradient=None if on_cpu else self._grad_table,
+                touched=None if on_cpu else self._touched,
             ),
             shader,
             loss=settings.loss,
             learning_rate=settings.table_rate * rate,
             betas=(settings.beta1, settings.beta2),
             epsilon=settings.table_epsilon,
-            deterministic=self._deterministic and self._grad_table is not None,
+            deterministic=self._deterministic and not on_cpu,
         )
         self._check_loss(found.loss)
         for part, seconds in found.seconds.items():
@@ -157,23 +175,56 @@ class Trainer:
         return found.loss, found.squared_error
 
     def _chain_step(self, rays: Rays, rate: float) -> tuple[float, float]:
-        settings, field, shader = self.settings, self.model.field, self.model.shader
         target = rays.target.float() / self.model.settings.photo_range
+        samples, features = self._look_up(rays)
+        with self._timed("shade"):
+            colour, ray_loss, grad_features, grads = self.model.shader.train(
+                features, samples.direction, rays.photo, target, self.settings.loss
+            )
+        loss = float(ray_loss.mean())
+        self._move(loss, samples, grad_features, grads, rate)
+        return loss, float((colour - target).square_().mean())
+
+    def _patch_step(self, squares: Squares, rate: float) -> tuple[float, float]:
+        samples, features = self._look_up(squares.rays)
+        graded = []
+
+        def gradient(colour: Tensor) -> Tensor:
+            found = self._patch_loss.grade(
+                colour, squares, self.model.settings.photo_range, self.step
+            )
+            graded.append(found)
+            return found.gradient
+
+        with self._timed("shade squares"):
+            grad_features, grads = self.model.shader.follow(
+                features, samples.direction, squares.rays.photo, gradient
+            )
+        self._move(graded[0].loss, samples, grad_features, grads, rate)
+        return graded[0].loss, graded[0].squared_error
+
+    def _look_up(self, rays: Rays) -> tuple[GBuffer, Tensor]:
+        """Return the surface points of rays and their features."""
         with self._timed("interpolate"):
             samples = surface_samples(
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
             )
         with self._timed("encode"):
-            features = field.encode(samples.position, samples.footprint)
-        with self._timed("shade"):
-            colour, ray_loss, grad_features, grads = shader.train(
-                features, samples.direction, rays.photo, target, settings.loss
-            )
-            shader.regularise(grads, settings.exposure_prior)
-        loss = float(ray_loss.mean())
+            return samples, self.model.field.encode(samples.position, samples.footprint)
+
+    def _move(
+        self,
+        loss: float,
+        samples: GBuffer,
+        grad_features: Tensor,
+        grads: dict[str, Tensor],
+        rate: float,
+    ) -> None:
+        """Move table and shader by their gradients; ``grads`` are the shader's."""
         self._check_loss(loss)
+        self.model.shader.regularise(grads, self.settings.exposure_prior)
         with self._timed("encode backward"):
-            field.backward(
+            self.model.field.backward(
                 grad_features, samples.position, samples.footprint, self._grad_table, self._touched
             )
         with self._timed("adam"):
@@ -181,7 +232,6 @@ class Trainer:
             self._update_table(rate)
         with self._timed("shader's update"):
             self._update_shader(grads, rate)
-        return loss, float((colour - target).square_().mean())
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -1,0 +1,184 @@
+"""Pixels that the mesh does not cover show what the photos show there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+import xscale
+from tests.builders import BACKGROUND, look_at
+from xscale.errors import IntegrityError
+from xscale.gbuffer.build import build_surface
+from xscale.geometry.camera import Camera
+from xscale.geometry.mesh import Mesh
+from xscale.model.background import Background, fitted_texture, leaving_points
+from xscale.render.run import Run
+from xscale.train.background import fit_background, uncovered_pixels
+from xscale.train.pool import TrainPhoto
+
+SMALL = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_size=12"]
+
+
+def _sky(direction):
+    """A sky of smooth colours by direction, in [0, 1]."""
+    x, y, z = direction.T
+    return np.stack([0.5 + 0.3 * x, 0.4 + 0.3 * np.sin(3 * y), 0.6 - 0.3 * z], 1)
+
+
+@dataclass
+class _Painted:
+    rgb: np.ndarray
+    mask: np.ndarray | None = None
+
+    def rect(self, left, top, width, height):
+        inside = np.s_[top : top + height, left : left + width]
+        return self.rgb[inside], None if self.mask is None else self.mask[inside]
+
+
+def _camera(angle):
+    position = np.array([4 * np.cos(angle), 4 * np.sin(angle), 0.3])
+    K = np.array([[40.0, 0, 32], [0, 40, 24], [0, 0, 1]])
+    return Camera("PINHOLE", 64, 48, K, *look_at(position, (0, 0, 0)))
+
+
+def _pixels():
+    rows, columns = np.mgrid[:48, :64]
+    return np.stack([columns.ravel(), rows.ravel()], 1) + 0.5
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """A small triangle, and cameras around it that see sky on all sides of it."""
+    vertices = np.array([[0, -0.5, -0.5], [0, 0.5, -0.5], [0, 0, 0.5]], np.float32)
+    faces = np.array([[0, 1, 2]], np.int32)
+    surface = build_surface(Mesh(vertices=vertices, faces=faces, origin=np.zeros(3)))
+    cameras = [_camera(2 * np.pi * k / 12) for k in range(12)]
+    photos = []
+    for camera in cameras:
+        rgb = np.rint(255 * _sky(camera.rays(_pixels()))).astype(np.uint8).reshape(48, 64, 3)
+        packed = torch.from_numpy(camera.packed())
+        photos.append(TrainPhoto(64, 48, packed, lambda rgb=rgb: _Painted(rgb)))
+    return surface, photos, cameras
+
+
+def test_a_view_between_the_photos_shows_the_sky_of_its_directions(parts):
+    background = fit_background(*parts, seed=0)
+    camera = _camera(2 * np.pi * 3.5 / 12)
+    direction = camera.rays(_pixels())
+    position = torch.from_numpy(camera.position).float()
+    colour = background.colour(position, torch.from_numpy(direction).float())
+    error = np.abs(colour.numpy() - _sky(direction))
+    assert error.mean() < 0.02
+
+
+def test_the_same_seed_gives_the_same_bits_and_reading_them_back_too(parts):
+    one, two = (fit_background(*parts, seed=3) for _ in range(2))
+    read = Background.load(one.tensors())
+    for name, tensor in one.tensors().items():
+        assert torch.equal(tensor, two.tensors()[name]), name
+        assert torch.equal(tensor, read.tensors()[name]), name
+    direction = torch.tensor([[0.6, 0.0, 0.8]])
+    start = torch.zeros(3)
+    assert torch.equal(one.colour(start, direction), read.colour(start, direction))
+
+
+def test_ground_is_looked_up_by_place_and_sky_by_direction(parts):
+    surface, photos, cameras = parts
+    assert fit_background(*parts, seed=0).kind == "direction"
+    ground = []
+    for camera, photo in zip(cameras, photos, strict=True):
+        direction = camera.rays(_pixels())
+        # The box of mesh and cameras ends 0.5 below: there lies the ground, above is grey.
+        along = (-0.5 - camera.position[2]) / np.minimum(direction[:, 2], -1e-3)
+        x, y, _ = (camera.position + along[:, None] * direction).T
+        rgb = np.where(direction[:, 2:] < -0.1, np.stack([x > 1, y > 0, x > y], 1) * 200.0, 128.0)
+        painted = _Painted(rgb.astype(np.uint8).reshape(48, 64, 3))
+        ground.append(TrainPhoto(64, 48, photo.camera, lambda painted=painted: painted))
+    assert fit_background(surface, ground, cameras, seed=0).kind == "box"
+
+
+def test_a_picture_of_one_colour_has_no_holes_and_cells_average_what_they_see():
+    place = torch.tensor([[0.1, 0.2], [0.101, 0.201]])
+    colour = torch.tensor([[30, 60, 90], [50, 60, 70]], dtype=torch.uint8)
+    assert (fitted_texture(place, colour, 16) == torch.tensor([40, 60, 80])).all()
+
+
+def test_masked_and_covered_pixels_teach_nothing(parts):
+    surface, photos, cameras = parts
+    mask = np.zeros((48, 64), bool)
+    mask[:, :10] = True
+    rgb = photos[0].open().rgb
+    masked = TrainPhoto(64, 48, photos[0].camera, lambda: _Painted(rgb, mask))
+    found = uncovered_pixels(surface, [masked, photos[1]], cameras[:2], seed=0)
+    assert int((found.photo == 0).sum()) == 480
+    covered = 64 * 48 - int((found.photo == 1).sum())
+    assert 0 < covered < 200  # the triangle, about 0.5 * 10 * 10 pixels
+    expected = cameras[0].rays(_pixels()).reshape(48, 64, 3)[:, :10].reshape(-1, 3)
+    np.testing.assert_allclose(found.direction[found.photo == 0], expected, atol=1e-6)
+
+
+def test_rays_leave_the_box_where_they_meet_its_side(rng):
+    low, high = torch.tensor([-1.0, -2, -3]), torch.tensor([3.0, 2, 1])
+    direction = torch.from_numpy(rng.normal(size=(500, 3))).float()
+    direction /= direction.norm(dim=1, keepdim=True)
+    direction[0] = torch.tensor([1.0, 0, 0])
+    start = torch.from_numpy(rng.uniform(low.numpy(), high.numpy(), (500, 3))).float()
+    point = leaving_points(low, high, start, direction)
+    away = point - start
+    assert torch.allclose(torch.cross(away, direction, dim=1), torch.zeros(500, 3), atol=1e-5)
+    assert ((away * direction).sum(1) >= -1e-6).all()
+    on_side = torch.minimum((point - low).abs(), (point - high).abs()).amin(1)
+    assert (on_side < 1e-5).all()
+    assert ((point >= low) & (point <= high)).all()
+
+
+@pytest.fixture(scope="module")
+def runs(asymmetric_template, tmp_path_factory):
+    scene = xscale.Scene.open(asymmetric_template)
+    folder = tmp_path_factory.mktemp("background")
+    return scene, [
+        xscale.train(
+            scene, out=folder / kind, steps=4, settings=[*SMALL, f"model.background={kind}"]
+        )
+        for kind in ("white", "learned")
+    ]
+
+
+def test_only_uncovered_pixels_change_and_they_show_the_photos_surroundings(runs):
+    _, (white, learned) = runs
+    name = white.names("test")[0]
+    before, after = (run.render(run.camera(name), ("srgb",)) for run in (white, learned))
+    hit = before.coverage
+    assert torch.equal(hit, after.coverage)
+    for field in ("colour", "srgb"):
+        assert torch.equal(getattr(before, field)[hit], getattr(after, field)[hit]), field
+    assert (before.colour[~hit] == 255).all()
+    error = (after.colour[~hit].float() - BACKGROUND).abs()
+    assert error.mean() < 6
+    assert torch.equal(after.colour, (after.srgb * 255 + 0.5).to(torch.uint8))
+    assert white.fingerprint != learned.fingerprint
+
+
+def test_parts_and_several_samples_show_the_same_background(runs):
+    learned = runs[1][1]
+    camera = learned.camera(learned.names("test")[0])
+    whole = learned.render(camera)
+    part = learned.render(camera, rect=(30, 10, 40, 20))
+    assert torch.equal(part.colour, whole.colour[10:30, 30:70])
+    fine = learned.render(camera, samples=2)
+    missed = ~fine.coverage
+    assert (fine.colour[missed].float() - BACKGROUND).abs().mean() < 6
+
+
+def test_a_resumed_run_keeps_its_background_and_a_damaged_one_is_named(runs):
+    scene, (_, learned) = runs
+    file = learned.path / "background.safetensors"
+    before = file.read_bytes()
+    settings = [*SMALL, "model.background=learned"]
+    xscale.train(scene, out=learned.path, steps=4, settings=settings, resume=True)
+    assert file.read_bytes() == before
+    file.write_bytes(before[: len(before) // 2])
+    with pytest.raises(IntegrityError, match="background"):
+        Run.open(learned.path).render(learned.camera(learned.names("test")[0]))
+    file.write_bytes(before)

@@ -1,0 +1,141 @@
+"""The background: colours of rays that meet no surface, so that pictures have no white holes."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Kind = Literal["direction", "box"]
+KINDS: tuple[Kind, ...] = ("direction", "box")
+_PRIOR = 0.5
+"""Pixels that the next coarser level counts for in a cell."""
+_CHUNK = 1 << 19
+
+
+class Background:
+    """A picture of all directions, equirectangular about z, in sRGB.
+
+    Sky and distant hills depend on a ray's direction alone (``direction``); ground that the mesh
+    lacks lies near where the ray leaves the box of mesh and cameras (``box``), and is looked up in
+    the direction in which that point lies from the box's middle.
+
+    Args:
+        texture: Uint8 [R, 2 R, 3], row 0 looks along +z.
+        kind: What rays are looked up by.
+        low: Float32 [3], lower corner of the box of mesh and cameras, local frame.
+        high: Float32 [3], upper corner.
+    """
+
+    def __init__(self, texture: Tensor, kind: Kind, low: Tensor, high: Tensor) -> None:
+        self.texture = texture
+        self.kind: Kind = kind
+        self.low, self.high = low, high
+
+    def colour(self, position: Tensor, direction: Tensor) -> Tensor:
+        """Return sRGB [N, 3] in [0, 1].
+
+        Args:
+            position: Float32 [3], where the rays begin, local frame.
+            direction: Float32 [N, 3], unit.
+        """
+        parts = [
+            look_up(self.texture, seen_at(self.kind, self.low, self.high, position, part))
+            for part in direction.split(_CHUNK)
+        ]
+        return torch.cat(parts)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name every tensor that pictures need."""
+        kind = torch.tensor([KINDS.index(self.kind)], dtype=torch.int32)
+        return {"texture": self.texture, "kind": kind, "low": self.low, "high": self.high}
+
+    @classmethod
+    def load(cls, tensors: dict[str, Tensor], device: torch.device | str = "cpu") -> Background:
+        """Make the background that ``tensors`` came from.
+
+        Raises:
+            KeyError: A tensor is missing.
+        """
+        texture, low, high = (tensors[name].to(device) for name in ("texture", "low", "high"))
+        return cls(texture, KINDS[int(tensors["kind"])], low, high)
+
+
+def seen_at(kind: Kind, low: Tensor, high: Tensor, position: Tensor, direction: Tensor) -> Tensor:
+    """Return the places [N, 2] of rays in the picture: column and row as shares of its sides.
+
+    Args:
+        kind: See ``Background``.
+        low: Float32 [3], the box's lower corner.
+        high: Float32 [3], its upper corner.
+        position: Float32 [3] or [N, 3], where rays begin; brought into the box.
+        direction: Float32 [N, 3], unit.
+    """
+    if kind == "box":
+        middle = (low + high) / 2
+        direction = functional.normalize(leaving_points(low, high, position, direction) - middle)
+    column = torch.atan2(direction[:, 1], direction[:, 0]) / (2 * math.pi) + 0.5
+    row = torch.acos(direction[:, 2].clamp(-1, 1)) / math.pi
+    return torch.stack([column, row], 1)
+
+
+def leaving_points(low: Tensor, high: Tensor, position: Tensor, direction: Tensor) -> Tensor:
+    """Return where rays leave a box [N, 3]; arguments of ``seen_at``."""
+    start = torch.minimum(torch.maximum(position.expand_as(direction), low), high)
+    wall = torch.where(direction > 0, high, low)
+    # A ray along a side never meets it: 0 / 0 and x / 0 are both passed over.
+    along = torch.where(direction == 0, torch.inf, (wall - start) / direction)
+    point = start + direction * along.amin(1, keepdim=True)
+    return torch.minimum(torch.maximum(point, low), high)
+
+
+def fitted_texture(place: Tensor, colour: Tensor, rows: int) -> Tensor:
+    """Average pixels into a picture of all directions; cells with few lean on coarser ones.
+
+    Args:
+        place: Float32 [N, 2], see ``seen_at``.
+        colour: Uint8 [N, 3].
+        rows: The picture's height, a power of two.
+
+    Returns:
+        Uint8 [rows, 2 rows, 3], without holes.
+    """
+    cell = (place * torch.tensor([2 * rows, rows], device=place.device)).long()
+    cell[:, 0].remainder_(2 * rows)
+    index = cell[:, 1].clamp_(max=rows - 1) * 2 * rows + cell[:, 0]
+    values = torch.cat([colour.double(), torch.ones_like(colour[:, :1], dtype=torch.float64)], 1)
+    sums = torch.zeros(2 * rows * rows, 4, dtype=torch.float64, device=place.device)
+    sums = sums.index_add_(0, index, values).reshape(rows, 2 * rows, 4).permute(2, 0, 1)
+    levels = [sums]
+    while levels[-1].shape[1] > 2:
+        levels.append(4 * functional.avg_pool2d(levels[-1][None], 2)[0])
+    coarsest = levels.pop().sum((1, 2))
+    picture = (coarsest[:3] / coarsest[3].clamp(min=1))[:, None, None].expand(3, 1, 2)
+    picture = functional.interpolate(picture[None], scale_factor=2)[0]
+    for level in reversed(levels):
+        picture = (level[:3] + _PRIOR * _finer(picture)) / (level[3] + _PRIOR)
+    return picture.add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
+
+
+def _finer(picture: Tensor) -> Tensor:
+    """Return a picture [3, R, 2 R] at twice its size, smoothly, joined at its left and right."""
+    joined = torch.cat([picture[:, :, -1:], picture, picture[:, :, :1]], 2)
+    fine = functional.interpolate(joined[None], scale_factor=2, mode="bilinear")[0]
+    return fine[:, :, 2:-2]
+
+
+def look_up(texture: Tensor, place: Tensor) -> Tensor:
+    """Return a picture's values [N, 3] in [0, 1] between its cells' centres."""
+    rows, columns = texture.shape[:2]
+    x, y = place[:, 0] * columns - 0.5, (place[:, 1] * rows - 0.5).clamp(0, rows - 1)
+    left, top = x.floor(), y.floor()
+    right_share, low_share = (x - left)[:, None], (y - top)[:, None]
+    left, top = left.long(), top.long()
+    lower = (top + 1).clamp(max=rows - 1)
+    near, far = left % columns, (left + 1) % columns
+    upper_row = torch.lerp(texture[top, near].float(), texture[top, far].float(), right_share)
+    lower_row = torch.lerp(texture[lower, near].float(), texture[lower, far].float(), right_share)
+    return torch.lerp(upper_row, lower_row, low_share) / 255
