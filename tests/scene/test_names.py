@@ -54,6 +54,31 @@ def test_other_case_and_other_unicode_form_are_found_with_one_warning(asymmetric
     assert main.main(["inspect", str(colmap_folder)]) == 0
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_back_slashes_of_windows_lead_into_the_same_folders(asymmetric, tmp_path, binary):
+    names = ("left\\IMG_1.png", "left\\more\\IMG_2.png", "c.png")
+    built = _named(asymmetric, *names)
+    folder = builders.write_colmap(built, tmp_path / "scene", binary=binary)
+    for name in names[:2]:
+        plain = folder / "images" / name.replace("\\", "/")
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        (folder / "images" / name).rename(plain)
+    scene = Scene.open(folder)
+    assert [p.name for p in scene.photos] == ["c.png", "left/IMG_1.png", "left/more/IMG_2.png"]
+    (warning,) = scene.warnings
+    assert warning.startswith("W-PHOTO-NAME: 2 photos")
+    assert "back-slashes" in warning
+    assert len(scene.sparse_observations()) == 3
+
+
+def test_names_with_back_slashes_do_not_leave_the_folder(asymmetric, tmp_path):
+    built = _named(asymmetric, "..\\a.png", "b.png", "c.png")
+    folder = builders.write_colmap(built, tmp_path / "scene")
+    (folder / "images" / "..\\a.png").rename(folder / "a.png")
+    with pytest.raises(SceneError, match="1 of 3 photos with a camera are missing"):
+        Scene.open(folder)
+
+
 def test_exact_name_wins_over_a_neighbour_of_other_case(colmap_folder):
     images = colmap_folder / "images"
     (images / "C.PNG").write_bytes(b"not even a picture")

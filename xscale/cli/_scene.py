@@ -34,6 +34,8 @@ class SceneOptions:
     """Which of several COLMAP models: a folder below sparse/, for example 0."""
     pixel_origin: Literal["corner", "center"] = "corner"
     """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+    on_bad_photo: Literal["skip", "stop"] = "skip"
+    """What is done with a damaged training photo: left out and named (a few), or refused."""
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
@@ -46,6 +48,7 @@ class SceneOptions:
             images=self.images,
             colmap_model=self.colmap_model,
             pixel_origin=self.pixel_origin,
+            on_bad_photo=self.on_bad_photo,
         )
 
 

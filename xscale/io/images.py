@@ -19,8 +19,8 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from xscale.errors import InputError, LimitError, MaskError, PhotoError
-from xscale.io import deep_images, jpeg, storage
+from xscale.errors import DamagedPhotoError, InputError, LimitError, MaskError, PhotoError
+from xscale.io import deep_images, jpeg, png_chunks, storage
 from xscale.io.deep_images import Deep, damaged, refused
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
@@ -174,8 +174,8 @@ def _kind(path: Path, head: bytes, size: int) -> str:
         return kind
     advice = "copy it again from the camera or take it out of the scene"
     if not size:
-        raise PhotoError("is empty (0 bytes)", where=path, advice=advice)
-    raise PhotoError(
+        raise DamagedPhotoError("is empty (0 bytes)", where=path, advice=advice)
+    raise DamagedPhotoError(
         f"is not a picture: {size} bytes without a JPEG or PNG signature (nor WebP, TIFF, OpenEXR)",
         where=path,
         advice=advice,
@@ -206,7 +206,7 @@ def _check_header(path: Path, info: ImageInfo) -> None:
     decoding tells. Nothing comes after a PNG.
     """
     if info.kind != "JPEG" and not info.complete:
-        raise PhotoError(
+        raise DamagedPhotoError(
             f"is cut off: the {info.kind} has no end",
             where=path,
             advice="copy it again from the camera or take it out of the scene",
@@ -292,7 +292,26 @@ def _decoders(info: ImageInfo) -> Callable[[Path], Deep]:
         return deep_images.decode_tiff
     if info.kind == "EXR":
         return deep_images.decode_exr
-    return deep_images.decode_png16 if info.bits == 16 else _decode_with_pillow
+    if info.kind == "PNG":
+        return _decode_png16 if info.bits == 16 else _decode_png
+    return _decode_with_pillow
+
+
+def _decode_png16(path: Path) -> Deep:
+    _check_chunks(path)
+    return deep_images.decode_png16(path)
+
+
+def _decode_png(path: Path) -> Deep:
+    _check_chunks(path)
+    return _decode_with_pillow(path)
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse a PNG whose checksums are wrong; Pillow looks at some of them only."""
+    fault = png_chunks.damage(path.read_bytes())
+    if fault is not None:
+        raise damaged(path, fault)
 
 
 def _decode_with_pillow(path: Path) -> Deep:
@@ -317,7 +336,7 @@ def _decode_jpeg(path: Path) -> Deep:
         if stray and int(stray[1]) <= _STRAY_BYTES:
             return Deep(simplejpeg.decode_jpeg(data, strict=False), None)
         fault = "it is truncated" if "Premature end" in fault else fault
-    raise PhotoError(
+    raise DamagedPhotoError(
         f"is damaged: {fault}",
         where=path,
         advice="copy it again from the camera or take it out of the scene",

@@ -1,4 +1,4 @@
-"""Names that were spelled differently on the way: upper and lower case, and Unicode's two forms.
+"""Names that were spelled differently on the way: case, Unicode's two forms, Windows' back-slashes.
 
 Windows and macOS do not tell such names apart, so a copied folder may not agree with its camera
 model. Exact names always win; a looser match must be the only one.
@@ -22,7 +22,14 @@ def caseless(name: str) -> str:
     return composed(composed(name).casefold())
 
 
-_LOOSER: tuple[Callable[[str], str], ...] = (composed, caseless)
+def _forward(name: str) -> str:
+    return name.replace("\\", "/")
+
+
+_LOOSER: tuple[Callable[[str], str], ...] = (
+    lambda name: composed(_forward(name)),
+    lambda name: caseless(_forward(name)),
+)
 
 
 def other_spellings(wanted: Sequence[str], there: Iterable[str], where: object) -> dict[str, str]:
@@ -75,5 +82,5 @@ def remark(found: dict[str, str]) -> list[str]:
     name, there = next(iter(found.items()))
     return [
         f"W-PHOTO-NAME: {len(found)} photos are spelled differently in the camera model (upper and "
-        f"lower case or Unicode form), e.g. {name!a} is {there!a}"
+        f"lower case, Unicode form or back-slashes), e.g. {name!a} is {there!a}"
     ]

@@ -15,6 +15,7 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.scene.load import PixelOrigin, open_parts
 from xscale.scene.photo import Photo
+from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
 from xscale.scene.views import Choice, Observations, name_bytes, some
@@ -50,6 +51,8 @@ class Scene:
     """What was done to the coordinates while reading, as plain values."""
     missing: tuple[str, ...] = ()
     """Names in the camera model whose photos are missing; few, and never test photos."""
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """Damaged photos, by name; few, and never test photos (:mod:`xscale.scene.quarantine`)."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
@@ -66,6 +69,7 @@ class Scene:
         cameras: str | Path | None = None,
         images: str | Path | None = None,
         colmap_model: str | None = None,
+        on_bad_photo: OnBadPhoto = "skip",
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -81,12 +85,14 @@ class Scene:
                 taken; recognised by its content.
             images: The folder that photo names are relative to, where it is not the usual one.
             colmap_model: Which of several COLMAP models: a folder below ``sparse/``.
+            on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
+                photos are left out, counted and named.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
                 do not meet.
             CameraError: A camera is unknown, impossible or disagrees with its photo.
-            PhotoError: A photo is no picture or is cut off.
+            PhotoError: A photo cannot be used, or too many are damaged.
             MeshError: The mesh is damaged.
         """
         choice = Choice(
@@ -102,6 +108,7 @@ class Scene:
             "cameras": cameras,
             "images": images,
             "colmap_model": colmap_model,
+            "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
         if mesh is None:
@@ -116,6 +123,7 @@ class Scene:
             mesh_repair=mesh_repair,
             pixel_origin=pixel_origin,
             choice=choice,
+            on_bad_photo=on_bad_photo,
         )
         return cls(*parts, options)
 
@@ -156,11 +164,13 @@ class Scene:
         Raises:
             ListError: The list is wrong, a test photo is missing on the disk, or nothing would be
                 left to train on.
+            PhotoError: A test photo is damaged.
             UsageError: ``test_every`` is below 1.
         """
-        names = sorted((*(photo.name for photo in self.photos), *self.missing), key=name_bytes)
+        absent = {*self.missing, *self.left_out}
+        names = sorted((*(photo.name for photo in self.photos), *absent), key=name_bytes)
         split = split_names(names, test_every=test_every, test_list=test_list)
-        if not self.missing:
+        if not absent:
             return split
         unseen = [name for name in split.test if name in self.missing]
         if unseen:
@@ -170,7 +180,8 @@ class Scene:
                 where=self.root,
                 advice="add them, or name other test photos by --test-list",
             )
-        return Split(tuple(n for n in split.train if n not in self.missing), split.test)
+        refuse_test_photos(self.left_out, split.test)
+        return Split(tuple(n for n in split.train if n not in absent), split.test)
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -216,8 +227,9 @@ class Scene:
         # Keypoints count from where the cameras' principal points count from.
         shift = 0.5 if self.options.get("pixel_origin") == "center" else 0.0
         listed = {photo.listed_as: photo for photo in self.photos}
+        unused = {*self.missing, *(left.listed_as for left in self.left_out.values())}
         for name, (pixels, points, size) in self.observe().items():
-            if name in self.missing:
+            if name in unused:
                 continue
             photo = listed.get(name) or self.photo(name)
             camera = photo.camera

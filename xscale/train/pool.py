@@ -6,12 +6,15 @@ order of its own (stream.py); slot ``p % capacity`` holds stream position ``p``.
 fit, the pool begins small, grows to its capacity and then drops the oldest. Which positions are in
 the pool at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever
 the timing of the workers.
+
+A damaged photo's tiles keep their places in the stream and have no covered pixel: nothing is drawn
+from them, and what is drawn stays that function.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +23,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
+from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
@@ -32,6 +36,7 @@ _FIRST_TILES = 512
 """A pool that cannot hold everything begins with these, so that training begins soon."""
 
 Load = tuple[int, Tensor, Tensor]
+Damaged = Callable[[str, InputError], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ class TrainPhoto:
     """Float64 [32], packed, local frame, training size."""
     open: Callable[[], Pixels]
     """Opens the photo; the pool reads rectangles and then lets go of it."""
+    name: str = ""
+    """The photo's name, for what is said of it."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Tiles of one photo."""
+
+    tiles: list[Load]
+    damaged: tuple[str, InputError] | None = None
+    """The photo's name and what is wrong with it, where its tiles had to stay empty."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,9 @@ class TilePool:
         progress: Called with (tiles done, tiles in all) while the pool is filled.
         capacity: Most tiles to hold; by default what the budget allows.
         device: Where the tiles are kept and the draws are made; the same rays come of any.
+        left_out: Names of photos that are not used, found damaged earlier.
+        on_damage: Called once for a photo that turns out to be damaged when it is decoded, with its
+            name and error; it is left out unless that raises. By default the error is raised.
     """
 
     def __init__(
@@ -111,11 +130,15 @@ class TilePool:
         progress: Callable[[int, int], None] | None = None,
         capacity: int | None = None,
         device: torch.device | str = "cpu",
+        left_out: Collection[str] = (),
+        on_damage: Damaged | None = None,
     ) -> None:
         self.surface = surface
         self.photos = photos
         self.settings = settings
         self.seed = seed
+        self._left_out = set(left_out)
+        self._on_damage = on_damage
         self.seconds_waited = 0.0
         """Time that draws waited for tiles."""
         edge = settings.tile
@@ -138,7 +161,7 @@ class TilePool:
         self._curve = torch.from_numpy(_morton_order(edge))
         threads = max(1, torch.get_num_threads())
         self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
-        self._pending: dict[int, Future[list[Load]]] = {}
+        self._pending: dict[int, Future[Loaded]] = {}
         self._current = self._window(first_step)
         self._fill(self._current, threads, progress)
         self._ask_ahead(self._current.stop)
@@ -237,7 +260,7 @@ class TilePool:
         waiting = self._by_photo(sorted(window, key=lambda p: (self._stream.photo(p), p)))
         done = 0
         with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
-            running: list[Future[list[Load]]] = []
+            running: list[Future[Loaded]] = []
             for positions in waiting:
                 running.append(workers.submit(self._load, positions))
                 if len(running) > 2 * threads:
@@ -285,11 +308,19 @@ class TilePool:
         if run:
             yield run
 
-    def _load(self, positions: Sequence[int]) -> list[Load]:
+    def _load(self, positions: Sequence[int]) -> Loaded:
         """Open a photo and load tiles of it, on this thread alone."""
         with ops.limit_threads(1):
-            pixels = self.photos[self._stream.photo(positions[0])].open()
-            return [(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions]
+            photo = self.photos[self._stream.photo(positions[0])]
+            if photo.name in self._left_out:
+                return Loaded([(p, *self._no_tile()) for p in positions])
+            try:
+                pixels = photo.open()
+            except DamagedPhotoError as error:
+                if self._on_damage is None:
+                    raise
+                return Loaded([(p, *self._no_tile()) for p in positions], (photo.name, error))
+            return Loaded([(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions])
 
     def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor]:
         """Read and rasterize one tile: pixels [tile^2, 3] and face ids [tile^2]."""
@@ -306,8 +337,16 @@ class TilePool:
         faces[: tile.height, : tile.width] = seen
         return padded.reshape(-1, 3), faces.reshape(-1)
 
-    def _put(self, loads: list[Load]) -> int:
-        for position, rgb, face in loads:
+    def _no_tile(self) -> tuple[Tensor, Tensor]:
+        area = self.settings.tile**2
+        return torch.zeros(area, 3, dtype=torch.uint8), torch.full((area,), -1, dtype=torch.int32)
+
+    def _put(self, loaded: Loaded) -> int:
+        # Here and not where it was found: in the order of the steps, on the thread that trains.
+        if loaded.damaged is not None and loaded.damaged[0] not in self._left_out:
+            self._on_damage(*loaded.damaged)
+            self._left_out.add(loaded.damaged[0])
+        for position, rgb, face in loaded.tiles:
             slot = position % self.capacity
             self._rgb[slot].copy_(rgb)
             self._face[slot].copy_(face)
@@ -317,7 +356,7 @@ class TilePool:
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
-        return len(loads)
+        return len(loaded.tiles)
 
 
 def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
