@@ -324,7 +324,7 @@ def test_opening_decodes_no_photo(asymmetric_folder, monkeypatch):
         raise AssertionError("a photo was decoded")
 
     monkeypatch.setattr("xscale.scene.photo.read_pixels", refuse)
-    monkeypatch.setattr("xscale.scene.posed.read_rgb", refuse)
+    monkeypatch.setattr("xscale.scene.posed.read_pixels", refuse)
     begin = time.perf_counter()
     Scene.open(asymmetric_folder).split()
     assert time.perf_counter() - begin < 5

@@ -15,8 +15,8 @@ from xscale.scene import check, fit, mvsnet
 from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Photo, png_name
-from xscale.scene.posed import PixelOrigin, Remarks, WrongSizeError, posed_photo
-from xscale.scene.quarantine import LeftOut, OnBadPhoto, check_left_out, group_of, notice
+from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, posed_photo
+from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
 from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 from xscale.scene.views import (
     Choice,
@@ -55,13 +55,13 @@ def open_parts(
     mesh: Sequence[Path] = (),
     transform: Path | None = None,
     mesh_repair: MeshRepair = "none",
-    pixel_origin: PixelOrigin = "corner",
+    taken: HowTaken | None = None,
     choice: Choice | None = None,
-    on_bad_photo: OnBadPhoto = "skip",
 ) -> Opened:
     """Read and check everything but the photos' pixels; see :meth:`Scene.open`."""
-    if pixel_origin not in ("corner", "center"):
-        raise CameraError(f"pixel origin must be corner or center, got {pixel_origin!r}")
+    taken = taken or HowTaken()
+    if taken.pixel_origin not in ("corner", "center"):
+        raise CameraError(f"pixel origin must be corner or center, got {taken.pixel_origin!r}")
     root, named_scale = mvsnet.split_path(Path(path))
     choice = choice or Choice()
     if choice.scale is None:
@@ -71,8 +71,7 @@ def open_parts(
     files = tuple(mesh) or find_meshes(root)
     reading = layout.read(root, choice)
     warnings += reading.warnings
-    stop = on_bad_photo == "stop"
-    photos, missing, left_out = _photos(root, reading, pixel_origin, stop, warnings)
+    photos, missing, left_out = _photos(root, reading, taken, warnings)
     warnings += check.check_cameras(photos)
     surface = read_surface(files, transform=transform, repair=mesh_repair)
     warnings += surface.warnings
@@ -147,11 +146,7 @@ def _check_folder(root: Path) -> None:
 
 
 def _photos(
-    root: Path,
-    reading: Reading,
-    pixel_origin: PixelOrigin,
-    stop_at_damage: bool,
-    warnings: list[str],
+    root: Path, reading: Reading, taken: HowTaken, warnings: list[str]
 ) -> tuple[tuple[Photo, ...], tuple[str, ...], dict[str, LeftOut]]:
     """Join views with photo files, look at every header, and sort by the names' bytes.
 
@@ -169,9 +164,9 @@ def _photos(
     for view in views:
         path, listed_as = reading.photo_folder / view.name, listed[view.name].name
         try:
-            photo = posed_photo(view, path, root, pixel_origin, remarks)
+            photo = posed_photo(view, path, root, taken, remarks)
         except (DamagedPhotoError, WrongSizeError) as error:
-            if stop_at_damage:
+            if taken.on_bad_photo == "stop":
                 raise
             left_out[view.name] = LeftOut(error, listed_as)
             continue

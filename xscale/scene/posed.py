@@ -10,8 +10,9 @@ import numpy as np
 
 from xscale.errors import CameraError, DamagedPhotoError, InputError, MaskError, PhotoError
 from xscale.geometry.camera import Camera
-from xscale.io.images import ImageInfo, exif_orientation, image_info, image_size, read_rgb
+from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
 from xscale.scene.photo import Photo, png_name
+from xscale.scene.quarantine import OnBadPhoto
 from xscale.scene.views import View, some
 
 PixelOrigin = Literal["corner", "center"]
@@ -31,6 +32,17 @@ _SUFFIXES = {
 
 class WrongSizeError(CameraError):
     """A photo's size is not its camera's, in no scale."""
+
+
+@dataclass(frozen=True)
+class HowTaken:
+    """What the user said about photos and cameras."""
+
+    pixel_origin: PixelOrigin = "corner"
+    """What the cameras' principal points count from."""
+    alpha: Alpha = "mask"
+    convert_cmyk: bool = False
+    on_bad_photo: OnBadPhoto = "skip"
 
 
 @dataclass
@@ -55,16 +67,14 @@ class Remarks:
         return found
 
 
-def posed_photo(
-    view: View, path: Path, root: Path, pixel_origin: PixelOrigin, remarks: Remarks
-) -> Photo:
+def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Remarks) -> Photo:
     """Look at a photo's header and join it with its camera and mask.
 
     Args:
         view: Its camera as the file gives it.
         path: The photo.
         root: The scene's folder, where masks are.
-        pixel_origin: What the camera's principal point counts from.
+        taken: What the user said about photos and cameras.
         remarks: Grows by what is worth a remark.
 
     Raises:
@@ -73,9 +83,9 @@ def posed_photo(
         CameraError: The camera is impossible.
         MaskError: Its mask cannot be used.
     """
-    info = image_info(path)
+    info = image_info(path, convert_cmyk=taken.convert_cmyk)
     if not info.complete:
-        _check_tail(path)
+        _check_tail(path, taken)
         remarks.tails.append(path.name)
     if info.profile:
         remarks.profiles.setdefault(info.profile, []).append(view.name)
@@ -84,7 +94,7 @@ def posed_photo(
     info, orientation = _as_shown(view, path, info)
     if orientation > 1:
         remarks.turned.append(view.name)
-    camera, changed = _fitted(view, pixel_origin, path, info)
+    camera, changed = _fitted(view, taken.pixel_origin, path, info)
     if changed:
         remarks.rescaled.append(view.name)
     return Photo(
@@ -92,16 +102,18 @@ def posed_photo(
         camera,
         path,
         _mask(root, view, info),
-        info.has_alpha,
+        info.has_alpha and taken.alpha == "mask",
         info.file_size,
         orientation=orientation,
+        alpha=taken.alpha,
+        convert_cmyk=taken.convert_cmyk,
     )
 
 
-def _check_tail(path: Path) -> None:
+def _check_tail(path: Path, taken: HowTaken) -> None:
     """Decide by decoding whether a JPEG without a visible end marker is whole."""
     try:
-        read_rgb(path)
+        read_pixels(path, convert_cmyk=taken.convert_cmyk)
     except PhotoError as error:
         raise DamagedPhotoError(
             f"is cut off: no JPEG end marker in its last 64 KiB ({error.what})",

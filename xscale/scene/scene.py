@@ -13,8 +13,10 @@ import numpy as np
 from xscale.errors import ListError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.scene.load import PixelOrigin, open_parts
+from xscale.io.images import Alpha
+from xscale.scene.load import open_parts
 from xscale.scene.photo import Photo
+from xscale.scene.posed import HowTaken, PixelOrigin
 from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
@@ -24,6 +26,9 @@ __all__ = ["Photo", "Scene", "Split"]
 
 CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 """What in a provenance says that the mesh is no longer what its files hold."""
+
+_OTHER_PIXELS = ("alpha", "convert_cmyk")
+"""Options by which the same photos have other pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +75,8 @@ class Scene:
         images: str | Path | None = None,
         colmap_model: str | None = None,
         on_bad_photo: OnBadPhoto = "skip",
+        alpha: Alpha = "mask",
+        convert_cmyk: bool | str = False,
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -87,6 +94,10 @@ class Scene:
             colmap_model: Which of several COLMAP models: a folder below ``sparse/``.
             on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
                 photos are left out, counted and named.
+            alpha: Whether photos' alpha channels are masks, ignored, or say how much of their
+                colour lies over white (:func:`xscale.io.images.read_pixels`).
+            convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
+                they are refused.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
@@ -109,6 +120,8 @@ class Scene:
             "images": images,
             "colmap_model": colmap_model,
             "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
+            "alpha": None if alpha == "mask" else alpha,
+            "convert_cmyk": convert_cmyk or None,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
         if mesh is None:
@@ -121,9 +134,8 @@ class Scene:
             mesh=files,
             transform=None if transform is None else Path(transform),
             mesh_repair=mesh_repair,
-            pixel_origin=pixel_origin,
+            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo),
             choice=choice,
-            on_bad_photo=on_bad_photo,
         )
         return cls(*parts, options)
 
@@ -202,6 +214,7 @@ class Scene:
         ]
         mesh = [x for f in self.mesh_files for x in (f.stat().st_size, sha256_file(f))]
         moved = {k: self.provenance[k] for k in CHANGES if k in self.provenance}
+        moved |= {k: self.options[k] for k in _OTHER_PIXELS if k in self.options}
         return fingerprint_of({"photos": photos, "mesh": mesh, **moved})
 
     def fingerprint(self) -> str:
