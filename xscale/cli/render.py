@@ -70,8 +70,12 @@ class Options:
     """Of the Ray cluster; auto finds the one that runs on this machine."""
     workers: int | None = None
     """Frames that the cluster renders at a time; one for each GPU or CPU where not given."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    rasterizer: str = "auto"
+    """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
+    encoding: str = "auto"
+    """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
+    device: str = "cpu"
+    """Where to compute: cpu, cuda, cuda:1, ... or auto."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False
@@ -83,6 +87,7 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
+    from xscale import ops
     from xscale.errors import UsageError
     from xscale.render.job import Settings, make_job
     from xscale.render.run import Run
@@ -94,7 +99,7 @@ def run(argv: list[str]) -> int:
     if options.cameras is not None and options.out is None:
         raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
     shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
-    opened = Run.open(options.run, options.device)
+    opened = Run.open(options.run, str(ops.pick_device(options.device, warn)))
     frames, fps = _frames(options, opened)
     settings = Settings(
         outputs=tuple(options.outputs),
@@ -114,7 +119,10 @@ def run(argv: list[str]) -> int:
         from xscale.render.ray_engine import ray_engine
 
         engine = ray_engine(options.address, options.workers)
-    summary = render_with_bar(opened, job, folder, shard, overwrite, options.verify, fps, engine)
+    with ops.use_peers(options.rasterizer, options.encoding):
+        summary = render_with_bar(
+            opened, job, folder, shard, overwrite, options.verify, fps, engine
+        )
     _tell(summary)
     if options.video:
         _film(options, job, folder, summary, fps)

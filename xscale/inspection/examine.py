@@ -10,7 +10,7 @@ import numpy as np
 
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
-from xscale.inspection import neighbours, points
+from xscale.inspection import duplicates, neighbours, points
 from xscale.inspection.edges import edge_shift
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, looks_of
@@ -74,6 +74,8 @@ def examine(
     remarks: list[str] = []
     left_out = LeftOutPhotos(scene, remarks.append)
     test = set(scene.split().test)
+
+    remarks += duplicates.remarks(duplicates.duplicates_of(scene.photos), test)
 
     def on_damage(name: str, error: DamagedPhotoError) -> None:
         if name in test:

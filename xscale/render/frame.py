@@ -36,3 +36,8 @@ class Frame:
     srgb: Tensor | None = None
     """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
     or 1 where nothing is hit."""
+
+    def on_cpu(self) -> Frame:
+        """Return the frame in the CPU's memory, where files are written from."""
+        parts = {name: part.cpu() for name, part in vars(self).items() if part is not None}
+        return Frame(**parts)

@@ -62,7 +62,8 @@ class Renderer:
         self.origin = origin
         self.background = background
         self.photos = photos
-        self.fused = fused and ops.has_body("fused_frame", model.device.type)
+        has_body = ops.has_body("fused_frame", model.device.type)
+        self.fused = fused and has_body and ops.encoding() == "xscale"
 
     @torch.inference_mode()
     def render(

@@ -32,12 +32,12 @@ def render_resolved(
         samples: Samples along a pixel's edge.
     """
     if samples == 1:
-        return renderer.render(camera, outputs, rect=rect)
+        return renderer.render(camera, outputs, rect=rect).on_cpu()
     if _NEED_DEPTH & set(outputs):
         outputs = [*outputs, "depth"]
     fine = camera.scaled(camera.width * samples, camera.height * samples)
     wide = tuple(edge * samples for edge in rect) if rect else None
-    return resolve(renderer.render(fine, outputs, rect=wide), samples)
+    return resolve(renderer.render(fine, outputs, rect=wide), samples).on_cpu()
 
 
 def resolve(frame: Frame, samples: int) -> Frame:

@@ -29,7 +29,7 @@ from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.pool import TilePool
+from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
@@ -132,6 +132,7 @@ def train(
         seed,
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
+        device=pool_device(where, chosen.pool),
         left_out=left_out.reasons,
         on_damage=left_out.add,
     )
@@ -284,7 +285,7 @@ def _previewer(
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int, board: Board | None) -> None:
-        frame = renderer.render(camera)
+        frame = renderer.render(camera).on_cpu()
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
             error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()

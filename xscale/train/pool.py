@@ -76,8 +76,14 @@ class Rays:
     """Uint8 [N, 3], the photo's values."""
 
     def to(self, device: torch.device) -> Rays:
-        """Return the batch on a device; itself where it is there already."""
-        return Rays(*(part.to(device) for part in vars(self).values()))
+        """Return the batch on a device; itself where it is there already.
+
+        To a GPU it goes from pinned memory, behind what the GPU is still doing.
+        """
+        parts = list(vars(self).values())
+        if device.type == "cuda" and self.photo.device.type == "cpu":
+            parts = [part.pin_memory() for part in parts]
+        return Rays(*(part.to(device, non_blocking=True) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class TilePool:
         first_step: Step at which training (re)starts; the pool is filled as it must be then.
         progress: Called with (tiles done, tiles in all) while the pool is filled.
         capacity: Most tiles to hold; by default what the budget allows.
+        device: Where the tiles are kept and the draws are made; the same rays come of any.
         left_out: Names of photos that are not used, found damaged earlier.
         on_damage: Called once for a photo that turns out to be damaged when it is decoded, with its
             name and error; it is left out unless that raises. By default the error is raised.
@@ -122,6 +129,7 @@ class TilePool:
         first_step: int = 0,
         progress: Callable[[int, int], None] | None = None,
         capacity: int | None = None,
+        device: torch.device | str = "cpu",
         left_out: Collection[str] = (),
         on_damage: Damaged | None = None,
     ) -> None:
@@ -142,10 +150,11 @@ class TilePool:
         self._entering = 0 if self.whole else min(max(round(wanted), 1), self.capacity)
         self._at_first = self.capacity if self.whole else min(self.capacity, _FIRST_TILES)
         slots = self.capacity
-        self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8)
+        self._device = torch.device(device)
+        self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8, device=device)
         # Empty slots have no covered pixel: what else they hold is never looked at, nor paged in.
-        self._face = torch.empty(slots, edge * edge, dtype=torch.int32)
-        self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32)
+        self._face = torch.empty(slots, edge * edge, dtype=torch.int32, device=device)
+        self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32, device=device)
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
@@ -174,6 +183,7 @@ class TilePool:
         generator = torch.Generator().manual_seed(seed)
         ends = torch.cumsum(self._counts, 0)
         total = int(ends[-1])
+        where = self._device
         # One draw in each of equal strata: uniform, and already in the pool's order, so neighbours
         # in the batch are neighbours on the surface. Each draw takes a run along the curve.
         run = self.settings.run
@@ -183,11 +193,14 @@ class TilePool:
             # Steps of the golden section from a start of its own take a stratum's pixels in turn:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
-        first = ((torch.arange(draws, dtype=torch.float64) + spread) * (total / draws)).long()
-        rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
+        stratum = torch.arange(draws, dtype=torch.float64, device=where)
+        first = ((stratum + spread.to(where)) * (total / draws)).long()
+        along = torch.arange(run, device=where)
+        rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
+        begins, ends = (ends - self._counts).to(where), ends.to(where)
         slot = torch.searchsorted(ends, rank, right=True)
-        within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
-        place = self._place[slot]
+        within = self._covered[slot, rank - begins[slot]].long()
+        place = self._place.to(where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -210,11 +223,14 @@ class TilePool:
         spread, *shift = torch.rand(3, squares, generator=generator, dtype=torch.float64)
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
-        within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
-        edge, along = self.settings.tile, torch.arange(size)
+        where = self._device
+        rank = (rank - (ends - self._counts)[slot]).to(where)
+        slot = slot.to(where)
+        within = self._covered[slot, rank].long()
+        edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - (part * size).long()).clamp_(0, edge - size)[:, None] + along
+            (at - (part * size).long().to(where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -222,7 +238,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = self._place[slots]
+        corner = self._place.to(where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),
@@ -332,14 +348,24 @@ class TilePool:
             self._left_out.add(loaded.damaged[0])
         for position, rgb, face in loaded.tiles:
             slot = position % self.capacity
-            self._rgb[slot], self._face[slot] = rgb, face
+            self._rgb[slot].copy_(rgb)
+            self._face[slot].copy_(face)
             along = self._curve[face[self._curve] >= 0]
-            self._covered[slot, : len(along)] = along.int()
+            self._covered[slot, : len(along)].copy_(along.int())
             self._counts[slot] = len(along)
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
         return len(loaded.tiles)
+
+
+def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
+    """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if settings.budget_mb * 2**20 <= free // 2:
+            return device
+    return torch.device("cpu")
 
 
 def _morton_order(edge: int) -> np.ndarray:
