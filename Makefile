@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 
 # CUDA=AUTO compiles the CUDA bodies where nvcc is found; ON insists, OFF leaves them out.
 # Without a GPU at hand: code for compute capability 9.0, and PTX that any device from 8.0 can load.
+# A wheel holds code for all that people have, and PTX for what comes later.
 CUDA ?= AUTO
+WHEEL_ARCHITECTURES ?= 80-real;86-real;89-real;90-real;120-real;90-virtual
 CUDA_ARCHITECTURES ?= $(shell nvidia-smi >/dev/null 2>&1 && echo native || echo "90-real;80-virtual")
 
 # Two stamps in the environment: packages, and this checkout's build. The second names the
@@ -70,15 +72,23 @@ bench: install  ## Every op against its peer; writes benchmarks/results/cpu.json
 
 fuzz: install  ## Damaged inputs for MINUTES (2): only documented errors may come out
 	@$(BIN)/python -m tests.fuzz.readers --minutes $(or $(MINUTES),2)
+	@$(BIN)/python -m tests.fuzz.photos --minutes $(or $(MINUTES),2)
 
 soak: install  ## Kill and resume a training for MINUTES (10): nothing may be lost
 	@$(BIN)/python -m tests.soak.kill_and_resume --minutes $(or $(MINUTES),10)
 
-wheel: install  ## A wheel for this machine in dist/
-	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+wheel: $(PACKAGES)  ## A wheel in dist/: every GPU from compute capability 8.0, checked by auditwheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/wheel.txt
+	@echo "Building a wheel (CUDA=$(CUDA), architectures $(WHEEL_ARCHITECTURES))"
+	@rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir dist \
+	  --config-settings=cmake.define.XSCALE_CUDA=$(CUDA) \
+	  --config-settings=cmake.define.XSCALE_CUDA_ARCHITECTURES="$(WHEEL_ARCHITECTURES)" \
+	  --config-settings=build-dir=build/wheel .
+	@$(BIN)/python -m auditwheel show dist/*.whl
 	@ls -l dist
 
-gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bench; PART=1, 2, 3 of at most 8 minutes
+gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bars; PART=1 to 5, each 8 minutes at most
 	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh $(PART)
 
 docs: install  ## Check the links, commands and examples of README and docs/

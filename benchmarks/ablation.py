@@ -44,6 +44,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "two features a level": ("--set", "model.grid.features_per_level=2"),
     "eight levels": ("--set", "model.grid.levels=8"),
     "rates never fall": ("--set", "optim.final_rate=1"),
+    "last 30 % squares, SSIM": ("--set", "patch.share=0.3"),
+    "last 30 % squares, SSIM and VGG": ("--set", "patch.share=0.3", "patch.features=0.3"),
+    "learned background": ("--set", "model.background=learned"),
 }
 
 
@@ -122,7 +125,7 @@ def page(scenes: dict[str, Path], runs: Path, variants: Sequence[str]) -> str:
         first = Run.open(run_folder(runs, name, there[0]))
         photo = first.names("test")[len(first.names("test")) // 2]
         file = png_name(photo)
-        coverage = read_rgb(first.path / "renders" / "test_coverage" / file)[0][..., 0] > 127
+        coverage = read_rgb(first.path / "renders" / "test" / "coverage" / file)[0][..., 0] > 127
         row, column = crop_corner(coverage, CROP)
         window = (slice(row, row + CROP), slice(column, column + CROP))
         pictures = {"photo": Scene.open(folder).photo(photo).read(first.downscale)[window]}

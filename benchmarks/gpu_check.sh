@@ -1,15 +1,30 @@
 #!/usr/bin/env bash
 # On a machine with a GPU, nvcc and PyTorch, without installing anything and without a network:
 #   part 1  builds the module into the source tree, runs the self-test and every test marked cuda
+#           (one checkpoint's pictures on the GPU and on the CPU among them)
 #   part 2  runs the op tests under compute-sanitizer, where that is installed
-#   part 3  times every op; leaves benchmarks/results/GPU-DATE.json
-# No part takes more than 8 minutes; without a part, all run. Results are copied to $OUT where set.
+#   part 3  ceilings, and the bars of encode, inference and Adam (benchmarks/gpu_bars.py)
+#   part 4  the bars of the rasterizer, of frames and of training steps
+#   part 5  trains fountain at full resolution for 5 minutes and scores it (XSCALE_SCENES/fountain)
+# Figures go to benchmarks/results/GPU-DATE.json and into the table of benchmarks/RESULTS.md; both
+# are copied to $OUT where that is set. No part takes more than 8 minutes; without one, all run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-name=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1 | tr -cs 'A-Za-z0-9\n' '-')
+most=470  # seconds of a part
+
+if ! name=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1) || [ -z "$name" ]; then
+    echo "gpu-check: no NVIDIA GPU is here (nvidia-smi shows none): nothing was measured" >&2
+    exit 13
+fi
+if ! command -v nvcc >/dev/null; then
+    echo "gpu-check: nvcc is not on PATH: install a CUDA toolkit, or put its bin folder on PATH" >&2
+    exit 13
+fi
+name=$(tr -cs 'A-Za-z0-9\n' '-' <<<"$name")
 results="benchmarks/results/${name%-}-$(date +%Y-%m-%d).json"
-export PYTHONPATH=.
+scenes=${XSCALE_SCENES:-../shared/scenes}
+export PYTHONPATH=. PYTHONUNBUFFERED=1
 
 build() {
     cmake -S . -B build/gpu -G Ninja -DXSCALE_INPLACE=ON -DXSCALE_CUDA=ON \
@@ -19,7 +34,7 @@ build() {
 
 part1() {
     "$python" -m xscale doctor
-    "$python" -m pytest -q -m cuda tests
+    timeout "$most" "$python" -m pytest -q -m cuda tests
 }
 
 part2() {
@@ -27,18 +42,46 @@ part2() {
         echo "compute-sanitizer is not installed: part 2 has nothing to do"
         return
     fi
-    compute-sanitizer --error-exitcode 9 --launch-timeout 0 \
+    timeout "$most" compute-sanitizer --error-exitcode 9 --launch-timeout 0 \
         "$python" -m pytest -q -m cuda tests/ops
 }
 
-part3() {
-    "$python" -m xscale bench all --device cuda --json "$results" --overwrite
-    if [ -n "${OUT:-}" ]; then
-        cp "$results" "$OUT/"
+bars() {
+    local failed=0
+    timeout "$most" "$python" -m benchmarks.gpu_bars --part "$1" --json "$results" || failed=$?
+    keep
+    return "$failed"
+}
+
+part3() { bars 3; }
+part4() { bars 4; }
+
+part5() {
+    if [ ! -d "$scenes/fountain" ]; then
+        echo "part 5 needs the scene fountain: set XSCALE_SCENES to the folder that holds it"
+        return
+    fi
+    rm -rf build/gpu-fountain
+    timeout "$most" "$python" -m xscale train "$scenes/fountain" --out build/gpu-fountain \
+        --device cuda --minutes 5
+    timeout 120 "$python" -m xscale score build/gpu-fountain
+    keep build/gpu-fountain/metrics.jsonl
+}
+
+# Writes the table, and hands what was measured to whoever asked for it.
+keep() {
+    if [ -f "$results" ]; then
+        "$python" -m benchmarks.tables "$results"
+        set -- "$results" benchmarks/RESULTS.md "$@"
+    fi
+    if [ -n "${OUT:-}" ] && [ $# -gt 0 ]; then
+        cp "$@" "$OUT/"
     fi
 }
 
 build
-for part in ${1:-1 2 3}; do
-    "part$part"
+failed=0
+for part in ${1:-1 2 3 4 5}; do
+    "part$part" || { failed=1; echo "gpu-check: part $part failed" >&2; }
 done
+exit "$failed"

@@ -41,9 +41,7 @@ class SheetPool:
         lower = torch.stack([corner + 1, corner + SIDE + 1, corner + SIDE], 1)
         faces = torch.cat([upper, lower]).int()
         empty = torch.zeros(0)
-        self.surface = Surface(
-            vertices.reshape(-1, 3).contiguous(), faces, empty, empty, empty, empty, empty
-        )
+        self.surface = Surface(vertices.reshape(-1, 3).contiguous(), faces, *[empty] * 7)
         self.cameras = torch.zeros(CAMERAS, 32, dtype=torch.float64)
         self.cameras[:, [0, 4, 8]] = 1
         self.cameras[:, 9:11] = 0.3 * torch.rand(CAMERAS, 2, generator=generator).double() - 0.15

@@ -131,8 +131,7 @@ def _bound(options: argparse.Namespace, size: list[str]) -> dict[str, dict]:
     chosen = [*size, "--test-list", str(held)]
     _runs.train(folder, out, chosen)
     run = Run.open(out)
-    pictures, coverage = out / "renders" / "bound", out / "renders" / "bound_coverage"
-    render_views(run, split.test, pictures, coverage)
+    pictures, coverage = render_views(run, split.test, out / "renders" / "bound")
     scores = score_renders(
         split.test, lambda name: scene.photo(name).read(run.downscale), pictures, coverage
     )

@@ -1,6 +1,7 @@
 """The tables of RESULTS.md, written from the files in results/.
 
-    python -m benchmarks.tables      # the ops' table, from results/cpu.json
+    python -m benchmarks.tables         # the ops' table, from results/cpu.json
+    python -m benchmarks.tables FILE    # the GPU's, from what benchmarks.gpu_bars wrote
 
 The scenes' table is written by benchmarks.scenes.
 """
@@ -8,11 +9,13 @@ The scenes' table is written by benchmarks.scenes.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 _BUSY = 0.25  # cores
+_GPU_COLUMNS = {"ours": 3, "peer": 3, "ratio": 1, "share_of_ceiling": 2}
 METRICS = ("psnr_covered_cc", "ssim_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_covered_cc")
 
 
@@ -68,6 +71,30 @@ def ops(bench: dict) -> list[str]:
     return [*table(heads, rows, text_columns=4), "", about]
 
 
+def gpu(found: dict) -> list[str]:
+    """Return the lines of a GPU's table from what ``benchmarks.gpu_bars`` wrote."""
+    heads = ["name", "shape", "peer", "ours ms", "peer ms", "ratio", "share of ceiling", "others"]
+    rows = []
+    for r in found["rows"]:
+        if "failure" in r:
+            rows.append([r["name"], f"FAILED: {r['failure']}".replace("|", "/"), *["-"] * 6])
+        elif "rate" in r:
+            rate = f"{r['rate']:,.0f} {r['unit']}"
+            rows.append([r["name"], r["shape"], "ceiling", rate, *["-"] * 4])
+        else:
+            others = {**r.get("peers_ms", {})}
+            if "deterministic_times" in r:
+                others["deterministic"] = r["ours"] * r["deterministic_times"]
+            named = ", ".join(f"{name} {value:.3f} ms" for name, value in others.items())
+            figures = [number(r[key], digits) for key, digits in _GPU_COLUMNS.items()]
+            rows.append([r["name"], r["shape"], r["peer_name"], *figures, named or "-"])
+    machine = found["machine"]
+    gpu_name = (machine["gpu"] or {}).get("name", "no GPU")
+    command = "make gpu-check PART=3 and PART=4"
+    about = f"{gpu_name}, commit {found['commit']}, `{command}`. Medians."
+    return [*table(heads, rows, text_columns=3), "", about]
+
+
 def write(name: str, lines: Sequence[str]) -> None:
     """Replace what stands between a table's markers in RESULTS.md."""
     start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
@@ -88,4 +115,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 if __name__ == "__main__":
-    write("ops", ops(json.loads((HERE / "results" / "cpu.json").read_text())))
+    if len(sys.argv) > 1:
+        write("gpu", gpu(json.loads(Path(sys.argv[1]).read_text())))
+    else:
+        write("ops", ops(json.loads((HERE / "results" / "cpu.json").read_text())))

@@ -100,6 +100,7 @@ void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
         }
         py::gil_scoped_release release;
         if (body == "cpu") {
+            XS_CHECK(cpu != nullptr, op + " has no CPU body");
             cpu(args);
         } else if (body == "emulated") {
             XS_CHECK(emulated != nullptr, op + " has no emulated body");
@@ -141,6 +142,10 @@ static void bind_ceilings(py::module_& m) {
     using A = CeilingArgs;
     bind_op<A>(m, "ceiling_stream", ceiling_stream_cpu, nullptr,
                {XS_FIELD(A, data), XS_FIELD(A, floats), XS_FIELD(A, sink)});
+    using R = CeilingRowsArgs;
+    bind_op<R>(m, "ceiling_rows", nullptr, XS_CUDA(ceiling_rows_cuda),
+               {XS_FIELD(R, table), XS_FIELD(R, rows), XS_FIELD(R, words), XS_FIELD(R, visits),
+                XS_FIELD(R, add), XS_FIELD(R, sink)});
     bind_op<A>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr,
                {XS_FIELD(A, products), XS_FIELD(A, bfloat16), XS_FIELD(A, sink)});
 }

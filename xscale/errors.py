@@ -63,6 +63,10 @@ class PhotoError(InputError):
     """A photo cannot be used."""
 
 
+class DamagedPhotoError(PhotoError):
+    """A photo's bytes make no sense. A training photo may be left out, a test photo never is."""
+
+
 class MaskError(InputError):
     """A mask cannot be used."""
 

@@ -14,6 +14,16 @@ struct CeilingArgs {
     double* sink;      // [1] out: what nobody reads, so that nothing is left out
 };
 
+// Rows of a table at random, on a device.
+struct CeilingRowsArgs {
+    float* table;  // [rows, words]
+    int64_t rows;
+    int32_t words;   // of 4 bytes, a row: 1, 2, 4 or 8
+    int64_t visits;  // a multiple of 8
+    bool add;        // adds to the rows in the widest atomics; reads them otherwise
+    float* sink;     // [1] written never, so that nothing is left out
+};
+
 // Reads every row that `encode` reads, with the same indices and the same fetching ahead; sums
 // nothing and writes nothing. Uses position, table or table_half and the grid of EncodeArgs.
 void ceiling_gather_cpu(const EncodeArgs& args);
@@ -21,6 +31,8 @@ void ceiling_gather_cpu(const EncodeArgs& args);
 void ceiling_stream_cpu(const CeilingArgs& args);
 // That many multiply-adds on registers, in the widest form of the active instruction set.
 void ceiling_multiply_cpu(const CeilingArgs& args);
+
+void ceiling_rows_cuda(const CeilingRowsArgs& args, void* stream);
 
 XS_DECLARE_SIMD(uint64_t encode_touch_chunk(const EncodeArgs& args, const EncodeGrid& grid,
                                             int64_t begin, int64_t end))

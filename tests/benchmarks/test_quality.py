@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import _causes, ablation, quality
+from benchmarks import _causes, ablation, curves, quality
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
 
@@ -55,6 +55,21 @@ def test_table_shows_gains_with_their_sign_so_that_positive_is_better():
     lines = ablation.table({"s": {"default": run(20.0, 0.3), "other": run(19.5, 0.2)}})
     cells = [cell.strip() for cell in lines[-1].split("|")[1:-1]]
     assert cells == ["s", "other", "19.5000", "-", "-", "0.2000", "-0.500", "0.1000", "2", "10"]
+
+
+def test_curves_are_a_row_a_run_that_says_at_which_size_it_was_scored():
+    def run(psnr, shown):
+        mean = {"psnr_covered_cc": psnr}
+        size = {"command": "xscale train s", "rays": 3_300_000, "seconds": 4.4, "shown": shown}
+        return {"mean": mean, **size}
+
+    lines = curves.table({"s": {"lengths": [run(20.0, 4.0)], "sizes": [run(21.0, 2.0)]}})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+    assert [row[:5] for row in rows] == [
+        ["s", "photo size", "`xscale train s`", "2", "21.0000"],
+        ["s", "time", "`xscale train s`", "4", "20.0000"],
+    ]
+    assert rows[0][-2:] == ["3.3", "4"]
 
 
 def _wall(depth, size):

@@ -207,7 +207,7 @@ def test_wrong_scene_is_one_line_with_file_and_advice(row, scene, tmp_path, caps
     before = _contents(root)
     for words in (["inspect", str(root)], ["train", str(root), "--out", str(tmp_path / "run"),
                                            *TINY]):  # fmt: skip
-        assert main.main(words) == 3
+        assert main.main([*words, "--on-bad-photo", "stop"]) == 3
         captured = capsys.readouterr()
         assert captured.out == ""
         assert captured.err.count("\n") == 1
@@ -280,7 +280,8 @@ def test_damage_inside_compressed_pixels_is_named_and_leaves_no_run(
     # Photos 1 and 2 are trained on, photo 4 is held out and shown in the previews.
     root = scene(layout)
     damage(root / "images" / name)
-    assert main.main(["train", str(root), "--out", str(tmp_path / "run"), *TINY]) == 3
+    words = ["train", str(root), "--out", str(tmp_path / "run"), *TINY, "--on-bad-photo", "stop"]
+    assert main.main(words) == 3
     line = capsys.readouterr().err.splitlines()[-1]
     assert re.match(rf"xscale: error: .*{name}: {says}.*; copy", line)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scene"]

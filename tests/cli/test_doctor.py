@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from xscale import ops
 from xscale.cli import _machine, doctor, main
 from xscale.ops import OPS, _selftest, built
 
@@ -47,3 +48,30 @@ def test_quota_of_a_container_cuts_the_cores(monkeypatch):
     monkeypatch.setattr(_machine, "_lines", lambda path: lines.get(str(path), []))
     monkeypatch.setattr(_machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     assert _machine.usable_cores() == 1.5
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        (
+            "the kernels do not run on cuda: xscale: adam: no kernel image is available",
+            "no code for",
+        ),
+        ("CUDA driver version is insufficient for CUDA runtime version", "driver is older"),
+        ("torch finds no CUDA device", "install a PyTorch with CUDA"),
+        ("this build has no CUDA body of encode", "put nvcc on PATH"),
+        ("the kernels do not run on cuda: something else", "report it"),
+    ],
+)
+def test_a_gpu_whose_kernels_do_not_start_is_explained(monkeypatch, capsys, reason, advice):
+    real = _machine.describe
+    gpu = {"name": "a GPU", "memory_bytes": 2**30, "driver": "1.0"}
+    monkeypatch.setattr(_machine, "describe", lambda: {**real(), "gpu": gpu, "driver": "1.0"})
+    monkeypatch.setattr(ops, "cuda_built", lambda: True)
+    monkeypatch.setattr(ops, "built", lambda: True)
+    monkeypatch.setattr(ops, "why_unusable", lambda device: reason)
+    monkeypatch.setattr(_selftest, "SELF_TESTS", {})
+    assert main.main(["doctor"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert reason in line
+    assert advice in line

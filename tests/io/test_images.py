@@ -15,6 +15,7 @@ from xscale.io.images import (
     image_info,
     image_size,
     read_mask,
+    read_pixels,
     read_rgb,
     write_png,
 )
@@ -247,3 +248,46 @@ def test_exif_orientation_is_reported_and_never_applied(tmp_path, rgb):
     assert exif_orientation(tmp_path / "a.jpg") == 6
     assert read_rgb(tmp_path / "a.jpg")[0].shape == rgb.shape
     assert exif_orientation(_png(tmp_path / "b.png", rgb)) == 1
+
+
+def test_what_alpha_means_is_chosen(tmp_path, rng):
+    rgba = rng.integers(0, 256, (6, 8, 4), np.uint8)
+    rgba[0, :3, 3] = (0, 128, 255)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    rgb, kept = read_pixels(tmp_path / "a.png")
+    np.testing.assert_array_equal(rgb, rgba[..., :3])
+    np.testing.assert_array_equal(kept, rgba[..., 3] >= 128)
+    rgb, kept = read_pixels(tmp_path / "a.png", alpha="ignore")
+    assert kept is None
+    np.testing.assert_array_equal(rgb, rgba[..., :3])
+    rgb, kept = read_pixels(tmp_path / "a.png", alpha="over-white")
+    assert kept is None
+    weight = rgba[..., 3:].astype(np.int64)
+    # Oracle in whole numbers: halves upwards, as everywhere.
+    exact = (2 * (rgba[..., :3] * weight + 255 * (255 - weight)) + 255) // 510
+    np.testing.assert_array_equal(rgb, exact)
+
+
+@pytest.mark.parametrize("adobe", [False, True])
+def test_cmyk_is_converted_on_request_and_never_inverted(tmp_path, adobe):
+    truth = np.zeros((16, 24, 3), np.uint8)
+    truth[:, :8], truth[:, 8:16], truth[:, 16:] = (250, 250, 250), (200, 40, 40), (10, 10, 10)
+    inks = np.concatenate([255 - truth, np.zeros_like(truth[..., :1])], axis=2)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(inks, "CMYK").save(path, quality=98, subsampling=0)
+    data = path.read_bytes()
+    assert b"Adobe" in data  # Pillow writes inverted inks with Adobe's marker
+    if not adobe:
+        start = data.index(b"\xff\xee")
+        length = 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        path.write_bytes(data[:start] + data[start + length :])
+        Image.fromarray(255 - inks, "CMYK").save(tmp_path / "b.jpg", quality=98, subsampling=0)
+        other = (tmp_path / "b.jpg").read_bytes()
+        path.write_bytes(other[:start] + other[start + length :])
+    with pytest.raises(PhotoError, match=r"is a CMYK picture.*--convert-cmyk"):
+        read_pixels(path)
+    rgb = read_pixels(path, convert_cmyk=True).rgb
+    assert np.abs(rgb.astype(int) - truth).max() < 8
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(PhotoError):
+        read_pixels(path, convert_cmyk=True)

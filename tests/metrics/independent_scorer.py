@@ -100,6 +100,8 @@ def main(renders, coverage, photos, factor):
     by_name = {p.relative_to(photos).with_suffix(".png"): p for p in photos.rglob("*.*")}
     rows = {}
     for path in sorted(renders.rglob("*.png")):
+        if coverage in path.parents:
+            continue
         name = path.relative_to(renders)
         photo = downscale(load(by_name[name]), float(factor))
         rows[str(name)] = score(load(path), photo, load(coverage / name)[:, :, 0] == 255)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.render.conftest import write_tiny_run
 from xscale.cli.main import main
 from xscale.errors import (
     BusyError,
@@ -28,10 +29,15 @@ from xscale.errors import (
 from xscale.io import storage
 from xscale.render import batch
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+from xscale.render.camera_files import (
+    CameraPath,
+    NamedCamera,
+    write_camera_path,
+)
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
+from xscale.render.views import render_views
 
 OUTPUTS = ("colour", "depth", "coverage")
 
@@ -197,8 +203,6 @@ def test_one_job_at_a_time_but_shards_side_by_side(tiny_run, job, tmp_path):
 
 
 def test_model_with_nan_is_refused_before_any_frame(asymmetric, frames, tmp_path):
-    from tests.render.conftest import write_tiny_run
-
     run = Run.open(write_tiny_run(asymmetric, tmp_path / "run"))
     run.model.field.table[5, 0] = float("nan")
     with pytest.raises(NumericsError, match=r"field\.table"):
@@ -240,6 +244,39 @@ def test_bad_options_are_refused_and_nothing_is_written(tiny_run, tmp_path, word
     out = tmp_path / "out"
     assert main(["render", str(tiny_run.path), "--out", str(out), *words]) == code
     assert not out.exists()
+
+
+def test_pictures_side_by_side_are_the_files(tiny_run, frames, tmp_path):
+    outputs = ("colour", "depth_map", "coverage", "normal_map")
+    made = [make_job(tiny_run, frames[:2], Settings(outputs=outputs, side_by_side=one))
+            for one in (False, True)]  # fmt: skip
+    for job, name in zip(made, ("files", "one"), strict=True):
+        assert render_batch(tiny_run, job, tmp_path / name).complete
+    assert render_batch(tiny_run, made[1], tmp_path / "one").rendered == 0
+    row = np.asarray(Image.open(tmp_path / "one/00001.png"))
+    for k, output in enumerate(outputs):
+        file = tmp_path / "files" / ("" if output == "colour" else output) / "00001.png"
+        alone = np.asarray(Image.open(file).convert("RGB"))
+        np.testing.assert_array_equal(row[:, 56 * k : 56 * (k + 1)], alone)
+    with pytest.raises(UsageError, match="position is no 8-bit picture"):
+        make_job(tiny_run, frames, Settings(outputs=("colour", "position"), side_by_side=True))
+
+
+def test_scored_views_are_a_job(tiny_run, monkeypatch, tmp_path):
+    out = tmp_path / "views"
+    names = tiny_run.names("train")[:2]
+    pictures, masks = render_views(tiny_run, names, out)
+    frame = tiny_run.render(tiny_run.camera(names[1]))
+    found = np.asarray(Image.open(pictures / names[1]))
+    np.testing.assert_array_equal(found, frame.colour.numpy())
+    mask = np.asarray(Image.open(masks / names[1]))
+    np.testing.assert_array_equal(mask == 255, frame.coverage.numpy())
+    (pictures / names[0]).write_bytes((pictures / names[0]).read_bytes()[:-1] + b"x")
+    counted = _rendered(monkeypatch)
+    render_views(tiny_run, names, out)
+    assert counted == [0]
+    with storage.RunLock(out), pytest.raises(BusyError):
+        render_views(tiny_run, names, out)
 
 
 def test_unwritable_folder_and_missing_run_are_named(tiny_run, tmp_path, capsys):

@@ -75,3 +75,32 @@ def test_level_is_the_one_whose_cells_are_as_large_as_the_footprint(tiny_run, vi
 def test_rectangle_outside_the_picture_is_refused(tiny_run, view, rect):
     with pytest.raises(UsageError, match="leaves the picture of 141 x 83"):
         tiny_run.renderer.render(view[0], rect=rect)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_photos_are_those_that_rays_find_unblocked(tiny_run, asymmetric, samples):
+    camera = tiny_run.camera("view_01.png").scaled(60, 40)
+    frame = tiny_run.render(camera, ("photos", "position"), samples=samples)
+    hit = frame.coverage.numpy()
+    world = frame.position.numpy()[hit] + np.asarray(tiny_run.manifest["origin"])
+    expected = np.zeros(len(world))
+    for name in tiny_run.names("train"):
+        view = tiny_run.camera(name)
+        pixel, depth = view.project(world)
+        inside = (depth > 0) & (pixel >= 0).all(1) & (pixel < (view.width, view.height)).all(1)
+        distance, _ = builders.hits(asymmetric.vertices, asymmetric.faces, view, pixel[inside])
+        away = np.linalg.norm(world[inside] - view.position, axis=1)
+        rays = np.linalg.norm(view.rays(pixel[inside]), axis=1)
+        expected[inside] += distance * rays > away * (1 - 1e-4)
+    found = frame.photos.numpy()
+    assert (found[~hit] == 0).all()
+    assert len(np.unique(expected)) > 2
+    # Depths are looked up at pixels: at outlines they may belong to the neighbour.
+    assert (found[hit] == expected).mean() > 0.97
+    assert np.abs(found[hit] - expected).mean() < 0.05
+
+
+def test_renderer_without_training_photos_says_so(tiny_run, view):
+    alone = renderer.Renderer(tiny_run.surface, tiny_run.model, tiny_run.manifest["origin"])
+    with pytest.raises(UsageError, match="does not know the training photos"):
+        alone.render(view[0], ("photos",))

@@ -27,5 +27,5 @@ def write_run(folder, size=(40, 56)):
         coverage[6:, :-9] = 255
         render[coverage == 0] = 255
         write_png(folder / "renders" / "test" / png_name(name), render)
-        write_png(folder / "renders" / "test_coverage" / png_name(name), coverage)
+        write_png(folder / "renders" / "test/coverage" / png_name(name), coverage)
     return result

@@ -21,6 +21,6 @@ def run(tmp_path):
 @pytest.fixture
 def scored(run):
     folder, photos = run
-    renders, coverage = folder / "renders" / "test", folder / "renders" / "test_coverage"
+    renders, coverage = folder / "renders" / "test", folder / "renders" / "test/coverage"
     scores = score_renders(NAMES, photos.__getitem__, renders, coverage)
     return folder, photos, scores

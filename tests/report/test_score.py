@@ -16,7 +16,7 @@ from xscale.report.score import png_name, score_renders, summarise, write_scores
 
 
 def score(folder, photos, **options):
-    renders, coverage = folder / "renders" / "test", folder / "renders" / "test_coverage"
+    renders, coverage = folder / "renders" / "test", folder / "renders" / "test/coverage"
     return score_renders(list(photos), photos.__getitem__, renders, coverage, **options)
 
 
@@ -57,9 +57,9 @@ def test_means_are_those_of_an_independent_command(tmp_path):
         render = np.clip(photos[name] + noise, 0, 255).astype(np.uint8)
         coverage = np.where(rng.random((42, 51)) < 0.8, 255, 0).astype(np.uint8)
         write_png(tmp_path / "run" / "renders" / "test" / name, render)
-        write_png(tmp_path / "run" / "renders" / "test_coverage" / name, coverage)
+        write_png(tmp_path / "run" / "renders" / "test/coverage" / name, coverage)
     ours = score(tmp_path / "run", photos)
-    folders = [tmp_path / "run" / "renders" / f for f in ("test", "test_coverage")]
+    folders = [tmp_path / "run" / "renders" / f for f in ("test", "test/coverage")]
     command = [sys.executable, independent_scorer.__file__, *folders, tmp_path / "photos", "1.97"]
     result = subprocess.run(list(map(str, command)), capture_output=True, check=True, text=True)
     theirs = json.loads(result.stdout)
@@ -83,7 +83,7 @@ def test_the_independent_scorer_reduces_photos_as_we_do(rng):
 
 def test_photos_without_coverage_are_counted_and_left_out(run):
     folder, photos = run
-    first = folder / "renders" / "test_coverage" / png_name(NAMES[0])
+    first = folder / "renders" / "test/coverage" / png_name(NAMES[0])
     write_png(first, np.zeros((40, 56), np.uint8), overwrite=True)
     scores = score(folder, photos)
     rows = list(scores["photos"].values())
@@ -121,7 +121,7 @@ def test_progress_is_told_of_every_photo(run):
     assert told == [(n, True) for n in NAMES]
 
 
-@pytest.mark.parametrize("kind", ["test", "test_coverage"])
+@pytest.mark.parametrize("kind", ["test", "test/coverage"])
 def test_a_missing_picture_is_named_before_anything_is_scored(run, kind):
     folder, photos = run
     path = folder / "renders" / kind / png_name(NAMES[2])

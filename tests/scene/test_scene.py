@@ -99,7 +99,7 @@ def test_keypoints_and_cameras_count_pixels_from_the_same_place(asymmetric_folde
 def test_photo_of_another_ratio_stops_with_both_sizes(asymmetric_folder):
     _resize(asymmetric_folder / "images" / "view_03.png", 112, 66)
     with pytest.raises(CameraError, match=r"view_03.png: the photo is 112 x 66, its camera 112 x"):
-        Scene.open(asymmetric_folder)
+        Scene.open(asymmetric_folder, on_bad_photo="stop")
 
 
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
@@ -119,7 +119,7 @@ def test_photo_of_the_turned_size_without_exif_stops(asymmetric_folder):
     path = asymmetric_folder / "images" / "view_03.png"
     Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
     with pytest.raises(CameraError, match="the photo is 64 x 112, its camera 112 x 64"):
-        Scene.open(asymmetric_folder)
+        Scene.open(asymmetric_folder, on_bad_photo="stop")
 
 
 def test_missing_photos_are_counted_and_three_named(asymmetric_folder):
@@ -161,7 +161,7 @@ def test_photo_without_camera_is_remarked(asymmetric_folder):
 def test_text_in_the_place_of_a_photo_is_named(asymmetric_folder):
     (asymmetric_folder / "images" / "view_03.png").write_text("not found")
     with pytest.raises(PhotoError, match=r"view_03.png: is not a picture"):
-        Scene.open(asymmetric_folder)
+        Scene.open(asymmetric_folder, on_bad_photo="stop")
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_cut_jpeg_stops_and_jpeg_with_a_film_behind_it_is_remarked(jpeg_folder):
     assert Scene.open(jpeg_folder).warnings[0].startswith("W-PHOTO-TAIL")
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(PhotoError, match=r"view_02.jpg: is cut off"):
-        Scene.open(jpeg_folder)
+        Scene.open(jpeg_folder, on_bad_photo="stop")
 
 
 def test_photos_whose_renders_would_collide_are_refused(asymmetric, tmp_path):
@@ -324,7 +324,7 @@ def test_opening_decodes_no_photo(asymmetric_folder, monkeypatch):
         raise AssertionError("a photo was decoded")
 
     monkeypatch.setattr("xscale.scene.photo.read_pixels", refuse)
-    monkeypatch.setattr("xscale.scene.load.read_rgb", refuse)
+    monkeypatch.setattr("xscale.scene.posed.read_pixels", refuse)
     begin = time.perf_counter()
     Scene.open(asymmetric_folder).split()
     assert time.perf_counter() - begin < 5

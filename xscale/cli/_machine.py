@@ -97,6 +97,7 @@ def describe() -> dict[str, object]:
         "isa": ops.isa(),
         "threads": torch.get_num_threads(),
         "gpu": gpu(),
+        "driver": _command("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": version("numpy"),

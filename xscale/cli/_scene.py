@@ -34,6 +34,13 @@ class SceneOptions:
     """Which of several COLMAP models: a folder below sparse/, for example 0."""
     pixel_origin: Literal["corner", "center"] = "corner"
     """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+    on_bad_photo: Literal["skip", "stop"] = "skip"
+    """What is done with a damaged training photo: left out and named (a few), or refused."""
+    alpha: Literal["mask", "ignore", "over-white"] = "mask"
+    """What an alpha channel means: a mask (below 128 of 255 is left out), nothing, or colours that
+    lie over white."""
+    convert_cmyk: bool = False
+    """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
@@ -46,6 +53,9 @@ class SceneOptions:
             images=self.images,
             colmap_model=self.colmap_model,
             pixel_origin=self.pixel_origin,
+            on_bad_photo=self.on_bad_photo,
+            alpha=self.alpha,
+            convert_cmyk=self.convert_cmyk,
         )
 
 

@@ -172,8 +172,16 @@ def _torch_home() -> str:
 
 def _verdict(machine: dict, failed: list[dict]) -> tuple[str, bool]:
     """Sum up in one sentence."""
+    import torch
+
     from xscale import ops
 
+    reason = None
+    if ops.cuda_built() and (machine["gpu"] is not None or machine["driver"] is not None):
+        reason = ops.why_unusable(torch.device("cuda"))
+    if reason is not None:
+        # Ops that fail on a GPU whose kernels do not start are no wrong results.
+        failed = [row for row in failed if row["backend"] != "cuda"]
     if failed:
         names = ", ".join(f"{row['op']} ({row['backend']})" for row in failed)
         return f"Something computes wrong results here: {names}. Please report this page.", False
@@ -182,6 +190,12 @@ def _verdict(machine: dict, failed: list[dict]) -> tuple[str, bool]:
             "xscale works, slowly: the compiled module is missing "
             f"({ops.import_failure()}). Install a C++17 compiler and reinstall.",
             False,
+        )
+    if reason is not None:
+        return (
+            f"xscale is ready on the CPU; the GPU is left alone: {reason}. Advice: "
+            f"{ops.unusable_advice(reason)}.",
+            True,
         )
     if machine["gpu"] is None:
         return f"xscale is ready: every op runs its {ops.isa()} kernels on the CPU.", True

@@ -38,11 +38,14 @@ class Options:
     """Picture size WxH; the vertical field of view stays. The cameras' own where not given."""
     outputs: list[str] = field(default_factory=lambda: ["colour"])
     """What to write: colour, coverage, depth, depth_map, normal, normal_map, position, face,
-    footprint, level."""
+    footprint, level, photos (in how many training photos the point is seen: where none, the colour
+    is made up)."""
+    side_by_side: bool = False
+    """One picture of all outputs, left to right: colour, coverage, depth_map, normal_map."""
     format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
     """Of colours: 8 or 16 bits sRGB, or exr in linear light."""
     data: Literal["npy", "exr", "tiff"] = "npy"
-    """Of depth, normal, position, footprint and level (float32) and face ids (int32)."""
+    """Of depth, normal, position, footprint, level and photos (float32) and face ids (int32)."""
     samples: int = 1
     """Samples along a pixel's edge; pixels are means of those that hit the mesh."""
     projection: Literal[
@@ -67,8 +70,12 @@ class Options:
     """Of the Ray cluster; auto finds the one that runs on this machine."""
     workers: int | None = None
     """Frames that the cluster renders at a time; one for each GPU or CPU where not given."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    rasterizer: str = "auto"
+    """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
+    encoding: str = "auto"
+    """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
+    device: str = "cpu"
+    """Where to compute: cpu, cuda, cuda:1, ... or auto."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False
@@ -80,24 +87,26 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
+    from xscale import ops
     from xscale.errors import UsageError
     from xscale.render.job import Settings, make_job
     from xscale.render.run import Run
 
     if options.video and options.format not in ("png", "jpg"):
         raise UsageError("a film is made of 8-bit frames", advice="take --format png or jpg")
-    if options.video and "colour" not in options.outputs:
+    if options.video and not options.side_by_side and "colour" not in options.outputs:
         raise UsageError("a film is made of colours", advice="add colour to --outputs")
     if options.cameras is not None and options.out is None:
         raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
     shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
-    opened = Run.open(options.run, options.device)
+    opened = Run.open(options.run, str(ops.pick_device(options.device, warn)))
     frames, fps = _frames(options, opened)
     settings = Settings(
         outputs=tuple(options.outputs),
         format=options.format,
         data=options.data,
         samples=options.samples,
+        side_by_side=options.side_by_side,
     )
     job = make_job(opened, frames, settings)
     named = "-".join(options.views) if len(options.views) == 1 else "views"
@@ -110,7 +119,10 @@ def run(argv: list[str]) -> int:
         from xscale.render.ray_engine import ray_engine
 
         engine = ray_engine(options.address, options.workers)
-    summary = render_with_bar(opened, job, folder, shard, overwrite, options.verify, fps, engine)
+    with ops.use_peers(options.rasterizer, options.encoding):
+        summary = render_with_bar(
+            opened, job, folder, shard, overwrite, options.verify, fps, engine
+        )
     _tell(summary)
     if options.video:
         _film(options, job, folder, summary, fps)
@@ -232,7 +244,8 @@ def _film(options: Options, job: Job, folder: Path, summary: Summary, fps: float
     if not summary.complete:
         say("the film is made when the other shards are done: repeat the command without --shard")
         return
-    place = list(job.settings.outputs).index("colour")
+    outputs = list(job.settings.outputs)
+    place = 0 if job.settings.side_by_side else outputs.index("colour")
     pictures = [folder / job.paths(frame)[place] for frame in job.frames]
     path = folder / f"video.{options.video}"
     with progress_bar() as bar:
@@ -256,20 +269,3 @@ def _check(job: Job, folder: Path) -> int:
             advice="render again with --verify",
         )
     return 0
-
-
-def render_run(path: Path, views: str) -> Path:
-    """Render a run's views for scoring, colours and coverage; return the folder."""
-    from xscale.render.run import Run
-    from xscale.render.views import render_views
-
-    opened = Run.open(path)
-    names = opened.names(views)
-    folder = path / "renders" / views
-    coverage = path / "renders" / f"{views}_coverage"
-    with progress_bar() as bar:
-        task = bar.add_task("rendering", total=len(names))
-        render_views(
-            opened, names, folder, coverage, lambda done, name: bar.update(task, completed=done)
-        )
-    return folder

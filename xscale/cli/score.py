@@ -11,7 +11,6 @@ import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
 from xscale.cli._scene import open_scene
-from xscale.cli.render import render_run
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ def score_run(
     """Render and score a run's test views; return the scores and the report's path."""
     from xscale.errors import SceneError, UsageError
     from xscale.render.run import Run
+    from xscale.render.views import render_views
     from xscale.report.page import write_report
     from xscale.report.score import score_renders, write_scores
 
@@ -68,7 +68,14 @@ def score_run(
         if missing:
             raise SceneError(f"has no photo {missing[0]} of this run", where=root)
         warn("W-SCENE: the scene changed since the training (names, cameras, mesh or file sizes)")
-    render_run(path, "test")
+    with progress_bar() as bar:
+        task = bar.add_task("rendering", total=len(names))
+        renders, coverage = render_views(
+            opened,
+            names,
+            path / "renders" / "test",
+            lambda done, *_: bar.update(task, completed=done),
+        )
     downscale = opened.downscale
     masked = any(scene.photo(n).mask_path or scene.photo(n).has_alpha for n in names)
 
@@ -80,8 +87,8 @@ def score_run(
         scores = score_renders(
             names,
             read,
-            path / "renders" / "test",
-            path / "renders" / "test_coverage",
+            renders,
+            coverage,
             masks=(lambda name: scene.photo(name).read_mask(downscale)) if masked else None,
             lpips_weights=lpips_weights,
             protocol={"downscale": downscale, "split": manifest["split"]},
@@ -98,6 +105,8 @@ def score_run(
         scores,
         names=names,
         read_photo=read,
+        renders_dir=renders,
+        coverage_dir=coverage,
         title=Path(manifest["scene"]["root"]).name,
         facts={"preset": manifest["preset"], "downscale": downscale, "layout": scene.layout},
         metrics=[line for line in log if "where_time_went" not in line],

@@ -32,6 +32,10 @@ class Options(SceneOptions):
     """Settings to start from."""
     device: str = "auto"
     """Where to compute; auto takes the GPU where this build can train on it."""
+    rasterizer: str = "auto"
+    """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
+    encoding: str = "auto"
+    """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
     deterministic: bool = False
     """On a GPU: results that repeat to the last bit, for slower steps; the CPU's always do."""
     minutes: float | None = None
@@ -68,22 +72,23 @@ def run(argv: list[str]) -> int:
         f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
         f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
     )
-    made = train_with_bar(
-        scene,
-        out=options.out,
-        preset=options.preset,
-        minutes=options.minutes,
-        steps=options.steps,
-        downscale=options.downscale,
-        test_every=options.test_every,
-        test_list=options.test_list,
-        seed=options.seed,
-        settings=options.set,
-        resume=options.resume,
-        device=options.device,
-        deterministic=options.deterministic,
-        tensorboard=options.tensorboard,
-    )
+    with ops.use_peers(options.rasterizer, options.encoding):
+        made = train_with_bar(
+            scene,
+            out=options.out,
+            preset=options.preset,
+            minutes=options.minutes,
+            steps=options.steps,
+            downscale=options.downscale,
+            test_every=options.test_every,
+            test_list=options.test_list,
+            seed=options.seed,
+            settings=options.set,
+            resume=options.resume,
+            device=options.device,
+            deterministic=options.deterministic,
+            tensorboard=options.tensorboard,
+        )
     result(made.path)
     say(f"next: xscale score {made.path}")
     return 0

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
-from xscale.inspection import neighbours, points
+from xscale.inspection import duplicates, neighbours, points
 from xscale.inspection.edges import edge_shift
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, looks_of
 from xscale.inspection.plan import plan_of
+from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
+from xscale.train.left_out import LeftOutPhotos
 
 _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20
@@ -63,12 +66,23 @@ def examine(
         on_photo: Called after each photo with the number done and of all.
 
     Raises:
-        PhotoError: A photo is damaged.
+        PhotoError: A test photo of the default split is damaged, or too many photos are.
     """
     say = on_stage or (lambda line: None)
     say("looking through the cameras")
     surface = build_surface(scene.mesh)
-    looks = looks_of(scene, surface, on_photo)
+    remarks: list[str] = []
+    left_out = LeftOutPhotos(scene, remarks.append)
+    test = set(scene.split().test)
+
+    remarks += duplicates.remarks(duplicates.duplicates_of(scene.photos), test)
+
+    def on_damage(name: str, error: DamagedPhotoError) -> None:
+        if name in test:
+            raise as_test_photo(error)
+        left_out.add(name, error)
+
+    looks = looks_of(scene, surface, on_photo, on_damage)
     say("laying photos on their neighbours")
     pairs = neighbours.pairs_of(looks)
     sparse = points.reprojections(scene)
@@ -86,7 +100,8 @@ def examine(
         "suspicious": [{**asdict(f), "line": f.line} for f in findings],
         "per_photo": {row.name: _plain(row) for row in rows},
         "plan": plan,
-        "warnings": [*scene.warnings, *(f.line for f in findings)],
+        "left_out": left_out.reasons,
+        "warnings": [*scene.warnings, *remarks, *(f.line for f in findings)],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
@@ -55,7 +56,10 @@ class Look:
 
 
 def looks_of(
-    scene: Scene, surface: Surface, on_photo: Callable[[int, int], None] | None = None
+    scene: Scene,
+    surface: Surface,
+    on_photo: Callable[[int, int], None] | None = None,
+    on_damage: Callable[[str, DamagedPhotoError], None] | None = None,
 ) -> list[Look]:
     """Look through the cameras of all photos, or of an even spread of many.
 
@@ -63,17 +67,25 @@ def looks_of(
         scene: The scene.
         surface: Its mesh.
         on_photo: Called after each photo with the number done and of all.
+        on_damage: Called with the name and error of a damaged photo, which is then passed over.
 
     Raises:
-        PhotoError: A photo is damaged.
+        PhotoError: A photo cannot be used.
     """
     count = min(len(scene.photos), MOST_PHOTOS)
     chosen = [scene.photos[k * len(scene.photos) // count] for k in range(count)]
     looks = []
-    for photo, (rgb, usable) in _decoded(chosen):
-        looks.append(_look(photo, rgb, usable, surface, scene.origin))
+    for done, (photo, future) in enumerate(_decoded(chosen), start=1):
+        try:
+            rgb, usable = future.result()
+        except DamagedPhotoError as error:
+            if on_damage is None:
+                raise
+            on_damage(photo.name, error)
+        else:
+            looks.append(_look(photo, rgb, usable, surface, scene.origin))
         if on_photo is not None:
-            on_photo(len(looks), count)
+            on_photo(done, count)
     return looks
 
 
@@ -87,7 +99,7 @@ def _factor(photo: Photo, long_side: int = LONG_SIDE) -> float:
     return max(1.0, max(photo.camera.width, photo.camera.height) / long_side)
 
 
-def _decoded(photos: list[Photo]) -> Iterator[tuple[Photo, tuple[np.ndarray, np.ndarray | None]]]:
+def _decoded(photos: list[Photo]) -> Iterator[tuple[Photo, Future]]:
     """Decode ahead on all threads, a few photos at a time."""
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads) as workers:
@@ -95,10 +107,8 @@ def _decoded(photos: list[Photo]) -> Iterator[tuple[Photo, tuple[np.ndarray, np.
         for photo in photos:
             running.append((photo, workers.submit(photo.load, _factor(photo))))
             if len(running) > threads:
-                first, future = running.pop(0)
-                yield first, future.result()
-        for first, future in running:
-            yield first, future.result()
+                yield running.pop(0)
+        yield from running
 
 
 def _look(

@@ -87,6 +87,7 @@ def _rays_per_second(prepared: Prepared, device: torch.device) -> float | None:
         0,
         settings.optim.batch,
         capacity=_MEASURED_TILES,
+        on_damage=lambda name, error: None,  # told by those who look at the photos
     )
     try:
         if not pool.covered_pixels:

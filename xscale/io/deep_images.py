@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xscale.errors import PhotoError, SetupError
+from xscale.errors import DamagedPhotoError, PhotoError, SetupError
 
 _EXTRA = "pip install xscale[formats], or convert the photos to 8-bit PNG"
 _DNG_VERSION, _SUB_IFDS, _CFA = 50706, 330, 32803
@@ -229,7 +229,7 @@ def _check_offsets(path: Path, height: int, found: dict[str, bytes]) -> None:
         file.seek(start)
         places = np.frombuffer(file.read(8 * count), "<u8")
     if ((places == 0) | (places >= size)).any():
-        raise PhotoError(
+        raise DamagedPhotoError(
             "is an unfinished OpenEXR frame: lines are missing",
             where=path,
             advice="write it again or take it out of the scene",
@@ -288,9 +288,9 @@ def _encoded(linear: np.ndarray) -> np.ndarray:
     return np.floor(curve * 65535 + 0.5).astype(np.uint16)
 
 
-def damaged(path: Path, error: object, kind: str = "picture") -> PhotoError:
+def damaged(path: Path, error: object, kind: str = "picture") -> DamagedPhotoError:
     """Make the error of a picture whose bytes make no sense."""
-    return PhotoError(
+    return DamagedPhotoError(
         f"cannot be read as a {kind}: {' '.join(str(error).split())[:200]}",
         where=path,
         advice="copy it again from the camera or take it out of the scene",

@@ -13,18 +13,20 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 
-from xscale.errors import InputError, LimitError, MaskError, PhotoError
-from xscale.io import deep_images, jpeg, storage
+from xscale.errors import DamagedPhotoError, InputError, LimitError, MaskError, PhotoError
+from xscale.io import deep_images, jpeg, png_chunks, storage
 from xscale.io.deep_images import Deep, damaged, refused
+from xscale.io.image_kinds import kind_of
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
 __all__ = [
+    "Alpha",
     "ImageInfo",
     "area_downscale",
     "encode_png",
@@ -42,34 +44,19 @@ __all__ = [
 Image.MAX_IMAGE_PIXELS = None
 
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_JPEG = b"\xff\xd8\xff"
-_PNG = b"\x89PNG\r\n\x1a\n"
 _TAIL = 1 << 16
 _BOMB_PIXELS = 256 * 10**6
 _BOMB_RATIO = 1000
 _MOST_PIXELS = 4 * 10**9
 _ALPHA_KEPT = 128
+_INKS = ("CMYK", "YCCK")
 _ORIENTATION_TAG = 0x0112
 _STRAY_BYTES = 16
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-_KINDS = (
-    (_JPEG, 0, "JPEG"),
-    (_PNG, 0, "PNG"),
-    (b"WEBP", 8, "WEBP"),
-    (b"CR", 8, "RAW"),
-    (b"II*\0", 0, "TIFF"),
-    (b"MM\0*", 0, "TIFF"),
-    (b"II+\0", 0, "TIFF"),
-    (b"MM\0+", 0, "TIFF"),
-    (b"v/1\x01", 0, "EXR"),
-    (b"IIU\0", 0, "RAW"),
-    (b"IIRO", 0, "RAW"),
-    (b"FUJIFILM", 0, "RAW"),
-    (b"ftypcrx", 4, "RAW"),
-    (b"ftyp", 4, "a HEIC, AVIF or video file"),
-    (b"GIF8", 0, "a GIF file"),
-    (b"BM", 0, "a BMP file"),
-)
+
+
+Alpha = Literal["mask", "ignore", "over-white"]
+"""What a photo's alpha channel means."""
 
 
 class ImageInfo(NamedTuple):
@@ -102,8 +89,12 @@ class Pixels(NamedTuple):
     """bool [H, W], true where alpha is at least 128 of 255; None without alpha."""
 
 
-def image_info(path: str | Path) -> ImageInfo:
+def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
     """Read a picture's header; nothing is decoded.
+
+    Args:
+        path: The file.
+        convert_cmyk: Whether a CMYK JPEG is let through.
 
     Raises:
         PhotoError: Missing, not a regular file, of a kind that is not read, or CMYK.
@@ -117,7 +108,7 @@ def image_info(path: str | Path) -> ImageInfo:
             raise PhotoError("is not a regular file", where=path, advice="replace it by a photo")
         with path.open("rb") as file:
             head = file.read(32)
-            kind = _kind(path, head, status.st_size)
+            kind = kind_of(path, head, status.st_size)
             if kind in ("TIFF", "EXR"):
                 return _deep_info(path, kind, status.st_size)
             file.seek(max(0, status.st_size - _TAIL))
@@ -140,8 +131,8 @@ def image_info(path: str | Path) -> ImageInfo:
         raise _unreadable(path, error) from error
     if frames > 1 and kind == "WEBP":
         raise refused(f"is a film of {frames} pictures", path)
-    _check_header(path, info)
-    _check_size(path, info, 3)
+    _check_header(path, info, convert_cmyk)
+    _check_size(path, info, len(info.mode) if info.mode in _INKS else 3)
     return info
 
 
@@ -156,30 +147,6 @@ def _deep_info(path: Path, kind: str, size: int) -> ImageInfo:
 def _unreadable(path: Path, error: Exception) -> PhotoError:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return damaged(path, reason)
-
-
-def _kind(path: Path, head: bytes, size: int) -> str:
-    """Tell by its first bytes what a file is, whatever it is called, or refuse it by name."""
-    for magic, offset, kind in _KINDS:
-        if not head[offset:].startswith(magic):
-            continue
-        if kind == "RAW":
-            raise deep_images.raw_photo(path)
-        if " " in kind:
-            raise PhotoError(
-                f"is {kind}, not a photo that can be read",
-                where=path,
-                advice="convert it, for instance to 16-bit TIFF or PNG",
-            )
-        return kind
-    advice = "copy it again from the camera or take it out of the scene"
-    if not size:
-        raise PhotoError("is empty (0 bytes)", where=path, advice=advice)
-    raise PhotoError(
-        f"is not a picture: {size} bytes without a JPEG or PNG signature (nor WebP, TIFF, OpenEXR)",
-        where=path,
-        advice=advice,
-    )
 
 
 def _is_complete(kind: str, head: bytes, tail: bytes, size: int) -> bool:
@@ -199,24 +166,26 @@ def _profile(data: bytes | None) -> str | None:
     return "unnamed"
 
 
-def _check_header(path: Path, info: ImageInfo) -> None:
+def _check_header(path: Path, info: ImageInfo, convert_cmyk: bool) -> None:
     """Refuse what cannot be read faithfully, before anything is decoded.
 
     A JPEG without end marker is left to the caller: phones append films to photos, so only
     decoding tells. Nothing comes after a PNG.
     """
     if info.kind != "JPEG" and not info.complete:
-        raise PhotoError(
+        raise DamagedPhotoError(
             f"is cut off: the {info.kind} has no end",
             where=path,
             advice="copy it again from the camera or take it out of the scene",
         )
-    if info.mode in ("CMYK", "YCCK", "LAB"):
-        raise PhotoError(
-            f"is a {info.mode} picture, RGB or grey is needed",
-            where=path,
-            advice="convert it to RGB",
-        )
+    if info.mode not in (*_INKS, "LAB") or (convert_cmyk and info.mode in _INKS):
+        return
+    by_us = " or give --convert-cmyk, which takes inks as if they were ideal"
+    raise PhotoError(
+        f"is a {info.mode} picture, RGB or grey is needed",
+        where=path,
+        advice=f"convert it to RGB with its profile{by_us if info.mode in _INKS else ''}",
+    )
 
 
 def _check_size(path: Path, info: ImageInfo, depth: int) -> None:
@@ -270,29 +239,64 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     return to_8bit(rgb), kept
 
 
-def read_pixels(path: str | Path) -> Pixels:
-    """Decode a whole photo with all its bits; errors of :func:`read_rgb`."""
+def read_pixels(path: str | Path, *, alpha: Alpha = "mask", convert_cmyk: bool = False) -> Pixels:
+    """Decode a whole photo with all its bits; errors of :func:`read_rgb`.
+
+    Args:
+        path: The file.
+        alpha: ``mask`` leaves out where alpha is below 128 of 255; ``ignore`` keeps all colours as
+            they are stored; ``over-white`` lays them over white, in sRGB as editors do.
+        convert_cmyk: Whether a CMYK JPEG is converted, as if its inks were ideal.
+    """
     path = Path(path)
-    info = image_info(path)
+    info = image_info(path, convert_cmyk=convert_cmyk)
     try:
         found = _decoders(info)(path)
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
     if found.rgb.shape[:2] != (info.height, info.width):
         raise damaged(path, f"decoded to {found.rgb.shape[1]} x {found.rgb.shape[0]}")
+    if alpha != "mask" and found.alpha is not None:
+        return Pixels(found.rgb if alpha == "ignore" else _over_white(*found), None)
     # 128 of 255, in any number of bits.
     kept = None if found.alpha is None else found.alpha * 255 >= _ALPHA_KEPT - 0.5
     return Pixels(found.rgb, kept)
 
 
+def _over_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return ``alpha * rgb + (1 - alpha) * white``, rounded to the nearest value."""
+    white = np.iinfo(rgb.dtype).max
+    weight = np.clip(alpha, 0.0, 1.0)[:, :, None]
+    return np.floor(rgb * weight + white * (1.0 - weight) + 0.5).astype(rgb.dtype)
+
+
 def _decoders(info: ImageInfo) -> Callable[[Path], Deep]:
     if info.kind == "JPEG":
-        return _decode_jpeg
+        return _decode_inks if info.mode in _INKS else _decode_jpeg
     if info.kind == "TIFF":
         return deep_images.decode_tiff
     if info.kind == "EXR":
         return deep_images.decode_exr
-    return deep_images.decode_png16 if info.bits == 16 else _decode_with_pillow
+    if info.kind == "PNG":
+        return _decode_png16 if info.bits == 16 else _decode_png
+    return _decode_with_pillow
+
+
+def _decode_png16(path: Path) -> Deep:
+    _check_chunks(path)
+    return deep_images.decode_png16(path)
+
+
+def _decode_png(path: Path) -> Deep:
+    _check_chunks(path)
+    return _decode_with_pillow(path)
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse a PNG whose checksums are wrong; Pillow looks at some of them only."""
+    fault = png_chunks.damage(path.read_bytes())
+    if fault is not None:
+        raise damaged(path, fault)
 
 
 def _decode_with_pillow(path: Path) -> Deep:
@@ -303,21 +307,30 @@ def _decode_with_pillow(path: Path) -> Deep:
         return Deep(np.array(image if image.mode == "RGB" else image.convert("RGB")), None)
 
 
-def _decode_jpeg(path: Path) -> Deep:
+def _decode_inks(path: Path) -> Deep:
+    """Decode a CMYK JPEG to what ideal inks would show; Adobe's files hold inverted inks."""
+    with Image.open(path, formats=_FORMATS) as image:
+        inverted = "adobe" in image.info
+    inks = _decode_jpeg(path, "CMYK").rgb
+    light = (inks if inverted else 255 - inks).astype(np.uint16)
+    return Deep(((light[:, :, :3] * light[:, :, 3:] + 127) // 255).astype(np.uint8), None)
+
+
+def _decode_jpeg(path: Path, colours: str = "RGB") -> Deep:
     """Decode with libjpeg-turbo into the array; its warnings are errors."""
     data = path.read_bytes()
     fault = jpeg.damage(data)
     if fault is None:
         try:
-            return Deep(simplejpeg.decode_jpeg(data), None)
+            return Deep(simplejpeg.decode_jpeg(data, colours), None)
         except ValueError as error:
             fault = str(error)
         stray = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before .* 0xd9", fault)
         # Some cameras pad the pixels' end; a decoder that lost its way leaves more behind.
         if stray and int(stray[1]) <= _STRAY_BYTES:
-            return Deep(simplejpeg.decode_jpeg(data, strict=False), None)
+            return Deep(simplejpeg.decode_jpeg(data, colours, strict=False), None)
         fault = "it is truncated" if "Premature end" in fault else fault
-    raise PhotoError(
+    raise DamagedPhotoError(
         f"is damaged: {fault}",
         where=path,
         advice="copy it again from the camera or take it out of the scene",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xscale.ops._devices import pick_device
+from xscale.ops._devices import pick_device, unusable_advice, why_unusable
 from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import (
     built,
@@ -14,6 +14,7 @@ from xscale.ops._ext import (
     module_path,
 )
 from xscale.ops._memory import table_zeros
+from xscale.ops._peers import encoding, peers, use_peers
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -75,6 +76,7 @@ __all__ = [
     "encode",
     "encode_backward",
     "encode_backward_position",
+    "encoding",
     "film_code_init",
     "film_codes_init",
     "film_exposure",
@@ -93,6 +95,7 @@ __all__ = [
     "limit_threads",
     "linear_to_srgb",
     "module_path",
+    "peers",
     "pick_device",
     "rasterize",
     "relu_shader_init",
@@ -105,5 +108,8 @@ __all__ = [
     "shade_relu_train",
     "spherical_harmonics",
     "table_zeros",
+    "unusable_advice",
     "use_backend",
+    "use_peers",
+    "why_unusable",
 ]

@@ -31,6 +31,20 @@ def gather(position: Tensor, grid: FrameGrid) -> None:
     )  # fmt: skip
 
 
+def rows(table: Tensor, visits: int, *, add: bool = False) -> None:
+    """Read rows of ``table`` [N, 1, 2, 4 or 8], float32 on a GPU, at random, or add zeros to them.
+
+    Args:
+        table: The rows; neighbours in a batch of visits have nothing to do with each other.
+        visits: Rows visited, rounded down to a multiple of 8.
+        add: Whether to add, in the widest atomics that the device has.
+    """
+    _ext.call(
+        "ceiling_rows", table.device, table=table, rows=len(table), words=table.shape[1],
+        visits=visits, add=add, sink=torch.empty(1, device=table.device),
+    )  # fmt: skip
+
+
 def stream(data: Tensor) -> None:
     """Read and write every number of ``data``, float32, once."""
     _ext.call(

@@ -61,5 +61,19 @@ def why_unusable(device: torch.device) -> str | None:
     return None
 
 
+def unusable_advice(reason: str) -> str:
+    """Say what helps against a reason of ``why_unusable``."""
+    text = reason.lower()
+    if "no kernel image" in text or "ptx" in text:
+        return "this build has no code for this GPU: put nvcc on PATH and reinstall from the source"
+    if "driver" in text:
+        return "the NVIDIA driver is older than the CUDA that this build was made with: update it"
+    if "no cuda body" in text:
+        return "put nvcc on PATH and reinstall from the source"
+    if "torch finds no" in text:
+        return "install a PyTorch with CUDA that the driver supports (nvidia-smi shows which)"
+    return "report it with this page"
+
+
 def _complete(kernels: tuple[str, ...]) -> bool:
     return all(_ext.has_body(kernel, "cuda") for kernel in kernels)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from xscale.errors import ShapeError
-from xscale.ops import _ext
+from xscale.ops import _ext, _peers
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import (
@@ -69,6 +69,11 @@ def encode(
         "encode", "table", table, (layout.rows, layout.features_per_level),
         (torch.float32, torch.float16), position.device,
     )  # fmt: skip
+    if _peers.encoding() == "tcnn":
+        return _peers.encode(
+            position, table, layout, interpolation=interpolation, footprint=footprint,
+            footprint_scale=footprint_scale,
+        )  # fmt: skip
     if use_reference("encode", position.device):
         return encode_reference(
             position, table.float(), layout, interpolation=interpolation, footprint=footprint,
@@ -118,6 +123,12 @@ def encode_backward(
     if touched is not None:
         size = (layout.rows // 8,)
         check_tensor(op, "touched", touched, size, (torch.uint8,), position.device)
+    if _peers.encoding() == "tcnn":
+        _peers.encode_backward(
+            grad_features, position, layout, interpolation=interpolation, footprint=footprint,
+            footprint_scale=footprint_scale, grad_table=grad_table, touched=touched,
+        )  # fmt: skip
+        return
     if use_reference("encode", position.device):
         encode_backward_reference(
             grad_features, position, layout, interpolation=interpolation, footprint=footprint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xscale.ops import _ext
+from xscale.ops import _ext, _peers
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._rays import camera_rays, dot
@@ -67,10 +67,12 @@ def rasterize(
     check_tensor("rasterize", "point_start", point_start, (clusters + 1,), _I32, device)
     check_tensor("rasterize", "cluster_box", cluster_box, (clusters, 6), _F32, device)
     check_tensor("rasterize", "camera", camera, (CAMERA_SIZE,), _F64, device)
-    if use_reference("rasterize", device):
+    theirs = _peers.rasterizer() == "nvdiffrast"
+    if theirs or use_reference("rasterize", device):
         starts = point_start[:-1].repeat_interleave(cluster_start.diff())
         faces = corners.int() + starts[:, None]
-        face_id, z = rasterize_reference(points, faces, face_ids, camera, rect, offset)
+        body = _peers.rasterize if theirs else rasterize_reference
+        face_id, z = body(points, faces, face_ids, camera, rect, offset)
         return face_id, z if depth else None
     left, top, width, height = rect
     face_id = torch.empty(height, width, dtype=torch.int32, device=device)

@@ -30,6 +30,14 @@ class Frame:
     level: Tensor | None = None
     """Float32 [H, W], the grid level (counted from 0) whose cells are as large as the footprint,
     between the coarsest and the finest; NaN where nothing is hit."""
+    photos: Tensor | None = None
+    """Float32 [H, W], in how many training photos the pixel's point is seen; 0 where nothing is
+    hit."""
     srgb: Tensor | None = None
     """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
     or 1 where nothing is hit."""
+
+    def on_cpu(self) -> Frame:
+        """Return the frame in the CPU's memory, where files are written from."""
+        parts = {name: part.cpu() for name, part in vars(self).items() if part is not None}
+        return Frame(**parts)

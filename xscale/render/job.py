@@ -15,8 +15,9 @@ import xscale
 from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.io.hashing import fingerprint_of
-from xscale.render.outputs import OutputFile, output_file
+from xscale.render.outputs import SIDE_BY_SIDE, OutputFile, output_file, side_by_side
 from xscale.render.picture import write_picture
+from xscale.render.probe import is_inside
 from xscale.render.run import Run
 from xscale.render.sinks import ENDINGS, check_fits
 
@@ -36,6 +37,8 @@ class Settings:
     """Of numbers."""
     samples: int = 1
     """Samples along a pixel's edge."""
+    side_by_side: bool = False
+    """One picture of all outputs, left to right, instead of a file each."""
 
     def files(self) -> list[OutputFile]:
         """Return the files a frame gives.
@@ -47,7 +50,8 @@ class Settings:
             raise UsageError("--outputs needs at least one output, and each once")
         if not 1 <= self.samples <= 16:
             raise UsageError(f"--samples is 1 to 16, got {self.samples}")
-        return [output_file(name, self.format, self.data) for name in self.outputs]
+        files = [output_file(name, self.format, self.data) for name in self.outputs]
+        return [side_by_side(files)] if self.side_by_side else files
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +100,9 @@ class Job:
         paths = []
         for file in self.settings.files():
             name = PurePosixPath(frame.name + ENDINGS[file.kind])
-            paths.append(Path(name if file.output == "colour" else file.output / name))
+            paths.append(
+                Path(name if file.output in ("colour", SIDE_BY_SIDE) else file.output / name)
+            )
         return paths
 
 
@@ -130,7 +136,9 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
         seen.add(frame.name)
         for file in files if frame.cameras else ():
             width = sum(camera.width for camera in frame.cameras)
-            check_fits(file.kind, width, frame.cameras[0].height, file.bytes_per_pixel)
+            check_fits(
+                file.kind, width * file.across, frame.cameras[0].height, file.bytes_per_pixel
+            )
     for name, tensor in run.model.tensors().items():
         if not bool(torch.isfinite(tensor).all()):
             raise NumericsError(
@@ -183,6 +191,10 @@ def render_frame(run: Run, job: Job, index: int, folder: Path) -> dict:
     warnings = []
     if written.coverage == 0:
         warnings.append("W-FRAME-EMPTY: the camera sees nothing of the mesh")
+    elif written.coverage > 0.95 and any(
+        is_inside(run.surface, run.manifest["origin"], c) for c in frame.cameras
+    ):
+        warnings.append("W-FRAME-INSIDE: the camera sees only backs of faces: inside the mesh?")
     return {
         "index": index,
         "name": frame.name,

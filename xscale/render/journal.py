@@ -56,8 +56,8 @@ class JobFolder:
                 self._no_shard_runs()
                 self._claim(overwrite)
                 storage.clean_temporaries(self.path)
-                for name in self.job.settings.outputs:
-                    storage.clean_temporaries(self.path / name)
+                for file in self.job.settings.files():
+                    storage.clean_temporaries(self.path / file.output)
                 yield self
             return
         part = storage.make_folder(self._shards / f"{self.shard[0]}-of-{self.shard[1]}")
@@ -143,7 +143,7 @@ class JobFolder:
         index = record["index"]
         if not 0 <= index < len(self.job.frames):
             return False
-        if set(record["files"]) != set(self.job.settings.outputs):
+        if set(record["files"]) != {file.output for file in self.job.settings.files()}:
             return False
         for entry in record["files"].values():
             path = self.path / entry["file"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,14 @@ class OutputFile:
     """The name the user asks for; also the folder's."""
     kind: str
     """png, jpg, exr, tiff or npy."""
-    needs: str
+    needs: tuple[str, ...]
     """What the renderer has to compute."""
     channels: int
     dtype: np.dtype
     values: Callable[[Frame, tuple[float, float]], np.ndarray]
     """Rows of the file from rows of a frame and the job's (nearest, farthest) depth."""
+    across: int = 1
+    """How many times as wide as the frame it is."""
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -37,8 +39,10 @@ COLOUR_FORMATS = ("png", "png16", "jpg", "exr", "tiff", "tiff16")
 DATA_FORMATS = ("npy", "exr", "tiff")
 OUTPUTS = (
     "colour", "coverage", "depth", "depth_map", "normal", "normal_map", "position", "face",
-    "footprint", "level",
+    "footprint", "level", "photos",
 )  # fmt: skip
+SIDE_BY_SIDE = "side_by_side"
+"""Name of the output that holds several."""
 _CHANNELS = {"normal": 3, "position": 3}
 
 
@@ -65,21 +69,49 @@ def output_file(output: str, colour: str = "png", data: str = "npy") -> OutputFi
     byte, word, real = np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32)
     if output == "colour":
         if colour == "exr":
-            return OutputFile(output, "exr", "srgb", 3, real, _linear)
+            return OutputFile(output, "exr", ("srgb",), 3, real, _linear)
         if colour.endswith("16"):
-            return OutputFile(output, colour[:-2], "srgb", 3, word, _sixteen)
-        return OutputFile(output, colour, "colour", 3, byte, lambda f, _: f.colour.numpy())
+            return OutputFile(output, colour[:-2], ("srgb",), 3, word, _sixteen)
+        return OutputFile(output, colour, ("colour",), 3, byte, lambda f, _: f.colour.numpy())
     if output == "coverage":
-        return OutputFile(output, "png", "coverage", 1, byte, _mask)
+        return OutputFile(output, "png", ("coverage",), 1, byte, _mask)
     if output == "depth_map":
-        return OutputFile(output, "png", "depth", 3, byte, _depth_map)
+        return OutputFile(output, "png", ("depth",), 3, byte, _depth_map)
     if output == "normal_map":
-        return OutputFile(output, "png", "normal", 3, byte, _normal_map)
+        return OutputFile(output, "png", ("normal",), 3, byte, _normal_map)
     if output == "face":
         kind = "npy" if data == "exr" else data
-        return OutputFile(output, kind, "face", 1, np.dtype(np.int32), lambda f, _: f.face.numpy())
+        return OutputFile(
+            output, kind, ("face",), 1, np.dtype(np.int32), lambda f, _: f.face.numpy()
+        )
     channels = _CHANNELS.get(output, 1)
-    return OutputFile(output, data, output, channels, real, lambda f, _: getattr(f, output).numpy())
+    return OutputFile(
+        output, data, (output,), channels, real, lambda f, _: getattr(f, output).numpy()
+    )
+
+
+def side_by_side(files: Sequence[OutputFile]) -> OutputFile:
+    """Return one picture that holds several, left to right; grey ones become RGB.
+
+    Raises:
+        UsageError: One is no 8-bit picture.
+    """
+    for file in files:
+        if file.dtype != np.uint8:
+            raise UsageError(
+                f"{file.output} is no 8-bit picture to put side by side",
+                advice="take colour, coverage, depth_map and normal_map, --format png, jpg or tiff",
+            )
+
+    def values(frame: Frame, depths: tuple[float, float]) -> np.ndarray:
+        parts = [file.values(frame, depths) for file in files]
+        wide = [p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in parts]
+        return np.concatenate(wide, axis=1)
+
+    kind = next((file.kind for file in files if file.output == "colour"), "png")
+    needs = tuple(sorted({name for file in files for name in file.needs}))
+    byte = np.dtype(np.uint8)
+    return OutputFile(SIDE_BY_SIDE, kind, needs, 3, byte, values, len(files))
 
 
 def _linear(frame: Frame, depths: tuple[float, float]) -> np.ndarray:

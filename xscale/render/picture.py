@@ -88,12 +88,14 @@ def write_picture(
         raise UsageError("cameras side by side must have the same height")
     digests = [hashlib.sha256() for _ in files]
     covered = 0
-    needs = sorted({file.needs for file in files})
+    needs = sorted({name for file in files for name in file.needs})
     band = max(1, _BAND_SAMPLES // (width * samples * samples))
     with contextlib.ExitStack() as stack:
         sinks = [
             stack.enter_context(
-                open_sink(folder / path, file.kind, width, height, file.channels, file.dtype)
+                open_sink(
+                    folder / path, file.kind, width * file.across, height, file.channels, file.dtype
+                )
             )
             for file, path in zip(files, paths, strict=True)
         ]

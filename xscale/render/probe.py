@@ -53,6 +53,11 @@ def focus_of(
     return np.median(points, axis=0) if points else None
 
 
+def is_inside(surface: Surface, origin: Sequence[float], camera: Camera) -> bool:
+    """Whether nearly everything around a camera shows its back."""
+    return _around(surface, origin, camera.position)[1]
+
+
 def check_path(
     surface: Surface, origin: Sequence[float], cameras: Sequence[Camera]
 ) -> list[Encounter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ _MISSES = {
     "footprint": 0.0,
     "position": float("nan"),
     "level": float("nan"),
+    "photos": 0.0,
     "srgb": 1.0,
 }
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
@@ -42,6 +43,8 @@ class Renderer:
         background: What uncovered pixels show; None paints them white.
         fused: Whether colours come from face ids in one pass (``ops.fused_frame``) where the device
             has a body of it; else by the chain of single ops. Unrounded colours always do.
+        photos: Tells in how many training photos points [N, 3] of the local frame are seen; without
+            it there is no output of that name.
     """
 
     def __init__(
@@ -52,12 +55,15 @@ class Renderer:
         background: Background | None = None,
         *,
         fused: bool = True,
+        photos: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
         self.origin = origin
         self.background = background
-        self.fused = fused and ops.has_body("fused_frame", model.device.type)
+        self.photos = photos
+        has_body = ops.has_body("fused_frame", model.device.type)
+        self.fused = fused and has_body and ops.encoding() == "xscale"
 
     @torch.inference_mode()
     def render(
@@ -83,6 +89,8 @@ class Renderer:
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
+        if "photos" in outputs and self.photos is None:
+            raise UsageError("this renderer does not know the training photos")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
         inside = min(left, top) >= 0 and min(width, height) >= 1
         if not inside or left + width > camera.width or top + height > camera.height:
@@ -156,6 +164,8 @@ class Renderer:
                 values = shaded
             elif name == "level":
                 values = self.model.field.level(samples.footprint)
+            elif name == "photos":
+                values = self.photos(samples.position)
             else:
                 values = getattr(samples, name)
             shape = (rows * width, *values.shape[1:])

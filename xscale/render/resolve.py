@@ -12,7 +12,7 @@ from xscale.geometry.camera import Camera
 from xscale.render.frame import Frame
 from xscale.render.renderer import Renderer
 
-_NEED_DEPTH = {"depth", "position", "face", "level"}
+_NEED_DEPTH = {"depth", "position", "face", "level", "photos"}
 
 
 def render_resolved(
@@ -32,20 +32,21 @@ def render_resolved(
         samples: Samples along a pixel's edge.
     """
     if samples == 1:
-        return renderer.render(camera, outputs, rect=rect)
+        return renderer.render(camera, outputs, rect=rect).on_cpu()
     if _NEED_DEPTH & set(outputs):
         outputs = [*outputs, "depth"]
     fine = camera.scaled(camera.width * samples, camera.height * samples)
     wide = tuple(edge * samples for edge in rect) if rect else None
-    return resolve(renderer.render(fine, outputs, rect=wide), samples)
+    return resolve(renderer.render(fine, outputs, rect=wide), samples).on_cpu()
 
 
 def resolve(frame: Frame, samples: int) -> Frame:
     """Reduce a frame rendered ``samples`` times as wide and high.
 
     Colours are means of the samples that hit, so the mesh's outline is not washed out by what lies
-    beyond it; where none does, of all. Depth, position, face and level are those of the nearest
-    sample, since a mean would lie on no surface; the footprint is a pixel's, not a sample's.
+    beyond it; where none does, of all. Depth, position, face, level and photos are those of the
+    nearest sample, since a mean would lie on no surface; the footprint is a pixel's, not a
+    sample's.
 
     Args:
         frame: Of size [H * samples, W * samples].
@@ -67,7 +68,7 @@ def resolve(frame: Frame, samples: int) -> Frame:
     if frame.footprint is not None:
         resolved["footprint"] = _mean(_blocks(frame.footprint, samples), hit, 0.0) * samples
     depth = frame.depth
-    for name in ("depth", "position", "face", "level"):
+    for name in ("depth", "position", "face", "level", "photos"):
         values = getattr(frame, name)
         if values is not None:
             blocks = _blocks(values, samples)

@@ -29,6 +29,7 @@ from xscale.model.settings import ModelSettings
 from xscale.render.frame import Frame
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
+from xscale.render.sight import View, count, training_views
 
 FORMAT = 1
 
@@ -156,7 +157,19 @@ class Run:
     @cached_property
     def renderer(self) -> Renderer:
         """Renderer of this run."""
-        return Renderer(self.surface, self.model, self.manifest["origin"], self.background)
+        return Renderer(
+            self.surface,
+            self.model,
+            self.manifest["origin"],
+            self.background,
+            photos=lambda position: count(self.views, position),
+        )
+
+    @cached_property
+    def views(self) -> list[View]:
+        """What the training cameras see; made when first asked for."""
+        cameras = [self.camera(name) for name in self.names("train")]
+        return training_views(self.surface, cameras, np.array(self.manifest["origin"]))
 
     def model_bytes(self) -> int:
         """Return the memory that model and mesh take."""
@@ -178,7 +191,7 @@ class Run:
         Args:
             camera: World-frame camera; its size is the picture's.
             outputs: Any of "colour", "coverage", "depth", "normal", "footprint", "position",
-                "face", "level" and "srgb", which ``Frame`` explains.
+                "face", "level", "photos" and "srgb", which ``Frame`` explains.
             rect: (left, top, width, height) in pixels; None is the whole picture.
             samples: Samples along a pixel's edge; values are means of those that hit the mesh.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
-from xscale.io.images import write_png
+from xscale.render.batch import render_batch
+from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
 
 
@@ -20,30 +19,21 @@ def render_views(
     run: Run,
     names: Sequence[str],
     out: Path,
-    coverage_out: Path | None = None,
-    on_frame: Callable[[int, str], None] | None = None,
-) -> list[Path]:
-    """Render photos' cameras, one PNG each, whole or not at all; existing ones are replaced.
+    on_frame: Callable[[int, int, str], None] | None = None,
+) -> tuple[Path, Path]:
+    """Render photos' cameras as a job: what is there already with the same bytes is kept.
 
     Args:
         run: An opened run.
         names: Photo names.
-        out: Folder for the pictures.
-        coverage_out: Folder for the coverage masks (255 = the pixel's centre ray hits the mesh).
-        on_frame: Called after each with the number done and the name.
+        out: Folder for the pictures; another job in it is replaced.
+        on_frame: Called with (done, of how many, name) after each.
 
     Returns:
-        The pictures' paths.
+        The folders of the pictures and of the coverage masks (255 = the pixel's centre ray hits
+        the mesh); errors of :func:`render_batch`.
     """
-    paths = []
-    for done, name in enumerate(names, 1):
-        frame = run.render(run.camera(name))
-        path = out / png_name(name)
-        write_png(path, frame.colour.numpy(), overwrite=True)
-        if coverage_out is not None:
-            mask = frame.coverage.numpy().astype(np.uint8) * 255
-            write_png(coverage_out / png_name(name), mask, overwrite=True)
-        paths.append(path)
-        if on_frame is not None:
-            on_frame(done, name)
-    return paths
+    frames = [JobFrame(png_name(name).removesuffix(".png"), (run.camera(name),)) for name in names]
+    job = make_job(run, frames, Settings(outputs=("colour", "coverage")))
+    render_batch(run, job, out, overwrite=True, verify=True, on_frame=on_frame)
+    return out, out / "coverage"

@@ -51,7 +51,7 @@ def write_report(
         settings: The run's settings, shown folded.
         groups: Group of each photo by name (the demo's distance rings); adds a mean per group.
         renders_dir: Renders of the photos; None means ``renders/test`` in the run.
-        coverage_dir: Their coverage; None means ``renders/test_coverage``.
+        coverage_dir: Their coverage; None means ``renders/test/coverage``.
 
     Returns:
         The path of the page.
@@ -62,7 +62,7 @@ def write_report(
     """
     run_dir = Path(run_dir)
     renders = Path(renders_dir) if renders_dir else run_dir / "renders" / "test"
-    coverage = Path(coverage_dir) if coverage_dir else run_dir / "renders" / "test_coverage"
+    coverage = Path(coverage_dir) if coverage_dir else run_dir / "renders" / "test" / "coverage"
     missing = [n for n in names if png_name(n) not in scores["photos"]]
     if missing:
         raise InputError(

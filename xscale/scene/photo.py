@@ -11,7 +11,7 @@ import numpy as np
 
 from xscale.errors import MaskError, PhotoError
 from xscale.geometry.camera import Camera, downscaled_size
-from xscale.io.images import read_mask, read_pixels
+from xscale.io.images import Alpha, read_mask, read_pixels
 from xscale.io.resample import area_downscale, mask_downscale
 
 
@@ -83,6 +83,10 @@ class Photo:
     """Its name in the camera model, which may differ in case or Unicode form."""
     orientation: int = 1
     """EXIF orientation that is applied to the stored pixels: 1 (none), or 5 to 8."""
+    alpha: Alpha = "mask"
+    """What its alpha channel means (:func:`xscale.io.images.read_pixels`)."""
+    convert_cmyk: bool = False
+    """Whether a CMYK JPEG is converted instead of refused."""
     make: Callable[[int, int, int, int], np.ndarray] | None = None
     """Makes uint8 [h, w, 3] of a rectangle (left, top, width, height) at the stored size, always
     the same; for photos that are no files."""
@@ -142,7 +146,7 @@ class Photo:
     def _decode(self) -> tuple[np.ndarray, np.ndarray | None]:
         if self.make is not None:
             return self.make(0, 0, self.camera.width, self.camera.height), None
-        rgb, alpha = read_pixels(self.path)
+        rgb, alpha = read_pixels(self.path, alpha=self.alpha, convert_cmyk=self.convert_cmyk)
         if self.orientation > 1:
             rgb = _turned(rgb, self.orientation)
             alpha = None if alpha is None else _turned(alpha, self.orientation)

@@ -13,8 +13,11 @@ import numpy as np
 from xscale.errors import ListError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.scene.load import PixelOrigin, open_parts
+from xscale.io.images import Alpha
+from xscale.scene.load import open_parts
 from xscale.scene.photo import Photo
+from xscale.scene.posed import HowTaken, PixelOrigin
+from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
 from xscale.scene.views import Choice, Observations, name_bytes, some
@@ -23,6 +26,9 @@ __all__ = ["Photo", "Scene", "Split"]
 
 CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 """What in a provenance says that the mesh is no longer what its files hold."""
+
+_OTHER_PIXELS = ("alpha", "convert_cmyk")
+"""Options by which the same photos have other pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +56,8 @@ class Scene:
     """What was done to the coordinates while reading, as plain values."""
     missing: tuple[str, ...] = ()
     """Names in the camera model whose photos are missing; few, and never test photos."""
+    left_out: dict[str, LeftOut] = field(default_factory=dict)
+    """Damaged photos, by name; few, and never test photos (:mod:`xscale.scene.quarantine`)."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
@@ -66,6 +74,9 @@ class Scene:
         cameras: str | Path | None = None,
         images: str | Path | None = None,
         colmap_model: str | None = None,
+        on_bad_photo: OnBadPhoto = "skip",
+        alpha: Alpha = "mask",
+        convert_cmyk: bool | str = False,
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -81,12 +92,18 @@ class Scene:
                 taken; recognised by its content.
             images: The folder that photo names are relative to, where it is not the usual one.
             colmap_model: Which of several COLMAP models: a folder below ``sparse/``.
+            on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
+                photos are left out, counted and named.
+            alpha: Whether photos' alpha channels are masks, ignored, or say how much of their
+                colour lies over white (:func:`xscale.io.images.read_pixels`).
+            convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
+                they are refused.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
                 do not meet.
             CameraError: A camera is unknown, impossible or disagrees with its photo.
-            PhotoError: A photo is no picture or is cut off.
+            PhotoError: A photo cannot be used, or too many are damaged.
             MeshError: The mesh is damaged.
         """
         choice = Choice(
@@ -102,6 +119,9 @@ class Scene:
             "cameras": cameras,
             "images": images,
             "colmap_model": colmap_model,
+            "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
+            "alpha": None if alpha == "mask" else alpha,
+            "convert_cmyk": convert_cmyk or None,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
         if mesh is None:
@@ -114,7 +134,7 @@ class Scene:
             mesh=files,
             transform=None if transform is None else Path(transform),
             mesh_repair=mesh_repair,
-            pixel_origin=pixel_origin,
+            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo),
             choice=choice,
         )
         return cls(*parts, options)
@@ -156,11 +176,13 @@ class Scene:
         Raises:
             ListError: The list is wrong, a test photo is missing on the disk, or nothing would be
                 left to train on.
+            PhotoError: A test photo is damaged.
             UsageError: ``test_every`` is below 1.
         """
-        names = sorted((*(photo.name for photo in self.photos), *self.missing), key=name_bytes)
+        absent = {*self.missing, *self.left_out}
+        names = sorted((*(photo.name for photo in self.photos), *absent), key=name_bytes)
         split = split_names(names, test_every=test_every, test_list=test_list)
-        if not self.missing:
+        if not absent:
             return split
         unseen = [name for name in split.test if name in self.missing]
         if unseen:
@@ -170,7 +192,8 @@ class Scene:
                 where=self.root,
                 advice="add them, or name other test photos by --test-list",
             )
-        return Split(tuple(n for n in split.train if n not in self.missing), split.test)
+        refuse_test_photos(self.left_out, split.test)
+        return Split(tuple(n for n in split.train if n not in absent), split.test)
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -191,6 +214,7 @@ class Scene:
         ]
         mesh = [x for f in self.mesh_files for x in (f.stat().st_size, sha256_file(f))]
         moved = {k: self.provenance[k] for k in CHANGES if k in self.provenance}
+        moved |= {k: self.options[k] for k in _OTHER_PIXELS if k in self.options}
         return fingerprint_of({"photos": photos, "mesh": mesh, **moved})
 
     def fingerprint(self) -> str:
@@ -216,8 +240,9 @@ class Scene:
         # Keypoints count from where the cameras' principal points count from.
         shift = 0.5 if self.options.get("pixel_origin") == "center" else 0.0
         listed = {photo.listed_as: photo for photo in self.photos}
+        unused = {*self.missing, *(left.listed_as for left in self.left_out.values())}
         for name, (pixels, points, size) in self.observe().items():
-            if name in self.missing:
+            if name in unused:
                 continue
             photo = listed.get(name) or self.photo(name)
             camera = photo.camera

@@ -27,8 +27,9 @@ from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
+from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.pool import TilePool
+from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
@@ -87,6 +88,9 @@ def train(
         DeviceError: The device is not there or cannot train.
         SetupError: ``tensorboard`` or ``patch.features`` was asked for and is not there.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
+        PhotoError: A test photo is damaged, or too many photos are; a few damaged training photos
+            are left out, said by ``on_stage`` and listed in the manifest, or in metrics.jsonl where
+            they were found later.
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic()
@@ -114,6 +118,11 @@ def train(
         checkpoint, refused = load_newest(out / "checkpoints")
         for line in refused:
             say(f"W-CHECKPOINT: {line}; an older one is used")
+    left_out = LeftOutPhotos(scene, say)
+    if checkpoint is None:
+        check_test_photos(scene, split, downscale)
+    else:
+        left_out.take_up(checkpoint.state.get("left_out", {}))
     model = new_model(prepared.manifest, where)
     say("filling the tile pool")
     pool = TilePool(
@@ -123,6 +132,9 @@ def train(
         seed,
         chosen.optim.batch,
         first_step=checkpoint.step if checkpoint else 0,
+        device=pool_device(where, chosen.pool),
+        left_out=left_out.reasons,
+        on_damage=left_out.add,
     )
     trainer = Trainer(
         model,
@@ -133,7 +145,8 @@ def train(
         deterministic=deterministic,
         on_notice=say,
     )
-    background = _background(prepared, chosen, seed, Run.open(out, str(where)) if begun else None)
+    held_run = Run.open(out, str(where)) if begun else None
+    background = _background(prepared, chosen, seed, held_run, left_out)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
@@ -143,10 +156,12 @@ def train(
     if not begun:
         if not resume:
             new_folder(out)
+        left_out.write_to(prepared.manifest)
         write_run(out, prepared.manifest, prepared.surface, background)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
+        left_out.log_to(out, lambda: trainer.step)
         say(f"training on {pool.covered_pixels:,} covered pixels")
         board = Board(out / "tensorboard") if tensorboard else None
         try:
@@ -158,6 +173,7 @@ def train(
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else None,
+                left_out=left_out.reasons,
             )
         finally:
             pool.close()
@@ -201,14 +217,20 @@ def _shares(timing: dict[str, float]) -> str:
 
 
 def _background(
-    prepared: Prepared, settings: Settings, seed: int, begun: Run | None
+    prepared: Prepared,
+    settings: Settings,
+    seed: int,
+    begun: Run | None,
+    left_out: LeftOutPhotos,
 ) -> Background | None:
     """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
     if begun is not None:
         return begun.background
     if settings.model.background == "white":
         return None
-    return fit_background(prepared.surface, prepared.photos, prepared.local_cameras, seed)
+    return fit_background(
+        prepared.surface, prepared.photos, prepared.local_cameras, seed, left_out.add
+    )
 
 
 def _check_output(out: Path, resume: bool) -> None:
@@ -263,7 +285,7 @@ def _previewer(
     truth = torch.from_numpy(photo.read(downscale)).float() / 255
 
     def preview(step: int, board: Board | None) -> None:
-        frame = renderer.render(camera)
+        frame = renderer.render(camera).on_cpu()
         write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
             error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()

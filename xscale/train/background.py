@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
-from xscale.train.pool import TrainPhoto
+from xscale.train.pool import Damaged, TrainPhoto
 
 _ROWS = 1024
 _TRIAL_ROWS = 256
@@ -35,7 +36,11 @@ class Uncovered:
 
 
 def uncovered_pixels(
-    surface: Surface, photos: Sequence[TrainPhoto], cameras: Sequence[Camera], seed: int
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    seed: int,
+    on_damage: Damaged | None = None,
 ) -> Uncovered:
     """Return a random sample of the training photos' uncovered pixels; masked ones are left out.
 
@@ -44,14 +49,22 @@ def uncovered_pixels(
         photos: The training photos; of many, an even spread is looked at.
         cameras: Their cameras in the mesh's local frame, at training size.
         seed: Of the sample.
+        on_damage: Called with the name and error of a damaged photo, which is then passed over.
     """
     count = min(len(photos), _MOST_PHOTOS)
     generator = np.random.default_rng(seed)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for index in (k * len(photos) // count for k in range(count)):
         photo, camera = photos[index], cameras[index]
+        try:
+            opened = photo.open()
+        except DamagedPhotoError as error:
+            if on_damage is None:
+                raise
+            on_damage(photo.name, error)
+            continue
         covered = visibility(surface, photo.camera, photo.width, photo.height) >= 0
-        rgb, mask = photo.open().rect(0, 0, photo.width, photo.height)
+        rgb, mask = opened.rect(0, 0, photo.width, photo.height)
         free = ~covered.cpu().numpy()
         rows, columns = np.nonzero(free if mask is None else free & mask)
         if len(rows) > _MOST_PIXELS // count:
@@ -66,7 +79,11 @@ def uncovered_pixels(
 
 
 def fit_background(
-    surface: Surface, photos: Sequence[TrainPhoto], cameras: Sequence[Camera], seed: int
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    seed: int,
+    on_damage: Damaged | None = None,
 ) -> Background:
     """Fit a background to the training photos; the result depends on the arguments alone.
 
@@ -77,13 +94,14 @@ def fit_background(
         photos: The training photos.
         cameras: Their cameras in the mesh's local frame, at training size.
         seed: Of the pixels that are looked at.
+        on_damage: As for :func:`uncovered_pixels`.
     """
     device = surface.vertices.device
     centres = torch.from_numpy(np.stack([camera.position for camera in cameras])).float()
     centres = centres.to(device)
     corners = torch.cat([surface.vertices, centres])
     low, high = corners.amin(0), corners.amax(0)
-    pixels = uncovered_pixels(surface, photos, cameras, seed)
+    pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
     start = centres[pixels.photo.long()]
     held = (pixels.photo % _HELD_EVERY == _HELD_EVERY - 1).to(device)
     places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +58,7 @@ def run_loop(
     on_progress: Callable[[Progress], None] | None = None,
     on_preview: Callable[[int], None] | None = None,
     on_log: Callable[[dict], None] | None = None,
+    left_out: Mapping[str, str] | None = None,
     preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
 ) -> float:
     """Train until the goal; the last checkpoint is written before this returns.
@@ -70,6 +71,7 @@ def run_loop(
         on_progress: Called after the first step, then every two seconds or so.
         on_preview: Called with the step when a preview is due.
         on_log: Called with each line of metrics.jsonl.
+        left_out: Photos found damaged, with the reason, as it grows; kept with every checkpoint.
         preview_shares: Shares of the training at which previews are due.
 
     Returns:
@@ -79,7 +81,7 @@ def run_loop(
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic() - seconds_before
-    saver = _Saver(out / "checkpoints")
+    saver = _Saver(out / "checkpoints", left_out or {})
     average = _Running()
     due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
@@ -160,8 +162,9 @@ def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -
 class _Saver:
     """Checkpoints written by a thread; the loop waits only for the copy of the tensors."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, left_out: Mapping[str, str]) -> None:
         self._folder = folder
+        self._left_out = left_out
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
         self._pending: Future | None = None
 
@@ -176,8 +179,9 @@ class _Saver:
         return True
 
     def save(self, trainer: Trainer, seconds: float) -> None:
+        state = {"seconds": seconds, "left_out": dict(self._left_out)}
         self._pending = self._thread.submit(
-            save_checkpoint, self._folder, trainer.step, trainer.state(), {"seconds": seconds}
+            save_checkpoint, self._folder, trainer.step, trainer.state(), state
         )
 
     def finish(self) -> None:

@@ -6,12 +6,15 @@ order of its own (stream.py); slot ``p % capacity`` holds stream position ``p``.
 fit, the pool begins small, grows to its capacity and then drops the oldest. Which positions are in
 the pool at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever
 the timing of the workers.
+
+A damaged photo's tiles keep their places in the stream and have no covered pixel: nothing is drawn
+from them, and what is drawn stays that function.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +23,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
+from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
@@ -32,6 +36,7 @@ _FIRST_TILES = 512
 """A pool that cannot hold everything begins with these, so that training begins soon."""
 
 Load = tuple[int, Tensor, Tensor]
+Damaged = Callable[[str, InputError], None]
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,17 @@ class TrainPhoto:
     """Float64 [32], packed, local frame, training size."""
     open: Callable[[], Pixels]
     """Opens the photo; the pool reads rectangles and then lets go of it."""
+    name: str = ""
+    """The photo's name, for what is said of it."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Tiles of one photo."""
+
+    tiles: list[Load]
+    damaged: tuple[str, InputError] | None = None
+    """The photo's name and what is wrong with it, where its tiles had to stay empty."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +76,14 @@ class Rays:
     """Uint8 [N, 3], the photo's values."""
 
     def to(self, device: torch.device) -> Rays:
-        """Return the batch on a device; itself where it is there already."""
-        return Rays(*(part.to(device) for part in vars(self).values()))
+        """Return the batch on a device; itself where it is there already.
+
+        To a GPU it goes from pinned memory, behind what the GPU is still doing.
+        """
+        parts = list(vars(self).values())
+        if device.type == "cuda" and self.photo.device.type == "cpu":
+            parts = [part.pin_memory() for part in parts]
+        return Rays(*(part.to(device, non_blocking=True) for part in parts))
 
 
 @dataclass(frozen=True)
@@ -91,6 +113,10 @@ class TilePool:
         first_step: Step at which training (re)starts; the pool is filled as it must be then.
         progress: Called with (tiles done, tiles in all) while the pool is filled.
         capacity: Most tiles to hold; by default what the budget allows.
+        device: Where the tiles are kept and the draws are made; the same rays come of any.
+        left_out: Names of photos that are not used, found damaged earlier.
+        on_damage: Called once for a photo that turns out to be damaged when it is decoded, with its
+            name and error; it is left out unless that raises. By default the error is raised.
     """
 
     def __init__(
@@ -103,11 +129,16 @@ class TilePool:
         first_step: int = 0,
         progress: Callable[[int, int], None] | None = None,
         capacity: int | None = None,
+        device: torch.device | str = "cpu",
+        left_out: Collection[str] = (),
+        on_damage: Damaged | None = None,
     ) -> None:
         self.surface = surface
         self.photos = photos
         self.settings = settings
         self.seed = seed
+        self._left_out = set(left_out)
+        self._on_damage = on_damage
         self.seconds_waited = 0.0
         """Time that draws waited for tiles."""
         edge = settings.tile
@@ -119,17 +150,18 @@ class TilePool:
         self._entering = 0 if self.whole else min(max(round(wanted), 1), self.capacity)
         self._at_first = self.capacity if self.whole else min(self.capacity, _FIRST_TILES)
         slots = self.capacity
-        self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8)
+        self._device = torch.device(device)
+        self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8, device=device)
         # Empty slots have no covered pixel: what else they hold is never looked at, nor paged in.
-        self._face = torch.empty(slots, edge * edge, dtype=torch.int32)
-        self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32)
+        self._face = torch.empty(slots, edge * edge, dtype=torch.int32, device=device)
+        self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32, device=device)
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
         self._curve = torch.from_numpy(_morton_order(edge))
         threads = max(1, torch.get_num_threads())
         self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
-        self._pending: dict[int, Future[list[Load]]] = {}
+        self._pending: dict[int, Future[Loaded]] = {}
         self._current = self._window(first_step)
         self._fill(self._current, threads, progress)
         self._ask_ahead(self._current.stop)
@@ -151,6 +183,7 @@ class TilePool:
         generator = torch.Generator().manual_seed(seed)
         ends = torch.cumsum(self._counts, 0)
         total = int(ends[-1])
+        where = self._device
         # One draw in each of equal strata: uniform, and already in the pool's order, so neighbours
         # in the batch are neighbours on the surface. Each draw takes a run along the curve.
         run = self.settings.run
@@ -160,11 +193,14 @@ class TilePool:
             # Steps of the golden section from a start of its own take a stratum's pixels in turn:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
-        first = ((torch.arange(draws, dtype=torch.float64) + spread) * (total / draws)).long()
-        rank = (first[:, None] + torch.arange(run)).reshape(-1)[:count].clamp_(max=total - 1)
+        stratum = torch.arange(draws, dtype=torch.float64, device=where)
+        first = ((stratum + spread.to(where)) * (total / draws)).long()
+        along = torch.arange(run, device=where)
+        rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
+        begins, ends = (ends - self._counts).to(where), ends.to(where)
         slot = torch.searchsorted(ends, rank, right=True)
-        within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
-        place = self._place[slot]
+        within = self._covered[slot, rank - begins[slot]].long()
+        place = self._place.to(where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -187,11 +223,14 @@ class TilePool:
         spread, *shift = torch.rand(3, squares, generator=generator, dtype=torch.float64)
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
-        within = self._covered[slot, rank - (ends - self._counts)[slot]].long()
-        edge, along = self.settings.tile, torch.arange(size)
+        where = self._device
+        rank = (rank - (ends - self._counts)[slot]).to(where)
+        slot = slot.to(where)
+        within = self._covered[slot, rank].long()
+        edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - (part * size).long()).clamp_(0, edge - size)[:, None] + along
+            (at - (part * size).long().to(where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -199,7 +238,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = self._place[slots]
+        corner = self._place.to(where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),
@@ -221,7 +260,7 @@ class TilePool:
         waiting = self._by_photo(sorted(window, key=lambda p: (self._stream.photo(p), p)))
         done = 0
         with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
-            running: list[Future[list[Load]]] = []
+            running: list[Future[Loaded]] = []
             for positions in waiting:
                 running.append(workers.submit(self._load, positions))
                 if len(running) > 2 * threads:
@@ -269,11 +308,19 @@ class TilePool:
         if run:
             yield run
 
-    def _load(self, positions: Sequence[int]) -> list[Load]:
+    def _load(self, positions: Sequence[int]) -> Loaded:
         """Open a photo and load tiles of it, on this thread alone."""
         with ops.limit_threads(1):
-            pixels = self.photos[self._stream.photo(positions[0])].open()
-            return [(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions]
+            photo = self.photos[self._stream.photo(positions[0])]
+            if photo.name in self._left_out:
+                return Loaded([(p, *self._no_tile()) for p in positions])
+            try:
+                pixels = photo.open()
+            except DamagedPhotoError as error:
+                if self._on_damage is None:
+                    raise
+                return Loaded([(p, *self._no_tile()) for p in positions], (photo.name, error))
+            return Loaded([(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions])
 
     def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor]:
         """Read and rasterize one tile: pixels [tile^2, 3] and face ids [tile^2]."""
@@ -290,17 +337,35 @@ class TilePool:
         faces[: tile.height, : tile.width] = seen
         return padded.reshape(-1, 3), faces.reshape(-1)
 
-    def _put(self, loads: list[Load]) -> int:
-        for position, rgb, face in loads:
+    def _no_tile(self) -> tuple[Tensor, Tensor]:
+        area = self.settings.tile**2
+        return torch.zeros(area, 3, dtype=torch.uint8), torch.full((area,), -1, dtype=torch.int32)
+
+    def _put(self, loaded: Loaded) -> int:
+        # Here and not where it was found: in the order of the steps, on the thread that trains.
+        if loaded.damaged is not None and loaded.damaged[0] not in self._left_out:
+            self._on_damage(*loaded.damaged)
+            self._left_out.add(loaded.damaged[0])
+        for position, rgb, face in loaded.tiles:
             slot = position % self.capacity
-            self._rgb[slot], self._face[slot] = rgb, face
+            self._rgb[slot].copy_(rgb)
+            self._face[slot].copy_(face)
             along = self._curve[face[self._curve] >= 0]
-            self._covered[slot, : len(along)] = along.int()
+            self._covered[slot, : len(along)].copy_(along.int())
             self._counts[slot] = len(along)
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
-        return len(loads)
+        return len(loaded.tiles)
+
+
+def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
+    """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if settings.budget_mb * 2**20 <= free // 2:
+            return device
+    return torch.device("cpu")
 
 
 def _morton_order(edge: int) -> np.ndarray:

@@ -130,7 +130,9 @@ def prepare(
 
 
 def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float) -> TrainPhoto:
-    return TrainPhoto(camera.width, camera.height, packed, lambda: photo.pixels(downscale))
+    return TrainPhoto(
+        camera.width, camera.height, packed, lambda: photo.pixels(downscale), photo.name
+    )
 
 
 def _camera_numbers(camera: Camera) -> dict:

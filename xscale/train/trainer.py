@@ -103,24 +103,28 @@ class Trainer:
             NumericsError: The loss is not finite.
             ResourceError: Half the rays do not fit either.
         """
-        try:
-            return self._take_step(progress)
-        except torch.OutOfMemoryError as error:
-            if self.batch < self.settings.batch:
-                raise ResourceError(
-                    f"{self.batch} rays a step, half of optim.batch, do not fit into the memory "
-                    f"of {self.model.device}",
-                    advice="a smaller --set model.grid.log2_table_size makes room",
-                ) from error
-        # Nothing has changed: memory runs out where a step's arrays are made, before its sums.
-        if self.model.device.type == "cuda":
+        while True:
+            try:
+                return self._take_step(progress)
+            except torch.OutOfMemoryError as error:
+                # Nothing has changed: memory runs out where a step's arrays are made, before sums.
+                self._halve_batch(error)
+
+    def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
+        where = self.model.device
+        if self.batch < self.settings.batch:
+            raise ResourceError(
+                f"{self.batch} rays a step, half of optim.batch, do not fit into the memory of "
+                f"{where}",
+                advice="a smaller --set model.grid.log2_table_size makes room",
+            ) from error
+        if where.type == "cuda":
             torch.cuda.empty_cache()
         self.batch = max(self.batch // 2, 1)
         self._on_notice(
-            f"W-MEMORY: {self.model.device} ran out of memory: {self.batch} rays a step from now "
-            "on instead of optim.batch"
+            f"W-MEMORY: {where} ran out of memory: {self.batch} rays a step from now on instead "
+            "of optim.batch"
         )
-        return self._take_step(progress)
 
     def _take_step(self, progress: float) -> tuple[float, float]:
         if self._patch_loss is not None and progress >= 1 - self.patch.share:
@@ -319,7 +323,7 @@ class Trainer:
 def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
     """Whether ``fused_step`` can take these settings' steps there."""
     has_body = device.type == "cpu" or ops.has_body("fused_step", device.type)
-    return has_body and not settings.dense_table
+    return has_body and not settings.dense_table and ops.encoding() == "xscale"
 
 
 def _rows(tensor: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+"""More pixels and more time: scores against the photos' size and against the steps of a training.
+
+    python -m benchmarks.curves --scenes FOLDER --runs FOLDER --only SCENE ...
+        [--sizes 8 4 2] [--steps 300] [--lengths 50 100 200 400] [--length-size 4]
+
+Sizes: a training at each photo size with the same number of rays; all are rendered at the finest of
+the sizes and scored against photos of that size, so that rows differ in what they were trained on
+and in nothing else. Lengths: trainings of several lengths at one size, each with its own schedule.
+Runs that are there already are kept. Writes results/curves.json and its table in RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import _runs, tables
+from xscale.cli import _machine
+from xscale.io.images import write_png
+from xscale.render.run import Run
+from xscale.report.score import png_name, score_renders
+from xscale.scene.scene import Scene
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Run what is missing, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", required=True)
+    parser.add_argument("--sizes", nargs="*", type=float, default=[8.0, 4.0, 2.0])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--lengths", nargs="*", type=int, default=[50, 100, 200, 400])
+    parser.add_argument("--length-size", type=float, default=4.0)
+    options = parser.parse_args()
+    target = HERE / "results" / "curves.json"
+    result = json.loads(target.read_text()) if target.is_file() else {"scenes": {}}
+    result["machine"] = _machine.describe()
+    for name in options.only:
+        scene, runs = options.scenes / name, options.runs / name
+        found = result["scenes"].setdefault(name, {})
+        if options.sizes:
+            found["sizes"] = sizes(scene, runs, options.sizes, options.steps)
+        if options.lengths:
+            found["lengths"] = lengths(scene, runs, options.length_size, options.lengths)
+        target.write_text(json.dumps(result, indent=1) + "\n")
+    tables.write("curves", table(result["scenes"]))
+
+
+def sizes(scene: Path, runs: Path, downscales: Sequence[float], steps: int) -> list[dict]:
+    """Train at every size, render and score at the finest; return a run a size."""
+    shown = min(downscales)
+    found = []
+    for downscale in downscales:
+        out = runs / f"size_{downscale:g}"
+        options = ["--downscale", f"{downscale:g}", "--steps", f"{steps}"]
+        file = out.with_name(f"{out.name}_at_{shown:g}.json")
+        if not file.exists():
+            _runs.train(scene, out, options)
+            file.write_text(json.dumps(scored_at(scene, Run.open(out), shown)) + "\n")
+        found.append(
+            {
+                "mean": json.loads(file.read_text()),
+                "shown": shown,
+                **_runs.about(scene, out, options),
+            }
+        )
+    return found
+
+
+def lengths(scene: Path, runs: Path, downscale: float, steps: Sequence[int]) -> list[dict]:
+    """Train at one size for several numbers of steps; return a run a length."""
+    return [
+        {
+            "shown": downscale,
+            **_runs.train_and_score(
+                scene,
+                runs / f"steps_{count}",
+                ["--downscale", f"{downscale:g}", "--steps", f"{count}"],
+            ),
+        }
+        for count in steps
+    ]
+
+
+def scored_at(folder: Path, run: Run, downscale: float) -> dict:
+    """Return the mean scores of a run's test views at another photo size than it was trained at."""
+    scene = Scene.open(folder)
+    pictures, coverage = (run.path / "renders" / part for part in ("shown", "shown_coverage"))
+    for name in run.names("test"):
+        frame = run.render(scene.photo(name).camera_at(downscale))
+        write_png(pictures / png_name(name), frame.colour.numpy(), overwrite=True)
+        mask = frame.coverage.numpy().astype("uint8") * 255
+        write_png(coverage / png_name(name), mask, overwrite=True)
+    names = run.names("test")
+    return score_renders(names, lambda name: scene.photo(name).read(downscale), pictures, coverage)[
+        "mean"
+    ]
+
+
+def table(found: dict[str, dict]) -> list[str]:
+    """Return the lines of the table: a row a run.
+
+    Args:
+        found: By scene, the lists of ``sizes`` and ``lengths``.
+    """
+    heads = ["scene", "curve", "run", "scored at K", *_runs.SHORT, "M rays", "seconds"]
+    rows = []
+    for scene, curves in found.items():
+        for curve in ("sizes", "lengths"):
+            for run in curves.get(curve, []):
+                scores = _runs.covered(run["mean"])
+                figures = [tables.number(scores[name], 4) for name in _runs.SHORT]
+                cost = [f"{run['rays'] / 1e6:.1f}", f"{run['seconds']:.0f}"]
+                label = {"sizes": "photo size", "lengths": "time"}[curve]
+                rows.append(
+                    [scene, label, f"`{run['command']}`", f"{run['shown']:g}", *figures, *cost]
+                )
+    return tables.table(heads, rows, text_columns=3)
+
+
+if __name__ == "__main__":
+    main()

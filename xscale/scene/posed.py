@@ -1,0 +1,234 @@
+"""One view and its file become a posed photo: header, size, turn and mask must fit its camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from xscale.errors import CameraError, DamagedPhotoError, InputError, MaskError, PhotoError
+from xscale.geometry.camera import Camera
+from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
+from xscale.scene.photo import Photo, png_name
+from xscale.scene.quarantine import OnBadPhoto
+from xscale.scene.views import View, some
+
+PixelOrigin = Literal["corner", "center"]
+_MASKS = "masks"
+_HALF_PIXEL = 0.5
+_SHORTEST_FOCAL = 1e-3
+_LARGEST_INTRINSIC = 1e9
+_TURNED = (5, 6, 7, 8)
+_SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".mpo"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "TIFF": (".tif", ".tiff"),
+    "EXR": (".exr",),
+}
+
+
+class WrongSizeError(CameraError):
+    """A photo's size is not its camera's, in no scale."""
+
+
+@dataclass(frozen=True)
+class HowTaken:
+    """What the user said about photos and cameras."""
+
+    pixel_origin: PixelOrigin = "corner"
+    """What the cameras' principal points count from."""
+    alpha: Alpha = "mask"
+    convert_cmyk: bool = False
+    on_bad_photo: OnBadPhoto = "skip"
+
+
+@dataclass
+class Remarks:
+    """Names of photos that were taken otherwise than a viewer of pictures would."""
+
+    rescaled: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
+    misnamed: list[str] = field(default_factory=list)
+    tails: list[str] = field(default_factory=list)
+    profiles: dict[str, list[str]] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return them as coded lines."""
+        found = [f"W-PHOTO-TAIL: {n}: bytes after the picture's end ignored" for n in self.tails]
+        found += _photo_remarks(self.profiles, self.misnamed, self.turned)
+        if self.rescaled:
+            found.append(
+                f"W-PHOTO-SIZE: {len(self.rescaled)} photos have another size than their cameras, "
+                f"of the same aspect ratio; intrinsics rescaled: {some(self.rescaled)}"
+            )
+        return found
+
+
+def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Remarks) -> Photo:
+    """Look at a photo's header and join it with its camera and mask.
+
+    Args:
+        view: Its camera as the file gives it.
+        path: The photo.
+        root: The scene's folder, where masks are.
+        taken: What the user said about photos and cameras.
+        remarks: Grows by what is worth a remark.
+
+    Raises:
+        PhotoError: It cannot be used; DamagedPhotoError where its bytes make no sense.
+        WrongSizeError: Its size is not its camera's, in no scale.
+        CameraError: The camera is impossible.
+        MaskError: Its mask cannot be used.
+    """
+    info = image_info(path, convert_cmyk=taken.convert_cmyk)
+    if not info.complete:
+        _check_tail(path, taken)
+        remarks.tails.append(path.name)
+    if info.profile:
+        remarks.profiles.setdefault(info.profile, []).append(view.name)
+    if path.suffix.lower() not in _SUFFIXES[info.kind]:
+        remarks.misnamed.append(f"{view.name} ({info.kind})")
+    info, orientation = _as_shown(view, path, info)
+    if orientation > 1:
+        remarks.turned.append(view.name)
+    camera, changed = _fitted(view, taken.pixel_origin, path, info)
+    if changed:
+        remarks.rescaled.append(view.name)
+    return Photo(
+        view.name,
+        camera,
+        path,
+        _mask(root, view, info),
+        info.has_alpha and taken.alpha == "mask",
+        info.file_size,
+        orientation=orientation,
+        alpha=taken.alpha,
+        convert_cmyk=taken.convert_cmyk,
+    )
+
+
+def _check_tail(path: Path, taken: HowTaken) -> None:
+    """Decide by decoding whether a JPEG without a visible end marker is whole."""
+    try:
+        read_pixels(path, convert_cmyk=taken.convert_cmyk)
+    except PhotoError as error:
+        raise DamagedPhotoError(
+            f"is cut off: no JPEG end marker in its last 64 KiB ({error.what})",
+            where=path,
+            advice="copy it again from the camera or take it out of the scene",
+        ) from error
+
+
+def _photo_remarks(
+    profiles: dict[str, list[str]], misnamed: list[str], turned: list[str]
+) -> list[str]:
+    """Say what was taken otherwise than a viewer of pictures would."""
+    found = []
+    for profile, names in sorted(profiles.items()):
+        found.append(
+            f"W-PHOTO-PROFILE: {len(names)} photos have a colour profile that is not sRGB "
+            f"({profile}); their numbers are taken as sRGB: {some(names)}"
+        )
+    if misnamed:
+        found.append(
+            f"W-PHOTO-TYPE: {len(misnamed)} photos are of another kind than their names say: "
+            f"{some(misnamed)}"
+        )
+    if turned:
+        found.append(
+            f"W-PHOTO-TURNED: {len(turned)} photos are turned as their EXIF orientation says, "
+            f"since only so they have their cameras' size: {some(turned)}"
+        )
+    return found
+
+
+def _as_shown(view: View, path: Path, info: ImageInfo) -> tuple[ImageInfo, int]:
+    """Return the header and orientation to apply: 1, unless only a turn gives the camera's size.
+
+    Cameras refer to stored pixels (docs/conventions.md); a camera of exactly the turned size
+    cannot.
+    """
+    stored, turned = (info.width, info.height), (info.height, info.width)
+    if not view.size or view.size == stored or tuple(view.size) != turned:
+        return info, 1
+    orientation = exif_orientation(path)
+    if orientation not in _TURNED:
+        return info, 1
+    return info._replace(width=info.height, height=info.width), orientation
+
+
+def _fitted(
+    view: View, pixel_origin: PixelOrigin, path: Path, info: ImageInfo
+) -> tuple[Camera, bool]:
+    """Build the camera at the photo's stored size; tell whether it had to be rescaled."""
+    K = np.array(view.K)
+    if pixel_origin == "center":
+        K[:2, 2] += _HALF_PIXEL
+    width, height = view.size or (info.width, info.height)
+    try:
+        camera = Camera(view.model, width, height, K, view.R, view.t, view.distortion)
+        _check_intrinsics(camera)
+    except CameraError as error:
+        raise CameraError(
+            error.what, where=view.where, advice=error.advice or "export the cameras again"
+        ) from error
+    if (width, height) == (info.width, info.height):
+        return camera, False
+    if not _same_aspect((width, height), (info.width, info.height)):
+        advice = "undistort or resize the photos and their cameras together"
+        turned = (info.height, info.width)
+        if _same_aspect((width, height), turned) and exif_orientation(path) in _TURNED:
+            advice = (
+                "the photo is turned by its EXIF orientation only: save turned pixels "
+                "(mogrify -auto-orient), or calibrate stored pixels"
+            )
+        raise WrongSizeError(
+            f"the photo is {info.width} x {info.height}, its camera {width} x {height}",
+            where=path,
+            advice=advice,
+        )
+    return camera.scaled(info.width, info.height), True
+
+
+def _check_intrinsics(camera: Camera) -> None:
+    """Refuse numbers that overflow in the first division: they come from damaged files.
+
+    Raises:
+        CameraError: A focal length or the principal point is out of all proportion.
+    """
+    least = min(camera.fx, camera.fy)
+    largest = float(np.abs(camera.K).max())
+    if least < _SHORTEST_FOCAL or largest > _LARGEST_INTRINSIC:
+        raise CameraError(
+            f"focal lengths {camera.fx:g} and {camera.fy:g} with principal point {camera.cx:g}, "
+            f"{camera.cy:g} are no camera's"
+        )
+
+
+def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
+    """Tell whether one factor carries both sizes over, within half a pixel on each axis."""
+    lows = [(p - _HALF_PIXEL) / c for c, p in zip(camera, photo, strict=True)]
+    highs = [(p + _HALF_PIXEL) / c for c, p in zip(camera, photo, strict=True)]
+    return max(lows) <= min(highs)
+
+
+def _mask(root: Path, view: View, info: ImageInfo) -> Path | None:
+    """Find the layout's mask, ``masks/NAME.png`` or ``masks/NAME.jpg.png``; compare its size."""
+    usual = [root / _MASKS / name for name in (png_name(view.name), f"{view.name}.png")]
+    for path in usual if view.mask is None else [view.mask]:
+        if path.is_file():
+            try:
+                size = image_size(path)
+            except InputError as error:
+                raise MaskError(error.what, where=path, advice=error.advice) from error
+            if size != (info.width, info.height):
+                raise MaskError(
+                    f"is {size[0]} x {size[1]}, its photo is {info.width} x {info.height}",
+                    where=path,
+                    advice="masks need the size of their photos",
+                )
+            return path
+    return None
