@@ -19,7 +19,7 @@ XS_HD inline void shared_add(float* to, float value) {
 }
 
 // Sums of fixed-point numbers do not depend on their order: 2^-52 a unit, up to 2048 in size, which
-// is far from what gradients of a mean are. NaN becomes the lowest number and shows as -2048.
+// is far from what gradients of a mean are. NaN becomes the highest number and shows as 2047.
 constexpr float kFixedLimit = 2047.0f;
 constexpr double kFixedUnit = 4503599627370496.0;  // 2^52
 

@@ -6,9 +6,10 @@ What its columns mean, and where that is said:
   orientations* gives the rotation from world to camera that is computed here. With all three 0 the
   camera looks down, the picture's upper edge to the north (y).
 - ``x, y, alt``: the camera's position, in the coordinate system chosen for the export.
-- ``f``: the makers' article *RealityCapture XMP camera math*; the focal length in millimetres for a
-  larger side of 36. ``px, py``: the principal point from the picture's centre, in larger sides.
-- ``k1`` to ``k4``: the same article's Brown model, applied before the calibration.
+- ``f``: the focal length in millimetres for a larger side of 36. ``px, py``: the principal point
+  from the picture's centre, in larger sides. ``k1`` to ``k4``: Brown's model, applied before the
+  calibration. The makers' article *RealityCapture XMP camera math* was at hand in part only; units
+  and formula are those of users' posts and of other readers, which agree.
 
 Two things are not said anywhere, and refused: which of ``t1, t2`` belongs to x (other readers
 differ), and whether a single ``k1`` is the Brown or the division model. A bundle is read by
