@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,8 +11,6 @@ import tyro
 
 if TYPE_CHECKING:
     from xscale.scene.scene import Scene
-
-_NOT_GIVEN = (None, "none", "corner")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,8 @@ def open_scene(path: Path, **options: object) -> Scene:
         return Scene.open(path, **options)
     from xscale.demo.giga import open_giga
 
-    given = [name for name, value in options.items() if value not in _NOT_GIVEN]
+    usual = inspect.signature(Scene.open).parameters
+    given = [name for name, value in options.items() if value != usual[name].default]
     if given:
         raise UsageError(
             f"a scene made on demand takes no --{given[0].replace('_', '-')}",
