@@ -96,7 +96,7 @@ static inline void raster_store(uint64_t* word, double t, int32_t id) {
 struct RasterLarge {
     Vec3d corner[3];
     int32_t id;
-    int32_t x0, y0, x1, y1;  // first and one past the last pixel of the rectangle
+    int32_t x0, y0, x1, y1;  // first and last pixel of the rectangle
 };
 
 // A band of the rectangle's rows, which one thread draws.

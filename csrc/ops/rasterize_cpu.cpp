@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "isa.h"
-#include "ops/rasterize.h"
+#include "ops/rasterize_box.h"
 #include "parallel_cpu.h"
 
 namespace xs {
@@ -18,49 +18,6 @@ namespace {
 constexpr int32_t kBandRows = 32;        // least rows of a band
 constexpr int32_t kBandsPerThread = 4;   // so that the threads end together
 constexpr int64_t kKeptWords = 1 << 23;  // words kept between calls, 64 MB
-
-// A half-space in the local frame: normal . p + distance >= 0 is inside.
-struct HalfSpace {
-    double normal[3];
-    double distance;
-
-    // camera_normal . x_camera >= 0, moved into the local frame.
-    static HalfSpace of_camera(const double* c, const Vec3d& n, double offset) {
-        HalfSpace h;
-        for (int i = 0; i < 3; ++i) {
-            h.normal[i] = n.x * c[i] + n.y * c[3 + i] + n.z * c[6 + i];
-        }
-        h.distance = n.x * c[9] + n.y * c[10] + n.z * c[11] + offset;
-        return h;
-    }
-
-    // Whether a box lies outside for certain.
-    bool excludes(const float* box) const {
-        double nearest = distance;
-        double size = std::abs(distance);
-        for (int i = 0; i < 3; ++i) {
-            const double best = normal[i] * (normal[i] > 0.0 ? box[3 + i] : box[i]);
-            nearest += best;
-            size += std::abs(normal[i]) * std::max(std::abs(static_cast<double>(box[i])),
-                                                   std::abs(static_cast<double>(box[3 + i])));
-        }
-        return nearest < -1e-9 * size;
-    }
-};
-
-// Near plane and the four sides of the rectangle's frustum, a pixel wider.
-std::vector<HalfSpace> frustum(const RasterizeArgs& a) {
-    const double* c = a.camera;
-    const double left = a.left - 1.0;
-    const double right = a.left + a.width + 1.0;
-    const double top = a.top - 1.0;
-    const double bottom = a.top + a.height + 1.0;
-    return {HalfSpace::of_camera(c, {0.0, 0.0, 1.0}, -c[17]),
-            HalfSpace::of_camera(c, {c[12], c[16], c[14] - left}, 0.0),
-            HalfSpace::of_camera(c, {-c[12], -c[16], right - c[14]}, 0.0),
-            HalfSpace::of_camera(c, {0.0, c[13], c[15] - top}, 0.0),
-            HalfSpace::of_camera(c, {0.0, -c[13], bottom - c[15]}, 0.0)};
-}
 
 // First and last band that a cluster may have samples in; first > last where it has none.
 struct BandRange {
@@ -105,14 +62,13 @@ BandRange bands_of_box(const RasterizeArgs& a, const Bands& bands, const float* 
 
 // The clusters that each band may see, in order.
 std::vector<std::vector<int32_t>> visible_clusters(const RasterizeArgs& a, const Bands& bands) {
-    const std::vector<HalfSpace> spaces = frustum(a);
+    RasterPlane planes[kRasterPlanes];
+    raster_frustum(a, planes);
     std::vector<BandRange> range(a.clusters);
     parallel_ranges(a.clusters, 4096, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {
             const float* box = a.cluster_box + 6 * k;
-            const bool seen =
-                std::none_of(spaces.begin(), spaces.end(),
-                             [&](const HalfSpace& space) { return space.excludes(box); });
+            const bool seen = !raster_excludes(planes, box);
             range[k] = !seen              ? BandRange{0, -1}
                        : bands.count == 1 ? BandRange{0, 0}
                                           : bands_of_box(a, bands, box);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "ops/rasterize.h"
+#include "ops/rasterize_box.h"
 
 // Vectors are passed between inlined functions only.
 #pragma GCC diagnostic ignored "-Wpsabi"
@@ -25,21 +25,6 @@ typedef int32_t FourInts __attribute__((vector_size(16)));
 constexpr int kBatch = 128;                  // faces worked on together, in the first cache
 constexpr double kDeepest = 0x1.ffffffp127;  // a depth below it is finite in float32
 
-// Nothing from the standard library that may be inlined: its copies for one instruction set must
-// not be picked by the linker for another.
-inline double least(double a, double b) {
-    return a < b ? a : b;
-}
-inline double most(double a, double b) {
-    return a > b ? a : b;
-}
-
-// First and last samples of a face in a rectangle's band, both included.
-struct Box {
-    int32_t x0, y0, x1, y1;
-    bool empty() const { return x0 > x1 || y0 > y1; }
-};
-
 inline void draw_sample(const RasterizeArgs& a, const RasterScreen& s, const RasterFace& face,
                         int32_t id, int32_t x, int32_t y) {
     const Vec3d ray = s.column_x != nullptr
@@ -55,7 +40,7 @@ inline void draw_sample(const RasterizeArgs& a, const RasterScreen& s, const Ras
 struct Batch {
     int count = 0;
     int32_t row[kBatch];  // within the cluster
-    Box box[kBatch];
+    RasterBox box[kBatch];
     alignas(64) double corner[3][3][kBatch];  // [corner][axis] in camera space
     double normal[3][3][kBatch];              // [edge][axis], as in RasterFace
     double det[kBatch];                       // not a number: the face has no sample
@@ -119,7 +104,7 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
     alignas(32) float depth[kBatch];
     uint64_t* word[kBatch];
     for (int i = 0; i < b.count; ++i) {
-        const Box& box = b.box[i];
+        const RasterBox& box = b.box[i];
         word[i] = s.words + static_cast<int64_t>(box.y0) * a.width + box.x0;
         x[i] = s.column_x[box.x0];
         y[i] = s.row_y[box.y0];
@@ -127,7 +112,7 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
     for (int i = b.count; i % 8 != 0; ++i) {
         x[i] = y[i] = static_cast<double>(NAN);  // no sample, and on no edge
     }
-    const double nearest = most(a.camera[17], 0.0);
+    const double nearest = raster_most(a.camera[17], 0.0);
     const Eight none = Eight{} + static_cast<double>(NAN);
     EightMask edge{};
     for (int i = 0; i < b.count; i += 8) {
@@ -161,8 +146,8 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
 // raster_hit for 2 x 2 samples at once, those outside the box left out.
 __attribute__((always_inline)) inline void draw_quad(const RasterizeArgs& a, const RasterScreen& s,
                                                      const RasterFace& f, int32_t id,
-                                                     double nearest, const Box& box, int32_t x,
-                                                     int32_t y) {
+                                                     double nearest, const RasterBox& box,
+                                                     int32_t x, int32_t y) {
     const bool wide = x < box.x1;
     const bool high = y < box.y1;
     const double x0 = s.column_x[x];
@@ -196,10 +181,10 @@ __attribute__((always_inline)) inline void draw_quad(const RasterizeArgs& a, con
 }
 
 void draw_boxes(const RasterizeArgs& a, const RasterScreen& s, const int32_t* ids, const Batch& b) {
-    const double nearest = most(a.camera[17], 0.0);
+    const double nearest = raster_most(a.camera[17], 0.0);
     for (int i = 0; i < b.count; ++i) {
         const RasterFace face = b.face(i);
-        const Box box = b.box[i];
+        const RasterBox box = b.box[i];
         const int32_t id = ids[b.row[i]];
         if (s.column_x == nullptr) {
             for (int32_t y = box.y0; y <= box.y1; ++y) {

@@ -3,7 +3,7 @@
 // bends have one pass over pixels instead of the two over faces.
 #pragma once
 
-#include "ops/rasterize.h"
+#include "ops/rasterize_box.h"
 
 namespace xs {
 
@@ -11,17 +11,10 @@ constexpr int kItemFaces = 128;              // threads that share a cluster
 constexpr int kItemLargePixels = 1024;       // faces with larger boxes wait for the second pass
 constexpr int32_t kItemLargeRoom = 1 << 16;  // of them; what finds no room is drawn at once
 constexpr int kItemLargeThreads = 256;       // threads that share a large face
-constexpr int kItemPlanes = 5;
-
-// A half-space in the local frame: normal . p + distance >= 0 is inside.
-struct RasterPlane {
-    double normal[3];
-    double distance;
-};
 
 struct RasterItems {
     RasterizeArgs a;
-    RasterPlane* planes;  // [kItemPlanes] near plane and the rectangle's frustum, a pixel wider
+    RasterPlane* planes;  // [kRasterPlanes] near plane and the rectangle's frustum, a pixel wider
     double* column_x;     // [width] rays of a camera without skew
     double* row_y;        // [height]
     uint64_t* words;      // [height, width]
@@ -35,7 +28,7 @@ struct RasterItems {
 struct RasterItemsMemory {
     int64_t planes, column_x, row_y, words, large, found;
     explicit RasterItemsMemory(const RasterizeArgs& a)
-        : planes(sizeof(RasterPlane) * kItemPlanes),
+        : planes(sizeof(RasterPlane) * kRasterPlanes),
           column_x(sizeof(double) * a.width),
           row_y(sizeof(double) * a.height),
           words(sizeof(uint64_t) * a.width * a.height),
@@ -93,28 +86,13 @@ XS_HD inline void item_store(uint64_t* word, double t, int32_t id) {
     }
 }
 
-XS_HD inline RasterPlane item_plane(const double* c, double x, double y, double z, double offset) {
-    RasterPlane h;
-    for (int i = 0; i < 3; ++i) {
-        h.normal[i] = x * c[i] + y * c[3 + i] + z * c[6 + i];
-    }
-    h.distance = x * c[9] + y * c[10] + z * c[11] + offset;
-    return h;
-}
-
 // Set up: item 0 the planes and the counter, items below the longer side the rays, all the words.
 XS_HD inline void raster_item_setup(const RasterItems& w, int64_t i) {
     const RasterizeArgs& a = w.a;
     const double* c = a.camera;
     if (i == 0) {
         *w.found = 0;
-        const double left = a.left - 1.0, right = a.left + a.width + 1.0;
-        const double top = a.top - 1.0, bottom = a.top + a.height + 1.0;
-        w.planes[0] = item_plane(c, 0.0, 0.0, 1.0, -c[17]);
-        w.planes[1] = item_plane(c, c[12], c[16], c[14] - left, 0.0);
-        w.planes[2] = item_plane(c, -c[12], -c[16], right - c[14], 0.0);
-        w.planes[3] = item_plane(c, 0.0, c[13], c[15] - top, 0.0);
-        w.planes[4] = item_plane(c, 0.0, -c[13], bottom - c[15], 0.0);
+        raster_frustum(a, w.planes);
     }
     if (i < a.width) {
         w.column_x[i] = pinhole_ray(c, a.left + i + a.offset_x, 0.0).x;
@@ -125,92 +103,14 @@ XS_HD inline void raster_item_setup(const RasterItems& w, int64_t i) {
     w.words[i] = kRasterMiss;
 }
 
-// Whether a box lies outside a half-space for certain.
-XS_HD inline bool plane_excludes(const RasterPlane& h, const float* box) {
-    double nearest = h.distance;
-    double size = fabs(h.distance);
-    for (int i = 0; i < 3; ++i) {
-        const double low = box[i], high = box[3 + i];
-        nearest += h.normal[i] * (h.normal[i] > 0.0 ? high : low);
-        size += fabs(h.normal[i]) * fmax(fabs(low), fabs(high));
-    }
-    return nearest < -1e-9 * size;
-}
-
-struct ItemBox {
-    int32_t x0, y0, x1, y1;
-    XS_HD bool empty() const { return x0 >= x1 || y0 >= y1; }
-    XS_HD int64_t pixels() const { return static_cast<int64_t>(x1 - x0) * (y1 - y0); }
-};
-
-// Bounds of projected points, in samples: sample k of a row lies at k.
-struct ItemBounds {
-    double u0 = 1e300, v0 = 1e300, u1 = -1e300, v1 = -1e300;
-
-    XS_HD void add(const RasterizeArgs& a, double x, double y, double z) {
-        const double* c = a.camera;
-        const double u = (c[12] * x + c[16] * y) / z + c[14] - a.left - a.offset_x;
-        const double v = c[13] * y / z + c[15] - a.top - a.offset_y;
-        u0 = fmin(u0, u);
-        u1 = fmax(u1, u);
-        v0 = fmin(v0, v);
-        v1 = fmax(v1, v);
-    }
-
-    // Samples that may lie within; the slack covers the rounding of the projection, which the
-    // exact test does not share.
-    XS_HD ItemBox box(const RasterizeArgs& a, double slack) const {
-        const double width = a.width, height = a.height;
-        return {static_cast<int32_t>(ceil(fmax(0.0, fmin(u0 - slack, width)))),
-                static_cast<int32_t>(ceil(fmax(0.0, fmin(v0 - slack, height)))),
-                static_cast<int32_t>(floor(fmax(-1.0, fmin(u1 + slack, width - 1.0)))) + 1,
-                static_cast<int32_t>(floor(fmax(-1.0, fmin(v1 + slack, height - 1.0)))) + 1};
-    }
-};
-
-XS_HD inline bool item_in_front(const Vec3d& p) {
-    return p.z > 1e-9 * (fabs(p.x) + fabs(p.y));
-}
-
-// Box of a face; where it reaches behind the camera, of its part in front of the near plane.
-XS_HD inline ItemBox item_box(const RasterizeArgs& a, const Vec3d* corner) {
-    ItemBounds bounds;
-    if (item_in_front(corner[0]) && item_in_front(corner[1]) && item_in_front(corner[2])) {
-        for (int i = 0; i < 3; ++i) {
-            bounds.add(a, corner[i].x, corner[i].y, corner[i].z);
-        }
-        return bounds.box(a, 1e-4);
-    }
-    const double plane = a.camera[17] * (1.0 - 1e-6);
-    if (!(plane > 0.0)) {
-        return {0, 0, a.width, a.height};
-    }
-    for (int i = 0; i < 3; ++i) {
-        const Vec3d& p = corner[i];
-        const Vec3d& q = corner[i == 2 ? 0 : i + 1];
-        if (p.z >= plane) {
-            bounds.add(a, p.x, p.y, p.z);
-        }
-        if ((p.z >= plane) != (q.z >= plane)) {
-            const double t = (plane - p.z) / (q.z - p.z);
-            bounds.add(a, p.x + t * (q.x - p.x), p.y + t * (q.y - p.y), plane);
-        }
-    }
-    if (bounds.u0 > bounds.u1) {
-        return {0, 0, 0, 0};
-    }
-    const double far = fmax(fmax(-bounds.u0, bounds.u1), fmax(-bounds.v0, bounds.v1));
-    return bounds.box(a, 1.0 + 1e-6 * fmax(far, 0.0));
-}
-
 // Pixels `first`, `first + step`, ... of a box, row by row.
 XS_HD inline void item_draw(const RasterItems& w, const RasterFace& face, int32_t id,
-                            const ItemBox& box, int64_t first, int64_t step) {
+                            const RasterBox& box, int64_t first, int64_t step) {
     const RasterizeArgs& a = w.a;
     const double near = a.camera[17];
     const bool skewed = a.camera[16] != 0.0;
-    const int32_t columns = box.x1 - box.x0;
-    for (int64_t i = first; i < box.pixels(); i += step) {
+    const int32_t columns = box.columns();
+    for (int64_t i = first; i < box.samples(); i += step) {
         const int32_t x = box.x0 + static_cast<int32_t>(i % columns);
         const int32_t y = box.y0 + static_cast<int32_t>(i / columns);
         const Vec3d ray =
@@ -230,21 +130,19 @@ XS_HD inline void raster_item_faces(const RasterItems& w, int64_t i) {
         return;
     }
     const int32_t cluster = static_cast<int32_t>(i / kItemFaces);
-    for (int k = 0; k < kItemPlanes; ++k) {
-        if (plane_excludes(w.planes[k], a.cluster_box + 6 * int64_t{cluster})) {
-            return;
-        }
+    if (raster_excludes(w.planes, a.cluster_box + 6 * int64_t{cluster})) {
+        return;
     }
     for (int64_t row = a.cluster_start[cluster] + i % kItemFaces;
          row < a.cluster_start[cluster + 1]; row += kItemFaces) {
         Vec3d corner[3];
         raster_corners(a, cluster, row, corner);
-        const ItemBox box = item_box(a, corner);
+        const RasterBox box = raster_box(a, 0, a.height, corner);
         if (box.empty()) {
             continue;
         }
         const int32_t id = a.face_ids[row];
-        if (box.pixels() > kItemLargePixels) {
+        if (box.samples() > kItemLargePixels) {
             const int32_t place = count_up(w.found);
             if (place < kItemLargeRoom) {
                 w.large[place] = {

@@ -5,70 +5,6 @@ namespace XS_ISA {
 
 namespace {
 
-// Bounds of projected points, in samples: sample k of a row lies at k.
-struct Bounds {
-    double u0 = 1e300, v0 = 1e300, u1 = -1e300, v1 = -1e300;
-    void add(const RasterizeArgs& a, double x, double y, double z) {
-        const double* c = a.camera;
-        const double u = (c[12] * x + c[16] * y) / z + c[14] - a.left - a.offset_x;
-        const double v = c[13] * y / z + c[15] - a.top - a.offset_y;
-        u0 = least(u0, u);
-        u1 = most(u1, u);
-        v0 = least(v0, v);
-        v1 = most(v1, v);
-    }
-    // Samples that may lie within; the slack covers the rounding of the projection, which the
-    // exact test does not share.
-    Box box(const RasterizeArgs& a, const RasterScreen& s, double slack) const {
-        const double width = a.width;
-        const double top = s.top;
-        const double bottom = s.bottom;
-        return {static_cast<int32_t>(std::ceil(most(0.0, least(u0 - slack, width)))),
-                static_cast<int32_t>(std::ceil(most(top, least(v0 - slack, bottom)))),
-                static_cast<int32_t>(std::floor(most(-1.0, least(u1 + slack, width - 1.0)))),
-                static_cast<int32_t>(std::floor(most(top - 1.0, least(v1 + slack, bottom - 1.0))))};
-    }
-};
-
-inline bool in_front(double x, double y, double z) {
-    return z > 1e-9 * (std::fabs(x) + std::fabs(y));
-}
-
-// Box of a face that reaches behind the camera: of its part in front of the near plane.
-Box clipped_box(const RasterizeArgs& a, const RasterScreen& s, const Vec3d* corner) {
-    Bounds bounds;
-    bool front = true;
-    for (int i = 0; i < 3; ++i) {
-        front = front && in_front(corner[i].x, corner[i].y, corner[i].z);
-    }
-    if (front) {
-        for (int i = 0; i < 3; ++i) {
-            bounds.add(a, corner[i].x, corner[i].y, corner[i].z);
-        }
-        return bounds.box(a, s, 1e-4);
-    }
-    const double plane = a.camera[17] * (1.0 - 1e-6);
-    if (!(plane > 0.0)) {
-        return {0, s.top, a.width - 1, s.bottom - 1};
-    }
-    for (int i = 0; i < 3; ++i) {
-        const Vec3d& p = corner[i];
-        const Vec3d& q = corner[i == 2 ? 0 : i + 1];
-        if (p.z >= plane) {
-            bounds.add(a, p.x, p.y, p.z);
-        }
-        if ((p.z >= plane) != (q.z >= plane)) {
-            const double t = (plane - p.z) / (q.z - p.z);
-            bounds.add(a, p.x + t * (q.x - p.x), p.y + t * (q.y - p.y), plane);
-        }
-    }
-    if (bounds.u0 > bounds.u1) {
-        return {0, 0, -1, -1};
-    }
-    const double far = most(most(-bounds.u0, bounds.u1), most(-bounds.v0, bounds.v1));
-    return bounds.box(a, s, 1.0 + 1e-6 * most(far, 0.0));
-}
-
 // A cluster's points in camera space, and (u, v, -u, -v) of each as float32: the largest of a
 // face's corners are its bounds. Points not well in front of the camera are at infinity.
 void project(const RasterizeArgs& a, const float* point, int64_t count, const RasterScratch& to) {
@@ -96,7 +32,7 @@ void project(const RasterizeArgs& a, const float* point, int64_t count, const Ra
         const float u = (fx * x + skew * y) * inverse + shift_u;
         const float v = fy * y * inverse + shift_v;
         Four bound = {u, v, -u, -v};
-        if (!(in_front(at[0], at[1], at[2]) && z > 1e-30f)) {
+        if (!(raster_in_front({at[0], at[1], at[2]}) && z > 1e-30f)) {
             bound = Four{INFINITY, INFINITY, INFINITY, INFINITY};
         }
         std::memcpy(to.bound + 4 * i, &bound, sizeof bound);
@@ -179,7 +115,7 @@ void gather(const RasterizeArgs& a, const RasterScreen& s, const uint16_t* corne
                 scratch.bound[4 * k[2]] == INFINITY) {
                 const Vec3d corner[3] = {to.at(to.corner, 0, i), to.at(to.corner, 1, i),
                                          to.at(to.corner, 2, i)};
-                to.box[i] = clipped_box(a, s, corner);
+                to.box[i] = raster_box(a, s.top, s.bottom, corner);
                 if (to.box[i].empty()) {
                     continue;
                 }
