@@ -89,9 +89,10 @@ class ModelSettings:
     """What 8-bit photo values are divided by to make the targets of training, and multiplied with
     when pictures are written; 256 is the published rule."""
 
-    background: Literal["white", "learned"] = "white"
-    """What pictures show where the mesh covers nothing: white (published), or what a small model
-    of its own learned there from the training photos."""
+    background: Literal["auto", "learned", "white"] = "auto"
+    """What pictures show where the mesh covers nothing: a picture of all directions that is learned
+    from the training photos, or white (published). auto is learned where photos see anything but
+    the mesh, and white where most have masks: what surrounds the object is then left out."""
     grid: GridSettings = field(default_factory=GridSettings)
     """The hash grid."""
     shader: ShaderSettings = field(default_factory=ShaderSettings)

@@ -12,7 +12,7 @@ from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.model.background import Background
+from xscale.model.background import Background, Plain
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 
@@ -24,6 +24,7 @@ _MISSES = {
     "position": float("nan"),
     "level": float("nan"),
     "photos": 0.0,
+    "uncertainty": float("nan"),
     "srgb": 1.0,
 }
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
@@ -45,6 +46,8 @@ class Renderer:
             has a body of it; else by the chain of single ops. Unrounded colours always do.
         photos: Tells in how many training photos points [N, 3] of the local frame are seen; without
             it there is no output of that name.
+        uncertainty: Tells from face ids [N] and those points how far off their colours may be;
+            likewise.
     """
 
     def __init__(
@@ -52,16 +55,18 @@ class Renderer:
         surface: Surface,
         model: Model,
         origin: Sequence[float],
-        background: Background | None = None,
+        background: Background | Plain | None = None,
         *,
         fused: bool = True,
         photos: Callable[[Tensor], Tensor] | None = None,
+        uncertainty: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
         self.origin = origin
         self.background = background
         self.photos = photos
+        self.uncertainty = uncertainty
         has_body = ops.has_body("fused_frame", model.device.type)
         self.fused = fused and has_body and ops.encoding() == "xscale"
 
@@ -79,7 +84,7 @@ class Renderer:
 
         Args:
             camera: World-frame camera.
-            outputs: Any of ``OUTPUTS``; colour and coverage are always there.
+            outputs: Any of ``OUTPUTS``; coverage is always there.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
             rect: (left, top, width, height) in pixels; None is the whole picture.
 
@@ -89,8 +94,9 @@ class Renderer:
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
-        if "photos" in outputs and self.photos is None:
-            raise UsageError("this renderer does not know the training photos")
+        for name in ("photos", "uncertainty"):
+            if name in outputs and getattr(self, name) is None:
+                raise UsageError("this renderer does not know the training photos")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
         inside = min(left, top) >= 0 and min(width, height) >= 1
         if not inside or left + width > camera.width or top + height > camera.height:
@@ -111,7 +117,7 @@ class Renderer:
             name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
             for name in bands[0]
         }
-        if self.background is not None:
+        if self.background is not None and not joined.keys().isdisjoint(("colour", "srgb")):
             self._fill(joined, local, (left, top))
         return Frame(**joined)
 
@@ -127,7 +133,8 @@ class Renderer:
         seen = direction.isfinite().all(1)
         rows, columns = rows[seen], columns[seen]
         colour = self.background.colour(position, direction[seen])
-        frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
+        if "colour" in frame:
+            frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
         if "srgb" in frame:
             frame["srgb"][rows, columns] = colour
 
@@ -144,20 +151,20 @@ class Renderer:
         band = {"coverage": face_id >= 0}
         if "face" in outputs:
             band["face"] = face_id
-        fused = self.fused and "srgb" not in outputs
         fields = [name for name in _MISSES if name in outputs]
-        if fused:
+        coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
+        if coloured and not exact:
             band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
-            if not fields:
-                return band
+        if not fields and not (coloured and exact):
+            return band
         samples = pixel_samples(self.surface, packed, face_id, (left, top))
         place = samples.pixel_index
         shaded = torch.zeros(0, 3)
-        if not fused:
+        if exact and len(place) and (coloured or "srgb" in outputs):
+            shaded = self.model.colour(samples, exposure)
+        if coloured and exact:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
-            if len(place):
-                shaded = self.model.colour(samples, exposure)
-                colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
         for name in fields:
             if name == "srgb":
@@ -166,6 +173,8 @@ class Renderer:
                 values = self.model.field.level(samples.footprint)
             elif name == "photos":
                 values = self.photos(samples.position)
+            elif name == "uncertainty":
+                values = self.uncertainty(face_id.reshape(-1)[place], samples.position)
             else:
                 values = getattr(samples, name)
             shape = (rows * width, *values.shape[1:])

@@ -24,6 +24,7 @@ from xscale.io.storage import (
 )
 from xscale.model.background import Background
 from xscale.render.run import Run, new_model, write_run
+from xscale.render.uncertainty import write_residuals
 from xscale.scene.scene import Scene
 from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
@@ -31,6 +32,7 @@ from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
+from xscale.train.residuals import vertex_residuals
 from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
@@ -146,7 +148,7 @@ def train(
         on_notice=say,
     )
     held_run = Run.open(out, str(where)) if begun else None
-    background = _background(prepared, chosen, seed, held_run, left_out)
+    background = _background(prepared, seed, held_run, left_out)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
@@ -175,6 +177,7 @@ def train(
                 on_log=board.line if board else None,
                 left_out=left_out.reasons,
             )
+            write_residuals(out, vertex_residuals(trainer))
         finally:
             pool.close()
             if board is not None:
@@ -218,7 +221,6 @@ def _shares(timing: dict[str, float]) -> str:
 
 def _background(
     prepared: Prepared,
-    settings: Settings,
     seed: int,
     begun: Run | None,
     left_out: LeftOutPhotos,
@@ -226,7 +228,7 @@ def _background(
     """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
     if begun is not None:
         return begun.background
-    if settings.model.background == "white":
+    if prepared.manifest["settings"]["model"]["background"] == "white":
         return None
     return fit_background(
         prepared.surface, prepared.photos, prepared.local_cameras, seed, left_out.add

@@ -142,6 +142,7 @@ class Settings:
 PAPER = Settings(
     model=ModelSettings(
         photo_range=256,
+        background="white",
         grid=GridSettings(
             levels=16,
             features_per_level=8,
