@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import xscale
-from benchmarks import _shimmer, scales
+from benchmarks import _shimmer, photos, scales
 from tests.render.conftest import write_tiny_run
 from xscale.metrics.variants import colour_fitted
 from xscale.render.run import Run
@@ -65,3 +65,10 @@ def test_table_has_a_row_for_each_octave_size_and_distance():
     assert "| s | 8 | 1.50 | 1.50 |" in lines
     assert "| s | 1 | - | - |" in lines
     assert sum(line.startswith("| s |") for line in lines) == 5
+
+
+def test_photos_table_has_a_row_for_each_way_of_making_pictures():
+    run = {"mean": dict.fromkeys(photos.tables.METRICS, 0.25), "rays": 24_600_000}
+    lines = photos.table({"s": dict.fromkeys(photos.WAYS, run)})
+    assert len(lines) == 2 + len(photos.WAYS)
+    assert lines[-1] == "| s | image-based k4 | 0.2500 | 0.2500 | 0.2500 | 0.2500 | 25 |"

@@ -66,13 +66,16 @@ def test_residuals_are_added_where_the_photo_sees_the_point_and_nowhere_else(ope
     samples = _samples(opened, camera)
     colour = torch.full((len(samples.position), 3), 128 / 255)
     photo = _flat(opened, 0, 0.2, 128 / 255)
-    found = corrected(colour.clone(), samples, camera, [photo], Shares())
+    shares = Shares(residual=0.4, aside=0.2, least=1e-6)
+    found = corrected(colour.clone(), samples, camera, [photo], shares)
     seen = torch.from_numpy(photo.view.sees(samples.position.numpy()))
     assert 0 < seen.sum() < len(seen)
     assert (found[~seen] == colour[~seen]).all()
     assert (found[seen] >= colour[seen]).all()
-    most = Shares().residual * 51 / 255
+    most = shares.residual * 51 / 255
     assert (found - colour).max() == pytest.approx(most, rel=0.05)
+    faint = corrected(colour.clone(), samples, camera, [photo], Shares(0.4, 0.2, 1e6))
+    assert (faint - colour).abs().max() < 1e-4
 
 
 def test_all_of_both_shares_is_the_photo_itself(asymmetric_template, opened):

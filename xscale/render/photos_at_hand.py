@@ -4,7 +4,7 @@ The model fits no photo exactly, and what a photo shows beside the model's own p
 residual, lies on the surface too: details that the training did not reach, and errors that views
 from one side share. A pixel's colour is corrected by the residuals of the training photos that see
 its point from nearly the same side, and drawn towards the model's own pictures of those photos,
-whose directions were trained. Photos that disagree with the model about the point count less.
+whose directions were trained.
 
 Nothing is trained for it. A run keeps the two pictures of each photo as JPEG in photos.safetensors,
 so that it needs no scene to render.
@@ -52,11 +52,11 @@ Read = Callable[[str], tuple[np.ndarray, np.ndarray | None]]
 class Shares:
     """How much of what photos say is taken; all of both is image-based rendering."""
 
-    residual: float = 0.4
+    residual: float = 0.5
     """Of the photos' residuals."""
-    aside: float = 0.2
+    aside: float = 0.25
     """Of the difference to the model's own pictures of the photos."""
-    least: float = 1.0
+    least: float = 8.0
     """Sum of weights (1 / radian) from which on the correction is whole: photos from far aside
     add little."""
 
