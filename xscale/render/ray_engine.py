@@ -39,7 +39,7 @@ _MANY_BANDS = 32
 """Pictures of so many bands are split, however many there are: about 64 million samples."""
 _SPARE_MEMORY = 1 << 30
 
-_held: dict[tuple[str, str], Run] = {}
+_held: dict[tuple[str, str, bool], Run] = {}
 """In a worker: the run, loaded by its first task."""
 
 
@@ -109,7 +109,8 @@ def _render(
     }
     probe = folder / f".probe-{secrets.token_hex(8)}"
     storage.write_text(probe, job.hash)
-    place = _Place(str(run.path.resolve()), str(run.device), str(folder), str(probe))
+    source = (str(run.path.resolve()), str(run.device), run.photos_at_render)
+    place = _Place(source, str(folder), str(probe))
     cluster = _Cluster(ray, needs, workers * _IN_FLIGHT, place, ray.put(job))
     tiled = [index for index in pending if _is_tiled(job, index, split, len(pending) < workers)]
     whole = sorted(set(pending) - set(tiled))
@@ -144,8 +145,8 @@ def _bands(cluster: _Cluster, job: Job, index: int) -> Iterator[Band]:
 class _Place:
     """Where a worker finds things, under the same paths as the driver."""
 
-    run: str
-    device: str
+    run: tuple[str, str, bool]
+    """Its folder, the device, and whether colours are corrected by its photos."""
     folder: str
     probe: str
     """A file that the driver wrote: who does not see it has another folder."""
@@ -292,15 +293,16 @@ def _worker_run(place: _Place, job: Job) -> Run:
             where=place.folder,
             advice="use a shared folder",
         )
-    run = _held.get((place.run, place.device))
+    run = _held.get(place.run)
     if run is None:
-        run = Run.open(place.run, place.device)
+        path, device, at_hand = place.run
+        run = Run.open(path, device, photos_at_render=at_hand)
         if run.fingerprint != job.run:
-            raise ClusterError("a worker found another run than the driver", where=place.run)
+            raise ClusterError("a worker found another run than the driver", where=path)
         if job.description()["xscale"] != xscale.__version__:
             raise ClusterError("a worker has another version of xscale than the driver")
         _held.clear()
-        _held[place.run, place.device] = run
+        _held[place.run] = run
     return run
 
 

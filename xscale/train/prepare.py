@@ -96,7 +96,8 @@ def prepare(
     settings = dataclasses.replace(
         settings, model=dataclasses.replace(settings.model, grid=grid, background=background)
     )
-    fused = trains_fused(settings.optim, device) and not settings.patch.share
+    fused = trains_fused(settings.optim, device, settings.model)
+    fused = fused and not settings.patch.share
     check_memory(grid, fused, device)
     manifest = {
         "format": FORMAT,

@@ -36,7 +36,7 @@ def vertex_residuals(trainer: Trainer) -> Tensor:
         samples = surface_samples(
             pool.surface, trainer.cameras, rays.photo, rays.pixel, rays.face_id
         )
-        features = model.field.encode(samples.position, samples.footprint)
+        features = model.field.features(samples)
         target = rays.target.float() / model.settings.photo_range
         colour, *_ = model.shader.train(
             features, samples.direction, rays.photo, target, trainer.settings.loss
