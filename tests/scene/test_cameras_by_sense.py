@@ -142,5 +142,7 @@ def test_one_photo_opens_with_a_remark_and_trains_on_nothing(built, tmp_path):
 
 def test_cameras_that_all_look_away_stop(built, tmp_path):
     cameras = {n: replace(c, R=FLIP @ c.R, t=FLIP @ c.t) for n, c in built.cameras.items()}
-    with pytest.raises(SceneError, match="7 of 7 cameras see the mesh in under 1 %"):
-        Scene.open(_written(replace(built, cameras=cameras), tmp_path))
+    folder = _written(replace(built, cameras=cameras), tmp_path)
+    with pytest.raises(SceneError, match="7 of 7 cameras see the mesh in under 1 %") as refused:
+        Scene.open(folder)
+    assert "--pose-convention world-to-camera-opengl" in refused.value.advice
