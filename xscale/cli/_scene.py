@@ -49,6 +49,10 @@ class SceneOptions:
     convert_cmyk: bool = False
     """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
 
+    drop_outliers: bool = False
+    """Leave out the few training photos whose cameras do not fit the others, instead of naming
+    them only."""
+
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
         from xscale.scene.scene import Scene
@@ -66,4 +70,5 @@ class SceneOptions:
             on_bad_photo=self.on_bad_photo,
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
+            drop_outliers=self.drop_outliers,
         )

@@ -151,8 +151,12 @@ def check_views(
     ]
 
 
-def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> list[str]:
-    """Remark on a few cameras of a good set that look away from the mesh or stand far off."""
+def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> tuple[list[str], list[str]]:
+    """Remark on a few cameras of a good set that look away from the mesh or stand far off.
+
+    Returns:
+        Remarks, and the names of those photos.
+    """
     cameras = [photo.camera.recentred(mesh.origin) for photo in photos]
     away = np.linalg.norm([camera.position for camera in cameras], axis=1)
     odd = set(np.flatnonzero(away > _FAR_OUT * np.median(away)).tolist())
@@ -164,13 +168,14 @@ def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> list[str]:
     shares = _rays_hit([cameras[k] for k in blind], mesh, 1 / _RAYS**2)
     odd.update(k for k, share in zip(blind, shares, strict=True) if not share)
     if not odd or 2 * len(odd) >= len(photos):
-        return []
-    names = some([photos[k].name for k in sorted(odd)])
-    return [
+        return [], []
+    names = [photos[k].name for k in sorted(odd)]
+    line = (
         f"W-CAMERA-OUTLIER: {len(odd)} of {len(photos)} cameras see nothing of the mesh or stand "
-        f"over {_FAR_OUT} times as far off as usual: {names}; "
-        "align them again, or take them out of the camera model"
-    ]
+        f"over {_FAR_OUT} times as far off as usual: {some(names)}; "
+        "align them again, or leave them out with --drop-outliers"
+    )
+    return [line], names
 
 
 def _affordable(mesh: Mesh) -> int:

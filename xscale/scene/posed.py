@@ -45,6 +45,7 @@ class HowTaken:
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
     pose_convention: PoseConvention = "layout"
+    drop_outliers: bool = False
 
 
 @dataclass

@@ -83,6 +83,7 @@ class Scene:
         on_bad_photo: OnBadPhoto = "skip",
         alpha: Alpha = "mask",
         convert_cmyk: bool | str = False,
+        drop_outliers: bool | str = False,
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -106,6 +107,8 @@ class Scene:
                 colour lies over white (:func:`xscale.io.images.read_pixels`).
             convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
                 they are refused.
+            drop_outliers: Whether the few training photos are left out whose cameras do not fit the
+                others; by default they are named and used.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
@@ -132,6 +135,7 @@ class Scene:
             "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
             "alpha": None if alpha == "mask" else alpha,
             "convert_cmyk": convert_cmyk or None,
+            "drop_outliers": drop_outliers or None,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
         if (Path(path) / RECIPE).is_file():
@@ -146,7 +150,14 @@ class Scene:
             mesh=files,
             transform=None if transform is None else Path(transform),
             mesh_repair=mesh_repair,
-            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo, pose_convention),
+            taken=HowTaken(
+                pixel_origin,
+                alpha,
+                bool(convert_cmyk),
+                on_bad_photo,
+                pose_convention,
+                bool(drop_outliers),
+            ),
             choice=choice,
         )
         return cls(*parts, options)
