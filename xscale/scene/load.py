@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +16,8 @@ from xscale.geometry.mesh import Mesh
 from xscale.scene import check, fit, mvsnet
 from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
-from xscale.scene.photo import Photo, png_name
-from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, posed_photo
+from xscale.scene.photo import Notes, Photo, png_name
+from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo
 from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
 from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 from xscale.scene.views import (
@@ -47,6 +49,7 @@ class Opened(NamedTuple):
     provenance: dict[str, object]
     missing: tuple[str, ...]
     left_out: dict[str, LeftOut]
+    notes: Notes
 
 
 def open_parts(
@@ -71,7 +74,8 @@ def open_parts(
     files = tuple(mesh) or find_meshes(root)
     reading = layout.read(root, choice)
     warnings += reading.warnings
-    photos, missing, left_out = _photos(root, reading, taken, warnings)
+    notes = Notes()
+    photos, missing, left_out = _photos(root, reading, taken, warnings, notes)
     warnings += check.check_cameras(photos)
     surface = read_surface(files, transform=transform, repair=mesh_repair)
     warnings += surface.warnings
@@ -94,6 +98,7 @@ def open_parts(
         {**reading.provenance, **surface.provenance},
         missing,
         left_out,
+        notes,
     )
 
 
@@ -146,7 +151,7 @@ def _check_folder(root: Path) -> None:
 
 
 def _photos(
-    root: Path, reading: Reading, taken: HowTaken, warnings: list[str]
+    root: Path, reading: Reading, taken: HowTaken, warnings: list[str], notes: Notes
 ) -> tuple[tuple[Photo, ...], tuple[str, ...], dict[str, LeftOut]]:
     """Join views with photo files, look at every header, and sort by the names' bytes.
 
@@ -158,7 +163,7 @@ def _photos(
     views = [replace(view, name=name) for name, view in listed.items()]
     views.sort(key=lambda view: name_bytes(view.name))
     _check_collisions(reading.photo_folder, views)
-    remarks = Remarks()
+    remarks = Remarks(notes=notes)
     photos = []
     left_out: dict[str, LeftOut] = {}
     for view in views:
@@ -172,6 +177,7 @@ def _photos(
             continue
         photos.append(replace(photo, listed_as=listed_as))
     warnings += remarks.lines()
+    warnings += mask_remarks(root, photos, [*listed, *missing])
     if left_out:
         check_left_out({view.name: group_of(view) for view in views}, left_out)
         warnings.append(notice(left_out))
@@ -212,6 +218,8 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
     missing = [name for name in absent if name not in spelled]
     if missing:
         told = f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}"
+        if len(missing) == len(views):
+            told = f"{told}; it holds {_holdings(folder)}"
         if len(missing) > _MOST_MISSING * len(views):
             raise SceneError(
                 told, where=folder, advice="add them, or take them out of the camera model"
@@ -219,6 +227,17 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
         remarks.append(f"W-PHOTO-MISSING: {told}; they are left out")
     found = [view for view in views if view.name not in set(missing)]
     return {spelled.get(view.name, view.name): view for view in found}, tuple(missing), remarks
+
+
+def _holdings(folder: Path) -> str:
+    """Say how many files of which endings a folder and those in it hold, the most first."""
+    found = Counter(
+        Path(name).suffix.lower() or "no ending"
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
+    counts = [f"{count} {ending}" for ending, count in found.most_common()]
+    return f"files of {some(counts)}" if counts else "nothing"
 
 
 def _check_collisions(folder: Path, views: list[View]) -> None:
