@@ -20,6 +20,7 @@ from xscale.errors import (
 from xscale.geometry.camera import Camera
 from xscale.io.colour_spaces import Color
 from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
+from xscale.scene.conventions import PoseConvention
 from xscale.scene.photo import Notes, Photo, mask_factor, png_name
 from xscale.scene.quarantine import OnBadPhoto
 from xscale.scene.views import View, some
@@ -52,6 +53,7 @@ class HowTaken:
     alpha: Alpha = "mask"
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
+    pose_convention: PoseConvention = "layout"
     color: Color = "srgb"
     no_outside: bool = False
 
