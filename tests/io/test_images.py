@@ -17,7 +17,7 @@ from xscale.errors import (
     PhotoError,
     ResourceError,
 )
-from xscale.io import images
+from xscale.io import photo_limits
 from xscale.io.images import (
     encode_png,
     exif_orientation,
@@ -326,12 +326,12 @@ def test_texts_and_profiles_that_unpack_to_gigabytes_are_never_unpacked(tmp_path
 def test_photo_larger_than_the_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     Image.new("RGB", (400, 300)).save(tmp_path / "p.jpg", progressive=True)
     Image.new("RGB", (400, 300)).save(tmp_path / "b.jpg")
-    monkeypatch.setattr(images, "_BOMB_PIXELS", 100_000)
-    monkeypatch.setattr(images, "_free_bytes", lambda: 5 * 400 * 300)
+    monkeypatch.setattr(photo_limits, "_BOMB_PIXELS", 100_000)
+    monkeypatch.setattr(photo_limits, "_free_bytes", lambda: 5 * 400 * 300)
     assert image_info(tmp_path / "b.jpg").width == 400
     with pytest.raises(ResourceError, match=r"p.jpg: needs 0.0 GB .*baseline JPEG"):
         image_info(tmp_path / "p.jpg")
-    monkeypatch.setattr(images, "_free_bytes", lambda: 2 * 400 * 300)
+    monkeypatch.setattr(photo_limits, "_free_bytes", lambda: 2 * 400 * 300)
     with pytest.raises(ResourceError, match=r"b.jpg: needs .* cut the photo into parts"):
         image_info(tmp_path / "b.jpg")
 

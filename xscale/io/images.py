@@ -20,10 +20,8 @@ from PIL import Image
 from xscale.errors import (
     DamagedPhotoError,
     InputError,
-    LimitError,
     MaskError,
     PhotoError,
-    ResourceError,
 )
 from xscale.io import deep_images, photo_file, png_chunks, storage
 from xscale.io.colour_spaces import Color, as_srgb
@@ -31,6 +29,7 @@ from xscale.io.decoders import FORMATS, INKS, decoder_of
 from xscale.io.deep_images import damaged, refused
 from xscale.io.image_kinds import kind_of
 from xscale.io.photo_file import EDGE, Mark, is_passing, patiently
+from xscale.io.photo_limits import check_size
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
 __all__ = [
@@ -48,14 +47,9 @@ __all__ = [
     "write_png",
 ]
 
-# Our own rule (_check_bomb) decides: Pillow's counts pixels alone and refuses gigapixel photos.
+# Our own rule (check_size) decides: Pillow's counts pixels alone and refuses gigapixel photos.
 Image.MAX_IMAGE_PIXELS = None
 
-_BOMB_PIXELS = 256 * 10**6
-_BOMB_RATIO = 1000
-_MOST_PIXELS = 4 * 10**9
-_SCANS_BYTES = 6
-"""Bytes a pixel that a progressive JPEG's coefficients take until its last scan."""
 _ALPHA_KEPT = 128
 _ORIENTATION_TAG = 0x0112
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
@@ -163,7 +157,8 @@ def _image_info(path: Path, convert_cmyk: bool) -> ImageInfo:
     if frames > 1 and kind == "WEBP":
         raise refused(f"is a film of {frames} pictures", path)
     _check_header(path, info, convert_cmyk)
-    _check_size(path, info, len(info.mode) if info.mode in INKS else 3)
+    depth = len(info.mode) if info.mode in INKS else 3
+    check_size(path, info.width, info.height, info.file_size, depth, info.progressive)
     return info
 
 
@@ -172,7 +167,7 @@ def _deep_info(path: Path, kind: str, mark: Mark) -> ImageInfo:
     width, height, mode, alpha, bits, depth, profile = header
     named = _profile(profile)
     info = ImageInfo(width, height, mode, alpha, mark.size, True, kind, bits, named, mark)
-    _check_size(path, info, depth)
+    check_size(path, width, height, mark.size, depth)
     return info
 
 
@@ -220,45 +215,6 @@ def _check_header(path: Path, info: ImageInfo, convert_cmyk: bool) -> None:
         where=path,
         advice=f"convert it to RGB with its profile{by_us if info.mode in INKS else ''}",
     )
-
-
-def _check_size(path: Path, info: ImageInfo, depth: int) -> None:
-    """Refuse what unpacks to far more than its file explains; ``depth`` is bytes a pixel."""
-    pixels = info.width * info.height
-    if pixels > _MOST_PIXELS:
-        raise LimitError(
-            f"says {info.width} x {info.height} pixels, at most {_MOST_PIXELS // 10**9} gigapixels "
-            "can be read",
-            where=path,
-            advice="cut the photo into parts, with a camera each",
-        )
-    if pixels > _BOMB_PIXELS and pixels * depth > _BOMB_RATIO * info.file_size:
-        raise LimitError(
-            f"says {info.width} x {info.height} pixels in {info.file_size} bytes; over 256 "
-            "megapixels may unpack to at most 1000 times the file's size",
-            where=path,
-            advice="this looks like a decompression bomb: take it out of the scene",
-        )
-    needed = pixels * (depth + _SCANS_BYTES * info.progressive)
-    if pixels > _BOMB_PIXELS and needed > _free_bytes():
-        raise ResourceError(
-            f"needs {needed / 1e9:.1f} GB to be decoded, {_free_bytes() / 1e9:.1f} GB are free",
-            where=path,
-            advice="save it again as baseline JPEG, or cut it into parts with a camera each"
-            if info.progressive
-            else "cut the photo into parts, with a camera each",
-        )
-
-
-def _free_bytes() -> int:
-    """Return the memory that the system could give now."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 1 << 62
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
