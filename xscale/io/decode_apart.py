@@ -87,10 +87,11 @@ class _Process:
             self._popen.stdin.flush()
         except OSError:
             raise _GoneError(self.end()) from None
-        answer, out = b"", self._popen.stdout.fileno()
+        answer, out, answers = b"", self._popen.stdout.fileno(), select.poll()
+        answers.register(out, select.POLLIN)
         # Counted in slices: while both processes are stopped or asleep, no time goes by.
         for _ in range(max(1, round(seconds / _SLICE))):
-            if not select.select([out], [], [], _SLICE)[0]:
+            if not answers.poll(_SLICE * 1000):
                 continue
             part = os.read(out, 1 << 16)
             if not part:
