@@ -48,7 +48,10 @@ class SceneOptions:
     lie over white."""
     convert_cmyk: bool = False
     """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
-
+    color: Literal["srgb", "linear", "icc"] = "srgb"
+    """What photos' numbers mean: sRGB, linear light, or what the embedded colour profile says."""
+    no_outside: bool = False
+    """Refuse photos that are links out of the photo folder."""
     drop_outliers: bool = False
     """Leave out the few training photos whose cameras do not fit the others, instead of naming
     them only."""
@@ -71,4 +74,6 @@ class SceneOptions:
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
             drop_outliers=self.drop_outliers,
+            color=self.color,
+            no_outside=self.no_outside,
         )
