@@ -58,6 +58,9 @@ class Options(SceneOptions):
     """Go on with the run in the out folder."""
     requarantine: bool = False
     """With --resume: use photos again that were left out and have been repaired."""
+    photos_at_render: bool = False
+    """Keep the training photos in the run, so that xscale render and score can correct colours by
+    them (--photos-at-render there too); with --resume also for a run that was trained without."""
     tensorboard: bool = False
     """Write TensorBoard's event files into RUN/tensorboard too."""
 
@@ -94,6 +97,7 @@ def run(argv: list[str]) -> int:
             allow_leak=options.allow_leak,
             requarantine=options.requarantine,
             tensorboard=options.tensorboard,
+            photos_at_render=options.photos_at_render,
         )
     result(made.path)
     say(f"next: xscale score {made.path}")
