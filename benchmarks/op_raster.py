@@ -23,7 +23,7 @@ def rows() -> list[dict[str, object]]:
         _terrain(1000, 1920, 1080),
         _terrain(2236, 1920, 1080),
         _terrain(2828, 3840, 2160),
-        _along_the_ground(2236, 1920, 1080),
+        _street(40, 25, 1920, 1080),
     ]
 
 
@@ -62,12 +62,32 @@ def camera(width: int, height: int) -> Camera:
     return Camera(model="PINHOLE", width=width, height=height, K=K, R=R, t=-R @ position, near=1e-3)
 
 
-def _low_camera(width: int, height: int) -> Camera:
-    """Return a camera just above the hills at the terrain's edge that looks along the ground."""
-    position = np.array([0.0, -1.0, 0.25])
-    forward = np.array([0.0, 1.0, -0.1])
-    forward /= np.linalg.norm(forward)
-    right = np.array([1.0, 0.0, 0.0])
+def city(blocks: int, cells: int) -> Mesh:
+    """Return blocks^2 houses on a square, 2 across, of 5 walls, 2 * cells^2 triangles each."""
+    heights = np.random.default_rng(0).uniform(0.5, 3.0, (blocks, blocks)) / blocks
+    u, v = np.meshgrid(np.linspace(0, 1, cells + 1), np.linspace(0, 1, cells + 1))
+    u, v, low, high = u.ravel(), v.ravel(), np.zeros(u.size), np.ones(u.size)
+    walls = [(u, v, high), (u, low, v), (u, high, v), (low, u, v), (high, u, v)]
+    house = np.stack([np.stack(wall, 1) for wall in walls]).reshape(-1, 3)
+    first = np.arange(cells)[:, None] * (cells + 1) + np.arange(cells)
+    wall = np.concatenate(
+        [np.stack([first + s for s in steps], 2).reshape(-1, 3)
+         for steps in ((0, 1, cells + 2), (0, cells + 2, cells + 1))]
+    )  # fmt: skip
+    faces = np.concatenate([wall + i * len(u) for i in range(len(walls))]).astype(np.int32)
+    place = np.stack(np.meshgrid(np.arange(blocks), np.arange(blocks)), 2).reshape(-1, 2)
+    vertices = np.empty((blocks * blocks, len(house), 3), np.float32)
+    vertices[:, :, :2] = 2 / blocks * (place[:, None] + 0.2 + 0.6 * house[:, :2]) - 1
+    vertices[:, :, 2] = heights.reshape(-1, 1) * house[:, 2]
+    houses = np.arange(blocks * blocks, dtype=np.int32)[:, None, None] * len(house)
+    return Mesh.from_world(vertices.reshape(-1, 3), (faces + houses).reshape(-1, 3))
+
+
+def street_camera(width: int, height: int) -> Camera:
+    """Return a camera that looks across a city from the height of a window at its edge."""
+    position = np.array([-0.1, -1.05, 0.04])
+    forward = np.array([0.3, 1.0, 0.0]) / np.hypot(0.3, 1.0)
+    right = np.array([forward[1], -forward[0], 0.0])
     R = np.stack([right, np.cross(forward, right), forward])
     K = np.array([[0.7 * width, 0, width / 2], [0, 0.7 * width, height / 2], [0, 0, 1]])
     return Camera(model="PINHOLE", width=width, height=height, K=K, R=R, t=-R @ position, near=1e-3)
@@ -79,9 +99,9 @@ def _terrain(cells: int, width: int, height: int) -> dict[str, object]:
     return _timed(f"{name} 4K" if width == 3840 else name, terrain(cells), camera(width, height))
 
 
-def _along_the_ground(cells: int, width: int, height: int) -> dict[str, object]:
-    name = f"raster {2 * cells * cells / 1e6:.0f}M deep"
-    return _timed(name, terrain(cells), _low_camera(width, height))
+def _street(blocks: int, cells: int, width: int, height: int) -> dict[str, object]:
+    mesh = city(blocks, cells)
+    return _timed(f"raster {len(mesh.faces) / 1e6:.0f}M city", mesh, street_camera(width, height))
 
 
 def _timed(name: str, mesh: Mesh, view: Camera) -> dict[str, object]:
