@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,6 +32,15 @@ class SceneOptions:
     """Which of several COLMAP models: a folder below sparse/, for example 0."""
     pixel_origin: Literal["corner", "center"] = "corner"
     """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+    pose_convention: Literal[
+        "layout",
+        "world-to-camera",
+        "world-to-camera-opengl",
+        "camera-to-world",
+        "camera-to-world-opengl",
+    ] = "layout"
+    """What the cameras' matrices are, where that is not what their layout documents: which way
+    they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
     on_bad_photo: Literal["skip", "stop"] = "skip"
     """What is done with a damaged training photo: left out and named (a few), or refused."""
     alpha: Literal["mask", "ignore", "over-white"] = "mask"
@@ -43,7 +51,9 @@ class SceneOptions:
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
-        return open_scene(
+        from xscale.scene.scene import Scene
+
+        return Scene.open(
             self.scene,
             mesh=self.mesh or None,
             transform=self.transform,
@@ -52,33 +62,8 @@ class SceneOptions:
             images=self.images,
             colmap_model=self.colmap_model,
             pixel_origin=self.pixel_origin,
+            pose_convention=self.pose_convention,
             on_bad_photo=self.on_bad_photo,
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
         )
-
-
-def open_scene(path: Path, **options: object) -> Scene:
-    """Open a scene folder, or the giga demo's, whose photos are made on demand.
-
-    Args:
-        path: The folder.
-        options: As for ``Scene.open``, whose errors these are.
-    """
-    from xscale.errors import UsageError
-    from xscale.scene.layouts import RECIPE
-    from xscale.scene.scene import Scene
-
-    if not (path / RECIPE).is_file():
-        return Scene.open(path, **options)
-    from xscale.demo.giga import open_giga
-
-    usual = inspect.signature(Scene.open).parameters
-    given = [name for name, value in options.items() if value != usual[name].default]
-    if given:
-        raise UsageError(
-            f"a scene made on demand takes no --{given[0].replace('_', '-')}",
-            where=path,
-            advice="leave it out",
-        )
-    return open_giga(path)

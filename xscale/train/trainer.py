@@ -23,9 +23,13 @@ from xscale.errors import IntegrityError, NumericsError, ResourceError
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
+from xscale.model.settings import ModelSettings
+from xscale.ops.shade import shade_loss
 from xscale.train.patches import PatchLoss
 from xscale.train.pool import Rays, Squares, TilePool
 from xscale.train.settings import OptimSettings, PatchSettings
+
+_OF_PHOTOS = ("shader.exposure", "shader.latent")
 
 
 class Trainer:
@@ -67,11 +71,10 @@ class Trainer:
         self._deterministic = deterministic
         self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
-        self._fused = trains_fused(settings, table.device)
+        self._fused = trains_fused(settings, table.device, model.settings)
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
-            for name, p in model.tensors().items()
-            if p is not table
+            for name, p in model.shader.parameters().items()
         }
         # Both moments of a row lie in one cache line: rows are visited at random.
         rows, width = table.shape
@@ -178,13 +181,35 @@ class Trainer:
         target = rays.target.float() / self.model.settings.photo_range
         samples, features = self._look_up(rays)
         with self._timed("shade"):
-            colour, ray_loss, grad_features, grads = self.model.shader.train(
-                features, samples.direction, rays.photo, target, self.settings.loss
-            )
+            if self.settings.robust:
+                shaded = self._shade_robustly(features, samples.direction, rays.photo, target)
+            else:
+                shaded = self.model.shader.train(
+                    features, samples.direction, rays.photo, target, self.settings.loss
+                )
+        colour, ray_loss, grad_features, grads = shaded
         loss = float(ray_loss.mean())
         error = float((colour - target).double().square_().mean())
         self._move(loss, error, samples, grad_features, grads, rate)
         return loss, error
+
+    def _shade_robustly(
+        self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """As the shader's ``train``, with less weight for rays whose photo disagrees."""
+        kept = []
+
+        def gradient(colour: Tensor) -> Tensor:
+            with torch.enable_grad():
+                leaf = colour.detach().requires_grad_()
+                ray_loss = shade_loss(leaf, target, self.settings.loss)
+                away = (colour - target).abs().mean(1) / self.settings.robust
+                weighted = (ray_loss / (1 + away**2)).mean()
+                kept.extend((colour, ray_loss.detach()))
+                return torch.autograd.grad(weighted, leaf)[0]
+
+        grad_features, grads = self.model.shader.follow(features, direction, photo, gradient)
+        return kept[0], kept[1], grad_features, grads
 
     def _patch_step(self, squares: Squares, rate: float) -> tuple[float, float]:
         samples, features = self._look_up(squares.rays)
@@ -212,7 +237,7 @@ class Trainer:
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
             )
         with self._timed("encode"):
-            return samples, self.model.field.encode(samples.position, samples.footprint)
+            return samples, self.model.field.features(samples)
 
     def _move(
         self,
@@ -227,9 +252,7 @@ class Trainer:
         self._check_loss(loss)
         self.model.shader.regularise(grads, self.settings.exposure_prior)
         with self._timed("encode backward"):
-            self.model.field.backward(
-                grad_features, samples.position, samples.footprint, self._grad_table, self._touched
-            )
+            self.model.field.backward(grad_features, samples, self._grad_table, self._touched)
         with self._timed("adam"):
             self.step += 1
             self._update_table(rate)
@@ -279,8 +302,7 @@ class Trainer:
                 _rows(first),
                 _rows(second),
                 step=self.step,
-                learning_rate=rate
-                * (s.exposure_rate if name == "shader.exposure" else s.shader_rate),
+                learning_rate=rate * (s.exposure_rate if name in _OF_PHOTOS else s.shader_rate),
                 betas=(s.beta1, s.beta2),
                 epsilon=1e-8,
             )
@@ -327,10 +349,14 @@ class Trainer:
         self.seconds[part] += time.perf_counter() - start
 
 
-def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
-    """Whether ``fused_step`` can take these settings' steps there."""
+def trains_fused(
+    settings: OptimSettings, device: torch.device, model: ModelSettings | None = None
+) -> bool:
+    """Whether ``fused_step`` can take these settings' steps there; ``model``: if not the usual."""
     has_body = device.type == "cpu" or ops.has_body("fused_step", device.type)
-    return has_body and not settings.dense_table and ops.encoding() == "xscale"
+    usual = model is None or (model.encoding == "hash" and not model.shader.latent)
+    plain = usual and not settings.robust and ops.encoding() == "xscale"
+    return plain and has_body and not settings.dense_table
 
 
 def _rows(tensor: Tensor) -> Tensor:
