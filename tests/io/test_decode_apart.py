@@ -1,5 +1,6 @@
 """Decoders that crash, spin, or eat memory take one photo with them, and nothing else."""
 
+import os
 import signal
 import sys
 import time
@@ -109,6 +110,14 @@ def test_many_threads_share_the_processes(tmp_path, rng, planted):
     with ThreadPoolExecutor(8) as threads:
         for path, found in zip(paths, threads.map(_read, paths), strict=True):
             np.testing.assert_array_equal(found.rgb, read_pixels(path).rgb)
+
+
+def test_shared_memory_is_given_back(tmp_path, rng, planted):
+    _read(_photo(tmp_path, "a.png", rng, (1200, 1600, 3)))
+    (process,) = decode_apart._idle.queue
+    status = os.fstat(process.memory)
+    assert status.st_size >= 1200 * 1600 * 3
+    assert status.st_blocks * 512 < 1 << 16
 
 
 def test_a_process_that_went_home_is_replaced_and_no_crash(tmp_path, rng, planted, monkeypatch):

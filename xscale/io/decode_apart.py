@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import json
+import mmap
 import os
 import queue
 import select
@@ -36,7 +37,6 @@ _COMMAND = (sys.executable, "-P", "-m", "xscale.io.decoder_process")
 _SLICE = 0.5
 _MOST_CRASHES = 3
 _MOST_PROCESSES = 8
-_KEPT_BYTES = 256 << 20
 _ADVICE = "copy it again from the camera or take it out of the scene"
 
 _idle: queue.LifoQueue[_Process] = queue.LifoQueue()
@@ -189,21 +189,19 @@ def _asked(request: dict, seconds: float) -> dict:
             raise
         if "error" not in answer:
             answer["pixels"] = _taken(process.memory, answer)
-        if answer.get("bytes", 0) > _KEPT_BYTES:
-            process.end()
-        else:
-            _idle.put(process)
+        _idle.put(process)
         return answer
 
 
 def _taken(memory: int, answer: dict) -> Pixels:
-    """Copy the pixels out of the shared memory."""
+    """Copy the pixels out of the shared memory, which is then given back."""
     rgb = np.empty(answer["shape"], np.dtype(answer["dtype"]))
     _fill(memory, rgb, 0)
-    if not answer["kept"]:
-        return Pixels(rgb, None)
-    kept = np.empty(rgb.shape[:2], bool)
-    _fill(memory, kept, rgb.nbytes)
+    kept = np.empty(rgb.shape[:2], bool) if answer["kept"] else None
+    if kept is not None:
+        _fill(memory, kept, rgb.nbytes)
+    with mmap.mmap(memory, os.fstat(memory).st_size) as shared:
+        shared.madvise(mmap.MADV_REMOVE)
     return Pixels(rgb, kept)
 
 

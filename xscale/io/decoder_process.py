@@ -83,7 +83,6 @@ def _answer(request: dict, memory: int) -> dict:
         "dtype": rgb.dtype.name,
         "kept": kept is not None,
         "odd": odd,
-        "bytes": rgb.nbytes,
     }
 
 
