@@ -107,12 +107,6 @@ struct RasterScreen {
     int32_t top, bottom;     // first and one past the last row of the band
 };
 
-// One thread's working memory for a cluster's points.
-struct RasterScratch {
-    double* at;    // [points, 4] in camera space
-    float* bound;  // [points, 4] u, v, -u, -v in samples
-};
-
 void rasterize_cpu(const RasterizeArgs& args);
 void rasterize_cuda(const RasterizeArgs& args, void* stream);
 // The device kernels' logic run on the host, item after item.

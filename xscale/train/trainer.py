@@ -309,14 +309,21 @@ class Trainer:
         part = min(squared_error / s.direction_error, 1.0) ** 3
         self.model.shader.settle(s.direction_decay * part)
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return every tensor that the next step depends on, copied."""
-        tensors = {name: t.cpu().numpy().copy() for name, t in self.model.tensors().items()}
+    def state(self, *, copy: bool = True) -> dict[str, np.ndarray]:
+        """Return every tensor that the next step depends on.
+
+        Args:
+            copy: Whether steps are still to come: they change what is not a copy.
+        """
+        tensors = dict(self.model.tensors())
         for name, (first, second) in self._moments.items():
-            tensors[f"adam.first.{name}"] = first.cpu().numpy().copy()
-            tensors[f"adam.second.{name}"] = second.cpu().numpy().copy()
-        tensors["adam.row_steps"] = self._row_steps.cpu().numpy().copy()
-        return tensors
+            tensors[f"adam.first.{name}"] = first
+            tensors[f"adam.second.{name}"] = second
+        tensors["adam.row_steps"] = self._row_steps
+        return {
+            name: (t.cpu().numpy().copy() if copy else t.cpu().numpy())
+            for name, t in tensors.items()
+        }
 
     def load(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Take up where ``state`` was saved.
