@@ -42,7 +42,8 @@ class ReluShader:
                 bound = math.sqrt(6 / view.shape[1])
                 view.uniform_(-bound, bound, generator=generator)
         self.weights = weights.to(device)
-        self.exposure = torch.tensor([_IDENTITY], device=device).repeat(max(photos, 1), 1)
+        self._identity = torch.tensor(_IDENTITY, device=device)
+        self.exposure = self._identity.repeat(max(photos, 1), 1)
 
     def parameters(self) -> dict[str, Tensor]:
         """Name the tensors that training changes."""
@@ -145,13 +146,12 @@ class ReluShader:
     def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
         """Pull exposures towards the identity, and their mean more so (it is not observable)."""
         if "shader.exposure" in grads and strength > 0:
-            identity = torch.tensor(_IDENTITY, device=self.exposure.device)
-            away = self.exposure - identity
+            away = self.exposure - self._identity
             grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)
 
-    def settle(self, direction_decay: float) -> None:
+    def settle(self, direction_decay: float | Tensor) -> None:
         """Let the weights of the view direction lose this share of themselves, after an update."""
-        if direction_decay > 0:
+        if isinstance(direction_decay, Tensor) or direction_decay > 0:
             second = self.layout.unpack(self.weights)["W2"]
             second[:, self.layout.hidden :] *= 1 - direction_decay
 

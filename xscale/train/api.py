@@ -193,6 +193,11 @@ def _check_deterministic(settings: Settings, device: torch.device) -> None:
             "--deterministic on a GPU needs the lazy rule of the table's optimizer",
             advice="leave --set optim.dense_table=true out, or use --device cpu",
         )
+    if settings.optim.precision == "mixed":
+        raise UsageError(
+            "--deterministic on a GPU does not go with optim.precision=mixed",
+            advice="leave one of them out",
+        )
     if settings.patch.share:
         raise UsageError(
             "--deterministic on a GPU does not go with patch.share",
