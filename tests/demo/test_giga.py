@@ -13,7 +13,7 @@ from xscale.cli import main
 from xscale.demo import giga
 from xscale.demo.giga import GIGA, giga_scene, open_giga, run_giga
 from xscale.demo.photos import cameras
-from xscale.errors import SceneError
+from xscale.errors import SceneError, UsageError
 from xscale.scene.scene import Scene
 
 SMALL = replace(
@@ -60,13 +60,13 @@ def test_a_small_giga_trains_and_renders_from_its_run(tmp_path, monkeypatch):
 
 def test_scene_is_opened_again_by_its_recipe(tmp_path, capsys):
     made = giga_scene(tmp_path / "giga", SMALL)
-    again = open_giga(tmp_path / "giga")
+    again = Scene.open(tmp_path / "giga")
     assert again.fingerprint() == made.fingerprint()
     assert [p.name for p in again.photos] == [p.name for p in made.photos]
     np.testing.assert_array_equal(again.photos[3].read(), made.photos[3].read())
     np.testing.assert_array_equal(again.mesh.vertices, made.mesh.vertices)
-    with pytest.raises(SceneError, match=r"made on demand; open it by xscale inspect"):
-        Scene.open(tmp_path / "giga")
+    with pytest.raises(UsageError, match=r"made on demand takes no --pixel-origin"):
+        Scene.open(tmp_path / "giga", pixel_origin="center")
 
 
 def test_commands_take_the_folder_like_any_scene(tmp_path, capsys):

@@ -13,6 +13,7 @@ import pytest
 
 from xscale.errors import BusyError, OutputExistsError, StorageError
 from xscale.io import storage
+from xscale.io.run_lock import RunLock
 
 
 def _names(folder: Path) -> list[str]:
@@ -151,17 +152,17 @@ def test_appending_closes_a_torn_last_line_first(tmp_path):
 
 def test_lock_held_by_another_process_names_it(tmp_path):
     code = (
-        "import sys\nfrom xscale.io import storage\n"
-        "with storage.RunLock(sys.argv[1]):\n    print('held', flush=True); sys.stdin.read()\n"
+        "import sys\nfrom xscale.io.run_lock import RunLock\n"
+        "with RunLock(sys.argv[1]):\n    print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(BusyError, match=f"process {other.pid} on .* since 20"):
-            storage.RunLock(tmp_path).__enter__()
+            RunLock(tmp_path).__enter__()
         other.kill()
-    with storage.RunLock(tmp_path):
+    with RunLock(tmp_path):
         assert stat.S_ISREG((tmp_path / "lock").stat().st_mode)
     assert (tmp_path / "lock").exists()
 

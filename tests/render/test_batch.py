@@ -27,6 +27,7 @@ from xscale.errors import (
     UsageError,
 )
 from xscale.io import storage
+from xscale.io.run_lock import RunLock
 from xscale.render import batch
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import (
@@ -275,7 +276,7 @@ def test_scored_views_are_a_job(tiny_run, monkeypatch, tmp_path):
     counted = _rendered(monkeypatch)
     render_views(tiny_run, names, out)
     assert counted == [0]
-    with storage.RunLock(out), pytest.raises(BusyError):
+    with RunLock(out), pytest.raises(BusyError):
         render_views(tiny_run, names, out)
 
 

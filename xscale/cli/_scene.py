@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -43,7 +42,9 @@ class SceneOptions:
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
-        return open_scene(
+        from xscale.scene.scene import Scene
+
+        return Scene.open(
             self.scene,
             mesh=self.mesh or None,
             transform=self.transform,
@@ -56,29 +57,3 @@ class SceneOptions:
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
         )
-
-
-def open_scene(path: Path, **options: object) -> Scene:
-    """Open a scene folder, or the giga demo's, whose photos are made on demand.
-
-    Args:
-        path: The folder.
-        options: As for ``Scene.open``, whose errors these are.
-    """
-    from xscale.errors import UsageError
-    from xscale.scene.layouts import RECIPE
-    from xscale.scene.scene import Scene
-
-    if not (path / RECIPE).is_file():
-        return Scene.open(path, **options)
-    from xscale.demo.giga import open_giga
-
-    usual = inspect.signature(Scene.open).parameters
-    given = [name for name, value in options.items() if value != usual[name].default]
-    if given:
-        raise UsageError(
-            f"a scene made on demand takes no --{given[0].replace('_', '-')}",
-            where=path,
-            advice="leave it out",
-        )
-    return open_giga(path)

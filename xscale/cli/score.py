@@ -10,7 +10,6 @@ from pathlib import Path
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
-from xscale.cli._scene import open_scene
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ def score_run(
     from xscale.render.views import render_views
     from xscale.report.page import write_report
     from xscale.report.score import score_renders, write_scores
+    from xscale.scene.scene import Scene
 
     opened = Run.open(path)
     manifest = opened.manifest
@@ -61,7 +61,7 @@ def score_run(
     options = dict(manifest["scene"].get("options", {}))
     if mesh is not None:
         options["mesh"] = mesh
-    scene = open_scene(root, **options)
+    scene = Scene.open(root, **options)
     if scene.fingerprint() != manifest["scene"]["fingerprint"]:
         # Other photos, cameras or mesh than the run was trained on give other scores.
         missing = [name for name in names if name not in {p.name for p in scene.photos}]

@@ -1,4 +1,4 @@
-"""The only module that writes, renames, removes or locks files.
+"""The only module that writes, renames or removes files; :mod:`xscale.io.run_lock` locks them.
 
 A file appears whole under its final name or not at all: it is written to a temporary name in the
 same folder, flushed to the disk, published by a hard link (which refuses an existing name) or by
@@ -9,20 +9,16 @@ error before publishing removes the temporary file and leaves an older file as i
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import secrets
 import shutil
-import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
-from xscale.errors import BusyError, OutputExistsError, StorageError
+from xscale.errors import OutputExistsError, StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
@@ -40,7 +36,7 @@ _ADVICE = {
 
 
 @contextmanager
-def _as_storage_error(path: Path, doing: str) -> Iterator[None]:
+def as_storage_error(path: Path, doing: str) -> Iterator[None]:
     """Turn the system's errors into one line that names the file and what to do."""
     try:
         yield
@@ -124,7 +120,7 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
         StorageError: The disk is full, the folder is not writable, or the like.
     """
     path = Path(path)
-    with _as_storage_error(path, "write"):
+    with as_storage_error(path, "write"):
         if not overwrite and os.path.lexists(path):
             raise _exists(path)
         if path.is_dir():
@@ -134,7 +130,7 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         handle = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
     try:
-        with _as_storage_error(path, "write"):
+        with as_storage_error(path, "write"):
             with handle:
                 yield handle
                 handle.flush()
@@ -154,14 +150,14 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
         A fresh path in the same folder, with the same ending; the block must make the file.
     """
     path = Path(path)
-    with _as_storage_error(path, "write"):
+    with as_storage_error(path, "write"):
         if not overwrite and os.path.lexists(path):
             raise _exists(path)
         _make_folders(path.parent)
         temporary = _temporary(path)
         temporary = temporary.with_name(temporary.name + path.suffix)
     try:
-        with _as_storage_error(path, "write"):
+        with as_storage_error(path, "write"):
             yield temporary
             handle = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
             try:
@@ -201,10 +197,10 @@ def place_file(source: str | Path, path: str | Path, *, link: bool = False) -> N
     """
     source, path = Path(source), Path(path)
     if not link:
-        with _as_storage_error(source, "copy"), source.open("rb") as file, open_atomic(path) as out:
+        with as_storage_error(source, "copy"), source.open("rb") as file, open_atomic(path) as out:
             shutil.copyfileobj(file, out, 1 << 20)
         return
-    with _as_storage_error(path, "link"):
+    with as_storage_error(path, "link"):
         _make_folders(path.parent)
         path.symlink_to(source.resolve())
         _sync_folder(path.parent)
@@ -218,7 +214,7 @@ def new_folder(path: str | Path) -> Path:
         StorageError: It cannot be made.
     """
     path = Path(path)
-    with _as_storage_error(path, "make the folder"):
+    with as_storage_error(path, "make the folder"):
         if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
             raise _exists(path)
         _make_folders(path)
@@ -228,7 +224,7 @@ def new_folder(path: str | Path) -> Path:
 def make_folder(path: str | Path) -> Path:
     """Make a folder, parents included; it may be there already. StorageError if it cannot be."""
     path = Path(path)
-    with _as_storage_error(path, "make the folder"):
+    with as_storage_error(path, "make the folder"):
         _make_folders(path)
     return path
 
@@ -250,7 +246,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
         StorageError: It cannot be written.
     """
     path = Path(path)
-    with _as_storage_error(path, "write the folder"):
+    with as_storage_error(path, "write the folder"):
         if not overwrite and os.path.lexists(path):
             raise _exists(path)
         _make_folders(path.parent)
@@ -259,7 +255,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     old = None
     try:
         yield temporary
-        with _as_storage_error(path, "publish the folder"):
+        with as_storage_error(path, "publish the folder"):
             _sync_tree(temporary)
             if overwrite and os.path.lexists(path):
                 old = _temporary(path)
@@ -295,7 +291,7 @@ def _sync_tree(folder: Path) -> None:
 def remove_file(path: str | Path) -> None:
     """Remove a file; it may be gone already."""
     path = Path(path)
-    with _as_storage_error(path, "remove"):
+    with as_storage_error(path, "remove"):
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
             _sync_folder(path.parent)
@@ -308,7 +304,7 @@ def clean_temporaries(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     removed = []
-    with _as_storage_error(folder, "clean up"):
+    with as_storage_error(folder, "clean up"):
         if folder.is_dir():
             for path in sorted(folder.glob(TEMPORARY_PREFIX + "*")):
                 if path.is_dir() and not path.is_symlink():
@@ -331,7 +327,7 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     """
     path = Path(path)
     line = text.rstrip("\n").encode("utf-8", "surrogateescape") + b"\n"
-    with _as_storage_error(path, "append"):
+    with as_storage_error(path, "append"):
         if not path.exists():
             _make_folders(path.parent)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
@@ -345,73 +341,3 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
                 os.fsync(handle)
         finally:
             os.close(handle)
-
-
-class RunLock:
-    """Ownership of a run folder, as a context manager.
-
-    The kernel holds the lock and frees it when the process ends in whatever way. The text in the
-    file is for people. The file is never deleted: that would let two processes lock two files.
-
-    Args:
-        folder: The run folder; it must exist.
-
-    Raises:
-        BusyError: Another process holds it (on entering).
-        StorageError: The lock file cannot be opened (on entering).
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.path = Path(folder) / "lock"
-        self._handle: int | None = None
-
-    def __enter__(self) -> RunLock:
-        with _as_storage_error(self.path, "lock"):
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = _owner(handle)
-            os.close(handle)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise BusyError(
-                    f"is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')} "
-                    f"since {owner.get('since', '?')}",
-                    where=self.path.parent,
-                    advice="wait for it, stop it, or choose another folder",
-                ) from error
-            raise StorageError(
-                f"could not lock: {error.strerror}",
-                where=self.path,
-                advice="this file system has no locks: choose a local folder",
-            ) from error
-        owner = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        self._handle = handle
-        # What people read about the owner is not worth failing for when the disk is full.
-        with suppress(OSError):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, (json.dumps(owner) + "\n").encode(), 0)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-
-def _owner(handle: int) -> dict[str, object]:
-    """Read what the holder of a lock wrote about itself; empty where that is not readable."""
-    try:
-        owner = json.loads(os.pread(handle, 4096, 0))
-    except (OSError, ValueError):
-        return {}
-    return owner if isinstance(owner, dict) else {}

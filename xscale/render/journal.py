@@ -17,6 +17,7 @@ from pathlib import Path
 from xscale.errors import BusyError, InputError, IntegrityError, OutputExistsError
 from xscale.io import storage
 from xscale.io.hashing import sha256_file
+from xscale.io.run_lock import RunLock
 from xscale.render.job import Job
 
 _PATIENCE = 30.0
@@ -52,7 +53,7 @@ class JobFolder:
         """
         storage.make_folder(self.path)
         if self.shard is None:
-            with storage.RunLock(self.path):
+            with RunLock(self.path):
                 self._no_shard_runs()
                 self._claim(overwrite)
                 storage.clean_temporaries(self.path)
@@ -61,7 +62,7 @@ class JobFolder:
                 yield self
             return
         part = storage.make_folder(self._shards / f"{self.shard[0]}-of-{self.shard[1]}")
-        with storage.RunLock(part):
+        with RunLock(part):
             with self._whole_lock():
                 self._claim(overwrite)
             yield self
@@ -71,7 +72,7 @@ class JobFolder:
         """Hold the whole folder's lock for a moment; other shards do so too, so be patient."""
         end = time.monotonic() + _PATIENCE
         while True:
-            lock = storage.RunLock(self.path)
+            lock = RunLock(self.path)
             try:
                 lock.__enter__()
                 break
@@ -86,7 +87,7 @@ class JobFolder:
 
     def _no_shard_runs(self) -> None:
         for part in sorted(self._shards.glob("*-of-*")):
-            with storage.RunLock(part):
+            with RunLock(part):
                 pass
 
     def _claim(self, overwrite: bool) -> None:

@@ -104,13 +104,6 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
         return SceneError(
             parts, where=root, advice="give one by --cameras, or write all frames into one file"
         )
-    if (root / RECIPE).is_file():
-        return SceneError(
-            "is the giga demo's scene, whose photos are made on demand",
-            where=root,
-            advice="open it by xscale inspect or xscale train, in Python by "
-            "xscale.demo.giga.open_giga",
-        )
     holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
     looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
     return SceneError(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import ListError, SceneError
+from xscale.errors import ListError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.images import Alpha
+from xscale.scene.layouts import RECIPE
 from xscale.scene.load import open_parts
 from xscale.scene.photo import Photo
 from xscale.scene.posed import HowTaken, PixelOrigin
@@ -27,6 +29,7 @@ __all__ = ["Photo", "Scene", "Split"]
 CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 """What in a provenance says that the mesh is no longer what its files hold."""
 
+_MAKER = "xscale.demo.giga"
 _OTHER_PIXELS = ("alpha", "convert_cmyk")
 """Options by which the same photos have other pixels."""
 
@@ -105,6 +108,7 @@ class Scene:
             CameraError: A camera is unknown, impossible or disagrees with its photo.
             PhotoError: A photo cannot be used, or too many are damaged.
             MeshError: The mesh is damaged.
+            UsageError: An option for a scene that is made on demand, which has nothing to choose.
         """
         choice = Choice(
             layout_scale,
@@ -124,6 +128,8 @@ class Scene:
             "convert_cmyk": convert_cmyk or None,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
+        if (Path(path) / RECIPE).is_file():
+            return _made_scene(Path(path), {"mesh": mesh, "layout_scale": layout_scale, **given})
         if mesh is None:
             files = []
         else:
@@ -249,3 +255,16 @@ class Scene:
             scale = np.array([camera.width / size[0], camera.height / size[1]])
             found[photo.name] = ((pixels + shift) * scale, points)
         return found
+
+
+def _made_scene(path: Path, given: Mapping[str, object]) -> Scene:
+    """Open the giga demo's scene, whose photos and mesh are made on demand."""
+    chosen = [name for name, value in given.items() if value is not None]
+    if chosen:
+        raise UsageError(
+            f"a scene made on demand takes no --{chosen[0].replace('_', '-')}",
+            where=path,
+            advice="leave it out",
+        )
+    # By name: what makes scenes stands above what reads them.
+    return importlib.import_module(_MAKER).open_giga(path)

@@ -15,13 +15,8 @@ from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import load_newest
 from xscale.io.images import write_png
-from xscale.io.storage import (
-    TEMPORARY_PREFIX,
-    RunLock,
-    append_line,
-    clean_temporaries,
-    new_folder,
-)
+from xscale.io.run_lock import RunLock
+from xscale.io.storage import TEMPORARY_PREFIX, append_line, clean_temporaries, new_folder
 from xscale.model.background import Background
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene

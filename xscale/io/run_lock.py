@@ -1,0 +1,86 @@
+"""The lock of a folder that one process at a time writes into."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from xscale.errors import BusyError, StorageError
+from xscale.io.storage import as_storage_error
+
+
+class RunLock:
+    """Ownership of a run folder, as a context manager.
+
+    The kernel holds the lock and frees it when the process ends in whatever way. The text in the
+    file is for people. The file is never deleted: that would let two processes lock two files.
+
+    Args:
+        folder: The run folder; it must exist.
+
+    Raises:
+        BusyError: Another process holds it (on entering).
+        StorageError: The lock file cannot be opened (on entering).
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / "lock"
+        self._handle: int | None = None
+
+    def __enter__(self) -> RunLock:
+        with as_storage_error(self.path, "lock"):
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = _owner(handle)
+            os.close(handle)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise BusyError(
+                    f"is in use by process {owner.get('pid', '?')} on {owner.get('host', '?')} "
+                    f"since {owner.get('since', '?')}",
+                    where=self.path.parent,
+                    advice="wait for it, stop it, or choose another folder",
+                ) from error
+            raise StorageError(
+                f"could not lock: {error.strerror}",
+                where=self.path,
+                advice="this file system has no locks: choose a local folder",
+            ) from error
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        self._handle = handle
+        # What people read about the owner is not worth failing for when the disk is full.
+        with suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, (json.dumps(owner) + "\n").encode(), 0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def _owner(handle: int) -> dict[str, object]:
+    """Read what the holder of a lock wrote about itself; empty where that is not readable."""
+    try:
+        owner = json.loads(os.pread(handle, 4096, 0))
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
