@@ -59,6 +59,11 @@ inline BlockPlace block_place(const char* name, int64_t floats) {
 // Blocks a processor whose memory is global: about what its registers hold.
 constexpr int kGlobalBlocks = 4;
 
+// Blocks of `most` that the current device gets.
+inline int64_t block_limit_cuda(const char* name, int64_t most) {
+    return std::min<int64_t>(most, int64_t{block_place(name, 0).processors} * kGlobalBlocks);
+}
+
 // Bytes of global memory that blocks want of their launcher's caller: none on most devices.
 inline int64_t block_scratch_cuda(const char* name, int64_t most, int64_t floats) {
     const BlockPlace place = block_place(name, floats);

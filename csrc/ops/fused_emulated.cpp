@@ -61,13 +61,13 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
 
 int64_t fused_step_scratch(const FusedStepArgs& a) {
     StepScratch s{};
-    return step_scratch(a, step_gradients(a), nullptr, s);
+    return step_scratch(a, step_gradients(a), kEmulatedBlocks, nullptr, s);
 }
 
 void fused_step_emulated(const FusedStepArgs& a) {
     const StepGradients sizes = step_gradients(a);
     StepScratch s{};
-    step_scratch(a, sizes, a.scratch, s);
+    step_scratch(a, sizes, kEmulatedBlocks, a.scratch, s);
     if (s.fixed != nullptr) {
         std::memset(s.fixed, 0, sizes.all() * sizeof(int64_t));
     }

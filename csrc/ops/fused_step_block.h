@@ -25,6 +25,7 @@ struct StepScratch {
     int32_t* overflow;  // [1] not 0: a gradient of the shader is no finite number
     int64_t* fixed;     // the shader's gradients, deterministic only
     Half* packed;       // the shader's weights (half_plan), mixed only
+    float* block_sums;  // [blocks, weights] of the film shader
     char* blocks;       // memory of the blocks, where the device has too little shared memory
 };
 
@@ -70,9 +71,9 @@ inline HalfPlan step_plan(const FusedStepArgs& a) {
     return half_plan(layers, 7);
 }
 
-// Lays `s` out in `memory`; returns the bytes that it takes.
-inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, void* memory,
-                            StepScratch& s) {
+// Lays `s` out in `memory` for so many blocks; returns the bytes that it takes.
+inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, int64_t blocks,
+                            void* memory, StepScratch& s) {
     char* next = static_cast<char*>(memory);
     const auto take = [&](int64_t bytes) {
         char* taken = next;
@@ -87,6 +88,9 @@ inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, 
     s.fixed = a.gradient_fixed == nullptr ? nullptr : reinterpret_cast<int64_t*>(fixed);
     s.overflow = reinterpret_cast<int32_t*>(take(sizeof(int32_t)));
     s.packed = reinterpret_cast<Half*>(take(step_plan(a).halves * int64_t{sizeof(Half)}));
+    const int64_t sums = a.light == nullptr ? 0 : blocks * sizes.weights;
+    char* block_sums = take(sums * int64_t{sizeof(float)});
+    s.block_sums = sums == 0 ? nullptr : reinterpret_cast<float*>(block_sums);
     s.blocks = next;
     return next - static_cast<char*>(memory);
 }
@@ -143,6 +147,7 @@ inline ShadeFilmArgs step_film_args(const FusedStepArgs& a, const StepScratch& s
     step_shade_args(a, s, shade);
     shade.light = a.light;
     shade.grad_light = a.grad_light;
+    shade.block_sums = s.block_sums;
     return shade;
 }
 

@@ -4,6 +4,11 @@
 
 namespace xs {
 
+// Blocks that share the tiles of rays, at most.
+static int64_t blocks_of(const FusedStepArgs& a) {
+    return block_limit_cuda("fused_step", (a.rays + kTileRays - 1) / kTileRays);
+}
+
 template <int F>
 static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
                  cudaStream_t stream) {
@@ -15,9 +20,9 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
             "fused_step (weights)", plan.halves, stream,
             [a, s, plan] __device__(int64_t i) { half_pack(plan, a.weights, i, s.packed); });
     }
-    const int64_t tiles = (a.rays + kTileRays - 1) / kTileRays;
     step_shade(a, s, sizes, [&](const auto& kernel) {
-        for_each_block_cuda("fused_step", tiles, step_block_memory(a), s.blocks, stream, kernel);
+        for_each_block_cuda("fused_step", blocks_of(a), step_block_memory(a), s.blocks, stream,
+                            kernel);
     });
     parallel_for_cuda("fused_step (loss)", kStepSums, stream,
                       [a, s] __device__(int64_t i) { step_partial_sum(a, s, i); });
@@ -42,7 +47,7 @@ void fused_step_cuda(const FusedStepArgs& args, void* stream_address) {
     XS_CHECK(step_rows_aligned(a), "fused_step: rows of the table and its moments must be aligned");
     const StepGradients sizes = step_gradients(a);
     StepScratch s{};
-    step_scratch(a, sizes, a.scratch, s);
+    step_scratch(a, sizes, blocks_of(a), a.scratch, s);
     if (s.fixed != nullptr) {
         check_cuda(cudaMemsetAsync(s.fixed, 0, sizes.all() * sizeof(int64_t), stream),
                    "fused_step");
@@ -63,9 +68,9 @@ void fused_step_cuda(const FusedStepArgs& args, void* stream_address) {
 }
 
 int64_t fused_step_scratch_cuda(const FusedStepArgs& a) {
-    return fused_step_scratch(a) + block_scratch_cuda("fused_step",
-                                                      (a.rays + kTileRays - 1) / kTileRays,
-                                                      step_block_memory(a));
+    StepScratch s{};
+    return step_scratch(a, step_gradients(a), blocks_of(a), nullptr, s) +
+           block_scratch_cuda("fused_step", blocks_of(a), step_block_memory(a));
 }
 
 }  // namespace xs

@@ -46,6 +46,7 @@ struct ShadeFilmArgs {
     BlockSums sums;  // device kernels only: how gradients are added
     // Device kernels only: a StepControl whose factor the gradients carry; null: none.
     const double* mixed;
+    float* block_sums;  // [blocks, weights]; null: gradients of weights are added to at once
     // Device kernels only: memory of the blocks, where shared memory is too small for it.
     uint8_t* scratch;
 };

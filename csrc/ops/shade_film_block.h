@@ -22,8 +22,8 @@ XS_HD inline ShadeFilmLayers shade_film_layers(const ShadeFilmArgs& a) {
     return l;
 }
 
-// Floats of memory a block needs. Gradients of weights go straight to the caller's: beside the
-// activations they would not fit into shared memory.
+// Floats of memory a block needs. Gradients of weights would not fit into shared memory beside the
+// activations: they are added up in a part of block_sums, which the second-level cache holds.
 inline int64_t shade_film_block_memory(const ShadeFilmArgs& a) {
     return tile_memory(a.width + 15 * a.hidden + 3 + 3, 0);
 }
@@ -100,7 +100,11 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
     float* grad_a = y2 + rows;
     float* grad_b = grad_a + rows;
     float* extra = grad_b + rows;
-    const TileSums sums{nullptr, a.grad_weights, a.sums};
+    float* own = a.block_sums == nullptr ? nullptr : a.block_sums + block.index * l.colour.end();
+    const TileSums sums{own, a.grad_weights, a.sums};
+    if (own != nullptr) {
+        tile_clear(block, own, l.colour.end());
+    }
     const auto exposure_row = [&](int64_t ray) -> int64_t {
         return a.exposure == nullptr || a.photo[ray] < 0
                    ? -1
@@ -179,6 +183,9 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
         products.backward(block, l.feature1, grad_a, a.width, into(features));
         ends.store(block, extra, ray, rays, features);
     });
+    if (own != nullptr) {
+        tile_flush(block, sums, l.colour.end());
+    }
 }
 
 }  // namespace xs
