@@ -108,9 +108,8 @@ def test_a_loss_that_is_no_number_ends_the_training_and_nothing_has_moved(
         def train_step(self, progress):
             if self.step == 20:
                 trainers.append(self)
+                self.model.shader.weights[-1] = float("nan")  # a bias of the colours
                 self.kept = [t.clone() for t in self.model.tensors().values()]
-                # Every target's share of white: the loss becomes no number, on the device only.
-                self.cameras[:] = float("nan")
             return super().train_step(progress)
 
     queued.setattr(api, "Trainer", partial(Poisoned, queued=True))
@@ -120,7 +119,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_nothing_has_moved(
     trainer = trainers[0]
     assert 20 < trainer.step <= 20 + 2 * losses.READ_EVERY + 16
     for kept, now in zip(trainer.kept, trainer.model.tensors().values(), strict=True):
-        assert torch.equal(kept, now)
+        assert torch.equal(kept.nan_to_num(7.0), now.nan_to_num(7.0))
 
 
 def test_a_recording_that_fails_is_said_once_and_training_goes_on(
