@@ -76,7 +76,7 @@ BARS = {
     "training step": Bar(ratio=15, rate=("mray_per_s", 100), at_most={"deterministic": 1.6}),
     "lazy adam 2^16": Bar(ratio=7, share=0.7),
     "lazy adam 2^18": Bar(ratio=3, share=0.7),
-    "photo decode": Bar(ratio=4),
+    "photo decode": Bar(rate=("cores_worth", 0.95)),  # of one Pillow thread, on the CPU's cores
 }
 
 
