@@ -7,12 +7,14 @@ user types.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,9 @@ import pytest
 from PIL import Image
 
 from tests import builders
+from tests.fuzz.readers import meshes
 from tests.house.tree import ROOT
+from tests.scene.test_nerfstudio import transforms
 from xscale.cli import _crash, main
 from xscale.io.ply import encode_ply
 
@@ -39,6 +43,13 @@ def templates(tmp_path_factory):
     builders.write_colmap(built, root / "text", binary=False)
     builders.write_colmap(jpeg, root / "jpeg")
     builders.write_mvsnet(built, root / "mvsnet")
+    builders.write_colmap(built, root / "json")
+    shutil.rmtree(root / "json" / "sparse")
+    (root / "json" / "transforms.json").write_text(json.dumps(transforms(built)))
+    for kind, data in meshes(built).items():
+        shutil.copytree(root / "binary", root / kind)
+        (root / kind / "mesh.ply").unlink()
+        (root / kind / f"mesh.{kind.partition('-')[0]}").write_bytes(data)
     vertices = "".join(f"{x!r} {y!r} {z!r}\n" for x, y, z in built.vertices.tolist())
     faces = "".join(f"3 {a} {b} {c}\n" for a, b, c in built.faces.tolist())
     head = (
@@ -132,6 +143,47 @@ def _points_only(root):
     (root / "mesh.ply").write_bytes(encode_ply(vertices, np.zeros((0, 3), np.int32)))
 
 
+def _two_models(root):
+    shutil.copytree(root / "sparse" / "0", root / "sparse" / "1")
+
+
+def _mirrored(root):
+    path = root / "cams_1" / "view_02_cam.txt"
+    words = path.read_text().split()
+    words[1:4] = [str(-float(word)) for word in words[1:4]]
+    path.write_text(" ".join(words))
+
+
+def _poses_inverted(root):
+    # Far off to the side, where no convention looks like another one.
+    built = builders.asymmetric_scene(photos=5).moved((20, 30, -40))
+    cameras = {n: replace(c, R=c.R.T, t=c.position) for n, c in built.cameras.items()}
+    builders.write_model(replace(built, cameras=cameras), root / "sparse" / "0")
+    (root / "mesh.ply").write_bytes(encode_ply(built.vertices, built.faces))
+
+
+def _mesh_flat(root):
+    built = builders.asymmetric_scene(photos=5)
+    (root / "mesh.ply").write_bytes(encode_ply(built.vertices * 0, built.faces))
+
+
+def _replace_bytes(name, old, new):
+    def damage(root):
+        data = (root / name).read_bytes()
+        assert data.count(old) == 1
+        (root / name).write_bytes(data.replace(old, new))
+
+    return damage
+
+
+def _bytes_at_end(name, value):
+    def damage(root):
+        data = (root / name).read_bytes()
+        (root / name).write_bytes(data[: -len(value)] + value)
+
+    return damage
+
+
 CAMERAS, IMAGES, POINTS = (f"sparse/0/{t}.bin" for t in ("cameras", "images", "points3D"))
 NAN = struct.pack("<d", float("nan"))
 POSE = "view_02.png"
@@ -194,6 +246,44 @@ ROWS = {
     "empty-jpg": ("jpeg", _write("images/view_03.jpg", b""), "view_03.jpg", "empty", "copy it"),
     "jpg-of-zeros": ("jpeg", _write("images/view_03.jpg", bytes(5000)), "view_03.jpg",
                      "not a picture", "copy it"),
+    # More of the tables of docs/faults.md, by row.
+    "B-02": ("binary", _bytes_at(IMAGES, 84, struct.pack("<Q", 2**40)), "images.bin",
+             "ends inside keypoints|ends inside the", "again"),
+    "B-07": ("text", _replace("sparse/0/cameras.txt", "\n2 ", "\n1 "), "cameras.txt:3",
+             "camera id 1 is there twice", "export"),
+    "B-09": ("binary", _two_models, "scene", "has 2 COLMAP models: sparse/0 .5 photos., sparse/1",
+             "--colmap-model"),
+    "B-12": ("binary", _bytes_at(IMAGES, 12, bytes(32)), "images.bin", "view_00.png.*length 0",
+             "without pose"),
+    "B-13": ("mvsnet", _mirrored, "view_02_cam.txt", "mirrors", "OpenCV axes"),
+    "B-14": ("binary", _poses_inverted, "scene", "mesh do not meet",
+             "--pose-convention camera-to-world"),
+    "B-15": ("text", _replace("sparse/0/cameras.txt", " 95.0 ", " -95.0 "), "cameras.txt",
+             "focal", "export"),
+    "B-18": ("json", _replace("transforms.json", '"frames"', '"w": NaN, "frames"'),
+             "transforms.json", "NaN is no number", "export"),
+    "B-19": ("json", _replace("transforms.json", "images/view_02", "../view_02"),
+             "transforms.json", "file_path.*no file below", "--images"),
+    "B-21": ("json", _replace("transforms.json", '"transform_matrix": [[', '"transform_matrix": [['
+             '"x", '), "transforms.json", "transform_matrix/0.*5 numbers", "rows"),
+    "C-01": ("binary", _replace_bytes("mesh.ply", b"face 3", b"face 3000000000"), "mesh.ply",
+             "3000000000 rows need at least", "export"),
+    "C-04": ("binary", _bytes_at_end("mesh.ply", struct.pack("<i", -1)), "mesh.ply",
+             "face 2 names vertex -1 of 7", "export"),
+    "C-10": ("binary", _mesh_flat, "mesh.ply", "none of the 3 faces has an area", "export"),
+    "C-15": ("glb", _bytes_at("mesh.glb", 4, struct.pack("<I", 3)), "mesh.glb",
+             "GLB version 3", "2.0"),
+    "C-16": ("gltf", _replace("mesh.gltf", '"count": 7', '"count": 1000000000'), "mesh.gltf",
+             "wants 1000000000 rows", "export"),
+    "C-19": ("gltf", _replace("mesh.gltf", '"uri": "', '"uri": "../../etc/passwd", "x": "'),
+             "mesh.gltf", "outside its own folder", "beside the mesh"),
+    "C-21": ("gltf", _replace("mesh.gltf", '"scale": [1, 1, 1]', '"scale": [1, 1, 0]'),
+             "mesh.gltf", "singular", "export"),
+    "C-22": ("obj", _replace("mesh.obj", "f 1//1", "f 0//1"), "mesh.obj", "names vertex 0",
+             "export"),
+    "C-24": ("stl", _bytes_at("mesh.stl", 80, b"\xff" * 4), "mesh.stl", "4294967295 triangles",
+             "export"),
+    "C-25": ("off", _cut("mesh.off", 0.7), "mesh.off", "bytes are left|cut|ends", "export"),
     "tiff-named-jpg": ("jpeg", _write("images/view_03.jpg", b"II*\0" + bytes(99)), "view_03.jpg",
                        "cannot be read as a TIFF", "copy it again"),
 }  # fmt: skip
@@ -222,7 +312,10 @@ def test_wrong_scene_is_one_line_with_file_and_advice(row, scene, tmp_path, caps
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scene"]
 
 
-@pytest.mark.parametrize("row", ["binary", "text", "jpeg", "mvsnet"])
+@pytest.mark.parametrize(
+    "row", ["binary", "text", "jpeg", "mvsnet", "json", "ply-ascii", "obj", "off", "stl",
+            "stl-ascii", "glb", "gltf"]
+)  # fmt: skip
 def test_undamaged_the_same_scenes_are_right(row, scene, tmp_path, capsys):
     # Without this the table above could pass for a reason of its own.
     root = scene(row)

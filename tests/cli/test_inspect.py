@@ -53,6 +53,14 @@ def test_mesh_that_was_moved_is_remarked_and_strict_makes_it_an_error(asymmetric
     assert "W-MESH-" in captured.err or "xscale: error" in captured.err
 
 
+def test_strict_makes_a_remark_of_the_mesh_an_error(asymmetric_folder, capsys):
+    with (asymmetric_folder / "mesh.ply").open("ab") as file:
+        file.write(b"spare")
+    for words, code in (([], 0), (["--strict"], 3)):
+        assert main.main(["inspect", str(asymmetric_folder), "--quick", *words]) == code
+        assert "W-MESH-TAIL: mesh.ply: 5 bytes" in capsys.readouterr().err
+
+
 def test_folder_that_is_no_scene_is_a_one_line_error(tmp_path, capsys):
     assert main.main(["inspect", str(tmp_path)]) == 3
     assert capsys.readouterr().err.count("\n") == 1

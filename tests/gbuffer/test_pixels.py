@@ -127,6 +127,21 @@ def test_surface_points_project_to_the_centres_of_their_pixels():
     np.testing.assert_allclose(pixel[:, :2], centres, atol=MARGIN)
 
 
+def test_soup_and_joined_mesh_are_seen_alike(asymmetric):
+    corners = asymmetric.vertices[asymmetric.faces].reshape(-1, 3)
+    apart = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
+    for camera in asymmetric.cameras.values():
+        seen = []
+        for vertices, faces in ((asymmetric.vertices, asymmetric.faces), (corners, apart)):
+            mesh = Mesh.from_world(vertices, faces)
+            packed = torch.from_numpy(camera.recentred(mesh.origin).packed())
+            seen.append(build_gbuffer(build_surface(mesh), packed, camera.width, camera.height)[0])
+        assert torch.equal(seen[0].pixel_index, seen[1].pixel_index)
+        # Features and shading go by position and direction; normals are only shown.
+        torch.testing.assert_close(seen[0].position, seen[1].position, rtol=0, atol=1e-5)
+        torch.testing.assert_close(seen[0].footprint, seen[1].footprint, rtol=1e-5, atol=0)
+
+
 def test_georeferenced_mesh_with_centimetre_detail_lands_on_the_same_pixels():
     # Cells of 1/64 m, 1.6 cm, ten pixels wide, five thousand kilometres from the origin, where
     # float32 knows only every half metre.

@@ -40,3 +40,11 @@ def test_index_leads_to_every_page():
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     pages = [p.relative_to(ROOT / "docs").as_posix() for p in files(".md", under="docs")]
     assert [p for p in pages if p != "index.md" and f"({p})" not in index] == []
+
+
+def test_every_test_that_the_faults_name_is_there():
+    page = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in files(".py", under="tests"))
+    named = sorted(set(re.findall(r"`(test_\w+)`", page)))
+    assert len(named) > 50
+    assert [name for name in named if f"def {name}(" not in code] == []

@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_concave_polygons_keep_their_area_and_turn(axis, flip):
         points = np.insert(flat[::flip], axis, 0.25, axis=1)
         for shift in range(len(flat)):
             corners = np.roll(np.arange(len(flat)), shift)[None]
-            faces = triangulate(points, corners, len(flat)).faces
+            faces = triangulate(points, corners, len(flat), Path(__file__)).faces
             crossed = _area_and_normal(points, faces)[:, axis]
             assert np.abs(crossed.sum()) == pytest.approx(area)
             assert (np.sign(crossed) == np.sign(crossed.sum())).all()

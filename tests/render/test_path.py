@@ -93,6 +93,7 @@ def test_strict_path_through_the_mesh_ends_with_its_code(tiny_run, tmp_path, cap
         (["interpolate", "--views", "nobody.png"], 2),
         (["flythrough"], 2),
         (["orbit", "--frames", "1"], 2),
+        (["orbit", "--frames", "1000000000"], 2),
         (["orbit", "--size", "0x10"], 2),
         (["zoom", "--pixel", "-5000", "3"], 2),
         (["flythrough", "--keys", "nowhere.json"], 3),

@@ -64,12 +64,12 @@ FLIP = np.diag([1.0, -1, -1])
 @pytest.mark.parametrize(
     ("points", "change", "says"),
     [
-        (True, lambda c: replace(c, R=FLIP @ c.R, t=FLIP @ c.t), "OpenGL's, with y up"),
-        (True, lambda c: replace(c, R=c.R.T, t=c.position), "going from camera to world: write"),
+        (True, lambda c: replace(c, R=FLIP @ c.R, t=FLIP @ c.t), "world-to-camera-opengl"),
+        (True, lambda c: replace(c, R=c.R.T, t=c.position), "camera-to-world"),
         (
             False,
             lambda c: replace(c, R=c.R.T @ FLIP, t=c.position),
-            "going from camera to world, with y up and z backwards: write",
+            "camera-to-world-opengl",
         ),
     ],
 )
@@ -91,8 +91,14 @@ def test_cameras_of_another_convention_are_refused_by_its_name(folder, change, s
     builders.write_model(wrong, folder / "sparse" / "0")
     if not points:
         (folder / "sparse" / "0" / "points3D.bin").unlink()
-    with pytest.raises(SceneError, match=f"do not meet.*matrices are taken as {says}"):
+    with pytest.raises(SceneError, match=f"do not meet.*--pose-convention {says}$"):
         Scene.open(folder)
+    scene = Scene.open(folder, pose_convention=says)
+    assert scene.warnings == ()
+    for photo in scene.photos:
+        np.testing.assert_allclose(photo.camera.R, cameras[photo.name].R, atol=1e-9)
+        np.testing.assert_allclose(photo.camera.t, cameras[photo.name].t, atol=1e-9)
+    assert Scene.open(folder, **scene.options).fingerprint() == scene.fingerprint()
 
 
 def test_cameras_at_one_place_are_remarked(folder):

@@ -32,6 +32,15 @@ class SceneOptions:
     """Which of several COLMAP models: a folder below sparse/, for example 0."""
     pixel_origin: Literal["corner", "center"] = "corner"
     """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+    pose_convention: Literal[
+        "layout",
+        "world-to-camera",
+        "world-to-camera-opengl",
+        "camera-to-world",
+        "camera-to-world-opengl",
+    ] = "layout"
+    """What the cameras' matrices are, where that is not what their layout documents: which way
+    they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
     on_bad_photo: Literal["skip", "stop"] = "skip"
     """What is done with a damaged training photo: left out and named (a few), or refused."""
     alpha: Literal["mask", "ignore", "over-white"] = "mask"
@@ -53,6 +62,7 @@ class SceneOptions:
             images=self.images,
             colmap_model=self.colmap_model,
             pixel_origin=self.pixel_origin,
+            pose_convention=self.pose_convention,
             on_bad_photo=self.on_bad_photo,
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,

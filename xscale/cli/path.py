@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from xscale.render.run import Run
 
 
+_MOST_FRAMES = 1_000_000
+
+
 @dataclass(frozen=True)
 class Options:
     """Make a camera path for xscale render, check it against the mesh, draw it."""
@@ -67,12 +70,14 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options, make the path, check it, write it."""
     options = parse(Options, argv, "path")
-    from xscale.errors import QualityError
+    from xscale.errors import QualityError, UsageError
     from xscale.geometry.trajectory import resized, up_of
     from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
     from xscale.render.probe import check_path
     from xscale.render.run import Run
 
+    if options.frames > _MOST_FRAMES:
+        raise UsageError(f"--frames is {options.frames:,}, at most {_MOST_FRAMES:,}")
     opened = Run.open(options.run)
     photos = [opened.camera(name) for name in opened.names("all")]
     up = up_of(photos)

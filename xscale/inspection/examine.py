@@ -10,6 +10,7 @@ import numpy as np
 
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
+from xscale.geometry.topology import count_edges
 from xscale.inspection import duplicates, neighbours, points
 from xscale.inspection.edges import edge_shift
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
@@ -17,6 +18,7 @@ from xscale.inspection.looks import Look, looks_of
 from xscale.inspection.plan import plan_of
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
+from xscale.scene.sightings import CODE
 from xscale.train.left_out import LeftOutPhotos
 
 _PERCENTILES = (1, 5, 50, 95, 99)
@@ -101,14 +103,20 @@ def examine(
         "per_photo": {row.name: _plain(row) for row in rows},
         "plan": plan,
         "left_out": left_out.reasons,
-        "warnings": [*scene.warnings, *remarks, *(f.line for f in findings)],
+        "warnings": [*_not_again(scene.warnings), *remarks, *(f.line for f in findings)],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
+
+
+def _not_again(warnings: tuple[str, ...]) -> list[str]:
+    """Leave out what the findings say of each photo, from all its points."""
+    return [line for line in warnings if not line.startswith(f"{CODE}:")]
 
 
 def _contents(scene: Scene) -> dict[str, object]:
     split = scene.split()
     bounds = scene.mesh.world_bounds
+    edges = count_edges(scene.mesh.faces)
     sizes = Counter((photo.camera.width, photo.camera.height) for photo in scene.photos)
     return {
         "scene": str(scene.root),
@@ -127,6 +135,7 @@ def _contents(scene: Scene) -> dict[str, object]:
             "unreferenced_vertices": scene.mesh.unreferenced,
             "degenerate_faces": scene.mesh.degenerate,
             "duplicate_faces": scene.mesh.duplicates,
+            "edges": None if edges is None else edges._asdict(),
             "coordinate_system": scene.provenance.get("coordinate_system"),
             "low": [float(x) for x in bounds[0]],
             "high": [float(x) for x in bounds[1]],

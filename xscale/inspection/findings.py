@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xscale.inspection.points import MeshFit
+from xscale.scene.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
 
 # In small pixels (512 along the photo): what clean scenes stay below by a factor of three or more.
 _FAR_SHIFT = 2.0
@@ -15,8 +16,6 @@ _FAR_EDGES = 4.0
 _FEW_MATCHES = 0.25
 _MOST_MATCHES = 0.6
 # In pixels of the photo, and as a multiple of the scene's median.
-_FAR_REPROJECTION = 2.0
-_UNLIKE_OTHERS = 4.0
 _FAR_OFFSET = 0.02
 _NO_OFFSET = 5e-4
 """Shares of the viewing distance."""
@@ -115,12 +114,12 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None) -> Finding | None:
 
 def _cameras(rows: list[PhotoRow]) -> Finding | None:
     pixels = _median([row.reprojection for row in rows])
-    if pixels <= _FAR_REPROJECTION:
+    if pixels <= FAR_PIXELS:
         return None
     return Finding(
-        "W-CAMERA-REPROJECTION",
+        CODE,
         None,
-        pixels / _FAR_REPROJECTION,
+        pixels / FAR_PIXELS,
         f"sparse points land {pixels:.1f} pixels from where they were seen (median): cameras and "
         "photos do not belong together",
         "were the photos resized, turned or undistorted after the alignment?",
@@ -172,7 +171,7 @@ def _pose(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.neighbours is None:
         return None
     usual = _median([r.neighbours and r.neighbours / r.scale for r in rows])
-    limit = max(_FAR_SHIFT, _UNLIKE_OTHERS * usual) * row.scale
+    limit = max(_FAR_SHIFT, UNLIKE_OTHERS * usual) * row.scale
     if row.neighbours <= limit:
         return None
     return Finding(
@@ -189,7 +188,7 @@ def _sparse(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.reprojection is None:
         return None
     usual = _median([r.reprojection for r in rows])
-    limit = max(_FAR_REPROJECTION, _UNLIKE_OTHERS * usual)
+    limit = max(FAR_PIXELS, UNLIKE_OTHERS * usual)
     if row.reprojection <= limit:
         return None
     return Finding(
@@ -207,7 +206,7 @@ def _outlines(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.edges is None or row.neighbours is not None or row.reprojection is not None:
         return None
     usual = _median([r.edges and r.edges / r.scale for r in rows])
-    limit = max(_FAR_EDGES, _UNLIKE_OTHERS * usual) * row.scale
+    limit = max(_FAR_EDGES, UNLIKE_OTHERS * usual) * row.scale
     if row.edges <= limit:
         return None
     return Finding(

@@ -58,6 +58,11 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
         "footprint": f"{shown} a pixel{'' if unit else ' (scene units)'}",
         "coverage": f"mean {coverage['mean']:.0%}, least {coverage['min']:.0%} of a picture",
     }
+    if mesh["edges"]:
+        lines["edges"] = (
+            "{open:,} at the border, {crowded:,} of over two faces, {turned:,} between faces of "
+            "opposite winding"
+        ).format(**mesh["edges"])
     if mesh["coordinate_system"]:
         lines["system"] = "{name} (named in {file})".format(**mesh["coordinate_system"])
     agreement = _agreement(facts["agreement"])

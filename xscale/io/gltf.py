@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import LimitError, MeshError, SetupError
+from xscale.io.budget import check_growth
 from xscale.io.gltf_buffers import Buffers, item, natural, read_document, wrong
 from xscale.io.polygons import check_vertices
 
@@ -62,12 +63,14 @@ def read_gltf(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
                 continue
             points, corners = _moved(*piece, matrix, name, path)
             vertices.append(points)
-            faces.append(corners + np.int32(first))
+            faces.append(corners + np.int32(first) if first else corners)
             first += len(points)
     if skipped:
         warnings.append(f"W-MESH-PARTS: {path.name}: {skipped} parts of points or lines left out")
     if not faces or not sum(map(len, faces)):
         raise MeshError("has no triangles", where=path, advice="export a triangle mesh")
+    if len(faces) == 1:
+        return vertices[0], faces[0], tuple(warnings)
     return np.concatenate(vertices), np.concatenate(faces), tuple(warnings)
 
 
@@ -234,6 +237,8 @@ def _read_primitive(
         corners = corners[:, 0]
     else:
         corners = np.arange(len(points), dtype=np.uint32)
+    if mode != _TRIANGLES:
+        check_growth(4 * 3 * len(corners), path, "its strips")
     if mode == _TRIANGLES:
         if len(corners) % 3:
             raise wrong(f"{len(corners)} corners make no whole number of triangles", path)
@@ -245,13 +250,15 @@ def _read_primitive(
 
 
 def _unrolled(corners: np.ndarray, *, strip: bool) -> np.ndarray:
-    """Split a strip or a fan into triangles of one winding."""
-    count = max(len(corners) - 2, 0)
-    k = np.arange(count)
-    if not strip:
-        return np.stack([corners[k + 1], corners[k + 2], np.repeat(corners[:1], count)], axis=1)
-    odd = k % 2
-    return np.stack([corners[k], corners[k + 1 + odd], corners[k + 2 - odd]], axis=1)
+    """Split a strip or a fan into triangles of one winding, [F, 3]."""
+    faces = np.empty((max(len(corners) - 2, 0), 3), corners.dtype)
+    if strip:
+        faces[:, 0] = corners[:-2]
+        faces[::2, 1], faces[1::2, 1] = corners[1:-1:2], corners[3::2]
+        faces[::2, 2], faces[1::2, 2] = corners[2::2], corners[2:-1:2]
+    else:
+        faces[:, 0], faces[:, 1], faces[:, 2] = corners[1:-1], corners[2:], corners[:1]
+    return faces
 
 
 def _positions(document: dict, buffers: Buffers, index: object, path: Path) -> np.ndarray:

@@ -15,12 +15,11 @@ from urllib.parse import unquote
 import numpy as np
 
 from xscale.errors import LimitError, MeshError, UnsafePathError
+from xscale.io.budget import allowed, check_json
 
 _MAGIC, _JSON, _BIN = b"glTF", b"JSON", b"BIN\0"
 _COMPONENTS = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_GROWTH = 6
-_SPARE = 1 << 28
 
 
 def wrong(what: str, path: Path) -> MeshError:
@@ -61,6 +60,7 @@ def read_document(path: Path) -> tuple[dict, bytes | None, list[str]]:
     text = data
     if data.startswith(_MAGIC):
         text, binary, warnings = _chunks(data, path)
+    check_json(text, path)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -115,8 +115,7 @@ class Buffers:
         """Keep what is needed to load buffers when they are asked for."""
         self._document, self._binary, self._path = document, binary, path
         self._loaded: dict[int, bytes] = {}
-        total = path.stat().st_size
-        self._budget = _GROWTH * total + _SPARE
+        self._budget = allowed(path)
 
     def view(self, index: object) -> tuple[memoryview, int]:
         """Return the bytes of a buffer view and its stride (0 = packed)."""
@@ -204,7 +203,10 @@ class Buffers:
         if index not in self._loaded:
             buffer = item(self._document, "buffers", index, self._path)
             length = natural(buffer, "byteLength", None, self._path)
-            data = self._binary if buffer.get("uri") is None else self._referenced(buffer["uri"])
+            if buffer.get("uri") is None:
+                data = self._binary
+            else:
+                data = self._referenced(buffer["uri"], length)
             if data is None or (buffer.get("uri") is None and index):
                 raise wrong(f"buffers[{index}] has no data", self._path)
             if len(data) < length:
@@ -213,8 +215,8 @@ class Buffers:
             self._loaded[index] = data[:length]
         return self._loaded[index]
 
-    def _referenced(self, uri: object) -> bytes:
-        """Read a data URI, or a file in the mesh's folder."""
+    def _referenced(self, uri: object, length: int) -> bytes:
+        """Read a data URI, or the first ``length`` bytes of a file in the mesh's folder."""
         path = self._path
         if not isinstance(uri, str):
             raise wrong("a buffer's uri is no text", path)
@@ -241,4 +243,5 @@ class Buffers:
                 where=path,
                 advice="copy the buffer beside the mesh, or export as .glb",
             )
-        return file.read_bytes()
+        with file.open("rb") as opened:
+            return opened.read(min(length, file.stat().st_size))

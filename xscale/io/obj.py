@@ -39,7 +39,8 @@ class _Parts:
         self.corners = [np.zeros(0, np.int64)]
         self.counts = [np.zeros(0, np.uint8)]
         self.commands = 0
-        self.unknown: dict[bytes, int] = {}
+        self.unknown = 0
+        self.unknown_words: list[bytes] = []
 
 
 def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
@@ -63,9 +64,8 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         what = "has no faces: this is a point cloud" if len(vertices) else "has no vertices"
         raise MeshError(what, where=path, advice="export a triangle mesh with faces")
     check_vertices(corners, counts, len(vertices), path)
-    if (counts == 3).all():
-        corners, counts = corners.reshape(-1, 3), 3
-    faces, short = triangulate(vertices, corners, counts)
+    parts.counts.clear()
+    faces, short = triangulate(vertices, corners, counts, path)
     return vertices, faces, tuple(_remarks(parts, short, path))
 
 
@@ -78,10 +78,9 @@ def _remarks(parts: _Parts, short: int, path: Path) -> list[str]:
             f"W-MESH-COMMAND: {path.name}: {parts.commands} call or csh statements not executed"
         )
     if parts.unknown:
-        words = ", ".join(w.decode("utf-8", "backslashreplace") for w in [*parts.unknown][:3])
+        words = ", ".join(w.decode("utf-8", "backslashreplace") for w in parts.unknown_words)
         found.append(
-            f"W-MESH-LINES: {path.name}: {sum(parts.unknown.values())} lines not understood and "
-            f"left out: {words}"
+            f"W-MESH-LINES: {path.name}: {parts.unknown} lines not understood and left out: {words}"
         )
     return found
 
@@ -128,7 +127,9 @@ def _read_block(parts: _Parts, text: np.ndarray, first: int, path: Path) -> None
             continue
         parts.commands += words[0] in _COMMANDS
         if words[0] not in _KNOWN:
-            parts.unknown[words[0]] = parts.unknown.get(words[0], 0) + 1
+            parts.unknown += 1
+            if len(parts.unknown_words) < 3 and words[0] not in parts.unknown_words:
+                parts.unknown_words.append(words[0])
 
 
 def _read_vertices(

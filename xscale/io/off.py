@@ -50,7 +50,7 @@ def read_off(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
             counts[done : done + len(count)] = count
     if not sizes[1]:
         raise MeshError("has no faces", where=path, advice="export a triangle mesh with faces")
-    faces, short = triangulate(vertices, np.concatenate(corners), counts)
+    faces, short = triangulate(vertices, np.concatenate(corners), counts, path)
     remark = f"W-MESH-CORNERS: {path.name}: {short} faces with under 3 corners left out"
     return vertices, faces, (remark,) if short else ()
 

@@ -102,7 +102,7 @@ def _finish(
     path: Path,
 ) -> PlyMesh:
     """Split polygons and collect the remarks; the arrays have been checked."""
-    faces, short = triangulate(vertices, corners, counts)
+    faces, short = triangulate(vertices, corners, counts, path)
     warnings = []
     if short:
         warnings.append(f"W-MESH-CORNERS: {path.name}: {short} faces with under 3 corners left out")
@@ -148,9 +148,9 @@ def _check_room(element: Element, left: int, offset: int, path: Path) -> None:
 
 
 def _read_vertices(file: BinaryIO, element: Element, path: Path) -> np.ndarray:
-    """Read x, y, z of every row, in blocks: float32 stays so, all else becomes float64."""
+    """Read x, y, z of every row, in blocks: float32 where that is exact, else float64."""
     dtype = element.fixed_dtype()
-    single = all(dtype[name].newbyteorder("=") == np.float32 for name in _COORDINATES)
+    single = all(np.can_cast(dtype[name], np.float32) for name in _COORDINATES)
     vertices = np.empty((element.count, 3), np.float32 if single else np.float64)
     for start in range(0, element.count, ROWS):
         here = file.tell()

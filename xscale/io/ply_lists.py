@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from xscale.errors import MeshError
+from xscale.io.budget import check_growth
 from xscale.io.ply_header import Element
 from xscale.io.polygons import MOST_CORNERS, check_vertices
 
@@ -69,6 +70,7 @@ class ListReader:
         if self._done == self._element.count:
             return alike, length
         pieces = [alike[: self._done].reshape(-1)]
+        kept = pieces[0].nbytes
         counts = np.empty(self._element.count, np.uint8)
         counts[: self._done] = length
         while self._done < self._element.count:
@@ -76,6 +78,8 @@ class ListReader:
             counts[self._done : self._done + len(lengths)] = lengths
             self._done += len(lengths)
             pieces.append(flat)
+            kept += flat.nbytes
+            check_growth(2 * kept, self._path, "its index lists")
         return np.concatenate(pieces), counts
 
     def _alike(self) -> tuple[np.ndarray, int]:
@@ -88,11 +92,12 @@ class ListReader:
             return np.zeros((element.count, 0), np.int32), 0
         dtype = element.dtype_with(lengths)
         length = lengths[self._wanted.name] if self._wanted else 0
+        step = max(1, min(ROWS, _BYTES // dtype.itemsize))
         # The element's own size was compared with the file's; longer lists must fit too.
         fitting = min(element.count, (self._path.stat().st_size - here) // dtype.itemsize)
         found = np.empty((fitting, length), np.int32)
         while self._done < element.count:
-            rows = read_rows(file, dtype, min(ROWS, element.count - self._done))
+            rows = read_rows(file, dtype, min(step, element.count - self._done))
             if rows is None:
                 break
             if any((rows[f"{name}#"] != n).any() for name, n in lengths.items()):

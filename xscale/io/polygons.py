@@ -8,11 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import LimitError, MeshError
+from xscale.io.budget import check_growth
 
 MOST_CORNERS = 64
 """Most corners of one face."""
 _MOST_FACES = (1 << 31) - 1
+_BYTES_A_FACE = 33
+"""What is kept of each face while faces of unlike sizes are split."""
 _BLOCK = 1 << 18
+_SPLIT_CORNERS = 1 << 19
+"""Corners of polygons that are split in one go."""
 _REFLEX = 1e-6
 
 
@@ -56,7 +61,9 @@ def check_vertices(
         )
 
 
-def triangulate(vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray | int) -> Triangles:
+def triangulate(
+    vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray | int, where: Path
+) -> Triangles:
     """Split polygons into triangles, in the faces' order.
 
     Convex ones become fans around their first corner. The others, seen along their normal, lose
@@ -66,30 +73,36 @@ def triangulate(vertices: np.ndarray, corners: np.ndarray, counts: np.ndarray | 
         vertices: [V, 3], to see which polygons are convex.
         corners: Checked indices, [F, n] or flat.
         counts: Corners of each face, or one number for all.
+        where: The file.
 
     Raises:
-        LimitError: More triangles than 32-bit ids can name.
+        LimitError: More triangles than 32-bit ids can name, or than the file's size explains.
     """
+    if not np.isscalar(counts) and len(counts) and (counts == counts[0]).all():
+        counts = int(counts[0])
+        corners = corners.reshape(-1, counts) if counts else np.zeros((len(corners), 0), np.int32)
     if np.isscalar(counts):
         short = len(corners) if counts < 3 else 0
-        _check_total(len(corners) * max(int(counts) - 2, 0))
+        _check_total(len(corners) * max(int(counts) - 2, 0), corners.nbytes, where)
         if counts <= 3:
             kept = corners[:, :3] if counts == 3 else np.zeros((0, 3))
             return Triangles(np.ascontiguousarray(kept, np.int32), short)
         faces = np.empty((len(corners), int(counts) - 2, 3), np.int32)
-        for start in range(0, len(corners), _BLOCK):
-            rows = slice(start, start + _BLOCK)
+        step = max(1, _SPLIT_CORNERS // int(counts))
+        for start in range(0, len(corners), step):
+            rows = slice(start, start + step)
             faces[rows] = _split(vertices, corners[rows])
         return Triangles(faces.reshape(-1, 3), short)
     per_face = np.maximum(counts.astype(np.int64) - 2, 0)
-    _check_total(int(per_face.sum()))
+    _check_total(int(per_face.sum()), corners.nbytes + _BYTES_A_FACE * len(counts), where)
     first = np.cumsum(per_face) - per_face
     begin = np.cumsum(counts, dtype=np.int64) - counts
     faces = np.empty((int(per_face.sum()), 3), np.int32)
     for size in np.unique(counts[counts >= 3]):
         alike = np.flatnonzero(counts == size)
-        for start in range(0, len(alike), _BLOCK):
-            rows = alike[start : start + _BLOCK]
+        step = max(1, _SPLIT_CORNERS // int(size))
+        for start in range(0, len(alike), step):
+            rows = alike[start : start + step]
             polygons = corners[begin[rows, None] + np.arange(size)]
             faces[first[rows, None] + np.arange(size - 2)] = _split(vertices, polygons)
     return Triangles(faces, int((counts < 3).sum()))
@@ -145,6 +158,10 @@ def _side(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> np.ndarray:
     return along[0] * beside[:, 1] - along[1] * beside[:, 0]
 
 
-def _check_total(faces: int) -> None:
+def _check_total(faces: int, beside: int, where: Path) -> None:
+    """Refuse too many triangles before there is an array for them."""
     if faces > _MOST_FACES:
-        raise LimitError(f"the mesh has {faces} triangles, at most {_MOST_FACES} can be numbered")
+        raise LimitError(
+            f"the mesh has {faces} triangles, at most {_MOST_FACES} can be numbered", where=where
+        )
+    check_growth(12 * faces + beside, where, f"its {faces} triangles")

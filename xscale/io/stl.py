@@ -13,6 +13,8 @@ from xscale.io.text_numbers import LineReader, bad_line, chosen_lines, numbers
 _HEAD = 84
 _ROW = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 _ROWS = 1 << 18
+_BLOCK = 1 << 18
+"""Bytes of text looked at in one go: lines become objects here."""
 _WORDS = (b"", b"solid", b"facet", b"outer", b"vertex", b"endloop", b"endfacet", b"endsolid")
 
 
@@ -34,12 +36,12 @@ def read_stl(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
         spare = size - _HEAD - count * _ROW.itemsize
         text = head.lstrip()[:5].lower() == b"solid"
         if len(head) == _HEAD and spare == 0:
-            vertices = _read_binary(file, count)
+            vertices = _read_binary(file, count, path)
         elif text:
             file.seek(0)
             vertices = _read_ascii(file, path)
         elif len(head) == _HEAD and 0 < spare < _ROW.itemsize:
-            vertices = _read_binary(file, count)
+            vertices = _read_binary(file, count, path)
         else:
             raise MeshError(
                 f"says {count} triangles, which need {_HEAD + count * _ROW.itemsize} bytes; it "
@@ -55,10 +57,16 @@ def read_stl(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     return vertices, np.arange(len(vertices), dtype=np.int32).reshape(-1, 3), warnings
 
 
-def _read_binary(file: BinaryIO, count: int) -> np.ndarray:
+def _read_binary(file: BinaryIO, count: int, path: Path) -> np.ndarray:
     vertices = np.empty((count, 3, 3), np.float32)
     for start in range(0, count, _ROWS):
         rows = np.fromfile(file, _ROW, min(_ROWS, count - start))
+        if len(rows) < min(_ROWS, count - start):
+            raise MeshError(
+                f"ends inside triangle {start + len(rows)} of {count}: it shrank while it was read",
+                where=path,
+                advice="read it again when nothing writes to it",
+            )
         vertices[start : start + len(rows)] = rows["corners"]
     return vertices.reshape(-1, 3)
 
@@ -66,7 +74,7 @@ def _read_binary(file: BinaryIO, count: int) -> np.ndarray:
 def _read_ascii(file: BinaryIO, path: Path) -> np.ndarray:
     """Read the vertex lines; what stands between them is checked by number."""
     pieces, facets, last = [np.zeros((0, 3))], 0, (b"", 1)
-    for first, text in LineReader(file, path, open_end=True).blocks():
+    for first, text in LineReader(file, path, open_end=True, block=_BLOCK).blocks():
         words = _first_words(text)
         odd = ~np.isin(words, _WORDS)
         if odd.any():

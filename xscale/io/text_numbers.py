@@ -37,7 +37,13 @@ class LineReader:
     """Whole lines of a file, in blocks."""
 
     def __init__(
-        self, file: BinaryIO, path: Path, line: int = 0, *, open_end: bool = False
+        self,
+        file: BinaryIO,
+        path: Path,
+        line: int = 0,
+        *,
+        open_end: bool = False,
+        block: int | None = None,
     ) -> None:
         """Read on from where ``file`` stands.
 
@@ -46,7 +52,9 @@ class LineReader:
             path: Its name, for errors.
             line: How many lines came before.
             open_end: Whether the last line may lack its line end.
+            block: Bytes to look at in one go; by default :data:`BLOCK`.
         """
+        self._block = block or BLOCK
         self._file, self._path, self._open_end = file, path, open_end
         self._rest = b""
         self._ended = False
@@ -83,7 +91,7 @@ class LineReader:
     def rest(self) -> int:
         """Count the bytes that are left and are not white space."""
         spare = len(self._rest.strip())
-        while block := self._file.read(BLOCK):
+        while block := self._file.read(self._block):
             spare += len(block.strip())
         return spare
 
@@ -93,7 +101,7 @@ class LineReader:
         while not (stop := self._last_end(data)) and not self._ended:
             if len(data) > _LONGEST_LINE:
                 raise bad_line("a line is longer than 1 MiB", self._path, self.line + 1)
-            more = self._file.read(BLOCK)
+            more = self._file.read(self._block)
             self._ended = not more
             data += more
             if self._ended and self._open_end and data and not data.endswith(b"\n"):

@@ -19,6 +19,7 @@ from xscale.errors import CameraError, InputError
 from xscale.geometry.camera import Camera
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import supported_model
+from xscale.io.budget import check_json
 from xscale.io.storage import write_json
 from xscale.scene import colmap_binary, colmap_text
 from xscale.scene.colmap_model import Tables
@@ -87,7 +88,9 @@ def _load(path: Path) -> dict:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError("is larger than 1 GB, no camera path is", where=path)
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        check_json(data, path)
+        document = json.loads(data)
     except OSError as error:
         raise InputError(
             f"cannot be read: {error.strerror}", where=path, advice="check the path"

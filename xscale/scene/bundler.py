@@ -8,6 +8,7 @@ sizes: names come from the list beside it, sizes from the photos.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import numpy as np
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
+from xscale.io.budget import check_growth
 from xscale.io.images import image_size
+from xscale.scene.colmap_model import PHOTO_BYTES
 from xscale.scene.colmap_text import integer, lines, parse_number
 from xscale.scene.labels import join_labels, plain_label
 from xscale.scene.views import Choice, Reading, View, beginning, some
@@ -27,7 +30,8 @@ _MAGIC = b"# Bundle file v0.3"
 _LISTS = ("list.txt", "{stem}_list.txt", "{stem}.list.txt", "{stem}.txt", "images.txt")
 _FOCAL_GUESS = re.compile(r"\s+0(\s+[-+0-9.eE]+)?$")
 _OPENCV_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
-_LINES_A_POINT = 3
+_POINT_BYTES, _NAME_BYTES = 56, 200
+"""What they take in memory, at most."""
 _AGAIN = "the file is cut or was edited: export the cameras again"
 
 
@@ -77,6 +81,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     folder = choice.images or _photo_folder(path, root)
     body = _Body(path)
     where, (cameras, points) = body.numbers(2, integer)
+    check_growth(cameras * PHOTO_BYTES + points * _POINT_BYTES, path, "its cameras and points")
     labels = _listed(path, cameras, where)
     posed: dict[str, tuple[str, list[float], np.ndarray, np.ndarray]] = {}
     bare = []
@@ -91,7 +96,9 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         posed[label] = here, lens, flipped, _OPENCV_FROM_OPENGL * rows[3]
     if not posed:
         raise SceneError("no camera has a pose", where=path, advice="align the photos first")
-    positions = [body.point() for _ in range(points)]
+    positions = array("d")
+    for _ in range(points):
+        positions.extend(body.point())
     warnings = []
     if bare:
         warnings.append(
@@ -101,8 +108,16 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         warnings.append(f"W-BUNDLER-TAIL: {path.name}: {spare} lines after the last point ignored")
     names = join_labels(list(posed), folder, path)
     views = [_view(names[label], folder, *posed[label]) for label in posed]
-    found = np.array(positions, np.float64).reshape(-1, 3)
-    return Reading(LAYOUT, detect(root, choice) or "", folder, views, found, warnings)
+    found = np.frombuffer(positions).reshape(-1, 3)
+    return Reading(
+        LAYOUT,
+        detect(root, choice) or "",
+        folder,
+        views,
+        found,
+        warnings,
+        convention="world-to-camera-opengl",
+    )
 
 
 def _photo_folder(path: Path, root: Path) -> Path:
@@ -178,7 +193,9 @@ def _listed(path: Path, count: int, where: str) -> list[str]:
             where=path,
             advice="export the image list too: one photo a line, in the order of the cameras",
         )
-    names = [_FOCAL_GUESS.sub("", line.strip()) for _, line in lines(found) if line.strip()]
+    names = [
+        _FOCAL_GUESS.sub("", line.strip()) for _, line in lines(found, _NAME_BYTES) if line.strip()
+    ]
     if len(names) != count:
         raise CameraError(
             f"has {count} cameras, {found.name} names {len(names)} photos",

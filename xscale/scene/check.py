@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from xscale.scene.photo import Photo
 
 _MOST_CAMERAS = 64
-_MOST_VERTICES = 20_000
+_FEW_VERTICES, _MOST_VERTICES, _MANY_VERTICES = 2_000, 20_000, 400_000
 _FACE_BUDGET = 50_000_000
 _LEAST_CAMERAS = 5
 _CELLS = 16
 _RAYS = 16
-_LEAST_COVERAGE = 0.01
+_LEAST_COVERAGE, _USUAL_COVERAGE = 0.01, 0.1
 _LEAST_POINTS = 100
 _RAY_BLOCK = 1 << 20
 _FACE_BLOCK = 1 << 18
@@ -106,8 +106,8 @@ def _outliers(mesh: Mesh) -> list[str]:
 
 def check_views(
     cameras: Sequence[Camera], mesh: Mesh, where: object, advice: str | None = None
-) -> None:
-    """Refuse a scene whose cameras do not see its mesh.
+) -> list[str]:
+    """Refuse a scene whose cameras do not see its mesh, remark on one whose cameras hardly do.
 
     The measure is the share of the picture that the mesh covers, not the share of the mesh that a
     picture shows: a close-up of a city sees little of the city and is right.
@@ -122,27 +122,73 @@ def check_views(
         SceneError: In the median over cameras, under 1 % of the picture is covered.
     """
     # Casting rays at 20 M faces takes seconds a camera: the larger the mesh, the fewer are asked.
-    most = max(_LEAST_CAMERAS, min(_MOST_CAMERAS, _FACE_BUDGET // len(mesh.faces)))
+    most = max(_LEAST_CAMERAS, _affordable(mesh))
     chosen = [cameras[i].recentred(mesh.origin) for i in _spread(len(cameras), most)]
-    used = mesh.faces[_spread(len(mesh.faces), _MOST_VERTICES), 0]
-    vertices = mesh.vertices[used].astype(np.float64)
-    unsure = [c for c in chosen if _cells_hit(c, vertices) < _LEAST_COVERAGE]
-    seen = len(chosen) - len(unsure)
+    shares = _shares_by_vertices(chosen, mesh)
     # Vertices miss the picture of a close-up that lies inside one triangle: there, rays decide.
-    for camera in unsure:
-        if 2 * seen > len(chosen):
-            return
-        seen += _rays_hit(camera, mesh, _LEAST_COVERAGE)
-    if 2 * seen > len(chosen):
-        return
-    centres = box_of(np.array([camera.position for camera in cameras]))
-    raise SceneError(
-        f"cameras and mesh do not meet: {len(chosen) - seen} of {len(chosen)} cameras see the "
-        f"mesh in under 1 % of their picture; cameras stand in {centres}, the mesh fills "
-        f"{mesh.world_bounds}",
-        where=where,
-        advice=advice or "export mesh and cameras from one project in one coordinate system",
-    )
+    for k in np.flatnonzero(shares < _USUAL_COVERAGE):
+        if 2 * (shares >= _USUAL_COVERAGE).sum() > len(chosen):
+            return []
+        shares[k] = max(shares[k], _rays_hit(chosen[k], mesh, _USUAL_COVERAGE))
+    seen = int((shares >= _LEAST_COVERAGE).sum())
+    if 2 * seen <= len(chosen):
+        centres = box_of(np.array([camera.position for camera in cameras]))
+        raise SceneError(
+            f"cameras and mesh do not meet: {len(chosen) - seen} of {len(chosen)} cameras see the "
+            f"mesh in under 1 % of their picture; cameras stand in {centres}, the mesh fills "
+            f"{mesh.world_bounds}",
+            where=where,
+            advice=advice or "export mesh and cameras from one project in one coordinate system",
+        )
+    few = int((shares < _USUAL_COVERAGE).sum())
+    if 2 * few < len(chosen):
+        return []
+    return [
+        f"W-CAMERA-COVERAGE: the mesh fills under {_USUAL_COVERAGE:.0%} of the picture of {few} of "
+        f"{len(chosen)} cameras: is it in their unit and place, and all of it there?"
+    ]
+
+
+def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> list[str]:
+    """Remark on a few cameras of a good set that look away from the mesh or stand far off."""
+    cameras = [photo.camera.recentred(mesh.origin) for photo in photos]
+    away = np.linalg.norm([camera.position for camera in cameras], axis=1)
+    odd = set(np.flatnonzero(away > _FAR_OUT * np.median(away)).tolist())
+    blind = list(range(len(cameras)))
+    for most in (_FEW_VERTICES, _MANY_VERTICES):
+        vertices = _sample(mesh, most) if blind else None
+        blind = [k for k in blind if not _cells_hit(cameras[k], vertices)]
+    blind = blind[: max(1, _affordable(mesh) // 4)]
+    odd.update(k for k in blind if not _rays_hit(cameras[k], mesh, 1 / _RAYS**2))
+    if not odd or 2 * len(odd) >= len(photos):
+        return []
+    names = some([photos[k].name for k in sorted(odd)])
+    return [
+        f"W-CAMERA-OUTLIER: {len(odd)} of {len(photos)} cameras see nothing of the mesh or stand "
+        f"over {_FAR_OUT} times as far off as usual: {names}; "
+        "align them again, or take them out of the camera model"
+    ]
+
+
+def _affordable(mesh: Mesh) -> int:
+    """Return at how many cameras rays may be cast."""
+    return min(_MOST_CAMERAS, _FACE_BUDGET // len(mesh.faces))
+
+
+def _sample(mesh: Mesh, most: int) -> np.ndarray:
+    """Return vertices that faces use, float64 [N, 3], local."""
+    return mesh.vertices[mesh.faces[_spread(len(mesh.faces), most), 0]].astype(np.float64)
+
+
+def _shares_by_vertices(cameras: Sequence[Camera], mesh: Mesh) -> np.ndarray:
+    """Share of each picture that the mesh covers at least, as far as vertices tell."""
+    vertices = _sample(mesh, _MOST_VERTICES)
+    shares = np.array([_cells_hit(camera, vertices) for camera in cameras])
+    unsure = np.flatnonzero(shares < _USUAL_COVERAGE)
+    if len(unsure) and len(mesh.faces) > _MOST_VERTICES:
+        vertices = _sample(mesh, _MANY_VERTICES)
+        shares[unsure] = [_cells_hit(cameras[k], vertices) for k in unsure]
+    return shares
 
 
 def check_points(
@@ -184,8 +230,8 @@ def _cells_hit(camera: Camera, points: np.ndarray) -> float:
     return len(np.unique(cell[:, 0] * _CELLS + cell[:, 1])) / _CELLS**2
 
 
-def _rays_hit(camera: Camera, mesh: Mesh, share: float) -> bool:
-    """Tell whether at least a share of a grid of rays hits the mesh.
+def _rays_hit(camera: Camera, mesh: Mesh, enough: float) -> float:
+    """Return the share of a grid of rays that hits the mesh, counted until it is enough.
 
     A ray hits a triangle when it lies on one side of the three planes through the camera and an
     edge: no depth is divided by, so triangles that reach behind the camera are judged rightly.
@@ -205,9 +251,9 @@ def _rays_hit(camera: Camera, mesh: Mesh, share: float) -> bool:
             volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
             same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
             hit |= (same & (sides.sum(axis=0) * volume > 0)).any(axis=0)
-            if hit.mean() >= share:
-                return True
-    return False
+            if hit.mean() >= enough:
+                return float(hit.mean())
+    return float(hit.mean())
 
 
 def _maybe_seen(camera: Camera, corners: np.ndarray) -> np.ndarray:

@@ -22,6 +22,9 @@ _TABLES = ("cameras", "images")
 _EXTENSIONS = ("bin", "txt")
 _NO_CHOICE = Choice()
 _DIGITS = 1e-5
+_ALL = 1 << 62
+_SIGHTINGS = 100
+"""Keypoints of a photo that are kept on opening: enough to see whether its camera is wrong."""
 
 
 class Model(NamedTuple):
@@ -140,7 +143,7 @@ def what_is_missing(root: Path) -> str | None:
     return f"has a COLMAP model ({folder}) and no {PHOTOS}/ folder"
 
 
-def _read_tables(model: Model, keep_observations: bool = False) -> tuple[Tables, ModuleType]:
+def _read_tables(model: Model, keep_observations: int = 0) -> tuple[Tables, ModuleType]:
     """Read cameras and images, and return the module that reads this kind of file."""
     reader: ModuleType = colmap_binary if model.extension == "bin" else colmap_text
     tables = Tables()
@@ -173,7 +176,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     model = _chosen(root, choice)
     if model is None:
         raise SceneError("there is no COLMAP model", where=root / _SPARSE)
-    tables, reader = _read_tables(model)
+    tables, reader = _read_tables(model, _SIGHTINGS)
     if not tables.images:
         raise SceneError(
             "the model has no posed photo", where=model.folder, advice="run the mapper again"
@@ -188,6 +191,12 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         camera = tables.cameras[image.camera_id]
         known = supported_model(camera.model, camera.where)
         K, distortion = known.intrinsics(camera.params)
+        if min(K[0, 0], K[1, 1]) <= 0:
+            raise CameraError(
+                f"the focal lengths are {K[0, 0]:g} and {K[1, 1]:g}, they must be above 0",
+                where=camera.where,
+                advice="the file is damaged or was edited: export the model again",
+            )
         size = (camera.width, camera.height)
         views.append(
             View(image.name, image.where, known.name, K, image.R, image.t, distortion, size)
@@ -200,6 +209,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         views,
         _finite(points, model.folder, warnings),
         warnings,
+        sightings={} if points is None else _sightings(tables, points),
         observe=None if points is None else partial(observations, model),
     )
 
@@ -268,10 +278,15 @@ def observations(model: Model) -> Observations:
     Raises:
         CameraError: A table is damaged, or there is no table of points.
     """
-    tables, reader = _read_tables(model, keep_observations=True)
+    tables, reader = _read_tables(model, _ALL)
     points = _read_points(model, reader, tables.warnings)
     if points is None:
         raise CameraError("there is no points3D file", where=model.folder)
+    return _sightings(tables, points)
+
+
+def _sightings(tables: Tables, points: ColmapPoints) -> Observations:
+    """Join the keypoints that were kept with the points they show."""
     order = np.argsort(points.ids)
     ids = points.ids[order]
     found = {}

@@ -14,7 +14,15 @@ import numpy as np
 
 from xscale.errors import CameraError
 from xscale.geometry.models import colmap_model
-from xscale.scene.colmap_model import ColmapCamera, ColmapPoints, Tables
+from xscale.io.budget import check_growth
+from xscale.scene.colmap_model import (
+    CAMERA_BYTES,
+    PHOTO_BYTES,
+    ColmapCamera,
+    ColmapPoints,
+    Tables,
+    spread_over,
+)
 
 _LONGEST_NAME = 4096
 _SMALLEST_CAMERA = 24
@@ -98,8 +106,14 @@ class Reader:
         self.left -= end + 1
         return chunk[:end].decode("utf-8", "surrogateescape")
 
-    def count(self, smallest: int, what: str) -> int:
-        """Read how many records follow and refuse more than can be there."""
+    def count(self, smallest: int, what: str, each: int = 0) -> int:
+        """Read how many records follow; refuse more than can be there or can be kept.
+
+        Args:
+            smallest: Bytes of a record, at least.
+            what: A record's name, for errors.
+            each: Bytes that one takes in memory, at most.
+        """
         (count,) = self.take("Q", f"the number of {what}s")
         if count * smallest > self.left:
             raise CameraError(
@@ -108,6 +122,7 @@ class Reader:
                 where=self.path,
                 advice="the file is cut: copy or export the model again",
             )
+        check_growth(count * each, self.path, f"{count} {what}s")
         return count
 
     def end(self, warnings: list[str]) -> None:
@@ -125,7 +140,7 @@ def read_cameras(path: Path, tables: Tables) -> None:
         CameraError: Cut, unknown model, or a camera with impossible numbers.
     """
     with Reader(path) as reader:
-        for record in range(reader.count(_SMALLEST_CAMERA, "camera")):
+        for record in range(reader.count(_SMALLEST_CAMERA, "camera", CAMERA_BYTES)):
             where = f"{path}: camera record {record + 1} at byte {reader.offset}"
             camera_id, model_id, width, height = reader.take("IiQQ", f"camera {record + 1}")
             model = colmap_model(model_id, where)
@@ -135,19 +150,20 @@ def read_cameras(path: Path, tables: Tables) -> None:
         reader.end(tables.warnings)
 
 
-def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) -> None:
+def read_images(path: Path, tables: Tables, *, keep_observations: int = 0) -> None:
     """Read ``images.bin`` into ``tables``; the cameras must be there already.
 
     Args:
         path: The file.
         tables: Where photos go.
-        keep_observations: Keep keypoints and the ids of their 3D points.
+        keep_observations: How many of a photo's keypoints with a 3D point are kept at most, evenly
+            spread.
 
     Raises:
         CameraError: Cut, or a photo with an impossible pose, id, name or camera.
     """
     with Reader(path) as reader:
-        for record in range(reader.count(_SMALLEST_IMAGE, "image")):
+        for record in range(reader.count(_SMALLEST_IMAGE, "image", PHOTO_BYTES)):
             what = f"image {record + 1}"
             where = f"{path}: image record {record + 1} at byte {reader.offset}"
             image_id, *pose, camera_id = reader.take("I7dI", what)
@@ -157,6 +173,7 @@ def read_images(path: Path, tables: Tables, *, keep_observations: bool = False) 
             kept: tuple[np.ndarray | None, np.ndarray | None] = (None, None)
             if keep_observations:
                 rows = np.frombuffer(reader.bytes(size, f"keypoints of {what}"), _OBSERVATION)
+                rows = rows[spread_over(np.flatnonzero(rows["point"] >= 0), keep_observations)]
                 kept = rows["pixel"].copy(), rows["point"].copy()
             else:
                 reader.skip(size, f"the {keypoints} keypoints of {what}")

@@ -13,6 +13,9 @@ from xscale.geometry.frames import rotation_from_quaternion
 from xscale.geometry.models import CameraModel
 from xscale.scene.views import safe_name
 
+CAMERA_BYTES, PHOTO_BYTES = 600, 1600
+"""What one of them takes in memory, at most."""
+
 
 class ColmapCamera(NamedTuple):
     """One row of the cameras table."""
@@ -135,6 +138,13 @@ class Tables:
 
 _AGAIN = "the file is damaged or was edited: export the model again"
 _ROUNDING = 1e-4
+
+
+def spread_over(places: np.ndarray, most: int) -> np.ndarray:
+    """Take at most ``most`` of some places, evenly spread."""
+    if len(places) <= most:
+        return places
+    return places[np.arange(most) * len(places) // most]
 
 
 def _differ(listed: tuple[np.ndarray, np.ndarray], composed: tuple[np.ndarray, np.ndarray]) -> bool:

@@ -16,7 +16,9 @@ import numpy as np
 from xscale.errors import CameraError
 from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import rotation_from_quaternion
+from xscale.io.budget import check_growth
 from xscale.scene.colmap_binary import Reader
+from xscale.scene.colmap_model import PHOTO_BYTES
 from xscale.scene.colmap_text import integer, parse_number, rows, short
 
 CAMERA = 0
@@ -25,6 +27,9 @@ _AGAIN = "the file is damaged or was edited: export the model again"
 _SMALLEST_RIG = 8
 _SMALLEST_FRAME = 68
 _SMALLEST_SENSOR = 9
+_SMALLEST_DATA = 11
+_SENSOR_BYTES = 250
+"""What a sensor or a data id takes in memory."""
 _DATA_ID = 16
 _POSE = 7
 
@@ -97,6 +102,9 @@ def read_poses(folder: Path, extension: str, warnings: list[str]) -> dict[int, P
             where=folder,
             advice="copy the whole model",
         )
+    for path, smallest in ((rigs_file, _SMALLEST_SENSOR), (frames_file, _SMALLEST_DATA)):
+        most = path.stat().st_size // smallest
+        check_growth(most * _SENSOR_BYTES, path, f"the {most} sensors that it has room for")
     if extension == "bin":
         rigs = list(_rigs_binary(rigs_file, warnings))
         frames = list(_frames_binary(frames_file, warnings))
@@ -176,7 +184,7 @@ def _checked(rig: Rig, count: int, where: object) -> Rig:
 
 def _frames_binary(path: Path, warnings: list[str]) -> Iterator[Frame]:
     with Reader(path) as reader:
-        for record in range(reader.count(_SMALLEST_FRAME, "frame")):
+        for record in range(reader.count(_SMALLEST_FRAME, "frame", PHOTO_BYTES)):
             what = f"frame {record + 1}"
             where = f"{path}: frame record {record + 1} at byte {reader.offset}"
             frame_id, rig_id, *numbers = reader.take("II7d", what)

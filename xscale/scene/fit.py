@@ -7,13 +7,14 @@ decide otherwise: how much of their pictures the mesh fills. Only samples are lo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from xscale.errors import SceneError
+from xscale.scene.conventions import CONVENTIONS, WORDS, Convention, reread
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
@@ -31,7 +32,8 @@ _GOOD = 0.5
 _PREFERENCE = 0.05
 _NEAREST = 0.05
 _SEEN = 0.25
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
+_SPARSE = 4
+"""Of the surface's samples, so many times fewer are enough for pictures."""
 _STOP, _WARN = 5.0, 2.0
 _AXES = {
     "its axes as they are": np.eye(3),
@@ -129,23 +131,37 @@ class Evidence:
         reached = np.isin(grid.coarse, _keys(np.floor(place / _COARSE)))
         return float(near.sum()) / len(self._points), float(reached.mean())
 
-    def other_convention(self) -> tuple[str, float]:
-        """Return the other usual meaning of the cameras' matrices that sees most, and how much."""
-        seen = {
-            name: self._seen(np.eye(4), [*map(change, self._cameras)])
-            for name, change in _CONVENTIONS.items()
-        }
+    def coverage(self) -> float:
+        """Return how much of the cameras' pictures the mesh fills as it is."""
+        return self._seen(np.eye(4), nearest=0.0)
+
+    def other_convention(self, own: Convention) -> tuple[Convention, float]:
+        """Return the other usual meaning of the cameras' matrices that sees most, and how much.
+
+        Args:
+            own: What they were taken for.
+        """
+        seen = {}
+        for meant in (name for name in CONVENTIONS if name != own):
+            poses = (reread(camera.R, camera.t, own, meant) for camera in self._cameras)
+            changed = [replace(c, R=R, t=t) for c, (R, t) in zip(self._cameras, poses, strict=True)]
+            seen[meant] = self._seen(np.eye(4), changed)
         best = max(seen, key=seen.__getitem__)
         return best, seen[best]
 
-    def _seen(self, matrix: np.ndarray, cameras: Sequence[Camera] | None = None) -> float:
+    def _seen(
+        self,
+        matrix: np.ndarray,
+        cameras: Sequence[Camera] | None = None,
+        nearest: float = _NEAREST,
+    ) -> float:
         """Mean share of picture cells, over cameras, into which the surface falls."""
         cameras = cameras or self._cameras
-        surface = self._surface @ matrix[:3, :3].T + matrix[:3, 3]
+        surface = self._surface[::_SPARSE] @ matrix[:3, :3].T + matrix[:3, 3]
         size = float(np.linalg.norm(np.ptp(surface, axis=0)))
         away = np.array([camera.position for camera in cameras]) - surface.mean(axis=0)
         # Whatever is large enough fills every picture: nobody photographs a scene from so near.
-        if np.median(np.linalg.norm(away, axis=1)) < _NEAREST * size:
+        if np.median(np.linalg.norm(away, axis=1)) < nearest * size:
             return 0.0
         shares = []
         for camera in cameras:
@@ -155,21 +171,6 @@ class Evidence:
             found = len(np.unique(cell[:, 0] * _PICTURE_CELLS + cell[:, 1]))
             shares.append(found / _PICTURE_CELLS**2)
         return float(np.mean(shares))
-
-
-def _flipped(camera: Camera) -> Camera:
-    return replace(camera, R=_OPENCV_FROM_OPENGL @ camera.R, t=_OPENCV_FROM_OPENGL @ camera.t)
-
-
-def _inverted(camera: Camera) -> Camera:
-    return replace(camera, R=camera.R.T, t=camera.position)
-
-
-_CONVENTIONS: dict[str, Callable[[Camera], Camera]] = {
-    "OpenGL's, with y up and z backwards": _flipped,
-    "going from camera to world": _inverted,
-    "going from camera to world, with y up and z backwards": lambda c: _flipped(_inverted(c)),
-}
 
 
 def offset_helps(evidence: Evidence, offset: np.ndarray) -> bool:
@@ -217,17 +218,37 @@ def check_frame(evidence: Evidence, offset: np.ndarray | None, where: object) ->
     return [f"W-MESH-FRAME: {what}: {found[0].advice()}"]
 
 
-def advice_for(evidence: Evidence, offset: np.ndarray | None) -> str | None:
+def check_convention(evidence: Evidence, own: Convention, where: object) -> None:
+    """Refuse cameras whose matrices mean something else than they were taken for.
+
+    Raises:
+        SceneError: Taken otherwise, they see five times as much of the mesh.
+    """
+    as_is = evidence.coverage()
+    if _STOP * as_is >= 1:
+        return
+    convention, share = evidence.other_convention(own)
+    if share >= _SEEN and share > _STOP * as_is:
+        raise SceneError(
+            f"the mesh fills {as_is:.0%} of the pictures, {share:.0%} when the cameras' matrices "
+            f"are taken as {WORDS[convention]}",
+            where=where,
+            advice=f"add --pose-convention {convention}; if they are right as they are, "
+            f"--pose-convention {own}",
+        )
+
+
+def advice_for(evidence: Evidence, offset: np.ndarray | None, own: Convention) -> str | None:
     """Say what would make cameras and mesh meet, where a usual cause is found."""
     found = suggestion(evidence, offset)
-    convention, share = evidence.other_convention()
+    convention, share = evidence.other_convention(own)
     # Where points lie on the mesh and cameras do not see it, the cameras are wrong.
     least = 0.0 if found is None else found[1]
     sure = evidence.score(np.eye(4)) >= _GOOD if evidence.has_points else share > least
     if share >= _SEEN and sure:
         return (
-            f"the cameras see the mesh when their matrices are taken as {convention}: write them "
-            "from world to camera, with y down and z forward"
+            "the cameras see the mesh when their matrices are taken as "
+            f"{WORDS[convention]}: add --pose-convention {convention}"
         )
     if found is None or found[1] < (_GOOD if evidence.has_points else 1 / _PICTURE_CELLS):
         return None

@@ -11,7 +11,8 @@ import numpy as np
 
 from xscale.errors import CameraError, DamagedPhotoError, SceneError
 from xscale.geometry.mesh import Mesh
-from xscale.scene import check, fit, mvsnet
+from xscale.scene import check, fit, mvsnet, sightings
+from xscale.scene.conventions import PoseConvention, reread
 from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Photo, png_name
@@ -70,16 +71,23 @@ def open_parts(
     layout, warnings = detected(root, choice, named_scale is not None)
     files = tuple(mesh) or find_meshes(root)
     reading = layout.read(root, choice)
+    reading.views = _as_meant(reading, taken.pose_convention)
     warnings += reading.warnings
     photos, missing, left_out = _photos(root, reading, taken, warnings)
     warnings += check.check_cameras(photos)
+    unused = {*missing, *(left.listed_as for left in left_out.values())}
+    seen = sightings.seen_in(reading.sightings, photos, unused, taken.pixel_origin)
+    warnings += sightings.check_reprojection(seen, photos)
     surface = read_surface(files, transform=transform, repair=mesh_repair)
     warnings += surface.warnings
     triangles = _placed(surface, photos, reading, root, warnings)
     if transform is None:
         evidence = fit.Evidence(triangles, [photo.camera for photo in photos], reading.points)
         warnings += fit.check_frame(evidence, surface.offset, root)
+        if taken.pose_convention == "layout":
+            fit.check_convention(evidence, reading.convention, root)
     warnings += check.check_parallax([photo.camera for photo in photos], triangles)
+    warnings += check.check_outliers(photos, triangles)
     photos = _with_near(photos, triangles)
     return Opened(
         root,
@@ -128,11 +136,19 @@ def _placed(
         )
     try:
         warnings += check.check_points(reading.points, mesh, root, reading.advice)
-        check.check_views(cameras, mesh, root, reading.advice)
+        warnings += check.check_views(cameras, mesh, root, reading.advice)
     except SceneError as error:
-        advice = reading.advice or fit.advice_for(evidence, offset) or error.advice
-        raise SceneError(error.what, where=error.where, advice=advice) from error
+        found = reading.advice or fit.advice_for(evidence, offset, reading.convention)
+        raise SceneError(error.what, where=error.where, advice=found or error.advice) from error
     return mesh
+
+
+def _as_meant(reading: Reading, convention: PoseConvention) -> list[View]:
+    """Return the views with the poses that their matrices have in the convention given."""
+    if convention == "layout":
+        return reading.views
+    poses = [reread(view.R, view.t, reading.convention, convention) for view in reading.views]
+    return [replace(v, R=R, t=t) for v, (R, t) in zip(reading.views, poses, strict=True)]
 
 
 def _check_folder(root: Path) -> None:

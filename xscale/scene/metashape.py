@@ -14,6 +14,7 @@ import numpy as np
 
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
+from xscale.io.budget import check_xml
 from xscale.scene.labels import join_labels
 from xscale.scene.metashape_lens import Sensor, numbers, read_sensor
 from xscale.scene.views import Choice, Reading, View, beginning, some
@@ -109,6 +110,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         views,
         warnings=warnings,
         provenance={"coordinates": reference or "local"},
+        convention="camera-to-world",
         advice=_ADVICE if reference else None,
     )
 
@@ -161,8 +163,10 @@ def _chunk(path: Path) -> ElementTree.Element:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CameraError(f"is larger than {_MOST_BYTES >> 20} MiB", where=path, advice=_AGAIN)
+        data = path.read_bytes()
+        check_xml(data, path)
         parser = ElementTree.XMLParser(target=_Builder())
-        parser.feed(path.read_bytes())
+        parser.feed(data)
         root = parser.close()
     except ElementTree.ParseError as error:
         line, column = error.position

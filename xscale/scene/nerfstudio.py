@@ -155,6 +155,7 @@ class _Reader:
                 **({"undone": undone} if undone else {}),
                 **({"not_applied": kept} if kept else {}),
             },
+            convention="camera-to-world-opengl",
             advice=_ADVICE if undone else None,
         )
 

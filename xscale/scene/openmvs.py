@@ -29,6 +29,8 @@ _NEWEST = 7
 _NO_ID = 2**32 - 1
 _LONGEST_NAME = 4096
 _MOST_POINTS = 2_000_000
+_PART_BYTES = 800
+"""What a platform, camera, pose or image takes in memory, at most."""
 _HALF_PIXEL = 0.5
 _EXPORT = "export it with OpenMVS: InterfaceCOLMAP -i scene.mvs -o FOLDER, and open FOLDER"
 
@@ -103,8 +105,10 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     warnings: list[str] = []
     with Reader(path) as reader:
         version = _version(reader)
-        platforms = [_platform(reader, version) for _ in range(reader.count(24, "platform"))]
-        images = [_image(reader, version) for _ in range(reader.count(20, "image"))]
+        platforms = [
+            _platform(reader, version) for _ in range(reader.count(24, "platform", _PART_BYTES))
+        ]
+        images = [_image(reader, version) for _ in range(reader.count(20, "image", _PART_BYTES))]
         points = _points(reader, warnings)
     posed = [image for image in images if image.pose != _NO_ID]
     bare = [image.name for image in images if image.pose == _NO_ID]
@@ -166,7 +170,7 @@ def _matrix(reader: Reader, what: str) -> np.ndarray:
 def _platform(reader: Reader, version: int) -> _Platform:
     _text(reader, "the name of a platform")
     cameras = []
-    for _ in range(reader.count(176, "camera")):
+    for _ in range(reader.count(176, "camera", _PART_BYTES)):
         _text(reader, "the name of a camera")
         if version > 3:
             _text(reader, "the band of a camera")
@@ -175,7 +179,7 @@ def _platform(reader: Reader, version: int) -> _Platform:
         cameras.append(_Camera(size, K, R, np.array(reader.take("3d", "a camera"))))
     poses = [
         (_matrix(reader, "a pose"), np.array(reader.take("3d", "a pose")))
-        for _ in range(reader.count(96, "pose"))
+        for _ in range(reader.count(96, "pose", _PART_BYTES))
     ]
     return _Platform(cameras, poses)
 

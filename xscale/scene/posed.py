@@ -11,6 +11,7 @@ import numpy as np
 from xscale.errors import CameraError, DamagedPhotoError, InputError, MaskError, PhotoError
 from xscale.geometry.camera import Camera
 from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
+from xscale.scene.conventions import PoseConvention
 from xscale.scene.photo import Photo, png_name
 from xscale.scene.quarantine import OnBadPhoto
 from xscale.scene.views import View, some
@@ -43,6 +44,7 @@ class HowTaken:
     alpha: Alpha = "mask"
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
+    pose_convention: PoseConvention = "layout"
 
 
 @dataclass

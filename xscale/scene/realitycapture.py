@@ -41,6 +41,9 @@ _TANGENTIAL = ("t1", "t2")
 _SIGNATURE = ("name", *_POSE)
 _COUNT = re.compile(r"#\s*cameras\s+\d+\s*")
 _FILM = 36.0
+_MOST_COLUMNS = 40
+_ROW_BYTES = 5000
+"""What a row takes in memory, at most."""
 _AGAIN = "export the table again, with its columns as they are set by default"
 _UNDISTORTED = "export undistorted images with their registration"
 
@@ -103,11 +106,17 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
 
 def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
     """Return each camera's fields by their columns, with their places."""
-    content = [(w, line) for w, line in lines(path) if line.strip() and not _COUNT.fullmatch(line)]
+    content = [
+        (w, line)
+        for w, line in lines(path, _ROW_BYTES)
+        if line.strip() and not _COUNT.fullmatch(line)
+    ]
     columns = _columns(content[0][1])
     missing = [name for name in (*_SIGNATURE, *_CALIBRATION, *_BENDING[:3]) if name not in columns]
-    if missing or len(set(columns)) < len(columns):
+    if missing or len(set(columns)) < len(columns) or len(columns) > _MOST_COLUMNS:
         what = f"lacks the columns {', '.join(missing)}" if missing else "has a column twice"
+        if len(columns) > _MOST_COLUMNS:
+            what = f"has {len(columns)} columns, at most {_MOST_COLUMNS}"
         raise CameraError(what, where=content[0][0], advice=_AGAIN)
     separator = _separator(content[0][1])
     found = []

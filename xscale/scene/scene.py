@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import ListError, SceneError, UsageError
+from xscale.errors import CameraError, ListError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.images import Alpha
+from xscale.scene.conventions import PoseConvention
 from xscale.scene.layouts import RECIPE
 from xscale.scene.load import open_parts
 from xscale.scene.photo import Photo
 from xscale.scene.posed import HowTaken, PixelOrigin
 from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
+from xscale.scene.sightings import seen_in
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
 from xscale.scene.views import Choice, Observations, name_bytes, some
@@ -73,6 +75,7 @@ class Scene:
         transform: str | Path | None = None,
         mesh_repair: MeshRepair = "none",
         pixel_origin: PixelOrigin = "corner",
+        pose_convention: PoseConvention = "layout",
         layout_scale: float | None = None,
         cameras: str | Path | None = None,
         images: str | Path | None = None,
@@ -89,6 +92,8 @@ class Scene:
                 (else all its ``mesh_*.*``) shall not be taken.
             transform: File with a 4x4 matrix that takes the mesh into the cameras' frame.
             mesh_repair: ``drop-bad-faces`` leaves out faces with corners that are not finite.
+            pose_convention: What the cameras' matrices are, where that is not what their layout
+                documents: which way they go, and whose axes they have.
             pixel_origin: ``center`` for cameras that put (0, 0) at the first pixel's centre.
             layout_scale: The k of ``images_{k}`` to read; by default the smallest.
             cameras: The file (or folder) with the cameras where the folder's own shall not be
@@ -120,6 +125,7 @@ class Scene:
             "transform": transform,
             "mesh_repair": None if mesh_repair == "none" else mesh_repair,
             "pixel_origin": None if pixel_origin == "corner" else pixel_origin,
+            "pose_convention": None if pose_convention == "layout" else pose_convention,
             "cameras": cameras,
             "images": images,
             "colmap_model": colmap_model,
@@ -140,7 +146,7 @@ class Scene:
             mesh=files,
             transform=None if transform is None else Path(transform),
             mesh_repair=mesh_repair,
-            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo),
+            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo, pose_convention),
             choice=choice,
         )
         return cls(*parts, options)
@@ -242,19 +248,16 @@ class Scene:
         """
         if self.observe is None:
             return {}
-        found = {}
-        # Keypoints count from where the cameras' principal points count from.
-        shift = 0.5 if self.options.get("pixel_origin") == "center" else 0.0
-        listed = {photo.listed_as: photo for photo in self.photos}
         unused = {*self.missing, *(left.listed_as for left in self.left_out.values())}
-        for name, (pixels, points, size) in self.observe().items():
-            if name in unused:
-                continue
-            photo = listed.get(name) or self.photo(name)
-            camera = photo.camera
-            scale = np.array([camera.width / size[0], camera.height / size[1]])
-            found[photo.name] = ((pixels + shift) * scale, points)
-        return found
+        origin = self.options.get("pixel_origin", "corner")
+        try:
+            return seen_in(self.observe(), self.photos, unused, origin)
+        except KeyError as error:
+            raise CameraError(
+                f"photo {error.args[0]} was not in the model when the scene was opened",
+                where=self.root,
+                advice="open the scene again",
+            ) from error
 
 
 def _made_scene(path: Path, given: Mapping[str, object]) -> Scene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ _MANY_PHOTOS = 14
 _EVERY_OF_MANY = 7
 _EVERY_OF_FEW = 4
 _MOST_BYTES = 64 << 20
+_LONGEST_NAME = 4096
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _read_list(path: Path, names: Sequence[str]) -> list[str]:
         ) from error
     known = set(names)
     listed: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(io.StringIO(text), start=1):
         name = line.strip()
         # A photo may be called "#1.png": a known name is never a comment.
         if not name or (name.startswith("#") and name not in known):
@@ -88,6 +90,12 @@ def _read_list(path: Path, names: Sequence[str]) -> list[str]:
             # The same letters, but macOS writes them in another Unicode form.
             same = [other for other in names if composed(other) == composed(name)]
             name = same[0] if len(same) == 1 else name
+        if len(name) > _LONGEST_NAME:
+            raise ListError(
+                f"the line has {len(name)} characters",
+                where=f"{path}:{number}",
+                advice="write one photo name a line",
+            )
         if name not in known:
             nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
             hint = f"nearest names: {', '.join(nearest)}" if nearest else "names end like the files"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xscale.errors import CameraError, SceneError
+from xscale.io.budget import check_json
 
 MOST_BYTES = 64 << 20
 _DEEPEST = 64
@@ -42,6 +43,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise SceneError(
             f"is not UTF-8 at byte {error.start}", where=path, advice="save it as UTF-8"
         ) from error
+    check_json(data, path)
     _check_depth(text, path)
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from xscale.errors import SceneError, UnsafePathError
+from xscale.scene.conventions import Convention
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of photos, in lower case; missing endings are tried in this order."""
@@ -69,10 +70,14 @@ class Reading:
     points: np.ndarray | None = None
     """float64 [P, 3] sparse points in the scene's frame, where the layout has them."""
     warnings: list[str] = field(default_factory=list)
+    sightings: Observations = field(default_factory=dict)
+    """Where photos saw a few of the sparse points, where the layout says so."""
     observe: Callable[[], Observations] | None = None
-    """Reads where photos saw sparse points, where the layout says so."""
+    """Reads all of them."""
     provenance: dict[str, object] = field(default_factory=dict)
     """What was done to the file's coordinates, as plain values: for the run's manifest."""
+    convention: Convention = "world-to-camera"
+    """What the file's own matrices are."""
     advice: str | None = None
     """What to do when cameras and mesh do not meet, where this layout has a usual cause."""
 
