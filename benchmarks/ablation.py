@@ -1,12 +1,14 @@
 """What each component of `default` is worth: components x scenes x scores x time.
 
-    python -m benchmarks.ablation --scenes FOLDER --runs FOLDER [--only SCENE ...]
+    python -m benchmarks.ablation --scenes FOLDER --runs FOLDER [--features] [--only SCENE ...]
         [--variants NAME ...] [--downscale 4] [--steps 400]
 
 Every variant is `default` with one setting changed (or the `paper` preset) and sees the same number
-of rays in the same order, so a busy machine changes the seconds and nothing else. Runs that are
-there already are kept: the command can be broken off and started again. Writes
-benchmarks/results/ablation.json, its table in benchmarks/RESULTS.md, and RUNS/ablation.html with
+of rays in the same order, so a busy machine changes the seconds and nothing else. `--features` runs
+the published comparison instead: the same shader and as many trained numbers, but features at
+vertices, in a texture, or in the volume around the surface. Runs that are there already are kept:
+the command can be broken off and started again. Writes benchmarks/results/ablation.json (or
+features.json), its table in benchmarks/RESULTS.md, and RUNS/ablation.html (or features.html) with
 crops of one test photo a scene.
 """
 
@@ -47,6 +49,15 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "last 30 % squares, SSIM": ("--set", "patch.share=0.3"),
     "last 30 % squares, SSIM and VGG": ("--set", "patch.share=0.3", "patch.features=0.3"),
     "learned background": ("--set", "model.background=learned"),
+    "no decay of the direction's weights": ("--set", "optim.direction_decay=0"),
+    "a latent of 8 a photo": ("--set", "model.shader.latent=8"),
+    "robust weights, 0.1": ("--set", "optim.robust=0.1"),
+}
+FEATURES: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "at vertices": ("--set", "model.encoding=vertex"),
+    "in a texture": ("--set", "model.encoding=texture"),
+    "in the volume": ("--set", "model.encoding=volume"),
 }
 
 
@@ -56,31 +67,35 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--only", nargs="*", help="names of scenes")
-    parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--features", action="store_true")
+    parser.add_argument("--variants", nargs="*", choices=[*VARIANTS, *FEATURES])
     parser.add_argument("--downscale", type=float, default=4.0)
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
+    group, every = ("features", FEATURES) if options.features else ("ablation", VARIANTS)
+    chosen = [v for v in every if options.variants is None or v in options.variants]
     names = options.only or list(json.loads((options.scenes / "baselines.json").read_text()))
     rays = options.steps * 32768
     found: dict[str, dict] = {}
     for name in names:
         scene = options.scenes / name
-        for variant in options.variants:
+        for variant in chosen:
             # The paper's step has twice the rays.
             steps = options.steps // 2 if variant == "paper" else options.steps
             size = ("--downscale", f"{options.downscale:g}", "--steps", f"{steps}")
             out = run_folder(options.runs, name, variant)
-            run = _runs.train_and_score(scene, out, [*size, *VARIANTS[variant]])
+            run = _runs.train_and_score(scene, out, [*size, *every[variant]])
+            run["numbers"] = Run.open(out).model.field.table.numel()
             found.setdefault(name, {})[variant] = run
-        (options.runs / "ablation.html").write_text(
-            page({n: options.scenes / n for n in found}, options.runs, options.variants)
+        (options.runs / f"{group}.html").write_text(
+            page({n: options.scenes / n for n in found}, options.runs, chosen)
         )
-    target = HERE / "results" / "ablation.json"
+    target = HERE / "results" / f"{group}.json"
     kept = json.loads(target.read_text())["scenes"] if target.is_file() else {}
     merged = {n: {**kept.get(n, {}), **found.get(n, {})} for n in {**kept, **found}}
     result = {"machine": _machine.describe(), "rays": rays, "scenes": merged}
     target.write_text(json.dumps(result, indent=1) + "\n")
-    tables.write("ablation", table(merged))
+    tables.write(group, table(merged))
 
 
 def run_folder(runs: Path, scene: str, variant: str) -> Path:
@@ -92,9 +107,11 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
     """Return the lines of the table: a row a scene and variant, differences to `default` beside.
 
     Args:
-        found: By scene and variant what ``train_and_score`` returns.
+        found: By scene and variant what ``train_and_score`` returns, and how many ``numbers`` the
+            features are.
     """
-    heads = ["scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain", "M rays", "seconds"]
+    heads = ["scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain"]
+    heads += ["M numbers", "M rays", "seconds"]
     rows = []
     for scene, variants in found.items():
         base = _runs.covered(variants["default"]["mean"]) if "default" in variants else {}
@@ -105,7 +122,8 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
                 tables.number(_less(base.get("lpips_vgg"), scores["lpips_vgg"]), 4),
             ]
             figures = [tables.number(scores[name], 4) for name in _runs.SHORT]
-            cost = [f"{run['rays'] / 1e6:.0f}", f"{run['seconds']:.0f}"]
+            cost = [f"{run['numbers'] / 1e6:.2f}", f"{run['rays'] / 1e6:.1f}"]
+            cost.append(f"{run['seconds']:.0f}")
             rows.append([scene, variant, *figures, *gains, *cost])
     return tables.table(heads, rows, text_columns=2)
 

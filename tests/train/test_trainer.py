@@ -27,7 +27,7 @@ def test_a_run_begun_by_the_chain_goes_on_fused_to_the_same_bits(
     options = {"preset": preset, "settings": [*SMALL, *more], "steps": 12}
     fused = xscale.train(scene, out=tmp_path / "fused", **options)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "trains_fused", lambda settings, device: False)
+        patch.setattr(trainer, "trains_fused", lambda *_: False)
         chain = xscale.train(scene, out=tmp_path / "chain", **options)
         _stop_at(patch, 5, 12)
         xscale.train(scene, out=tmp_path / "both", **options)

@@ -46,6 +46,9 @@ class Options:
     """Of colours: 8 or 16 bits sRGB, or exr in linear light."""
     data: Literal["npy", "exr", "tiff"] = "npy"
     """Of depth, normal, position, footprint, level and photos (float32) and face ids (int32)."""
+    photos_at_render: bool = False
+    """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
+    in the run."""
     samples: int = 1
     """Samples along a pixel's edge; pixels are means of those that hit the mesh."""
     projection: Literal[
@@ -99,7 +102,8 @@ def run(argv: list[str]) -> int:
     if options.cameras is not None and options.out is None:
         raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
     shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
-    opened = Run.open(options.run, str(ops.pick_device(options.device, warn)))
+    device = str(ops.pick_device(options.device, warn))
+    opened = Run.open(options.run, device, photos_at_render=options.photos_at_render)
     frames, fps = _frames(options, opened)
     settings = Settings(
         outputs=tuple(options.outputs),

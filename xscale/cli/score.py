@@ -22,6 +22,8 @@ class Options:
     """The scene folder with the photos; where it was at training if not given."""
     mesh: Path | None = None
     """Mesh file, where it is not the scene folder's own mesh.*."""
+    photos_at_render: bool = False
+    """Score pictures that are corrected by the training photos that the run keeps."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 
@@ -29,7 +31,13 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options, render, score, write the report."""
     options = parse(Options, argv, "score")
-    scores, page = score_run(options.run, options.scene, options.mesh, options.lpips_weights)
+    scores, page = score_run(
+        options.run,
+        options.scene,
+        options.mesh,
+        options.lpips_weights,
+        photos_at_render=options.photos_at_render,
+    )
     from xscale.report.table import score_table
 
     result(score_table(scores))
@@ -43,6 +51,8 @@ def score_run(
     mesh: Path | None = None,
     lpips_weights: Path | None = None,
     groups: Mapping[str, str] | None = None,
+    *,
+    photos_at_render: bool = False,
 ) -> tuple[dict, Path]:
     """Render and score a run's test views; return the scores and the report's path."""
     from xscale.errors import SceneError, UsageError
@@ -52,7 +62,7 @@ def score_run(
     from xscale.report.score import score_renders, write_scores
     from xscale.scene.scene import Scene
 
-    opened = Run.open(path)
+    opened = Run.open(path, photos_at_render=photos_at_render)
     manifest = opened.manifest
     names = opened.names("test")
     if not names:
@@ -91,7 +101,11 @@ def score_run(
             coverage,
             masks=(lambda name: scene.photo(name).read_mask(downscale)) if masked else None,
             lpips_weights=lpips_weights,
-            protocol={"downscale": downscale, "split": manifest["split"]},
+            protocol={
+                "downscale": downscale,
+                "split": manifest["split"],
+                "photos_at_render": photos_at_render,
+            },
             warnings=manifest["scene"]["warnings"],
             progress=lambda name, row: bar.advance(task),
         )

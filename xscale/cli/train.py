@@ -54,6 +54,9 @@ class Options(SceneOptions):
     """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
     resume: bool = False
     """Go on with the run in the out folder."""
+    photos_at_render: bool = False
+    """Keep the training photos in the run, so that xscale render and score can correct colours by
+    them (--photos-at-render there too); with --resume also for a run that was trained without."""
     tensorboard: bool = False
     """Write TensorBoard's event files into RUN/tensorboard too."""
 
@@ -88,6 +91,7 @@ def run(argv: list[str]) -> int:
             device=options.device,
             deterministic=options.deterministic,
             tensorboard=options.tensorboard,
+            photos_at_render=options.photos_at_render,
         )
     result(made.path)
     say(f"next: xscale score {made.path}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
+from xscale.errors import UsageError
 from xscale.render.run import Run
 from xscale.render.sight import View
 
@@ -38,9 +39,18 @@ class SurfaceColour:
     Args:
         run: The opened run.
         degree: Of the harmonics that ``fit`` gives, 0 to 2.
+
+    Raises:
+        UsageError: The run's features are not in a hash grid.
     """
 
     def __init__(self, run: Run, degree: int = 0) -> None:
+        if run.model.settings.encoding != "hash":
+            raise UsageError(
+                f"runs of model.encoding={run.model.settings.encoding} cannot be exported",
+                where=run.path,
+                advice="train with model.encoding=hash",
+            )
         self.degree = degree
         self._model = run.model
         self._views = run.views

@@ -111,7 +111,7 @@ def surface_samples(
         pixel,
         face_id,
     )
-    return GBuffer(**points._asdict())
+    return GBuffer(**points._asdict(), face_id=face_id)
 
 
 def pixel_samples(
@@ -135,6 +135,7 @@ def pixel_samples(
     index = (flat >= 0).nonzero().squeeze(1)
     u = corner[0] + index % columns + offset[0]
     v = corner[1] + index // columns + offset[1]
+    faces = flat[index]
     points = ops.interpolate(
         surface.vertices,
         surface.faces,
@@ -142,9 +143,9 @@ def pixel_samples(
         camera[None].contiguous(),
         torch.zeros(len(index), dtype=torch.int32, device=index.device),
         torch.stack([u, v], 1).float(),
-        flat[index],
+        faces,
     )
-    return GBuffer(**points._asdict(), pixel_index=index)
+    return GBuffer(**points._asdict(), face_id=faces, pixel_index=index)
 
 
 def build_gbuffer(

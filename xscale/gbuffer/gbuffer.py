@@ -46,5 +46,7 @@ class GBuffer:
     """Float32 [N], world units."""
     depth: Tensor
     """Float32 [N], camera z; for wide lenses (fisheyes, equirectangular) the distance."""
+    face_id: Tensor | None = None
+    """Int32 [N], the face that each point lies on."""
     pixel_index: Tensor | None = None
     """Int64 [N], row-major in the rectangle (frames only)."""

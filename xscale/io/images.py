@@ -367,6 +367,19 @@ def encode_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(picture: np.ndarray, quality: int = 95) -> bytes:
+    """Encode uint8 [H, W, 3] as JPEG, colours at full resolution."""
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    image.save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def decode_picture(data: bytes) -> np.ndarray:
+    """Decode what ``encode_png`` or ``encode_jpeg`` made, uint8 [H, W, 3]."""
+    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+
+
 def write_png(path: str | os.PathLike, picture: np.ndarray, *, overwrite: bool = False) -> None:
     """Write a PNG atomically; errors of :func:`xscale.io.storage.open_atomic`."""
     storage.write_bytes(Path(path), encode_png(picture), overwrite=overwrite)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
+from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.settings import GridSettings
 
 
@@ -100,6 +101,14 @@ class Field:
             footprint_scale=self.settings.footprint_scale,
         )
 
+    def features(self, samples: GBuffer) -> Tensor:
+        """Return features [N, channels] of surface points."""
+        return self.encode(samples.position, samples.footprint)
+
+    def fixed(self) -> dict[str, Tensor]:
+        """Name the tensors that are kept with the table and never change: none."""
+        return {}
+
     def frame_grid(self) -> ops.FrameGrid:
         """Return the grid as ``ops.fused_frame`` takes it."""
         return ops.FrameGrid(
@@ -126,20 +135,15 @@ class Field:
         )
 
     def backward(
-        self,
-        grad_features: Tensor,
-        position: Tensor,
-        footprint: Tensor,
-        grad_table: Tensor,
-        touched: Tensor,
+        self, grad_features: Tensor, samples: GBuffer, grad_table: Tensor, touched: Tensor
     ) -> None:
         """Add the table's gradient to ``grad_table`` and mark the rows hit in ``touched``."""
         ops.encode_backward(
             grad_features,
-            self.unit(position),
+            self.unit(samples.position),
             self.layout,
             interpolation=self.settings.interpolation,
-            footprint=self.unit_footprint(footprint),
+            footprint=self.unit_footprint(samples.footprint),
             footprint_scale=self.settings.footprint_scale,
             grad_table=grad_table,
             touched=touched,

@@ -8,7 +8,8 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import IntegrityError
 from xscale.gbuffer.gbuffer import GBuffer, Surface
-from xscale.model.field import Box, Field
+from xscale.model.encodings import make_field
+from xscale.model.field import Box
 from xscale.model.film_shader import FilmShader
 from xscale.model.settings import ModelSettings
 from xscale.model.shader import ReluShader
@@ -24,6 +25,7 @@ class Model:
         device: Where everything lives.
         seed: Of the initial values.
         frozen: Whether it is for pictures only: its table is float16 and empty until ``load``.
+        surface: The mesh, for encodings that hang on it.
     """
 
     def __init__(
@@ -34,17 +36,18 @@ class Model:
         device: torch.device | str = "cpu",
         seed: int = 0,
         frozen: bool = False,
+        surface: Surface | None = None,
     ) -> None:
         self.settings = settings
         self.device = torch.device(device)
         generator = torch.Generator().manual_seed(seed)
-        self.field = Field(settings.grid, box, self.device, generator, frozen)
+        self.field = make_field(settings, box, self.device, generator, frozen, surface)
         shader = ReluShader if settings.shader.kind == "relu" else FilmShader
         self.shader = shader(settings.shader, self.field.channels, photos, self.device, generator)
 
     def colour(self, samples: GBuffer, exposure: Tensor | None = None) -> Tensor:
         """Return sRGB [N, 3] in [0, 1] of surface samples, under the mean training exposure."""
-        features = self.field.encode(samples.position, samples.footprint)
+        features = self.field.features(samples)
         colour = self.shader.shade(features, samples.direction, exposure)
         return colour.mul_(self.settings.photo_range / 255).clamp_(0, 1)
 
@@ -58,7 +61,8 @@ class Model:
     ) -> Tensor:
         """Return the bytes [h, w, 3] of a rectangle's pixels in one pass; 255 where no face is.
 
-        What ``colour`` gives for the same pixels, rounded, within the error of ``fused_frame``.
+        What ``colour`` gives for the same pixels, rounded, within the error of ``fused_frame``; for
+        the hash grid on the surface only.
 
         Args:
             surface: The mesh.
@@ -80,7 +84,11 @@ class Model:
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that a render needs."""
-        return {"field.table": self.field.table, **self.shader.parameters()}
+        return {
+            "field.table": self.field.table,
+            **self.field.fixed(),
+            **self.shader.parameters(),
+        }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Copy saved tensors in.

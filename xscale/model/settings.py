@@ -70,7 +70,15 @@ class ShaderSettings:
     """What each training photo may have of its own: an affine colour transform in linear light
     (relu), or a learned code of 4 numbers (film)."""
 
+    latent: int = 0
+    """Numbers that each training photo has of its own beside its exposure, as inputs of the network
+    (relu; a multiple of 4; steps are slower with them). Pictures take their mean."""
+
     def __post_init__(self) -> None:
+        if self.latent % 4 or not 0 <= self.latent <= 64:
+            raise ConfigError(f"shader.latent must be a multiple of 4, 0 to 64, got {self.latent}")
+        if self.kind == "film" and self.latent:
+            raise ConfigError("shader.latent belongs to shader.kind=relu; use exposure=code")
         if self.kind == "relu" and self.exposure == "code":
             raise ConfigError(
                 "shader.exposure=code belongs to shader.kind=film; use affine or none"
@@ -89,6 +97,10 @@ class ModelSettings:
     """What 8-bit photo values are divided by to make the targets of training, and multiplied with
     when pictures are written; 256 is the published rule."""
 
+    encoding: Literal["hash", "vertex", "texture", "volume"] = "hash"
+    """Where features are kept: in a hash grid looked up on the surface, or, to compare it with, at
+    the mesh's vertices, in a texture, or in the grid looked up at points of the ray around the
+    surface. All have the grid's numbers of parameters; what is not hash is slow."""
     background: Literal["white", "learned"] = "white"
     """What pictures show where the mesh covers nothing: white (published), or what a small model
     of its own learned there from the training photos."""

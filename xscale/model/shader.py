@@ -35,7 +35,8 @@ class ReluShader:
         generator: torch.Generator | None = None,
     ) -> None:
         self.settings = settings
-        self.layout = ops.ReluShaderLayout(channels, hidden=settings.hidden)
+        self._channels = channels
+        self.layout = ops.ReluShaderLayout(channels + settings.latent, hidden=settings.hidden)
         weights = torch.zeros(self.layout.size)
         for name, view in self.layout.unpack(weights).items():
             if name.startswith("W"):
@@ -44,10 +45,12 @@ class ReluShader:
         self.weights = weights.to(device)
         self._identity = torch.tensor(_IDENTITY, device=device)
         self.exposure = self._identity.repeat(max(photos, 1), 1)
+        self.latent = torch.zeros(max(photos, 1), settings.latent, device=device)
 
     def parameters(self) -> dict[str, Tensor]:
         """Name the tensors that training changes."""
-        return {"shader.weights": self.weights, "shader.exposure": self.exposure}
+        named = {"shader.weights": self.weights, "shader.exposure": self.exposure}
+        return named | ({"shader.latent": self.latent} if self.settings.latent else {})
 
     def shade(self, features: Tensor, direction: Tensor, exposure: Tensor | None = None) -> Tensor:
         """Return sRGB [N, 3], not clamped, under one exposure [12] (None: the training mean).
@@ -57,12 +60,39 @@ class ReluShader:
         """
         row = self._exposure_row(exposure)[None].contiguous()
         photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
-        return ops.shade_relu(features, direction, self.weights, self.layout, row, photo)
+        layout, weights = self._at_mean()
+        return ops.shade_relu(features, direction, weights, layout, row, photo)
 
     def frame_shader(self, exposure: Tensor | None = None) -> ops.FrameShader:
         """Return the shader as ``ops.fused_frame`` takes it; argument and error of ``shade``."""
         row = self._exposure_row(exposure).contiguous()
-        return ops.FrameShader(self.weights, self.layout, row)
+        layout, weights = self._at_mean()
+        return ops.FrameShader(weights, layout, row)
+
+    def _at_mean(self) -> tuple[ops.ReluShaderLayout, Tensor]:
+        """Return the network under the photos' mean latents, which then are part of its bias."""
+        if not self.settings.latent:
+            return self.layout, self.weights
+        layout = ops.ReluShaderLayout(self._channels, hidden=self.settings.hidden)
+        weights = torch.zeros(layout.size, device=self.weights.device)
+        plain, ours = layout.unpack(weights), self.layout.unpack(self.weights)
+        for name, part in plain.items():
+            part.copy_(ours[name][:, : self._channels] if name == "W1" else ours[name])
+        plain["b1"] += ours["W1"][:, self._channels :] @ self.latent.mean(dim=0)
+        return layout, weights
+
+    def _with_latent(self, features: Tensor, photo: Tensor) -> Tensor:
+        if not self.settings.latent:
+            return features
+        return torch.cat([features, self.latent[photo.long()]], 1)
+
+    def _without_latent(self, grad: Tensor, photo: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Part the gradient of the network's inputs: the features', and the latents' by name."""
+        if not self.settings.latent:
+            return grad, {}
+        latent = torch.zeros_like(self.latent)
+        latent.index_add_(0, photo.long(), grad[:, self._channels :])
+        return grad[:, : self._channels].contiguous(), {"shader.latent": latent}
 
     def _exposure_row(self, exposure: Tensor | None) -> Tensor:
         if exposure is not None and exposure.numel() != len(_IDENTITY):
@@ -88,8 +118,8 @@ class ReluShader:
             parameter by name.
         """
         exposed = self.settings.exposure == "affine"
-        colour, grad_features, grad_weights, grad_exposure, ray_loss = ops.shade_relu_train(
-            features,
+        colour, grad_inputs, grad_weights, grad_exposure, ray_loss = ops.shade_relu_train(
+            self._with_latent(features, photo),
             direction,
             self.weights,
             self.layout,
@@ -99,7 +129,8 @@ class ReluShader:
             loss=loss,
             scale=1 / len(features),
         )
-        return colour, ray_loss, grad_features, _named(grad_weights, grad_exposure)
+        grad_features, grads = self._without_latent(grad_inputs, photo)
+        return colour, ray_loss, grad_features, grads | _named(grad_weights, grad_exposure)
 
     def follow(
         self,
@@ -120,17 +151,19 @@ class ReluShader:
             Gradient of the features, and of each parameter by name.
         """
         exposed = self.settings.exposure == "affine"
-        exposure, photo = (self.exposure, photo) if exposed else (None, None)
-        inputs = (features, direction, self.weights, self.layout, exposure, photo)
+        exposure, row = (self.exposure, photo) if exposed else (None, None)
+        joined = self._with_latent(features, photo)
+        inputs = (joined, direction, self.weights, self.layout, exposure, row)
         grad_weights = torch.zeros_like(self.weights)
         grad_exposure = None if exposure is None else torch.zeros_like(exposure)
-        grad_features = ops.shade_relu_backward(
+        grad_inputs = ops.shade_relu_backward(
             gradient(ops.shade_relu(*inputs)),
             *inputs,
             grad_weights=grad_weights,
             grad_exposure=grad_exposure,
         )
-        return grad_features, _named(grad_weights, grad_exposure)
+        grad_features, grads = self._without_latent(grad_inputs, photo)
+        return grad_features, grads | _named(grad_weights, grad_exposure)
 
     def step_shader(self) -> tuple[ops.StepShader, Callable[[ops.StepResult], dict[str, Tensor]]]:
         """Return the shader as ``ops.fused_step`` takes it.
@@ -148,6 +181,8 @@ class ReluShader:
         if "shader.exposure" in grads and strength > 0:
             away = self.exposure - self._identity
             grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)
+        if "shader.latent" in grads and strength > 0:
+            grads["shader.latent"] += strength * self.latent / len(self.latent)
 
     def settle(self, direction_decay: float | Tensor) -> None:
         """Let the weights of the view direction lose this share of themselves, after an update."""

@@ -27,7 +27,7 @@ _IN_FLIGHT = 2
 """Tasks a worker has waiting, so that none idles between frames."""
 _SPARE_MEMORY = 1 << 30
 
-_held: dict[tuple[str, str], Run] = {}
+_held: dict[tuple[str, str, bool], Run] = {}
 """In a worker: the run, loaded by its first task."""
 
 
@@ -96,14 +96,14 @@ def _render(
         retry_exceptions=[OSError],
     )(_task)
     shared = ray.put(job)
-    path, device = str(run.path.resolve()), str(run.device)
+    source = (str(run.path.resolve()), str(run.device), run.photos_at_render)
     waiting = list(pending)[::-1]
     running: dict = {}
     try:
         while waiting or running:
             while waiting and len(running) < workers * _IN_FLIGHT:
                 index = waiting.pop()
-                running[task.remote(path, device, shared, index, str(folder), str(probe))] = index
+                running[task.remote(source, shared, index, str(folder), str(probe))] = index
             ready, _ = ray.wait(list(running))
             for reference in ready:
                 index = running.pop(reference)
@@ -150,21 +150,25 @@ def _kinds() -> list[type[XscaleError]]:
     return [v for v in kinds if issubclass(v, XscaleError)]
 
 
-def _task(path: str, device: str, job: Job, index: int, folder: str, probe: str) -> dict:
-    """Render one frame in a worker; errors of the frame come back as words."""
+def _task(source: tuple[str, str, bool], job: Job, index: int, folder: str, probe: str) -> dict:
+    """Render one frame in a worker; errors of the frame come back as words.
+
+    ``source``: the run's folder, the device, and whether colours are corrected by its photos.
+    """
     if not Path(probe).is_file():
         raise ClusterError(
             "a worker does not see the job's folder", where=folder, advice="use a shared folder"
         )
-    run = _held.get((path, device))
+    run = _held.get(source)
     if run is None:
-        run = Run.open(path, device)
+        path, device, at_hand = source
+        run = Run.open(path, device, photos_at_render=at_hand)
         if run.fingerprint != job.run:
             raise ClusterError("a worker found another run than the driver", where=path)
         if job.description()["xscale"] != xscale.__version__:
             raise ClusterError("a worker has another version of xscale than the driver")
         _held.clear()
-        _held[path, device] = run
+        _held[source] = run
     outcome = attempt(run, job, index, Path(folder))
     if isinstance(outcome, XscaleError):
         return {"error": (type(outcome).__name__, str(outcome))}

@@ -10,11 +10,12 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
-from xscale.gbuffer.gbuffer import Surface
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import Background
 from xscale.model.model import Model
 from xscale.render.frame import Frame
+from xscale.render.photos_at_hand import PhotosAtHand, corrected
 
 # What a pixel holds where nothing is hit.
 _MISSES = {
@@ -45,6 +46,7 @@ class Renderer:
             has a body of it; else by the chain of single ops. Unrounded colours always do.
         photos: Tells in how many training photos points [N, 3] of the local frame are seen; without
             it there is no output of that name.
+        at_hand: Photos that colours are corrected by; None leaves them as the model gives them.
     """
 
     def __init__(
@@ -56,14 +58,18 @@ class Renderer:
         *,
         fused: bool = True,
         photos: Callable[[Tensor], Tensor] | None = None,
+        at_hand: PhotosAtHand | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
         self.origin = origin
         self.background = background
         self.photos = photos
+        self.at_hand = at_hand
         has_body = ops.has_body("fused_frame", model.device.type)
-        self.fused = fused and has_body and ops.encoding() == "xscale"
+        plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
+        plain = plain and at_hand is None
+        self.fused = fused and has_body and plain
 
     @torch.inference_mode()
     def render(
@@ -91,6 +97,8 @@ class Renderer:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
         if "photos" in outputs and self.photos is None:
             raise UsageError("this renderer does not know the training photos")
+        if "level" in outputs and self.model.settings.encoding not in ("hash", "volume"):
+            raise UsageError(f"model.encoding={self.model.settings.encoding} has no levels")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
         inside = min(left, top) >= 0 and min(width, height) >= 1
         if not inside or left + width > camera.width or top + height > camera.height:
@@ -98,12 +106,23 @@ class Renderer:
         local = camera.recentred(self.origin)
         packed = torch.from_numpy(local.packed()).to(self.model.device)
         size = (camera.width, camera.height)
+        near = [] if self.at_hand is None else self.at_hand.near(local)
+
+        def shade(samples: GBuffer) -> Tensor:
+            colour = self.model.colour(samples, exposure)
+            return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
+
         fields = [name for name in _MISSES if name in outputs]
         factor = _FUSED_FACTOR if self.fused and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
             self._band(
-                packed, size, (left, y, width, min(rows, top + height - y)), outputs, exposure
+                packed,
+                size,
+                (left, y, width, min(rows, top + height - y)),
+                outputs,
+                exposure,
+                shade,
             )
             for y in range(top, top + height, rows)
         ]
@@ -138,6 +157,7 @@ class Renderer:
         rect: Rect,
         outputs: Sequence[str],
         exposure: Tensor | None,
+        shade: Callable[[GBuffer], Tensor],
     ) -> dict[str, Tensor]:
         left, top, width, rows = rect
         face_id = visibility(self.surface, packed, *size, rect=rect)
@@ -156,7 +176,7 @@ class Renderer:
         if not fused:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             if len(place):
-                shaded = self.model.colour(samples, exposure)
+                shaded = shade(samples)
                 colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
         for name in fields:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from xscale.config import from_dict
 from xscale.errors import InputError, IntegrityError
@@ -23,10 +24,13 @@ from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_json
 from xscale.io.tensors import write_tensors
 from xscale.model.background import Background
+from xscale.model.encodings import ON_THE_MESH
 from xscale.model.field import Box
 from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
+from xscale.render import photos_at_hand
 from xscale.render.frame import Frame
+from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.sight import View, count, training_views
@@ -46,10 +50,12 @@ class Run:
     path: Path
     manifest: dict
     device: torch.device
+    photos_at_render: bool = False
+    """Whether colours are corrected by the training photos that the run keeps."""
     _step: int = field(default=0, init=False)
 
     @classmethod
-    def open(cls, path: str | Path, device: str = "cpu") -> Run:
+    def open(cls, path: str | Path, device: str = "cpu", *, photos_at_render: bool = False) -> Run:
         """Open a run folder; nothing large is read until it is needed."""
         path = Path(path)
         file = path / "manifest.json"
@@ -65,7 +71,7 @@ class Run:
             raise IntegrityError(
                 f"has format {manifest.get('format')}, this version reads {FORMAT}", where=file
             )
-        return cls(path, manifest, torch.device(device))
+        return cls(path, manifest, torch.device(device), photos_at_render)
 
     @property
     def downscale(self) -> float:
@@ -126,7 +132,9 @@ class Run:
         tensors = {name: torch.from_numpy(a) for name, a in checkpoint.tensors.items()}
         table = tensors.get("field.table", torch.zeros(1))
         fits = bool(torch.stack(table.aminmax()).abs().max() <= torch.finfo(torch.float16).max)
-        model = new_model(self.manifest, self.device, frozen=fits)
+        encoding = self.manifest["settings"]["model"].get("encoding", "hash")
+        surface = self.surface if encoding in ON_THE_MESH else None
+        model = new_model(self.manifest, self.device, frozen=fits, surface=surface)
         model.load(tensors)
         return model
 
@@ -145,13 +153,15 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over what decides the pixels: mesh, checkpoint in use, background."""
+        """SHA-256 over what decides the pixels: mesh, checkpoint in use, background, photos."""
         _ = self.model
         file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
         tensors = json.loads(file.read_bytes())["sha256"]
         parts = [tensors, sha256_file(self.path / "mesh.safetensors")]
         if self.background is not None:
             parts.append(sha256_file(self.path / "background.safetensors"))
+        if self.at_hand is not None:
+            parts.append(sha256_file(self.path / photos_at_hand.FILE))
         return fingerprint_of(parts)
 
     @cached_property
@@ -163,7 +173,35 @@ class Run:
             self.manifest["origin"],
             self.background,
             photos=lambda position: count(self.views, position),
+            at_hand=self.at_hand,
         )
+
+    @cached_property
+    def at_hand(self) -> PhotosAtHand | None:
+        """The training photos that colours are corrected by, where that was asked for."""
+        if not self.photos_at_render:
+            return None
+        _ = self.model
+        stored = photos_at_hand.read_photos(self.path, self._step)
+        origin = np.array(self.manifest["origin"])
+        cameras = [self.camera(name).recentred(origin) for name in self.names("train")]
+        return PhotosAtHand(stored, self.surface, self.views, cameras)
+
+    def keep_photos(self, read: photos_at_hand.Read) -> None:
+        """Write the training photos into the run, so that it can be opened with them.
+
+        Args:
+            read: Gives a training photo's pixels and mask by its name, at training size.
+        """
+        names = self.names("train")
+
+        def render(number: int, own: bool) -> Tensor:
+            exposure = self.model.shader.exposure[number] if own else None
+            camera = self.camera(names[number])
+            return self.renderer.render(camera, ("srgb",), exposure=exposure).srgb
+
+        _ = self.model
+        photos_at_hand.write_photos(self.path, names, render, read, self._step)
 
     @cached_property
     def views(self) -> list[View]:
@@ -204,8 +242,14 @@ class Run:
         return render_resolved(self.renderer, camera, outputs, rect, samples)
 
 
-def new_model(manifest: dict, device: torch.device, *, frozen: bool = False) -> Model:
-    """Make the untrained model that a manifest describes; see ``Model`` for ``frozen``."""
+def new_model(
+    manifest: dict,
+    device: torch.device,
+    *,
+    frozen: bool = False,
+    surface: Surface | None = None,
+) -> Model:
+    """Make the untrained model that a manifest describes; see ``Model`` for the arguments."""
     return Model(
         from_dict(ModelSettings, manifest["settings"]["model"]),
         Box(tuple(manifest["box"]["centre"]), tuple(manifest["box"]["extent"])),
@@ -213,6 +257,7 @@ def new_model(manifest: dict, device: torch.device, *, frozen: bool = False) -> 
         device=device,
         seed=manifest["seed"],
         frozen=frozen,
+        surface=surface,
     )
 
 

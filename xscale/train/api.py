@@ -18,6 +18,8 @@ from xscale.io.images import write_png
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import TEMPORARY_PREFIX, append_line, clean_temporaries, new_folder
 from xscale.model.background import Background
+from xscale.model.encodings import TextureField
+from xscale.model.model import Model
 from xscale.render.run import Run, new_model, write_run
 from xscale.scene.scene import Scene
 from xscale.train.background import fit_background
@@ -50,6 +52,7 @@ def train(
     device: str = "auto",
     deterministic: bool = False,
     tensorboard: bool = False,
+    photos_at_render: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Run:
@@ -72,6 +75,8 @@ def train(
         deterministic: Whether a GPU's result must repeat to the last bit on the same kind of GPU,
             at the price of slower sums and more memory. The CPU's always does.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
+        photos_at_render: Whether the run keeps the training photos, so that it can be rendered with
+            them: ``Run.open(out, photos_at_render=True)``.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
 
@@ -118,7 +123,8 @@ def train(
         check_test_photos(scene, split, downscale)
     else:
         left_out.take_up(checkpoint.state.get("left_out", {}))
-    model = new_model(prepared.manifest, where)
+    model = new_model(prepared.manifest, where, surface=prepared.surface)
+    _lay_out(model, begun, say)
     say("filling the tile pool")
     pool = TilePool(
         prepared.surface,
@@ -178,15 +184,32 @@ def train(
         say(f"where the time went: {_shares(timing)}")
         line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
         append_line(out / "metrics.jsonl", json.dumps(line))
+        made = Run.open(out, str(where))
+        _keep_photos(made, scene, photos_at_render, say)
     return Run.open(out)
+
+
+def _keep_photos(run: Run, scene: Scene, wanted: bool, say: Callable[[str], None]) -> None:
+    """Put the training photos into a run that is to be rendered with them."""
+    if wanted:
+        say("keeping the training photos")
+        run.keep_photos(lambda name: scene.photo(name).load(run.downscale))
+
+
+def _lay_out(model: Model, begun: bool, say: Callable[[str], None]) -> None:
+    """Make the charts of a texture of features; a run that goes on has them."""
+    if isinstance(model.field, TextureField) and not begun:
+        say("laying out charts")
+        model.field.unwrap()
 
 
 def _check_deterministic(settings: Settings, device: torch.device) -> None:
     """Refuse what has no deterministic steps on a GPU."""
-    if not trains_fused(settings.optim, device):
+    if not trains_fused(settings.optim, device, settings.model):
         raise UsageError(
-            "--deterministic on a GPU needs the lazy rule of the table's optimizer",
-            advice="leave --set optim.dense_table=true out, or use --device cpu",
+            "--deterministic on a GPU needs steps that fused_step takes",
+            advice="leave optim.dense_table, optim.robust, model.encoding and model.shader.latent "
+            "as they are, or use --device cpu",
         )
     if settings.optim.precision == "mixed":
         raise UsageError(

@@ -87,7 +87,8 @@ def prepare(
         log2_table_size=log2_table_size(grid, covered_pixels),
     )
     settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
-    fused = trains_fused(settings.optim, device) and not settings.patch.share
+    fused = trains_fused(settings.optim, device, settings.model)
+    fused = fused and not settings.patch.share
     check_memory(grid, fused, device)
     manifest = {
         "format": FORMAT,

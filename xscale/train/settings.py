@@ -21,6 +21,9 @@ class OptimSettings:
     """Rays a step."""
     loss: Literal["l1", "charbonnier", "l2"] = "l1"
     """Distance between colour and photo, in sRGB."""
+    robust: float = 0.0
+    """Mean distance from the photo, in sRGB, at which a ray counts half: what moved, or stands
+    before a mesh that lacks it, is then not averaged in (steps are slower); 0 counts all alike."""
     table_rate: float = 1e-2
     """Learning rate of the hash grid at its peak."""
     shader_rate: float = 1e-2
@@ -81,6 +84,8 @@ class OptimSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"optim.batch must be at least 1, got {self.batch}")
+        if self.robust < 0:
+            raise ConfigError(f"optim.robust must be 0 or more, got {self.robust}")
         if not 0 <= self.direction_decay < 1:
             raise ConfigError(
                 f"optim.direction_decay must be 0 or more and below 1, got {self.direction_decay}"

@@ -27,11 +27,15 @@ from xscale.errors import IntegrityError, NumericsError, ResourceError
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
+from xscale.model.settings import ModelSettings
 from xscale.train.graph import StepGraph
 from xscale.train.losses import LossReader, StepLosses
 from xscale.train.patches import PatchLoss
 from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.robust import shade_robustly
 from xscale.train.settings import OptimSettings, PatchSettings
+
+_OF_PHOTOS = ("shader.exposure", "shader.latent")
 
 
 class Trainer:
@@ -76,7 +80,7 @@ class Trainer:
         self._deterministic = deterministic
         self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
-        self._fused = trains_fused(settings, table.device)
+        self._fused = trains_fused(settings, table.device, model.settings)
         on_cpu = table.device.type == "cpu"
         queued = not on_cpu if queued is None else queued
         self._losses = LossReader(table.device) if queued else None
@@ -93,8 +97,7 @@ class Trainer:
             )
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
-            for name, p in model.tensors().items()
-            if p is not table
+            for name, p in model.shader.parameters().items()
         }
         # Both moments of a row lie in one cache line: rows are visited at random.
         rows, width = table.shape
@@ -236,9 +239,12 @@ class Trainer:
         target = rays.target.float() / self.model.settings.photo_range
         samples, features = self._look_up(rays)
         with self._timed("shade"):
-            colour, ray_loss, grad_features, grads = self.model.shader.train(
-                features, samples.direction, rays.photo, target, self.settings.loss
-            )
+            given = (features, samples.direction, rays.photo, target)
+            if self.settings.robust:
+                shaded = shade_robustly(self.model.shader, *given, self.settings)
+            else:
+                shaded = self.model.shader.train(*given, self.settings.loss)
+        colour, ray_loss, grad_features, grads = shaded
         error = (colour - target).double().square_().mean()
         return self._move(ray_loss.mean(), error, samples, grad_features, grads, rate)
 
@@ -257,9 +263,7 @@ class Trainer:
             grad_features, grads = self.model.shader.follow(
                 features, samples.direction, squares.rays.photo, gradient
             )
-        means = [
-            torch.tensor(x, dtype=torch.float64) for x in (graded[0].loss, graded[0].squared_error)
-        ]
+        means = torch.tensor([graded[0].loss, graded[0].squared_error], dtype=torch.float64)
         return self._move(*means, samples, grad_features, grads, rate)
 
     def _look_up(self, rays: Rays) -> tuple[GBuffer, Tensor]:
@@ -269,7 +273,7 @@ class Trainer:
                 self.pool.surface, self.cameras, rays.photo, rays.pixel, rays.face_id
             )
         with self._timed("encode"):
-            return samples, self.model.field.encode(samples.position, samples.footprint)
+            return samples, self.model.field.features(samples)
 
     def _move(
         self,
@@ -291,9 +295,7 @@ class Trainer:
             ops.decide(self._control, loss, squared_error)
         self.model.shader.regularise(grads, self.settings.exposure_prior)
         with self._timed("encode backward"):
-            self.model.field.backward(
-                grad_features, samples.position, samples.footprint, self._grad_table, self._touched
-            )
+            self.model.field.backward(grad_features, samples, self._grad_table, self._touched)
         with self._timed("adam"):
             self._update_table(rate)
         with self._timed("shader's update"):
@@ -338,8 +340,7 @@ class Trainer:
                 _rows(first),
                 _rows(second),
                 step=self.step + 1,
-                learning_rate=rate
-                * (s.exposure_rate if name == "shader.exposure" else s.shader_rate),
+                learning_rate=rate * (s.exposure_rate if name in _OF_PHOTOS else s.shader_rate),
                 betas=(s.beta1, s.beta2),
                 epsilon=1e-8,
                 control=self._control,
@@ -384,10 +385,14 @@ class Trainer:
         self.seconds[part] += time.perf_counter() - start
 
 
-def trains_fused(settings: OptimSettings, device: torch.device) -> bool:
-    """Whether ``fused_step`` can take these settings' steps there."""
+def trains_fused(
+    settings: OptimSettings, device: torch.device, model: ModelSettings | None = None
+) -> bool:
+    """Whether ``fused_step`` can take these settings' steps there; ``model``: if not the usual."""
     has_body = device.type == "cpu" or ops.has_body("fused_step", device.type)
-    return has_body and not settings.dense_table and ops.encoding() == "xscale"
+    usual = model is None or (model.encoding == "hash" and not model.shader.latent)
+    plain = usual and not settings.robust and ops.encoding() == "xscale"
+    return plain and has_body and not settings.dense_table
 
 
 def _rows(tensor: Tensor) -> Tensor:
