@@ -24,6 +24,7 @@ DISTORTIONS = {
     "FISHEYE": [],
     "THIN_PRISM_FISHEYE": [-0.02, 0.004, 0.006, -0.004, 0.0007, -0.0002, 0.005, -0.003],
     "BROWN": [-0.12, 0.05, 0.013, -0.009, -0.02, 0.006],
+    "METASHAPE": [-0.12, 0.05, 0.013, -0.009, -0.02, 0.006, 0.4, -0.15],
     "EQUIRECTANGULAR": [],
 }
 MODELS = tuple(DISTORTIONS)

@@ -67,6 +67,10 @@ class DamagedPhotoError(PhotoError):
     """A photo's bytes make no sense. A training photo may be left out, a test photo never is."""
 
 
+class UnreadablePhotoError(DamagedPhotoError):
+    """A photo's drive or network did not give it, at several tries."""
+
+
 class MaskError(InputError):
     """A mask cannot be used."""
 

@@ -10,8 +10,9 @@ namespace xs {
 
 // float64[32]: 0-8 R row major, 9-11 t, 12 fx, 13 fy, 14 cx, 15 cy, 16 skew, 17 near,
 // 18 projection, 19 whether distortion is more than radial, 20-30 coefficients n1 n2 n3 n4,
-// d1 d2 d3, p1 p2, sx sy (20 of a FOV lens: omega), 31 largest |q| of the domain. R, t map the
-// mesh's local frame. The formulas are those of xscale/geometry/lens.py.
+// d1 d2 d3, p1 p2, then e1 e2 of perspective lenses and sx sy of fisheyes (20 of a FOV lens:
+// omega), 31 largest |q| of the domain. R, t map the mesh's local frame. The formulas are those of
+// xscale/geometry/lens.py.
 constexpr int kCameraSize = 32;
 
 enum Projection { kPinhole = 0, kPerspective = 1, kFisheye = 2, kFov = 3, kEquirectangular = 4 };
@@ -98,22 +99,30 @@ XS_HD static inline double lens_solve_radial(const double* c, double wanted, dou
 }
 
 // The whole distortion undone by Newton's method from (x, y); false outside the domain.
-XS_HD static inline bool lens_solve(const double* c, double most, double dx, double dy, double* x,
-                                    double* y, double* determinant) {
-    const double p1 = c[7], p2 = c[8], sx = c[9], sy = c[10];
+XS_HD static inline bool lens_solve(const double* c, bool fisheye, double most, double dx,
+                                    double dy, double* x, double* y, double* determinant) {
+    const double p1 = c[7], p2 = c[8];
+    const double e1 = fisheye ? 0.0 : c[9], e2 = fisheye ? 0.0 : c[10];
+    const double sx = fisheye ? c[9] : 0.0, sy = fisheye ? c[10] : 0.0;
     const double size = 1.0 + sqrt(dx * dx + dy * dy);
     double step = 1.0;
     for (int i = 0; i < 31; ++i) {
         const double s = *x * *x + *y * *y;
         double slope;
         const double f = lens_radial(c, s, &slope);
-        const double ex = *x * f + 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x) + sx * s - dx;
-        const double ey = *y * f + 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y) + sy * s - dy;
-        const double both = 2.0 * *x * *y * slope + 2.0 * p1 * *x + 2.0 * p2 * *y;
-        const double xx = f + 2.0 * *x * *x * slope + 2.0 * p1 * *y + 6.0 * p2 * *x + 2.0 * sx * *x;
-        const double yy = f + 2.0 * *y * *y * slope + 2.0 * p2 * *x + 6.0 * p1 * *y + 2.0 * sy * *y;
-        const double xy = both + 2.0 * sx * *y;
-        const double yx = both + 2.0 * sy * *x;
+        const double g = 1.0 + s * (e1 + s * e2);
+        const double growth = 2.0 * (e1 + 2.0 * s * e2);
+        const double tx = 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x);
+        const double ty = 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y);
+        const double ex = *x * f + g * tx + sx * s - dx;
+        const double ey = *y * f + g * ty + sy * s - dy;
+        const double both = 2.0 * *x * *y * slope + g * (2.0 * p1 * *x + 2.0 * p2 * *y);
+        const double xx = f + 2.0 * *x * *x * slope + g * (2.0 * p1 * *y + 6.0 * p2 * *x) +
+                          *x * growth * tx + 2.0 * sx * *x;
+        const double yy = f + 2.0 * *y * *y * slope + g * (2.0 * p2 * *x + 6.0 * p1 * *y) +
+                          *y * growth * ty + 2.0 * sy * *y;
+        const double xy = both + *y * growth * tx + 2.0 * sx * *y;
+        const double yx = both + *x * growth * ty + 2.0 * sy * *x;
         *determinant = xx * yy - xy * yx;
         if (step <= 1e-16 || i == 30) {
             return sqrt(ex * ex + ey * ey) <= 1e-9 * size && *determinant > 0.0 &&
@@ -181,7 +190,8 @@ XS_HD static inline Vec3d camera_ray(const double* camera, double u, double v,
             x *= r / wanted;
             y *= r / wanted;
         }
-        if (turning && !lens_solve(c, most, flat.x, flat.y, &x, &y, &determinant)) {
+        const bool fisheye = projection == kFisheye;
+        if (turning && !lens_solve(c, fisheye, most, flat.x, flat.y, &x, &y, &determinant)) {
             return {0.0, 0.0, 0.0};
         }
     }

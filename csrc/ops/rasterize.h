@@ -108,12 +108,6 @@ struct RasterScreen {
     int32_t top, bottom;     // first and one past the last row of the band
 };
 
-// One thread's working memory for a cluster's points.
-struct RasterScratch {
-    double* at;    // [points, 4] in camera space
-    float* bound;  // [points, 4] u, v, -u, -v in samples
-};
-
 void rasterize_cpu(const RasterizeArgs& args);
 void rasterize_cuda(const RasterizeArgs& args, void* stream);
 int64_t rasterize_scratch(const RasterizeArgs& args);

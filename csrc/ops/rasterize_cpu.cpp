@@ -5,97 +5,61 @@
 #include <vector>
 
 #include "isa.h"
-#include "ops/rasterize_box.h"
+#include "ops/rasterize_views.h"
 #include "parallel_cpu.h"
 
 namespace xs {
 
-XS_DECLARE_SIMD(void raster_cluster(const RasterizeArgs&, const RasterScreen&, int32_t,
-                                    const RasterScratch&))
+// Draws the rows of the screen's band that a cluster covers; room for 4 floats a point and 28 more
+// is lent.
+XS_DECLARE_SIMD(void raster_cluster(const RasterizeArgs&, const RasterScreen&, int32_t, float*))
 
 namespace {
 
 constexpr int32_t kBandRows = 32;        // least rows of a band
 constexpr int32_t kBandsPerThread = 4;   // so that the threads end together
+constexpr double kDeep = 1.0;            // faces a sample from which hidden clusters are looked for
 constexpr int64_t kKeptWords = 1 << 23;  // words kept between calls, 64 MB
 
-// First and last band that a cluster may have samples in; first > last where it has none.
-struct BandRange {
-    int32_t first, last;
-};
-
-// Bands of equal height.
+// Bands of equal height, whole tiles of the coarse depths.
 struct Bands {
     int32_t count, rows;
     explicit Bands(const RasterizeArgs& a) {
         const int threads = omp_get_max_threads();
         const int32_t most = threads == 1 ? 1 : kBandsPerThread * threads;
         count = std::max(1, std::min(most, a.height / kBandRows));
-        rows = (a.height + count - 1) / count;
+        rows = ((a.height + count - 1) / count + kTile - 1) / kTile * kTile;
         count = (a.height + rows - 1) / rows;
     }
 };
 
-// Bands of the rows that the box of a cluster covers; all of them where it reaches behind the
-// camera.
-BandRange bands_of_box(const RasterizeArgs& a, const Bands& bands, const float* box) {
-    const double* c = a.camera;
-    double low = INFINITY;
-    double high = -INFINITY;
-    for (int corner = 0; corner < 8; ++corner) {
-        const float p[3] = {box[corner & 1 ? 3 : 0], box[corner & 2 ? 4 : 1],
-                            box[corner & 4 ? 5 : 2]};
-        const Vec3d at = camera_from_local(c, p);
-        if (!(at.z > 1e-6 * (std::abs(at.x) + std::abs(at.y)))) {
-            return {0, bands.count - 1};
+// What is known of every cluster.
+std::vector<ClusterView> view_clusters(const RasterizeArgs& a) {
+    RasterPlane planes[kRasterPlanes];
+    raster_frustum(a, planes);
+    std::vector<ClusterView> views(a.clusters);
+    parallel_ranges(a.clusters, 4096, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+            views[k] = view_of_box(a, planes, a.cluster_box + 6 * k);
         }
-        const double v = c[13] * at.y / at.z + c[15] - a.top - a.offset_y;
-        low = std::min(low, v);
-        high = std::max(high, v);
-    }
-    const double slack = 1.0 + 1e-6 * (std::abs(low) + std::abs(high));
-    const auto band = [&](double v) {
-        return static_cast<int32_t>(std::min(std::max(v, 0.0), a.height - 1.0)) / bands.rows;
-    };
-    return {band(low - slack), band(high + slack)};
+    });
+    return views;
 }
 
 // The clusters that each band may see, in order.
-std::vector<std::vector<int32_t>> visible_clusters(const RasterizeArgs& a, const Bands& bands) {
-    RasterPlane planes[kRasterPlanes];
-    raster_frustum(a, planes);
-    std::vector<BandRange> range(a.clusters);
-    parallel_ranges(a.clusters, 4096, [&](int64_t begin, int64_t end) {
-        for (int64_t k = begin; k < end; ++k) {
-            const float* box = a.cluster_box + 6 * k;
-            const bool seen = !raster_excludes(planes, box);
-            range[k] = !seen              ? BandRange{0, -1}
-                       : bands.count == 1 ? BandRange{0, 0}
-                                          : bands_of_box(a, bands, box);
-        }
-    });
+std::vector<std::vector<int32_t>> clusters_of_bands(const std::vector<ClusterView>& views,
+                                                    const Bands& bands) {
     std::vector<std::vector<int32_t>> lists(bands.count);
-    for (int32_t k = 0; k < a.clusters; ++k) {
-        for (int32_t band = range[k].first; band <= range[k].last; ++band) {
-            lists[band].push_back(k);
+    for (int32_t k = 0; k < static_cast<int32_t>(views.size()); ++k) {
+        if (views[k].seen) {
+            const int32_t last = views[k].row_last / bands.rows;
+            for (int32_t band = views[k].row_first / bands.rows; band <= last; ++band) {
+                lists[band].push_back(k);
+            }
         }
     }
     return lists;
 }
-
-// One thread's working memory, kept between calls.
-class ClusterMemory {
-  public:
-    RasterScratch get(int64_t points) {
-        at_.resize(std::max<size_t>(at_.size(), 4 * points));
-        bound_.resize(std::max<size_t>(bound_.size(), 4 * points));
-        return {at_.data(), bound_.data()};
-    }
-
-  private:
-    std::vector<double> at_;
-    std::vector<float> bound_;
-};
 
 void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     std::vector<double> column_x(a.width);
@@ -108,7 +72,17 @@ void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     }
     const bool skewed = a.camera[16] != 0.0;
     const Bands bands(a);
-    const std::vector<std::vector<int32_t>> lists = visible_clusters(a, bands);
+    const std::vector<ClusterView> views = view_clusters(a);
+    std::vector<std::vector<int32_t>> lists = clusters_of_bands(views, bands);
+    // With more faces than samples many lie behind others: near ones first, and hidden clusters
+    // are not drawn.
+    size_t listed = 0;
+    for (const std::vector<int32_t>& list : lists) {
+        listed += list.size();
+    }
+    const double faces = a.cluster_start[a.clusters] / std::max(1.0, 1.0 * a.clusters);
+    const bool deep = faces * listed > kDeep * a.width * a.height;
+    CoarseDepth coarse(a, words);
     // The longest first: the last one to end should be short.
     std::vector<int32_t> order(bands.count);
     std::iota(order.begin(), order.end(), 0);
@@ -117,12 +91,24 @@ void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     });
     const auto draw = XS_PICK(raster_cluster);
     parallel_for(bands.count, [&](int64_t i) {
-        static thread_local ClusterMemory memory;
+        static thread_local std::vector<float> memory;  // kept between calls
         const int32_t top = order[i] * bands.rows;
         const RasterScreen screen{skewed ? nullptr : column_x.data(), row_y.data(), words, top,
                                   std::min(top + bands.rows, a.height)};
-        for (const int32_t k : lists[order[i]]) {
-            draw(a, screen, k, memory.get(a.point_start[k + 1] - a.point_start[k]));
+        std::vector<int32_t>& list = lists[order[i]];
+        if (deep) {
+            sort_by_depth(views, list);
+        }
+        for (const int32_t k : list) {
+            if (deep && coarse.hides(views[k], screen.top, screen.bottom)) {
+                continue;
+            }
+            const size_t needed =
+                4 * static_cast<size_t>(a.point_start[k + 1] - a.point_start[k] + 7);
+            if (memory.size() < needed) {
+                memory.resize(needed);
+            }
+            draw(a, screen, k, memory.data());
         }
     });
 }

@@ -16,11 +16,22 @@ namespace {
 
 typedef double Quad __attribute__((vector_size(32)));  // of the 2 x 2 samples, row by row
 typedef int64_t QuadMask __attribute__((vector_size(32)));
-typedef double Eight __attribute__((vector_size(64)));  // of faces
-typedef int64_t EightMask __attribute__((vector_size(64)));
 typedef float EightFloats __attribute__((vector_size(32)));
 typedef float Four __attribute__((vector_size(16)));
+// Of faces: as wide as the registers, since the compiler takes wider comparisons apart.
+#ifdef __AVX512F__
+typedef double Wide __attribute__((vector_size(64)));
+typedef int64_t WideMask __attribute__((vector_size(64)));
+typedef EightFloats WideFloats;
+#else
+typedef Quad Wide;
+typedef QuadMask WideMask;
+typedef Four WideFloats;
+#endif
+constexpr int kWide = sizeof(Wide) / sizeof(double);
 typedef int32_t FourInts __attribute__((vector_size(16)));
+typedef int32_t EightInts __attribute__((vector_size(32)));
+typedef int64_t FourLongs __attribute__((vector_size(32)));
 
 constexpr int kBatch = 128;                  // faces worked on together, in the first cache
 constexpr double kDeepest = 0x1.ffffffp127;  // a depth below it is finite in float32
@@ -41,9 +52,9 @@ struct Batch {
     int count = 0;
     int32_t row[kBatch];  // within the cluster
     RasterBox box[kBatch];
-    alignas(64) double corner[3][3][kBatch];  // [corner][axis] in camera space
-    double normal[3][3][kBatch];              // [edge][axis], as in RasterFace
-    double det[kBatch];                       // not a number: the face has no sample
+    alignas(64) float corner[3][3][kBatch];  // [corner][axis] in the local frame
+    double normal[3][3][kBatch];             // [edge][axis], as in RasterFace
+    double det[kBatch];                      // not a number: the face has no sample
 
     Vec3d at(const double (&array)[3][3][kBatch], int k, int i) const {
         return {array[k][0][i], array[k][1][i], array[k][2][i]};
@@ -53,18 +64,25 @@ struct Batch {
     }
 };
 
-// raster_face of all faces.
-void prepare(Batch& b) {
-    const auto& p = b.corner[0];
-    const auto& q = b.corner[1];
-    const auto& r = b.corner[2];
+// raster_face of all faces. Corners are moved into camera space here and not point by point: of a
+// far cluster's points few belong to faces that come this far.
+void prepare(const double* camera, Batch& b) {
+    double c[12];
+    std::memcpy(c, camera, sizeof c);
     auto& n = b.normal;
+    const auto corner = [&](int k, int i) {
+        const float p[3] = {b.corner[k][0][i], b.corner[k][1][i], b.corner[k][2][i]};
+        return camera_from_local(c, p);
+    };
     const int count = (b.count + 7) / 8 * 8;
     for (int i = 0; i < count; ++i) {
-        const Vec3d n0 = cross({q[0][i], q[1][i], q[2][i]}, {r[0][i], r[1][i], r[2][i]});
-        const Vec3d n1 = cross({r[0][i], r[1][i], r[2][i]}, {p[0][i], p[1][i], p[2][i]});
-        const Vec3d n2 = cross({p[0][i], p[1][i], p[2][i]}, {q[0][i], q[1][i], q[2][i]});
-        const double det = p[0][i] * n0.x + p[1][i] * n0.y + p[2][i] * n0.z;
+        const Vec3d p = corner(0, i);
+        const Vec3d q = corner(1, i);
+        const Vec3d r = corner(2, i);
+        const Vec3d n0 = cross(q, r);
+        const Vec3d n1 = cross(r, p);
+        const Vec3d n2 = cross(p, q);
+        const double det = p.x * n0.x + p.y * n0.y + p.z * n0.z;
         const double sign = det < 0.0 ? -1.0 : 1.0;
         const bool valid = (det != 0.0) & (det - det == 0.0);
         b.det[i] = valid ? det * sign : static_cast<double>(NAN);
@@ -90,10 +108,10 @@ inline void keep_nearest(uint64_t* word, float depth, int32_t id) {
     *word = mine < old ? mine : old;
 }
 
-inline Eight load_eight(const double* from) {
-    Eight eight;
-    std::memcpy(&eight, from, sizeof eight);
-    return eight;
+inline Wide load_wide(const double* from) {
+    Wide wide;
+    std::memcpy(&wide, from, sizeof wide);
+    return wide;
 }
 
 // raster_hit for faces whose boxes are one sample.
@@ -113,29 +131,29 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
         x[i] = y[i] = static_cast<double>(NAN);  // no sample, and on no edge
     }
     const double nearest = raster_most(a.camera[17], 0.0);
-    const Eight none = Eight{} + static_cast<double>(NAN);
-    EightMask edge{};
-    for (int i = 0; i < b.count; i += 8) {
-        const Eight rx = load_eight(x + i);
-        const Eight ry = load_eight(y + i);
-        Eight e[3];
+    const Wide none = Wide{} + static_cast<double>(NAN);
+    WideMask edge{};
+    for (int i = 0; i < b.count; i += kWide) {
+        const Wide rx = load_wide(x + i);
+        const Wide ry = load_wide(y + i);
+        Wide e[3];
         for (int k = 0; k < 3; ++k) {
             // The product with the ray's z = 1 is exact and left out.
-            e[k] = rx * load_eight(b.normal[k][0] + i) + ry * load_eight(b.normal[k][1] + i) +
-                   load_eight(b.normal[k][2] + i);
+            e[k] = rx * load_wide(b.normal[k][0] + i) + ry * load_wide(b.normal[k][1] + i) +
+                   load_wide(b.normal[k][2] + i);
             edge |= e[k] == 0.0;
         }
-        const Eight t = load_eight(b.det + i) / (e[0] + e[1] + e[2]);
-        const EightMask hit =
+        const Wide t = load_wide(b.det + i) / (e[0] + e[1] + e[2]);
+        const WideMask hit =
             (e[0] > 0.0) & (e[1] > 0.0) & (e[2] > 0.0) & (t > nearest) & (t < kDeepest);
-        const EightFloats narrow = __builtin_convertvector(hit ? t : none, EightFloats);
+        const WideFloats narrow = __builtin_convertvector(hit ? t : none, WideFloats);
         std::memcpy(depth + i, &narrow, sizeof narrow);
     }
     for (int i = 0; i < b.count; ++i) {
         keep_nearest(word[i], depth[i], ids[b.row[i]]);
     }
     int64_t edges = 0;
-    for (int k = 0; k < 8; ++k) {
+    for (int k = 0; k < kWide; ++k) {
         edges |= edge[k];
     }
     for (int i = 0; edges != 0 && i < b.count; ++i) {

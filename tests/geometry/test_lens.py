@@ -41,6 +41,12 @@ def colmap_pixel(model, K, k, x, y, z):
         radial = k1 * r2 + k2 * r2**2 + k3 * r2**3 + k4 * r2**4
         du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u)
         dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v)
+    elif model == "METASHAPE":
+        k1, k2, p1, p2, k3, k4, p3, p4 = k
+        radial = k1 * r2 + k2 * r2**2 + k3 * r2**3 + k4 * r2**4
+        more = 1 + p3 * r2 + p4 * r2**2
+        du = u * radial + (2 * p1 * u * v + p2 * (r2 + 2 * u * u)) * more
+        dv = v * radial + (2 * p2 * u * v + p1 * (r2 + 2 * v * v)) * more
     elif model == "FOV":
         factor = np.arctan(r * 2 * np.tan(k[0] / 2)) / (r * k[0])
         du, dv = u * factor - u, v * factor - v

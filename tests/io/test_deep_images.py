@@ -7,8 +7,9 @@ import pytest
 
 from tests.fuzz.readers import damage
 from xscale.errors import InputError, PhotoError, SetupError
-from xscale.io.images import image_info, read_pixels, read_rgb
+from xscale.io.images import Odd, image_info, read_pixels, read_rgb
 from xscale.io.resample import area_downscale, to_8bit
+from xscale.scene.photo import Notes
 
 imagecodecs = pytest.importorskip("imagecodecs")
 tifffile = pytest.importorskip("tifffile")
@@ -184,3 +185,67 @@ def test_libraries_that_are_missing_are_named(tmp_path, deep, monkeypatch):
             patch.setitem(__import__("sys").modules, library, None)
             with pytest.raises(SetupError, match=rf"needs {library}; pip install xscale.formats"):
                 read_rgb(tmp_path / name)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_associated_alpha_of_a_tiff_is_undone(tmp_path, rng, dtype):
+    whole = np.issubdtype(dtype, np.integer)
+    scale = np.iinfo(dtype).max if whole else 1
+    straight = rng.uniform(0.05, 0.95, (9, 11, 3))
+    alpha = rng.uniform(0.5, 1.0, (9, 11, 1))
+    alpha[0], alpha[1] = 1.0, 0.0
+    stored = np.concatenate([straight * alpha, alpha], axis=2) * scale
+    stored = (np.rint(stored) if whole else stored).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    rgb, kept = read_pixels(tmp_path / "a.tif")
+    assert not kept[1].any()
+    assert kept[2:].all()
+    expected = straight if whole else _encoded(straight)
+    found = rgb / np.iinfo(rgb.dtype).max
+    off = np.abs(found - expected)[alpha[..., 0] > 0].max()
+    assert off <= (2.5 / scale if whole else 2e-5)
+
+
+def test_odd_pixels_are_counted_and_said(tmp_path):
+    linear = np.full((4, 5, 3), 0.25, np.float32)
+    linear[0, 0], linear[1, 2, 0], linear[2, 2, 1], linear[3, 3, 2] = np.nan, -0.5, 7.0, np.inf
+    found = []
+    tifffile.imwrite(tmp_path / "a.tif", linear, photometric="rgb")
+    paths = [_exr(tmp_path / "a.exr", _planes(linear)), tmp_path / "a.tif"]
+    for path in paths:
+        for alpha in ("mask", "ignore", "over-white"):
+            kept = read_pixels(path, alpha=alpha, on_odd=found.append).kept
+            assert np.argwhere(~kept).tolist() == [[0, 0], [3, 3]]
+    assert found == [(2, 2)] * 6
+    notes = Notes({"a.exr": found[0], "b.exr": Odd(0, 3)})
+    nan, beyond = notes.lines()
+    assert nan == "W-PHOTO-NAN: 2 pixels are no numbers; they are left out: a.exr (2)"
+    assert beyond.startswith("W-PHOTO-RANGE: 5 pixels are negative or brighter than white")
+
+
+@pytest.mark.parametrize("tag", ["StripOffsets", "StripByteCounts"])
+@pytest.mark.parametrize("value", [0, 1 << 30])
+def test_tiff_whose_strips_lie_nowhere_is_damaged(tmp_path, deep, tag, value):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, deep, photometric="rgb", rowsperstrip=64)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags[tag].overwrite([value])
+    with pytest.raises(InputError, match=r"a.tif: (cannot be read|.*strip)"):
+        read_pixels(path)
+
+
+def test_tiff_with_a_loop_of_directories_and_tiles_of_size_0(tmp_path, deep):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, deep, photometric="rgb")
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    after = start + 2 + 12 * int.from_bytes(data[start : start + 2], "little")
+    data[after : after + 4] = data[4:8]
+    path.write_bytes(data)
+    np.testing.assert_array_equal(read_pixels(path)[0], deep)
+    tifffile.imwrite(path, deep, photometric="rgb", tile=(16, 16))
+    for tag in ("TileWidth", "TileLength"):
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[0].tags[tag].overwrite(0)
+        with pytest.raises(InputError):
+            read_pixels(path)

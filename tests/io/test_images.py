@@ -2,13 +2,22 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from xscale.errors import InputError, LimitError, MaskError, OutputExistsError, PhotoError
+from xscale.errors import (
+    InputError,
+    LimitError,
+    MaskError,
+    OutputExistsError,
+    PhotoError,
+    ResourceError,
+)
+from xscale.io import photo_limits
 from xscale.io.images import (
     encode_png,
     exif_orientation,
@@ -291,3 +300,62 @@ def test_cmyk_is_converted_on_request_and_never_inverted(tmp_path, adobe):
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(PhotoError):
         read_pixels(path, convert_cmyk=True)
+
+
+def _with_chunk(data, kind, body):
+    """Put a chunk behind a PNG's header."""
+    chunk = struct.pack(">I", len(body)) + kind + body
+    return data[:33] + chunk + struct.pack(">I", zlib.crc32(kind + body)) + data[33:]
+
+
+def test_texts_and_profiles_that_unpack_to_gigabytes_are_never_unpacked(tmp_path, rgb):
+    data = _png(tmp_path / "a.png", rgb).read_bytes()
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(256)) + packer.flush()
+    for kind, start in ((b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")):
+        (tmp_path / "a.png").write_bytes(_with_chunk(data, kind, start + bomb))
+        tracemalloc.start()
+        info = image_info(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_rgb(tmp_path / "a.png")[0], rgb)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert info.profile is None
+        assert peak < 64 << 20
+
+
+def test_photo_larger_than_the_memory_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    Image.new("RGB", (400, 300)).save(tmp_path / "p.jpg", progressive=True)
+    Image.new("RGB", (400, 300)).save(tmp_path / "b.jpg")
+    monkeypatch.setattr(photo_limits, "_BOMB_PIXELS", 100_000)
+    monkeypatch.setattr(photo_limits, "_free_bytes", lambda: 5 * 400 * 300)
+    assert image_info(tmp_path / "b.jpg").width == 400
+    with pytest.raises(ResourceError, match=r"p.jpg: needs 0.0 GB .*baseline JPEG"):
+        image_info(tmp_path / "p.jpg")
+    monkeypatch.setattr(photo_limits, "_free_bytes", lambda: 2 * 400 * 300)
+    with pytest.raises(ResourceError, match=r"b.jpg: needs .* cut the photo into parts"):
+        image_info(tmp_path / "b.jpg")
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0), (1 << 31, 5), (1 << 20, 1 << 20)])
+def test_sizes_of_nothing_and_of_too_much_are_refused(tmp_path, size):
+    (tmp_path / "a.png").write_bytes(_raw_png(*size, 8, b"\0" * 100))
+    with pytest.raises(InputError):
+        read_rgb(tmp_path / "a.png")
+    jpeg = bytearray(_png(tmp_path / "a.jpg", np.zeros((8, 8, 3), np.uint8)).read_bytes())
+    frame = jpeg.index(b"\xff\xc0") + 5
+    jpeg[frame : frame + 4] = struct.pack(">HH", size[1] & 0xFFFF, size[0] & 0xFFFF)
+    (tmp_path / "a.jpg").write_bytes(jpeg)
+    with pytest.raises(InputError):
+        read_rgb(tmp_path / "a.jpg")
+
+
+def test_grey_with_alpha_and_palette_with_a_clear_colour_keep_their_masks(tmp_path, rgb):
+    grey, alpha = rgb[:, :, 0], rgb[:, :, 1]
+    Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)]).save(tmp_path / "a.png")
+    back, kept = read_rgb(tmp_path / "a.png")
+    np.testing.assert_array_equal(back, np.repeat(grey[:, :, None], 3, axis=2))
+    np.testing.assert_array_equal(kept, alpha >= 128)
+    few = Image.fromarray((rgb // 128) * 255).quantize(8)
+    few.save(tmp_path / "p.png", transparency=0)
+    back, kept = read_rgb(tmp_path / "p.png")
+    np.testing.assert_array_equal(kept, np.array(few) != 0)

@@ -120,15 +120,17 @@ def test_scene_opens_through_the_components_transform_and_the_adjusted_calibrati
 
 def metashape_pixel(kind, camera, values, points):
     """Metashape's own formulas (user manual, appendix on camera models), written out."""
-    v = dict.fromkeys(("k1", "k2", "k3", "k4", "p1", "p2", "b1", "b2", "cx", "cy"), 0.0) | values
+    names = ("k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4", "b1", "b2", "cx", "cy")
+    v = dict.fromkeys(names, 0.0) | values
     x, y = (points[:, :2] / points[:, 2:]).T
     if kind == "fisheye":
         r0 = np.hypot(x, y)
         x, y = x * np.arctan(r0) / r0, y * np.arctan(r0) / r0
     r2 = x * x + y * y
     radial = 1 + v["k1"] * r2 + v["k2"] * r2**2 + v["k3"] * r2**3 + v["k4"] * r2**4
-    xd = x * radial + v["p1"] * (r2 + 2 * x * x) + 2 * v["p2"] * x * y
-    yd = y * radial + v["p2"] * (r2 + 2 * y * y) + 2 * v["p1"] * x * y
+    more = 1 + v["p3"] * r2 + v["p4"] * r2**2
+    xd = x * radial + (v["p1"] * (r2 + 2 * x * x) + 2 * v["p2"] * x * y) * more
+    yd = y * radial + (v["p2"] * (r2 + 2 * y * y) + 2 * v["p1"] * x * y) * more
     u = camera.width / 2 + v["cx"] + xd * v["f"] + xd * v["b1"] + yd * v["b2"]
     return np.stack([u, camera.height / 2 + v["cy"] + yd * v["f"]], axis=1)
 
@@ -151,13 +153,14 @@ def colmap_pixel(view, points):
         lower = 1 + d[5] * r2 + d[6] * r2**2 + d[7] * r2**3
     elif view.model == "OPENCV":
         k, p, lower = [d[0], d[1], 0, 0], d[2:4], 1
-    elif view.model == "BROWN":
+    elif view.model in ("BROWN", "METASHAPE"):
         k, p, lower = [d[0], d[1], d[4], d[5]], d[2:4], 1
     else:
         k, p, lower = [0, 0, 0, 0], (0, 0), 1
     radial = (1 + k[0] * r2 + k[1] * r2**2 + k[2] * r2**3 + k[3] * r2**4) / lower
-    xd = x * radial + 2 * p[0] * x * y + p[1] * (r2 + 2 * x * x)
-    yd = y * radial + 2 * p[1] * x * y + p[0] * (r2 + 2 * y * y)
+    more = 1 + d[6] * r2 + d[7] * r2**2 if view.model == "METASHAPE" else 1
+    xd = x * radial + (2 * p[0] * x * y + p[1] * (r2 + 2 * x * x)) * more
+    yd = y * radial + (2 * p[1] * x * y + p[0] * (r2 + 2 * y * y)) * more
     return np.stack([xd, yd], axis=1) @ view.K[:2, :2].T + view.K[:2, 2]
 
 
@@ -168,6 +171,8 @@ def colmap_pixel(view, points):
         ("frame", {"k1": -0.1, "k2": 0.03, "p1": 0.004, "p2": -0.002}, "OPENCV"),
         ("frame", {"k1": -0.1, "k3": 0.05, "p1": 0.004, "p2": 0.01, "b2": 1.5}, "FULL_OPENCV"),
         ("frame", {"k1": -0.1, "k4": 0.01, "p1": 0.004, "p2": 0.01, "b2": 1.5}, "BROWN"),
+        ("frame", {"k1": -0.1, "p1": 0.01, "p2": -0.02, "p3": 0.5, "p4": -0.2}, "METASHAPE"),
+        ("frame", {"k1": -0.1, "p3": 0.5, "p4": -0.2}, "OPENCV"),
         ("fisheye", {"k1": 0.02, "k4": -0.003}, "OPENCV_FISHEYE"),
         ("fisheye", {"k1": 0.02, "k3": 0.01, "p1": 0.004, "p2": -0.01}, "THIN_PRISM_FISHEYE"),
     ],
@@ -192,8 +197,7 @@ def test_newer_name_of_the_fisheye_is_the_same(small, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "values", "words"),
     [
-        ("frame", {"p3": 0.1}, r"p3 or p4.*Optimize Cameras"),
-        ("fisheye", {"p4": 0.1}, "p3 or p4"),
+        ("fisheye", {"p4": 0.1}, r"p3 or p4.*Optimize Cameras"),
         ("equisolid_fisheye", {}, "type equisolid_fisheye are not supported"),
         ("cylindrical", {}, "type cylindrical"),
         ("rpc", {}, "type rpc"),

@@ -47,3 +47,16 @@ def test_cmyk_stops_unless_it_is_to_be_converted(asymmetric_folder):
     np.testing.assert_array_equal(
         again.photo("view_03.png").read(), scene.photo("view_03.png").read()
     )
+
+
+def test_color_is_remembered_by_a_run(asymmetric_folder):
+    plain = Scene.open(asymmetric_folder)
+    linear = Scene.open(asymmetric_folder, color="linear")
+    assert linear.options["color"] == "linear"
+    assert linear.fingerprint() != plain.fingerprint()
+    again = Scene.open(asymmetric_folder, **linear.options)
+    assert again.fingerprint() == linear.fingerprint()
+    name = "view_03.png"
+    light = plain.photo(name).read() / 255
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    assert np.abs(again.photo(name).read() - curve * 255).max() <= 0.51

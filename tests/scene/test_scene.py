@@ -320,10 +320,10 @@ def test_fingerprint_sees_cameras_photos_and_mesh_but_not_the_place(
 
 
 def test_opening_decodes_no_photo(asymmetric_folder, monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **options):
         raise AssertionError("a photo was decoded")
 
-    monkeypatch.setattr("xscale.scene.photo.read_pixels", refuse)
+    monkeypatch.setattr("xscale.scene.photo.read_pixels_safely", refuse)
     monkeypatch.setattr("xscale.scene.posed.read_pixels", refuse)
     begin = time.perf_counter()
     Scene.open(asymmetric_folder).split()
@@ -333,5 +333,26 @@ def test_opening_decodes_no_photo(asymmetric_folder, monkeypatch):
 def test_photo_that_changed_size_after_opening_is_named(asymmetric_folder):
     photo = Scene.open(asymmetric_folder).photos[0]
     _resize(photo.path, 56, 32)
-    with pytest.raises(PhotoError, match="is 56 x 32 now and was 112 x 64"):
+    with pytest.raises(PhotoError, match=r"has \d+ bytes now and had \d+ when"):
         photo.read()
+
+
+def test_folder_without_photos_says_what_it_holds(asymmetric_folder):
+    images = asymmetric_folder / "images"
+    for path in sorted(images.iterdir()):
+        path.rename(path.with_suffix(".HEIC"))
+    (images / "notes.txt").write_text("")
+    with pytest.raises(SceneError, match=r"6 of 6 .*; it holds files of 6 .heic, 1 .txt"):
+        Scene.open(asymmetric_folder)
+    for path in images.iterdir():
+        path.unlink()
+    with pytest.raises(SceneError, match=r"missing: .*; it holds nothing"):
+        Scene.open(asymmetric_folder)
+
+
+def test_one_photo_alone_cannot_be_split(asymmetric, tmp_path):
+    name = next(iter(asymmetric.cameras))
+    alone = replace(asymmetric, cameras={name: asymmetric.cameras[name]})
+    scene = Scene.open(builders.write_colmap(alone, tmp_path / "scene"))
+    with pytest.raises(ListError, match="1 photo"):
+        scene.split()

@@ -9,7 +9,7 @@ import torch
 
 from tests import builders
 from xscale import Scene, train
-from xscale.errors import DamagedPhotoError, InterruptedRunError
+from xscale.errors import DamagedPhotoError, InterruptedRunError, UsageError
 from xscale.gbuffer.build import build_surface
 from xscale.io.checkpoints import load_newest
 from xscale.train.pool import TilePool, TrainPhoto
@@ -82,9 +82,9 @@ def test_test_photo_and_too_many_stop_before_there_is_a_run(folder, tmp_path):
 
 
 def test_small_pool_meets_damage_on_its_way_and_rays_stay_a_function_of_the_step(folder):
+    _flip(folder / "images" / BAD)
     scene = Scene.open(folder)
     surface = build_surface(scene.mesh, "cpu")
-    _flip(folder / "images" / BAD)
     photos = []
     for photo in scene.photos:
         camera = photo.camera.recentred(scene.origin)
@@ -112,3 +112,25 @@ def test_small_pool_meets_damage_on_its_way_and_rays_stay_a_function_of_the_step
     assert len(found) == 1
     walked.close()
     jumped.close()
+
+
+def test_requarantine_uses_repaired_photos_again(folder, tmp_path):
+    _flip(folder / "images" / BAD)
+    _train(folder, tmp_path / "run", 3)
+    _flip(folder / "images" / BAD)
+    _train(folder, tmp_path / "run", 5, resume=True, requarantine=True)
+    state = load_newest(tmp_path / "run/checkpoints")[0].state
+    assert state["left_out"] == {}
+
+
+def test_photo_that_was_empty_at_the_beginning_stays_out_when_repaired(folder, tmp_path):
+    path = folder / "images" / BAD
+    data = path.read_bytes()
+    path.write_bytes(b"")
+    _train(folder, tmp_path / "run", 3)
+    path.write_bytes(data)
+    _train(folder, tmp_path / "run", 5, resume=True)
+    state = load_newest(tmp_path / "run/checkpoints")[0].state
+    assert state["left_out"] == {BAD: "is empty (0 bytes)"}
+    with pytest.raises(UsageError, match=rf"{BAD} was left out when the run began"):
+        _train(folder, tmp_path / "run", 7, resume=True, requarantine=True)

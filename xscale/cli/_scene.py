@@ -48,6 +48,10 @@ class SceneOptions:
     lie over white."""
     convert_cmyk: bool = False
     """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
+    color: Literal["srgb", "linear", "icc"] = "srgb"
+    """What photos' numbers mean: sRGB, linear light, or what the embedded colour profile says."""
+    no_outside: bool = False
+    """Refuse photos that are links out of the photo folder."""
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
@@ -66,4 +70,6 @@ class SceneOptions:
             on_bad_photo=self.on_bad_photo,
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
+            color=self.color,
+            no_outside=self.no_outside,
         )

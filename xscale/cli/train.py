@@ -52,8 +52,12 @@ class Options(SceneOptions):
     """Seed of the initial weights and of the rays."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
     """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
+    allow_leak: bool = False
+    """Train although test photos are training photos too, under another name."""
     resume: bool = False
     """Go on with the run in the out folder."""
+    requarantine: bool = False
+    """With --resume: use photos again that were left out and have been repaired."""
     photos_at_render: bool = False
     """Keep the training photos in the run, so that xscale render and score can correct colours by
     them (--photos-at-render there too); with --resume also for a run that was trained without."""
@@ -90,6 +94,8 @@ def run(argv: list[str]) -> int:
             resume=options.resume,
             device=options.device,
             deterministic=options.deterministic,
+            allow_leak=options.allow_leak,
+            requarantine=options.requarantine,
             tensorboard=options.tensorboard,
             photos_at_render=options.photos_at_render,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,7 +30,10 @@ def build_surface(mesh: Mesh, device: torch.device | str = "cpu") -> Surface:
 
 def _build(mesh: Mesh, device: torch.device | str) -> Surface:
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
-    order, start, boxes = cluster_faces(mesh.vertices, faces)
+    with ThreadPoolExecutor(1) as aside:
+        # Normals are worked out with the first look at them.
+        normals = aside.submit(lambda: mesh.normals)
+        order, start, boxes = cluster_faces(mesh.vertices, faces)
     points, corners, point_start = cluster_points(mesh.vertices, faces, order)
 
     def tensor(array: np.ndarray) -> Tensor:
@@ -40,7 +44,7 @@ def _build(mesh: Mesh, device: torch.device | str) -> Surface:
     return Surface(
         vertices=tensor(mesh.vertices),
         faces=tensor(faces),
-        normals=tensor(mesh.normals),
+        normals=tensor(normals.result()),
         cluster_points=tensor(points),
         cluster_corners=tensor(corners),
         cluster_face_ids=tensor(order),

@@ -4,9 +4,12 @@ A lens maps a ray (x, y, z) to a point of the picture plane, which K then maps t
 first becomes a flat point q: ``(x, y) / z`` for perspective lenses, ``theta (x, y) / |(x, y)|``
 for fisheyes, theta the angle to the axis. Distortion then bends q, with s = |q|^2:
 
-    d = q N(s) / D(s) + (2 p1 qx qy + p2 (s + 2 qx^2) + sx s,
-                         2 p2 qx qy + p1 (s + 2 qy^2) + sy s)
+    d = q N(s) / D(s) + E(s) (2 p1 qx qy + p2 (s + 2 qx^2), 2 p2 qx qy + p1 (s + 2 qy^2))
+        + (sx, sy) s
     N(s) = 1 + n1 s + n2 s^2 + n3 s^3 + n4 s^4,   D(s) = 1 + d1 s + d2 s^2 + d3 s^3
+    E(s) = 1 + e1 s + e2 s^2
+
+where only perspective lenses have e1, e2 and only fisheyes sx, sy.
 
 Far from the axis such a polynomial turns back and one d has several q. A lens ends before that: q
 belongs to its domain while |q| is below the first radius at which the radial part stops growing,
@@ -26,7 +29,7 @@ RESIDUAL = 1e-9
 STEEPEST = 1e3
 """Largest tangent of the angle to the axis that a perspective lens shows (89.94 degrees)."""
 COEFFICIENTS = 11
-"""n1 n2 n3 n4, d1 d2 d3, p1 p2, sx sy; a FOV lens has omega in place of n1."""
+"""n1 n2 n3 n4, d1 d2 d3, p1 p2, then e1 e2 or sx sy; a FOV lens has omega in place of n1."""
 _BISECTIONS = 70
 _STEPS = 30
 
@@ -139,18 +142,23 @@ class Lens:
 
     def _distort(self, q: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Return d [N, 2] and its derivatives (xx, xy, yx, yy), each [N]."""
-        p1, p2, sx, sy = self.coefficients[7:]
+        p1, p2, e1, e2 = self.coefficients[7:]
+        sx = sy = 0.0
+        if self.projection is Projection.FISHEYE:
+            sx, sy, e1, e2 = e1, e2, 0.0, 0.0
         x, y = q.T
         s = x * x + y * y
         f, slope = _radial(self.coefficients, s)
-        bent = [
-            x * f + 2 * p1 * x * y + p2 * (s + 2 * x * x) + sx * s,
-            y * f + 2 * p2 * x * y + p1 * (s + 2 * y * y) + sy * s,
-        ]
-        both = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-        xx = f + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x + 2 * sx * x
-        yy = f + 2 * y * y * slope + 2 * p2 * x + 6 * p1 * y + 2 * sy * y
-        return np.stack(bent, 1), (xx, both + 2 * sx * y, both + 2 * sy * x, yy)
+        g, growth = 1 + s * (e1 + s * e2), 2 * (e1 + 2 * s * e2)
+        tx = 2 * p1 * x * y + p2 * (s + 2 * x * x)
+        ty = 2 * p2 * x * y + p1 * (s + 2 * y * y)
+        bent = [x * f + g * tx + sx * s, y * f + g * ty + sy * s]
+        both = 2 * x * y * slope + g * (2 * p1 * x + 2 * p2 * y)
+        xx = f + 2 * x * x * slope + g * (2 * p1 * y + 6 * p2 * x) + x * growth * tx + 2 * sx * x
+        yy = f + 2 * y * y * slope + g * (2 * p2 * x + 6 * p1 * y) + y * growth * ty + 2 * sy * y
+        xy = both + y * growth * tx + 2 * sx * y
+        yx = both + x * growth * ty + 2 * sy * x
+        return np.stack(bent, 1), (xx, xy, yx, yy)
 
     def _undistort(self, d: np.ndarray) -> np.ndarray:
         """Invert ``_distort``: the radial part by bisection, all of it by Newton's method."""

@@ -1,7 +1,7 @@
 """COLMAP's camera models: their numbers, parameter names, and the lenses of those we compute.
 
-``BROWN`` is none of COLMAP's: its radial polynomial has a fourth term, as Metashape's and
-RealityCapture's lenses have.
+``BROWN`` and ``METASHAPE`` are none of COLMAP's: their radial polynomial has a fourth term, as
+Metashape's and RealityCapture's lenses have; the second's tangential part grows with the radius.
 
 K maps a lens's normalised coordinates to pixels. Adding a model means giving its row a projection
 and its parameters a place among the lens's coefficients: the readers,
@@ -23,7 +23,10 @@ _FOCAL = ("f", "fx", "fy")
 _CENTRE = ("cx", "cy")
 _SHARED = {"k": 0, "k1": 0, "k2": 1, "k3": 2, "p1": 7, "p2": 8, "sx1": 9, "sy1": 10}
 _PLACES = {
-    Projection.PERSPECTIVE: {**_SHARED, "k4": 4, "k5": 5, "k6": 6, "r8": 3},
+    Projection.PERSPECTIVE: {
+        **{name: place for name, place in _SHARED.items() if name not in ("sx1", "sy1")},
+        **{"k4": 4, "k5": 5, "k6": 6, "r8": 3, "p3": 9, "p4": 10},
+    },
     Projection.FISHEYE: {**_SHARED, "k4": 3},
     Projection.FOV: {"omega": 0},
 }
@@ -129,6 +132,12 @@ _MODELS = (
         "BROWN",
         None,
         ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "r8"),
+        Projection.PERSPECTIVE,
+    ),
+    CameraModel(
+        "METASHAPE",
+        None,
+        ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2", "k3", "r8", "p3", "p4"),
         Projection.PERSPECTIVE,
     ),
 )

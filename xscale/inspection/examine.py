@@ -11,11 +11,12 @@ import numpy as np
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
 from xscale.geometry.topology import count_edges
-from xscale.inspection import duplicates, neighbours, points
+from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, looks_of
 from xscale.inspection.plan import plan_of
+from xscale.scene.duplicates import check_leaks
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
 from xscale.scene.sightings import CODE
@@ -77,7 +78,7 @@ def examine(
     left_out = LeftOutPhotos(scene, remarks.append)
     test = set(scene.split().test)
 
-    remarks += duplicates.remarks(duplicates.duplicates_of(scene.photos), test)
+    check_leaks(scene.photos, test, allowed=True, say=remarks.append)
 
     def on_damage(name: str, error: DamagedPhotoError) -> None:
         if name in test:
@@ -103,7 +104,12 @@ def examine(
         "per_photo": {row.name: _plain(row) for row in rows},
         "plan": plan,
         "left_out": left_out.reasons,
-        "warnings": [*_not_again(scene.warnings), *remarks, *(f.line for f in findings)],
+        "warnings": [
+            *_not_again(scene.warnings),
+            *remarks,
+            *scene.notes.lines(),
+            *(f.line for f in findings),
+        ],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
 

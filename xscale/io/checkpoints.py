@@ -13,17 +13,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from xscale.errors import IntegrityError
 from xscale.io.hashing import fingerprint_of
-from xscale.io.storage import remove_file, write_bytes, write_json
+from xscale.io.storage import open_atomic, remove_file, write_json
 
 FORMAT = 1
+_CHUNK = 1 << 24
+_DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "int64": "I64",
+    "int32": "I32",
+    "uint16": "U16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+"""Names of numpy's types in a safetensors header."""
 _NAME = re.compile(r"step_(\d{8,})\.json")
 
 
@@ -50,18 +62,18 @@ def save_checkpoint(
     Raises:
         StorageError: It could not be written; the older ones are untouched.
     """
-    data = save_tensors(tensors)
     path = folder / f"step_{step:08d}.safetensors"
-    write_bytes(path, data, overwrite=True)
+    with open_atomic(path, overwrite=True) as file:
+        size, whole, hashes = _write_tensors(file, tensors)
     manifest = {
         "format": FORMAT,
         "step": step,
         "file": path.name,
-        "bytes": len(data),
-        "sha256": _sha256(data),
+        "bytes": size,
+        "sha256": whole,
         "tensors": {name: [str(array.dtype), list(array.shape)] for name, array in tensors.items()},
         # One hash a tensor, so that a render reads and checks a fraction of the file.
-        "hashes": {name: _sha256(np.ascontiguousarray(a).data) for name, a in tensors.items()},
+        "hashes": hashes,
         "state": state,
     }
     manifest["self"] = fingerprint_of(manifest)
@@ -107,6 +119,47 @@ def load_newest(
             advice="restore the folder from a copy, or train into a new one",
         )
     return None, refused
+
+
+def _write_tensors(
+    file: BinaryIO, tensors: dict[str, np.ndarray]
+) -> tuple[int, str, dict[str, str]]:
+    """Write a safetensors file piece by piece, while training goes on.
+
+    The library's own writer makes copies of all tensors first: gigabytes of fresh pages for the
+    large table, while a training runs beside it.
+
+    Returns:
+        Bytes written, SHA-256 of the file, and of each tensor.
+    """
+    # Wide types first, as the library does, so that every tensor begins at a multiple of its size.
+    arrays = {
+        name: np.ascontiguousarray(tensors[name])
+        for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    }
+    header, end = {}, 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": _DTYPES[str(array.dtype)],
+            "shape": list(array.shape),
+            "data_offsets": [begin, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    text = len(text).to_bytes(8, "little") + text
+    file.write(text)
+    whole, hashes = hashlib.sha256(text), {}
+    for name, array in arrays.items():
+        own = hashlib.sha256()
+        data = array.reshape(-1).view(np.uint8).data
+        for first in range(0, len(data), _CHUNK):
+            piece = data[first : first + _CHUNK]
+            file.write(piece)
+            whole.update(piece)
+            own.update(piece)
+        hashes[name] = own.hexdigest()
+    return len(text) + end, whole.hexdigest(), hashes
 
 
 def _listed(folder: Path) -> list[tuple[int, Path]]:

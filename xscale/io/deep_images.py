@@ -1,7 +1,8 @@
 """Pictures with more than 8 bits a channel: 16-bit PNG, TIFF, OpenEXR.
 
 They come out as uint16 in sRGB encoding, so that reducing them keeps their bits. Floating-point
-pictures are taken as linear light, 1 being white; what is brighter or negative is cut off.
+pictures are taken as linear light, 1 being white; what is brighter or negative is cut off, and
+counted.
 """
 
 from __future__ import annotations
@@ -9,13 +10,17 @@ from __future__ import annotations
 import importlib
 import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
-from xscale.errors import DamagedPhotoError, PhotoError, SetupError
+from xscale.errors import DamagedPhotoError, PhotoError, SetupError, XscaleError
+from xscale.io.colour_spaces import encode_linear
+from xscale.io.photo_file import is_passing
 
 _EXTRA = "pip install xscale[formats], or convert the photos to 8-bit PNG"
 _DNG_VERSION, _SUB_IFDS, _CFA = 50706, 330, 32803
@@ -36,6 +41,8 @@ class Header(NamedTuple):
     bits: int
     depth: int
     """Bytes a pixel takes in the file's own type, for the decompression rule."""
+    profile: bytes | None = None
+    """The embedded ICC profile."""
 
 
 class Deep(NamedTuple):
@@ -45,6 +52,14 @@ class Deep(NamedTuple):
     """uint8 or uint16 [H, W, 3], sRGB."""
     alpha: np.ndarray | None
     """float64 or the file's integers scaled to 0..1, [H, W]; None without alpha."""
+    profile: bytes | None = None
+    """The embedded ICC profile, where the numbers still follow it."""
+    unreal: np.ndarray | None = None
+    """bool [H, W], pixels that are no numbers; None where all are."""
+    clipped: int = 0
+    """Pixels that were negative or brighter than white."""
+    linear: bool = False
+    """Whether it was linear light, and is encoded now."""
 
 
 def _library(name: str, what: str, path: Path) -> ModuleType:
@@ -60,19 +75,21 @@ def _tifffile(path: Path) -> ModuleType:
     return _library("tifffile", "TIFF", path)
 
 
-def decode_png16(path: Path) -> Deep:
+def decode_png16(data: bytes, path: Path) -> Deep:
     """Decode a PNG of 16 bits a channel, all bits kept.
+
+    Args:
+        data: The file's bytes.
+        path: Its name, for errors.
 
     Raises:
         PhotoError: It is damaged.
         SetupError: imagecodecs is not installed.
     """
     codecs = _library("imagecodecs", "16-bit PNG", path)
-    try:
-        values = codecs.png_decode(path.read_bytes())
-    except Exception as error:  # the codec's own error types are not public
-        raise damaged(path, error) from error
-    return _split(values.reshape(*values.shape[:2], -1), path)
+    with _as_damage(path):
+        values = codecs.png_decode(data)
+    return _split(values.reshape(*values.shape[:2], -1))
 
 
 def tiff_header(path: Path) -> Header:
@@ -83,21 +100,16 @@ def tiff_header(path: Path) -> Header:
         SetupError: tifffile is not installed.
     """
     tifffile = _tifffile(path)
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            _check_page(tifffile, page, path)
-            samples = int(page.samplesperpixel)
-            item = page.dtype.itemsize
-            alpha = samples in (2, 4)
-            return Header(
-                page.imagewidth, page.imagelength, str(page.photometric.name), alpha, 8 * item,
-                samples * item,
-            )  # fmt: skip
-    except PhotoError:
-        raise
-    except Exception as error:  # tifffile raises nearly everything on damaged files
-        raise damaged(path, error, "TIFF") from error
+    with _as_damage(path, "TIFF"), tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        _check_page(tifffile, page, path)
+        samples = int(page.samplesperpixel)
+        item = page.dtype.itemsize
+        alpha = samples in (2, 4)
+        return Header(
+            page.imagewidth, page.imagelength, str(page.photometric.name), alpha, 8 * item,
+            samples * item, page.iccprofile,
+        )  # fmt: skip
 
 
 def _check_page(tifffile: ModuleType, page: object, path: Path) -> None:
@@ -130,22 +142,29 @@ def decode_tiff(path: Path) -> Deep:
     """
     tiff_header(path)
     tifffile = _tifffile(path)
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            values = page.asarray(maxworkers=1)
-            planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
-            shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
-            associated = _ASSOCIATED in tuple(int(x) for x in page.extrasamples)
-    except Exception as error:  # as above; a codec that is not there says so itself
-        if "imagecodecs" in str(error):
-            raise SetupError(
-                f"reading this TIFF needs imagecodecs ({error})", where=path, advice=_EXTRA
-            ) from error
-        raise damaged(path, error, "TIFF") from error
+    with _as_damage(path, "TIFF"), tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        _check_segments(page, path)
+        values = page.asarray(maxworkers=1)
+        planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
+        shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        associated = _ASSOCIATED in tuple(int(x) for x in page.extrasamples)
+        profile = page.iccprofile
     if planar:
         values = np.moveaxis(values, 0, -1)
-    return _split(values.reshape(shape), path, associated=associated)
+    return _split(values.reshape(shape), associated=associated)._replace(profile=profile)
+
+
+def _check_segments(page: object, path: Path) -> None:
+    """Refuse strips or tiles without bytes or past the file's end: they would be read as black.
+
+    The library takes them as areas that were left out on purpose, as GIS programs do.
+    """
+    size = path.stat().st_size
+    places = zip(page.dataoffsets, page.databytecounts, strict=True)
+    for k, (start, length) in enumerate(places):
+        if start <= 0 or length <= 0 or start > size - length:
+            raise damaged(path, f"strip or tile {k} has {length} bytes at byte {start}", "TIFF")
 
 
 def exr_header(path: Path) -> Header:
@@ -237,55 +256,76 @@ def _check_offsets(path: Path, height: int, found: dict[str, bytes]) -> None:
 
 
 def decode_exr(path: Path) -> Deep:
-    """Decode an OpenEXR picture; pixels that are not finite get alpha 0.
+    """Decode an OpenEXR picture; its colours are multiplied by alpha.
 
     Raises:
         PhotoError: Damaged.
         SetupError: OpenEXR is not installed.
     """
     library = _library("OpenEXR", "OpenEXR", path)
-    try:
-        with library.File(str(path), separate_channels=True) as file:
-            planes = {name: np.array(c.pixels, np.float32) for name, c in file.channels().items()}
-    except Exception as error:  # the library raises plain exceptions of several kinds
-        raise damaged(path, error) from error
+    with _as_damage(path), library.File(str(path), separate_channels=True) as file:
+        planes = {name: np.array(c.pixels, np.float32) for name, c in file.channels().items()}
     names = "RGB" if "R" in planes else "YYY"
     linear = np.stack([planes[name] for name in names], axis=-1)
-    alpha = planes.get("A")
+    return _from_light(linear, planes.get("A"), associated=True)
+
+
+def _from_light(linear: np.ndarray, alpha: np.ndarray | None, *, associated: bool) -> Deep:
+    """Encode linear light."""
     finite = np.isfinite(linear).all(axis=2)
-    if alpha is None and finite.all():
-        return Deep(_encoded(linear), None)
-    weight = np.ones(finite.shape, np.float32) if alpha is None else np.nan_to_num(alpha)
-    # OpenEXR's colours are multiplied by alpha.
+    weight = None if alpha is None else np.nan_to_num(alpha)
+    if weight is not None and associated:
+        linear = _straight(linear, weight)
+    beyond = ((linear < 0) | (linear > 1)).any(axis=2) & finite
+    if weight is not None:
+        beyond &= weight > 0
+    return Deep(
+        encode_linear(linear),
+        weight,
+        unreal=None if finite.all() else ~finite,
+        clipped=int(np.count_nonzero(beyond)),
+        linear=True,
+    )
+
+
+def _straight(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Undo the multiplication of colours by alpha; where alpha is 0 they stay as they are."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        straight = np.where(weight[..., None] > 0, linear / weight[..., None], linear)
-    return Deep(_encoded(straight), np.where(finite, weight, 0.0))
+        return np.where(weight[..., None] > 0, colour / weight[..., None], colour)
 
 
-def _split(values: np.ndarray, path: Path, *, associated: bool = False) -> Deep:
-    """Take [H, W, 1 to 4] apart into colour and alpha."""
+def _split(values: np.ndarray, *, associated: bool = False) -> Deep:
+    """Take [H, W, 1 to 4] apart into colour and alpha; ``associated``: colours times alpha."""
     channels = values.shape[2]
     alpha = values[:, :, -1] if channels in (2, 4) else None
     colour = values[:, :, :3] if channels >= 3 else np.repeat(values[:, :, :1], 3, axis=2)
     whole = values.dtype.kind == "u"
+    if not whole:
+        return _from_light(colour, alpha, associated=associated)
+    largest = np.iinfo(values.dtype).max
     if alpha is not None:
-        alpha = alpha.astype(np.float64) / np.iinfo(values.dtype).max if whole else alpha
+        alpha = alpha.astype(np.float64) / largest
         if associated:
-            raise refused("has colours multiplied by alpha", path)
-    if whole:
-        return Deep(np.ascontiguousarray(colour), alpha)
-    finite = np.isfinite(colour).all(axis=2)
-    if not finite.all():
-        alpha = np.where(finite, 1.0 if alpha is None else alpha, 0.0)
-    return Deep(_encoded(colour), alpha)
+            straight = np.minimum(np.floor(_straight(colour, alpha) + 0.5), largest)
+            colour = straight.astype(values.dtype)
+    return Deep(np.ascontiguousarray(colour), alpha)
 
 
-def _encoded(linear: np.ndarray) -> np.ndarray:
-    """Encode linear light as sRGB, uint16; what lies outside 0 to 1 is cut off."""
-    light = np.clip(np.nan_to_num(linear, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
-    light = light.astype(np.float64)
-    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.floor(curve * 65535 + 0.5).astype(np.uint16)
+@contextmanager
+def _as_damage(path: Path, kind: str = "picture") -> Iterator[None]:
+    """Turn whatever a decoder raises into our error; what the drive raises may pass."""
+    try:
+        yield
+    except XscaleError:
+        raise
+    except Exception as error:  # these libraries raise nearly everything on damaged files
+        if is_passing(error):
+            raise
+        if "imagecodecs" in str(error):  # a codec that is not there says so itself
+            raise SetupError(
+                f"reading this {kind} needs imagecodecs ({error})", where=path, advice=_EXTRA
+            ) from error
+        raise damaged(path, error, kind) from error
 
 
 def damaged(path: Path, error: object, kind: str = "picture") -> DamagedPhotoError:

@@ -1,4 +1,4 @@
-"""Photos and masks in, PNG files out. Pixels are taken as stored: no turning, no colour profiles.
+"""Photos and masks in, PNG files out. Pixels are taken as stored, unless asked otherwise.
 
 JPEG, PNG, WebP, TIFF and OpenEXR are read, whatever the file is called. Grey and palette pictures
 become RGB, an alpha channel becomes a mask (below 128 of 255 is left out). Decoders let other
@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
-from xscale.errors import DamagedPhotoError, InputError, LimitError, MaskError, PhotoError
-from xscale.io import deep_images, jpeg, png_chunks, storage
-from xscale.io.deep_images import Deep, damaged, refused
+from xscale.errors import (
+    DamagedPhotoError,
+    InputError,
+    MaskError,
+    PhotoError,
+)
+from xscale.io import deep_images, photo_file, png_chunks, storage
+from xscale.io.colour_spaces import Color, as_srgb
+from xscale.io.decoders import FORMATS, INKS, decoder_of
+from xscale.io.deep_images import damaged, refused
 from xscale.io.image_kinds import kind_of
+from xscale.io.photo_file import EDGE, Mark, is_passing, patiently
+from xscale.io.photo_limits import check_size
 from xscale.io.resample import area_downscale, mask_downscale, to_8bit
 
 __all__ = [
@@ -40,18 +47,11 @@ __all__ = [
     "write_png",
 ]
 
-# Our own rule (_check_bomb) decides: Pillow's counts pixels alone and refuses gigapixel photos.
+# Our own rule (check_size) decides: Pillow's counts pixels alone and refuses gigapixel photos.
 Image.MAX_IMAGE_PIXELS = None
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
-_TAIL = 1 << 16
-_BOMB_PIXELS = 256 * 10**6
-_BOMB_RATIO = 1000
-_MOST_PIXELS = 4 * 10**9
 _ALPHA_KEPT = 128
-_INKS = ("CMYK", "YCCK")
 _ORIENTATION_TAG = 0x0112
-_STRAY_BYTES = 16
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
 
 
@@ -78,6 +78,10 @@ class ImageInfo(NamedTuple):
     """Bits of a channel."""
     profile: str | None = None
     """The embedded colour profile, where it is another than sRGB."""
+    mark: Mark | None = None
+    """By which the file is known again."""
+    progressive: bool = False
+    """Whether a JPEG's pixels are spread over scans, so that all must be held to decode it."""
 
 
 class Pixels(NamedTuple):
@@ -87,6 +91,15 @@ class Pixels(NamedTuple):
     """uint8, or uint16 where the file has more bits, [H, W, 3], sRGB as stored."""
     kept: np.ndarray | None
     """bool [H, W], true where alpha is at least 128 of 255; None without alpha."""
+
+
+class Odd(NamedTuple):
+    """Pixels of a floating-point picture that training cannot see as they are."""
+
+    unreal: int
+    """How many are no numbers; they are never kept."""
+    clipped: int
+    """How many are negative or brighter than white, and are cut off."""
 
 
 def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
@@ -102,19 +115,29 @@ def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
         SetupError: Its kind needs a package that is not installed.
     """
     path = Path(path)
+    return patiently(lambda: _image_info(path, convert_cmyk), path)
+
+
+def _image_info(path: Path, convert_cmyk: bool) -> ImageInfo:
+    profile = None
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise PhotoError("is not a regular file", where=path, advice="replace it by a photo")
         with path.open("rb") as file:
-            head = file.read(32)
-            kind = kind_of(path, head, status.st_size)
+            head = file.read(EDGE)
+            file.seek(max(0, status.st_size - EDGE))
+            tail = file.read(EDGE)
+            kind = kind_of(path, head[:32], status.st_size)
+            mark = photo_file.mark_from(status, head, tail)
             if kind in ("TIFF", "EXR"):
-                return _deep_info(path, kind, status.st_size)
-            file.seek(max(0, status.st_size - _TAIL))
-            tail = file.read(_TAIL)
+                return _deep_info(path, kind, mark)
             file.seek(0)
-            with Image.open(file, formats=_FORMATS) as image:
+            begin = file
+            if kind == "PNG":
+                start, profile = png_chunks.head(file)
+                begin = io.BytesIO(start)
+            with Image.open(begin, formats=FORMATS) as image:
                 info = ImageInfo(
                     image.width,
                     image.height,
@@ -124,7 +147,9 @@ def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
                     _is_complete(kind, head, tail, status.st_size),
                     kind,
                     16 if kind == "PNG" and head[24] == 16 else 8,
-                    _profile(image.info.get("icc_profile")),
+                    _profile(profile or image.info.get("icc_profile")),
+                    mark,
+                    bool(image.info.get("progressive")),
                 )
                 frames = getattr(image, "n_frames", 1)
     except _DECODER_ERRORS as error:
@@ -132,19 +157,23 @@ def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
     if frames > 1 and kind == "WEBP":
         raise refused(f"is a film of {frames} pictures", path)
     _check_header(path, info, convert_cmyk)
-    _check_size(path, info, len(info.mode) if info.mode in _INKS else 3)
+    depth = len(info.mode) if info.mode in INKS else 3
+    check_size(path, info.width, info.height, info.file_size, depth, info.progressive)
     return info
 
 
-def _deep_info(path: Path, kind: str, size: int) -> ImageInfo:
+def _deep_info(path: Path, kind: str, mark: Mark) -> ImageInfo:
     header = deep_images.tiff_header(path) if kind == "TIFF" else deep_images.exr_header(path)
-    width, height, mode, alpha, bits, depth = header
-    info = ImageInfo(width, height, mode, alpha, size, True, kind, bits)
-    _check_size(path, info, depth)
+    width, height, mode, alpha, bits, depth, profile = header
+    named = _profile(profile)
+    info = ImageInfo(width, height, mode, alpha, mark.size, True, kind, bits, named, mark)
+    check_size(path, width, height, mark.size, depth)
     return info
 
 
 def _unreadable(path: Path, error: Exception) -> PhotoError:
+    if is_passing(error):
+        raise error
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return damaged(path, reason)
 
@@ -178,33 +207,14 @@ def _check_header(path: Path, info: ImageInfo, convert_cmyk: bool) -> None:
             where=path,
             advice="copy it again from the camera or take it out of the scene",
         )
-    if info.mode not in (*_INKS, "LAB") or (convert_cmyk and info.mode in _INKS):
+    if info.mode not in (*INKS, "LAB") or (convert_cmyk and info.mode in INKS):
         return
     by_us = " or give --convert-cmyk, which takes inks as if they were ideal"
     raise PhotoError(
         f"is a {info.mode} picture, RGB or grey is needed",
         where=path,
-        advice=f"convert it to RGB with its profile{by_us if info.mode in _INKS else ''}",
+        advice=f"convert it to RGB with its profile{by_us if info.mode in INKS else ''}",
     )
-
-
-def _check_size(path: Path, info: ImageInfo, depth: int) -> None:
-    """Refuse what unpacks to far more than its file explains; ``depth`` is bytes a pixel."""
-    pixels = info.width * info.height
-    if pixels > _MOST_PIXELS:
-        raise LimitError(
-            f"says {info.width} x {info.height} pixels, at most {_MOST_PIXELS // 10**9} gigapixels "
-            "can be read",
-            where=path,
-            advice="cut the photo into parts, with a camera each",
-        )
-    if pixels > _BOMB_PIXELS and pixels * depth > _BOMB_RATIO * info.file_size:
-        raise LimitError(
-            f"says {info.width} x {info.height} pixels in {info.file_size} bytes; over 256 "
-            "megapixels may unpack to at most 1000 times the file's size",
-            where=path,
-            advice="this looks like a decompression bomb: take it out of the scene",
-        )
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -216,7 +226,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
 def exif_orientation(path: str | Path) -> int:
     """Return the EXIF orientation 1 to 8; 1 where there is none or it is damaged."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(path, formats=FORMATS) as image:
             value = image.getexif().get(_ORIENTATION_TAG, 1)
     except _DECODER_ERRORS:
         return 1
@@ -239,7 +249,14 @@ def read_rgb(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     return to_8bit(rgb), kept
 
 
-def read_pixels(path: str | Path, *, alpha: Alpha = "mask", convert_cmyk: bool = False) -> Pixels:
+def read_pixels(
+    path: str | Path,
+    *,
+    alpha: Alpha = "mask",
+    convert_cmyk: bool = False,
+    color: Color = "srgb",
+    on_odd: Callable[[Odd], None] | None = None,
+) -> Pixels:
     """Decode a whole photo with all its bits; errors of :func:`read_rgb`.
 
     Args:
@@ -247,20 +264,38 @@ def read_pixels(path: str | Path, *, alpha: Alpha = "mask", convert_cmyk: bool =
         alpha: ``mask`` leaves out where alpha is below 128 of 255; ``ignore`` keeps all colours as
             they are stored; ``over-white`` lays them over white, in sRGB as editors do.
         convert_cmyk: Whether a CMYK JPEG is converted, as if its inks were ideal.
+        color: What integers mean: :func:`xscale.io.colour_spaces.as_srgb`. Floating-point pictures
+            are linear light in any case.
+        on_odd: Called where such a picture has pixels outside of what can be shown.
     """
     path = Path(path)
-    info = image_info(path, convert_cmyk=convert_cmyk)
+    pixels, odd = patiently(lambda: _read_pixels(path, alpha, convert_cmyk, color), path)
+    if on_odd is not None and any(odd):
+        on_odd(odd)
+    return pixels
+
+
+def _read_pixels(path: Path, alpha: Alpha, convert_cmyk: bool, color: Color) -> tuple[Pixels, Odd]:
+    info = _image_info(path, convert_cmyk)
     try:
-        found = _decoders(info)(path)
+        found = decoder_of(info.kind, info.mode, info.bits)(path)
     except _DECODER_ERRORS as error:
         raise _unreadable(path, error) from error
-    if found.rgb.shape[:2] != (info.height, info.width):
-        raise damaged(path, f"decoded to {found.rgb.shape[1]} x {found.rgb.shape[0]}")
-    if alpha != "mask" and found.alpha is not None:
-        return Pixels(found.rgb if alpha == "ignore" else _over_white(*found), None)
-    # 128 of 255, in any number of bits.
-    kept = None if found.alpha is None else found.alpha * 255 >= _ALPHA_KEPT - 0.5
-    return Pixels(found.rgb, kept)
+    rgb, weight = found.rgb, found.alpha
+    if rgb.shape[:2] != (info.height, info.width):
+        raise damaged(path, f"decoded to {rgb.shape[1]} x {rgb.shape[0]}")
+    if not found.linear and info.mode not in INKS:
+        rgb = as_srgb(rgb, color, found.profile, path)
+    kept = None
+    if weight is not None and alpha == "over-white":
+        rgb = _over_white(rgb, weight)
+    elif weight is not None and alpha == "mask":
+        # 128 of 255, in any number of bits.
+        kept = weight * 255 >= _ALPHA_KEPT - 0.5
+    if found.unreal is None:
+        return Pixels(rgb, kept), Odd(0, found.clipped)
+    kept = ~found.unreal if kept is None else kept & ~found.unreal
+    return Pixels(rgb, kept), Odd(int(np.count_nonzero(found.unreal)), found.clipped)
 
 
 def _over_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -270,75 +305,18 @@ def _over_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.floor(rgb * weight + white * (1.0 - weight) + 0.5).astype(rgb.dtype)
 
 
-def _decoders(info: ImageInfo) -> Callable[[Path], Deep]:
-    if info.kind == "JPEG":
-        return _decode_inks if info.mode in _INKS else _decode_jpeg
-    if info.kind == "TIFF":
-        return deep_images.decode_tiff
-    if info.kind == "EXR":
-        return deep_images.decode_exr
-    if info.kind == "PNG":
-        return _decode_png16 if info.bits == 16 else _decode_png
-    return _decode_with_pillow
-
-
-def _decode_png16(path: Path) -> Deep:
-    _check_chunks(path)
-    return deep_images.decode_png16(path)
-
-
-def _decode_png(path: Path) -> Deep:
-    _check_chunks(path)
-    return _decode_with_pillow(path)
-
-
-def _check_chunks(path: Path) -> None:
-    """Refuse a PNG whose checksums are wrong; Pillow looks at some of them only."""
-    fault = png_chunks.damage(path.read_bytes())
-    if fault is not None:
-        raise damaged(path, fault)
-
-
-def _decode_with_pillow(path: Path) -> Deep:
-    with Image.open(path, formats=_FORMATS) as image:
-        if image.has_transparency_data:
-            rgba = np.array(image.convert("RGBA"))
-            return Deep(np.ascontiguousarray(rgba[:, :, :3]), rgba[:, :, 3] / 255.0)
-        return Deep(np.array(image if image.mode == "RGB" else image.convert("RGB")), None)
-
-
-def _decode_inks(path: Path) -> Deep:
-    """Decode a CMYK JPEG to what ideal inks would show; Adobe's files hold inverted inks."""
-    with Image.open(path, formats=_FORMATS) as image:
-        inverted = "adobe" in image.info
-    inks = _decode_jpeg(path, "CMYK").rgb
-    light = (inks if inverted else 255 - inks).astype(np.uint16)
-    return Deep(((light[:, :, :3] * light[:, :, 3:] + 127) // 255).astype(np.uint8), None)
-
-
-def _decode_jpeg(path: Path, colours: str = "RGB") -> Deep:
-    """Decode with libjpeg-turbo into the array; its warnings are errors."""
-    data = path.read_bytes()
-    fault = jpeg.damage(data)
-    if fault is None:
-        try:
-            return Deep(simplejpeg.decode_jpeg(data, colours), None)
-        except ValueError as error:
-            fault = str(error)
-        stray = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before .* 0xd9", fault)
-        # Some cameras pad the pixels' end; a decoder that lost its way leaves more behind.
-        if stray and int(stray[1]) <= _STRAY_BYTES:
-            return Deep(simplejpeg.decode_jpeg(data, colours, strict=False), None)
-        fault = "it is truncated" if "Premature end" in fault else fault
-    raise DamagedPhotoError(
-        f"is damaged: {fault}",
-        where=path,
-        advice="copy it again from the camera or take it out of the scene",
-    )
-
-
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(
+    path: str | Path,
+    *,
+    read: Callable[[Path], Pixels] = read_pixels,
+    on_grey: Callable[[], None] | None = None,
+) -> np.ndarray:
     """Decode a mask picture: 0 (black) is left out, everything else is kept.
+
+    Args:
+        path: The file.
+        read: Decodes it.
+        on_grey: Called where it has other values than black and white.
 
     Returns:
         bool [H, W], true where the pixel is kept.
@@ -347,10 +325,12 @@ def read_mask(path: str | Path) -> np.ndarray:
         MaskError: It cannot be read.
     """
     try:
-        rgb, kept = read_rgb(path)
+        rgb, kept = read(Path(path))
     except InputError as error:
         raise MaskError(error.what, where=error.where, advice=error.advice) from error
     mask = rgb.any(axis=2)
+    if on_grey is not None and np.any(mask & (rgb.min(axis=2) < np.iinfo(rgb.dtype).max)):
+        on_grey()
     return mask if kept is None else mask & kept
 
 

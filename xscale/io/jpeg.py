@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import numpy as np
 
-_SOI, _EOI, _SOS, _DHT = 0xD8, 0xD9, 0xDA, 0xC4
+_SOI, _EOI, _SOS, _DHT, _APP2 = 0xD8, 0xD9, 0xDA, 0xC4, 0xE2
+_ICC = b"ICC_PROFILE\0"
 _BASELINE = (0xC0, 0xC1)
 # What may come after pixels: more tables and scans, comments, the number of lines, the end.
 _AFTER_PIXELS = {_EOI, _SOS, _DHT, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _RUN = 128
 _MOST_SCANS = 100
 _END_OF_BLOCK = 0
+
+
+def profile(data: bytes) -> bytes | None:
+    """Return the ICC profile that a JPEG's header holds, put together from its segments."""
+    parts: dict[int, bytes] = {}
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != _SOS:
+        length = int.from_bytes(data[place + 2 : place + 4], "big")
+        if data[place + 1] == _APP2 and data[place + 4 : place + 16] == _ICC:
+            parts[data[place + 16]] = data[place + 18 : place + 2 + length]
+        place += 2 + max(length, 2)
+    return b"".join(parts[k] for k in sorted(parts)) or None
 
 
 def damage(data: bytes) -> str | None:

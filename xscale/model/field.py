@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -61,7 +62,7 @@ class Field:
             self.table = ops.table_zeros(shape, torch.float16, device)
         else:
             table = ops.table_zeros(shape)
-            table.uniform_(-settings.initial_range, settings.initial_range, generator=generator)
+            _fill_uniform(table, settings.initial_range, generator)
             self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
         self._scale = torch.tensor([1 / e for e in box.extent], device=device)
@@ -148,6 +149,25 @@ class Field:
             grad_table=grad_table,
             touched=touched,
         )
+
+
+_ROWS_A_FILL = 1 << 17
+"""Rows that one generator fills; fixed, so that the values do not depend on the threads."""
+
+
+def _fill_uniform(table: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    """Fill with uniform values in [-bound, bound], on all threads.
+
+    PyTorch draws a tensor's numbers on one: half a second of the wait for the first step.
+    """
+    pieces = table.split(_ROWS_A_FILL)
+    seeds = torch.randint(2**62, (len(pieces),), generator=generator).tolist()
+
+    def fill(piece: Tensor, seed: int) -> None:
+        piece.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(fill, pieces, seeds))
 
 
 def grid_layout_of(settings: GridSettings) -> ops.GridLayout:

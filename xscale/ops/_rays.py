@@ -77,6 +77,7 @@ def _undo_fov(camera: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Ten
 def _undistort(camera: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Undo polynomial distortion: bisection along the radius, then Newton's method for all."""
     c, most = camera[:, 20:31].unbind(1), camera[:, 31]
+    fisheye = camera[:, 18] == _FISHEYE
     wanted = torch.hypot(x, y)
     low, high = torch.zeros_like(x), most.clone()
     for _ in range(_BISECTIONS):
@@ -86,30 +87,35 @@ def _undistort(camera: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Te
     scale = torch.where(wanted > 0, low / wanted, 1)
     qx, qy = x * scale, y * scale
     for _ in range(_STEPS):
-        dx, dy, xx, xy, yx, yy = _distort(c, qx, qy)
+        dx, dy, xx, xy, yx, yy = _distort(c, fisheye, qx, qy)
         determinant = xx * yy - xy * yx
         qx = qx - (yy * (dx - x) - xy * (dy - y)) / determinant
         qy = qy - (xx * (dy - y) - yx * (dx - x)) / determinant
-    dx, dy, xx, xy, yx, yy = _distort(c, qx, qy)
+    dx, dy, xx, xy, yx, yy = _distort(c, fisheye, qx, qy)
     determinant = xx * yy - xy * yx
     good = torch.hypot(dx - x, dy - y) <= _RESIDUAL * (1 + wanted)
     good &= (determinant > 0) & (torch.hypot(qx, qy) <= most)
     return qx, qy, determinant, good
 
 
-def _distort(c: tuple[Tensor, ...], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+def _distort(c: tuple[Tensor, ...], fisheye: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     """Return distorted (x, y) and the derivatives xx, xy, yx, yy."""
-    p1, p2, sx, sy = c[7:]
+    p1, p2 = c[7:9]
+    e1, e2 = torch.where(fisheye, 0.0, c[9]), torch.where(fisheye, 0.0, c[10])
+    sx, sy = torch.where(fisheye, c[9], 0.0), torch.where(fisheye, c[10], 0.0)
     s = x * x + y * y
     f, slope = _radial(c, s)
-    both = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
+    g, growth = 1 + s * (e1 + s * e2), 2 * (e1 + 2 * s * e2)
+    tx = 2 * p1 * x * y + p2 * (s + 2 * x * x)
+    ty = 2 * p2 * x * y + p1 * (s + 2 * y * y)
+    both = 2 * x * y * slope + g * (2 * p1 * x + 2 * p2 * y)
     return (
-        x * f + 2 * p1 * x * y + p2 * (s + 2 * x * x) + sx * s,
-        y * f + 2 * p2 * x * y + p1 * (s + 2 * y * y) + sy * s,
-        f + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x + 2 * sx * x,
-        both + 2 * sx * y,
-        both + 2 * sy * x,
-        f + 2 * y * y * slope + 2 * p2 * x + 6 * p1 * y + 2 * sy * y,
+        x * f + g * tx + sx * s,
+        y * f + g * ty + sy * s,
+        f + 2 * x * x * slope + g * (2 * p1 * y + 6 * p2 * x) + x * growth * tx + 2 * sx * x,
+        both + y * growth * tx + 2 * sx * y,
+        both + x * growth * ty + 2 * sy * x,
+        f + 2 * y * y * slope + g * (2 * p2 * x + 6 * p1 * y) + y * growth * ty + 2 * sy * y,
     )
 
 

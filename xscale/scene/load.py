@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +17,8 @@ from xscale.scene import check, fit, mvsnet, sightings
 from xscale.scene.conventions import PoseConvention, reread
 from xscale.scene.layouts import detected
 from xscale.scene.names import other_spellings, remark
-from xscale.scene.photo import Photo, png_name
-from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, posed_photo
+from xscale.scene.photo import Notes, Photo, png_name
+from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo
 from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
 from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 from xscale.scene.views import (
@@ -48,6 +50,7 @@ class Opened(NamedTuple):
     provenance: dict[str, object]
     missing: tuple[str, ...]
     left_out: dict[str, LeftOut]
+    notes: Notes
 
 
 def open_parts(
@@ -73,7 +76,8 @@ def open_parts(
     reading = layout.read(root, choice)
     reading.views = _as_meant(reading, taken.pose_convention)
     warnings += reading.warnings
-    photos, missing, left_out = _photos(root, reading, taken, warnings)
+    notes = Notes()
+    photos, missing, left_out = _photos(root, reading, taken, warnings, notes)
     warnings += check.check_cameras(photos)
     unused = {*missing, *(left.listed_as for left in left_out.values())}
     seen = sightings.seen_in(reading.sightings, photos, unused, taken.pixel_origin)
@@ -102,6 +106,7 @@ def open_parts(
         {**reading.provenance, **surface.provenance},
         missing,
         left_out,
+        notes,
     )
 
 
@@ -162,7 +167,7 @@ def _check_folder(root: Path) -> None:
 
 
 def _photos(
-    root: Path, reading: Reading, taken: HowTaken, warnings: list[str]
+    root: Path, reading: Reading, taken: HowTaken, warnings: list[str], notes: Notes
 ) -> tuple[tuple[Photo, ...], tuple[str, ...], dict[str, LeftOut]]:
     """Join views with photo files, look at every header, and sort by the names' bytes.
 
@@ -174,7 +179,7 @@ def _photos(
     views = [replace(view, name=name) for name, view in listed.items()]
     views.sort(key=lambda view: name_bytes(view.name))
     _check_collisions(reading.photo_folder, views)
-    remarks = Remarks()
+    remarks = Remarks(notes=notes)
     photos = []
     left_out: dict[str, LeftOut] = {}
     for view in views:
@@ -188,6 +193,7 @@ def _photos(
             continue
         photos.append(replace(photo, listed_as=listed_as))
     warnings += remarks.lines()
+    warnings += mask_remarks(root, photos, [*listed, *missing])
     if left_out:
         check_left_out({view.name: group_of(view) for view in views}, left_out)
         warnings.append(notice(left_out))
@@ -228,6 +234,8 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
     missing = [name for name in absent if name not in spelled]
     if missing:
         told = f"{len(missing)} of {len(views)} photos with a camera are missing: {some(missing)}"
+        if len(missing) == len(views):
+            told = f"{told}; it holds {_holdings(folder)}"
         if len(missing) > _MOST_MISSING * len(views):
             raise SceneError(
                 told, where=folder, advice="add them, or take them out of the camera model"
@@ -235,6 +243,17 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
         remarks.append(f"W-PHOTO-MISSING: {told}; they are left out")
     found = [view for view in views if view.name not in set(missing)]
     return {spelled.get(view.name, view.name): view for view in found}, tuple(missing), remarks
+
+
+def _holdings(folder: Path) -> str:
+    """Say how many files of which endings a folder and those in it hold, the most first."""
+    found = Counter(
+        Path(name).suffix.lower() or "no ending"
+        for _, _, names in os.walk(folder)
+        for name in names
+    )
+    counts = [f"{count} {ending}" for ending, count in found.most_common()]
+    return f"files of {some(counts)}" if counts else "nothing"
 
 
 def _check_collisions(folder: Path, views: list[View]) -> None:

@@ -1,7 +1,9 @@
 """Metashape's lens formulas, mapped to the camera model that is the same function.
 
 ``cx, cy`` count from the picture's centre, ``b1, b2`` go into K, its ``p1`` is OpenCV's ``p2`` and
-the other way round.
+the other way round. ``p3, p4`` of frame sensors let the tangential part grow with the radius; their
+formula is that of the manuals up to version 1.5 (appendix on camera models), which later ones leave
+out together with the two parameters.
 """
 
 from __future__ import annotations
@@ -134,11 +136,14 @@ def _size(
 def _lens(kind: str, values: dict[str, float], where: str) -> tuple[str, np.ndarray]:
     """Return name and parameters of the model that is Metashape's lens."""
     k1, k2, k3, k4 = (values[f"k{n}"] for n in range(1, 5))
-    # Metashape: dx = P1 (r^2 + 2 x^2) + 2 P2 x y. OpenCV: dx = 2 p1 x y + p2 (r^2 + 2 x^2).
-    p1, p2 = values["p2"], values["p1"]
-    if values["p3"] or values["p4"]:
+    # Metashape: dx = (P1 (r^2 + 2 x^2) + 2 P2 x y) (1 + P3 r^2 + P4 r^4).
+    # OpenCV: dx = 2 p1 x y + p2 (r^2 + 2 x^2).
+    p1, p2, p3, p4 = (values[f"p{n}"] for n in (2, 1, 3, 4))
+    if kind == "frame" and (p1 or p2) and (p3 or p4):
+        return "METASHAPE", np.array([k1, k2, p1, p2, k3, k4, p3, p4])
+    if kind in _FISHEYES and (p3 or p4):
         raise CameraError(
-            "the calibration has p3 or p4, which no model here has",
+            "the calibration of a fisheye has p3 or p4, which no model here has",
             where=where,
             advice="run Optimize Cameras without p3 and p4, or export undistorted photos",
         )

@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 
-from xscale.errors import MaskError, PhotoError
+from xscale.errors import DamagedPhotoError, MaskError, PhotoError
 from xscale.geometry.camera import Camera, downscaled_size
-from xscale.io.images import Alpha, read_mask, read_pixels
+from xscale.io.colour_spaces import Color
+from xscale.io.decode_apart import read_pixels_safely
+from xscale.io.images import Alpha, Odd, read_mask
+from xscale.io.images import Pixels as Stored
+from xscale.io.photo_file import Mark, mark_of
 from xscale.io.resample import area_downscale, mask_downscale
+from xscale.scene.views import some
+
+
+@dataclass(eq=False)
+class Notes:
+    """What decoding photos of a scene brought to light, by their names."""
+
+    odd: dict[str, Odd] = field(default_factory=dict)
+    grey_masks: set[str] = field(default_factory=set)
+
+    def lines(self) -> list[str]:
+        """Return it as coded lines."""
+        found = []
+        for code, what, count in (
+            ("W-PHOTO-NAN", "are no numbers; they are left out", lambda odd: odd.unreal),
+            ("W-PHOTO-RANGE", "are negative or brighter than white; they are cut off there",
+             lambda odd: odd.clipped),
+        ):  # fmt: skip
+            counts = {name: count(odd) for name, odd in sorted(self.odd.items()) if count(odd)}
+            if counts:
+                each = some([f"{name} ({n})" for name, n in counts.items()])
+                found.append(f"{code}: {sum(counts.values())} pixels {what}: {each}")
+        if self.grey_masks:
+            found.append(
+                f"W-MASK-GREY: {len(self.grey_masks)} masks have greys; only black is left out: "
+                f"{some(sorted(self.grey_masks))}"
+            )
+        return found
 
 
 def png_name(name: str) -> str:
@@ -87,6 +120,12 @@ class Photo:
     """What its alpha channel means (:func:`xscale.io.images.read_pixels`)."""
     convert_cmyk: bool = False
     """Whether a CMYK JPEG is converted instead of refused."""
+    color: Color = "srgb"
+    """What its numbers mean (:func:`xscale.io.colour_spaces.as_srgb`)."""
+    mark: Mark | None = None
+    """By which its file is known again; None where that does not matter."""
+    notes: Notes = field(default_factory=Notes)
+    """Grows when the photo is decoded; all photos of a scene share one."""
     make: Callable[[int, int, int, int], np.ndarray] | None = None
     """Makes uint8 [h, w, 3] of a rectangle (left, top, width, height) at the stored size, always
     the same; for photos that are no files."""
@@ -146,29 +185,110 @@ class Photo:
     def _decode(self) -> tuple[np.ndarray, np.ndarray | None]:
         if self.make is not None:
             return self.make(0, 0, self.camera.width, self.camera.height), None
-        rgb, alpha = read_pixels(self.path, alpha=self.alpha, convert_cmyk=self.convert_cmyk)
+        rgb, alpha = self._stored()
         if self.orientation > 1:
             rgb = _turned(rgb, self.orientation)
             alpha = None if alpha is None else _turned(alpha, self.orientation)
         if rgb.shape[:2] != (self.camera.height, self.camera.width):
-            raise PhotoError(
-                f"is {rgb.shape[1]} x {rgb.shape[0]} now and was {self.camera.width} x "
-                f"{self.camera.height} when the scene was opened",
-                where=self.path,
-                advice="do not change photos during a run: start again",
-            )
+            raise self._changed(f"is {rgb.shape[1]} x {rgb.shape[0]} now and was "
+                                f"{self.camera.width} x {self.camera.height}")  # fmt: skip
         return rgb, alpha
+
+    def _stored(self) -> Stored:
+        """Decode the file, which must be the one that was there when the scene was opened."""
+        size = self.camera.width, self.camera.height
+        try:
+            found = read_pixels_safely(
+                self.path,
+                size,
+                self.mark,
+                partial(self.notes.odd.__setitem__, self.name),
+                alpha=self.alpha,
+                convert_cmyk=self.convert_cmyk,
+                color=self.color,
+            )
+        except DamagedPhotoError:
+            self._check_unchanged()
+            raise
+        self._check_unchanged()
+        return found
+
+    def _check_unchanged(self) -> None:
+        if self.mark is None:
+            return
+        try:
+            now = mark_of(self.path)
+        except OSError:
+            return  # what cannot be read now is an error of its own, or was read already
+        if now.size != self.mark.size:
+            raise self._changed(f"has {now.size} bytes now and had {self.mark.size}")
+        if now != self.mark:
+            raise self._changed("was written again, with other content or at another time than")
+
+    def _changed(self, what: str) -> PhotoError:
+        return PhotoError(
+            f"{what} when the scene was opened",
+            where=self.path,
+            advice="do not change photos during a run: start again",
+        )
 
     def _reduced_mask(self, alpha: np.ndarray | None, downscale: float) -> np.ndarray | None:
         mask = alpha
         if self.mask_path is not None:
-            mask = read_mask(self.mask_path)
-            if mask.shape != (self.camera.height, self.camera.width):
-                raise MaskError(
-                    f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {self.camera.width} x "
-                    f"{self.camera.height}",
-                    where=self.mask_path,
-                    advice="masks need the size of their photos",
-                )
+            mask = self._mask_file()
             mask = mask if alpha is None else mask & alpha
+        if mask is not None and not mask.any():
+            raise DamagedPhotoError(
+                "its mask leaves nothing of it" if self.mask_path is None else
+                f"its mask {self.mask_path.name} leaves nothing of it",
+                where=self.path,
+                advice="mend the mask (black is left out), or take the photo out of the scene",
+            )  # fmt: skip
         return None if mask is None else mask_downscale(mask, *self.size(downscale))
+
+    def _mask_file(self) -> np.ndarray:
+        """Decode the mask at the photo's size."""
+        size = self.camera.width, self.camera.height
+        mask = read_mask(
+            self.mask_path,
+            read=partial(read_pixels_safely, size=size),
+            on_grey=partial(self.notes.grey_masks.add, self.name),
+        )
+        return fitted_mask(mask, size, self.mask_path)
+
+
+def mask_factor(mask: tuple[int, int], photo: tuple[int, int]) -> int | None:
+    """Return by which whole number two sizes differ, None where by none.
+
+    Returns:
+        1 where they are equal, k where the mask is k times larger, -k where it is smaller.
+    """
+    for larger, smaller, sign in ((mask, photo, 1), (photo, mask, -1)):
+        k = larger[0] // max(smaller[0], 1)
+        if k and larger == (k * smaller[0], k * smaller[1]):
+            return sign * k if k > 1 else 1
+    return None
+
+
+def fitted_mask(mask: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
+    """Bring a mask of an exact multiple or part of its photo's size to that size.
+
+    Args:
+        mask: bool [H, W]. A larger one keeps a pixel where all of it is kept.
+        size: The photo's (width, height).
+        path: The mask, for the error.
+
+    Raises:
+        MaskError: Its size is no whole multiple or part.
+    """
+    found = mask.shape[1], mask.shape[0]
+    factor = mask_factor(found, size)
+    if factor is None:
+        raise MaskError(
+            f"is {found[0]} x {found[1]}, its photo is {size[0]} x {size[1]}",
+            where=path,
+            advice="masks need the size of their photos, or a whole multiple or part of it",
+        )
+    if factor > 0:
+        return mask if factor == 1 else mask_downscale(mask, *size)
+    return mask.repeat(-factor, axis=0).repeat(-factor, axis=1)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
-from xscale.errors import CameraError, DamagedPhotoError, InputError, MaskError, PhotoError
+from xscale.errors import (
+    CameraError,
+    DamagedPhotoError,
+    InputError,
+    MaskError,
+    PhotoError,
+    UnsafePathError,
+)
 from xscale.geometry.camera import Camera
+from xscale.io.colour_spaces import Color
 from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
 from xscale.scene.conventions import PoseConvention
-from xscale.scene.photo import Photo, png_name
+from xscale.scene.photo import Notes, Photo, mask_factor, png_name
 from xscale.scene.quarantine import OnBadPhoto
 from xscale.scene.views import View, some
 
@@ -45,6 +54,8 @@ class HowTaken:
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
     pose_convention: PoseConvention = "layout"
+    color: Color = "srgb"
+    no_outside: bool = False
 
 
 @dataclass
@@ -56,11 +67,25 @@ class Remarks:
     misnamed: list[str] = field(default_factory=list)
     tails: list[str] = field(default_factory=list)
     profiles: dict[str, list[str]] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+    scaled_masks: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=Notes)
+    """What only decoding will show."""
 
     def lines(self) -> list[str]:
         """Return them as coded lines."""
         found = [f"W-PHOTO-TAIL: {n}: bytes after the picture's end ignored" for n in self.tails]
         found += _photo_remarks(self.profiles, self.misnamed, self.turned)
+        if self.outside:
+            found.append(
+                f"W-PHOTO-OUTSIDE: {len(self.outside)} photos are links out of the photo folder: "
+                f"{some(self.outside)}"
+            )
+        if self.scaled_masks:
+            found.append(
+                f"W-MASK-SIZE: {len(self.scaled_masks)} masks are scaled to their photos' size: "
+                f"{some(self.scaled_masks)}"
+            )
         if self.rescaled:
             found.append(
                 f"W-PHOTO-SIZE: {len(self.rescaled)} photos have another size than their cameras, "
@@ -85,11 +110,19 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         CameraError: The camera is impossible.
         MaskError: Its mask cannot be used.
     """
+    if _leaves(path, view.name):
+        if taken.no_outside:
+            raise UnsafePathError(
+                f"photo {view.name} is a link out of the photo folder",
+                where=path,
+                advice="copy the photo there, or leave --no-outside out",
+            )
+        remarks.outside.append(view.name)
     info = image_info(path, convert_cmyk=taken.convert_cmyk)
     if not info.complete:
         _check_tail(path, taken)
         remarks.tails.append(path.name)
-    if info.profile:
+    if info.profile and taken.color == "srgb":
         remarks.profiles.setdefault(info.profile, []).append(view.name)
     if path.suffix.lower() not in _SUFFIXES[info.kind]:
         remarks.misnamed.append(f"{view.name} ({info.kind})")
@@ -103,13 +136,27 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         view.name,
         camera,
         path,
-        _mask(root, view, info),
+        _mask(root, view, info, remarks),
         info.has_alpha and taken.alpha == "mask",
         info.file_size,
         orientation=orientation,
         alpha=taken.alpha,
         convert_cmyk=taken.convert_cmyk,
+        color=taken.color,
+        mark=info.mark,
+        notes=remarks.notes,
     )
+
+
+def _leaves(path: Path, name: str) -> bool:
+    """Tell whether a photo's file, links followed, lies outside of the photo folder."""
+    folder = path
+    for _ in PurePosixPath(name).parts:
+        folder = folder.parent
+    try:
+        return not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False  # a loop of links, which opening names
 
 
 def _check_tail(path: Path, taken: HowTaken) -> None:
@@ -132,7 +179,8 @@ def _photo_remarks(
     for profile, names in sorted(profiles.items()):
         found.append(
             f"W-PHOTO-PROFILE: {len(names)} photos have a colour profile that is not sRGB "
-            f"({profile}); their numbers are taken as sRGB: {some(names)}"
+            f"({profile}); their numbers are taken as sRGB "
+            f"(--color icc converts them): {some(names)}"
         )
     if misnamed:
         found.append(
@@ -217,7 +265,7 @@ def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
     return max(lows) <= min(highs)
 
 
-def _mask(root: Path, view: View, info: ImageInfo) -> Path | None:
+def _mask(root: Path, view: View, info: ImageInfo, remarks: Remarks) -> Path | None:
     """Find the layout's mask, ``masks/NAME.png`` or ``masks/NAME.jpg.png``; compare its size."""
     usual = [root / _MASKS / name for name in (png_name(view.name), f"{view.name}.png")]
     for path in usual if view.mask is None else [view.mask]:
@@ -226,11 +274,37 @@ def _mask(root: Path, view: View, info: ImageInfo) -> Path | None:
                 size = image_size(path)
             except InputError as error:
                 raise MaskError(error.what, where=path, advice=error.advice) from error
-            if size != (info.width, info.height):
+            factor = mask_factor(size, (info.width, info.height))
+            if factor is None:
                 raise MaskError(
                     f"is {size[0]} x {size[1]}, its photo is {info.width} x {info.height}",
                     where=path,
-                    advice="masks need the size of their photos",
+                    advice="masks need the size of their photos, or a whole multiple or part",
                 )
+            if factor != 1:
+                remarks.scaled_masks.append(view.name)
             return path
     return None
+
+
+def mask_remarks(root: Path, photos: Sequence[Photo], names: Iterable[str]) -> list[str]:
+    """Remark on masks that no photo has, and on photos without a mask where others have one."""
+    known = {name for n in names for name in (png_name(n), f"{n}.png")}
+    used = {photo.mask_path for photo in photos if photo.mask_path is not None}
+    found = []
+    bare = [photo.name for photo in photos if photo.mask_path is None and not photo.has_alpha]
+    if used and bare:
+        found.append(
+            f"W-MASK-MISSING: {len(bare)} of {len(photos)} photos have no mask and are used whole: "
+            f"{some(bare)}"
+        )
+    folder = root / _MASKS
+    there = sorted(folder.rglob("*.png")) if folder.is_dir() else []
+    spare = [path.relative_to(folder).as_posix() for path in there if path not in used]
+    spare = [name for name in spare if name not in known]
+    if spare:
+        found.append(
+            f"W-MASK-UNUSED: {len(spare)} files in {_MASKS}/ are no photo's mask: {some(spare)}; "
+            "a mask is called as its photo, with .png"
+        )
+    return found

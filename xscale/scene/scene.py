@@ -5,20 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import CameraError, ListError, SceneError, UsageError
+from xscale.errors import CameraError, DamagedPhotoError, ListError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
+from xscale.io.colour_spaces import Color
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.images import Alpha
 from xscale.scene.conventions import PoseConvention
 from xscale.scene.layouts import RECIPE
 from xscale.scene.load import open_parts
-from xscale.scene.photo import Photo
+from xscale.scene.photo import Notes, Photo
 from xscale.scene.posed import HowTaken, PixelOrigin
 from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
 from xscale.scene.sightings import seen_in
@@ -32,7 +33,7 @@ CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 """What in a provenance says that the mesh is no longer what its files hold."""
 
 _MAKER = "xscale.demo.giga"
-_OTHER_PIXELS = ("alpha", "convert_cmyk")
+_OTHER_PIXELS = ("alpha", "convert_cmyk", "color")
 """Options by which the same photos have other pixels."""
 
 
@@ -63,6 +64,8 @@ class Scene:
     """Names in the camera model whose photos are missing; few, and never test photos."""
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     """Damaged photos, by name; few, and never test photos (:mod:`xscale.scene.quarantine`)."""
+    notes: Notes = field(default_factory=Notes)
+    """What decoding the photos brought to light; it grows with every photo that is read."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 
@@ -83,6 +86,8 @@ class Scene:
         on_bad_photo: OnBadPhoto = "skip",
         alpha: Alpha = "mask",
         convert_cmyk: bool | str = False,
+        color: Color = "srgb",
+        no_outside: bool | str = False,
     ) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
@@ -106,6 +111,9 @@ class Scene:
                 colour lies over white (:func:`xscale.io.images.read_pixels`).
             convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
                 they are refused.
+            color: What photos' integers mean: ``srgb`` as they are, ``linear`` light, or what their
+                embedded profile says (``icc``). Floating-point photos are linear light anyway.
+            no_outside: Whether photos that are links out of the photo folder are refused.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
@@ -132,6 +140,8 @@ class Scene:
             "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
             "alpha": None if alpha == "mask" else alpha,
             "convert_cmyk": convert_cmyk or None,
+            "color": None if color == "srgb" else color,
+            "no_outside": no_outside or None,
         }
         options = {name: str(value) for name, value in given.items() if value is not None}
         if (Path(path) / RECIPE).is_file():
@@ -146,7 +156,15 @@ class Scene:
             mesh=files,
             transform=None if transform is None else Path(transform),
             mesh_repair=mesh_repair,
-            taken=HowTaken(pixel_origin, alpha, bool(convert_cmyk), on_bad_photo, pose_convention),
+            taken=HowTaken(
+                pixel_origin,
+                alpha,
+                bool(convert_cmyk),
+                on_bad_photo,
+                pose_convention,
+                color,
+                bool(no_outside),
+            ),
             choice=choice,
         )
         return cls(*parts, options)
@@ -177,6 +195,16 @@ class Scene:
             raise SceneError(
                 f"has no photo {name}", where=self.root, advice="xscale inspect lists the names"
             ) from None
+
+    def without(self, reasons: Mapping[str, str]) -> Scene:
+        """Return the scene with photos left out, as if they were damaged: why, by name."""
+        out = {}
+        for photo in self.photos:
+            if photo.name in reasons:
+                error = DamagedPhotoError(reasons[photo.name], where=photo.path)
+                out[photo.name] = LeftOut(error, photo.listed_as)
+        kept = tuple(photo for photo in self.photos if photo.name not in out)
+        return replace(self, photos=kept, left_out={**self.left_out, **out})
 
     def split(self, test_every: int | None = None, test_list: str | Path | None = None) -> Split:
         """Divide the photos into training and test photos (method.md section 9).

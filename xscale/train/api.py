@@ -13,7 +13,7 @@ import torch
 from xscale import ops
 from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
-from xscale.io.checkpoints import load_newest
+from xscale.io.checkpoints import Checkpoint, load_newest
 from xscale.io.images import write_png
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import TEMPORARY_PREFIX, append_line, clean_temporaries, new_folder
@@ -21,6 +21,7 @@ from xscale.model.background import Background
 from xscale.model.encodings import TextureField
 from xscale.model.model import Model
 from xscale.render.run import Run, new_model, write_run
+from xscale.scene.duplicates import check_leaks
 from xscale.scene.scene import Scene
 from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
@@ -51,6 +52,8 @@ def train(
     resume: bool = False,
     device: str = "auto",
     deterministic: bool = False,
+    allow_leak: bool = False,
+    requarantine: bool = False,
     tensorboard: bool = False,
     photos_at_render: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -74,6 +77,9 @@ def train(
         device: "auto", "cpu", "cuda" or "cuda:N".
         deterministic: Whether a GPU's result must repeat to the last bit on the same kind of GPU,
             at the price of slower sums and more memory. The CPU's always does.
+        allow_leak: Whether test photos may be training photos too, under another name.
+        requarantine: Whether a resumed run may use photos again that it left out because they
+            could not be decoded; its bits are then not those of a run that went through.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
         photos_at_render: Whether the run keeps the training photos, so that it can be rendered with
             them: ``Run.open(out, photos_at_render=True)``.
@@ -88,6 +94,7 @@ def train(
         DeviceError: The device is not there or cannot train.
         SetupError: ``tensorboard`` or ``patch.features`` was asked for and is not there.
         OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
+        ListError: A test photo is a training photo too.
         PhotoError: A test photo is damaged, or too many photos are; a few damaged training photos
             are left out, said by ``on_stage`` and listed in the manifest, or in metrics.jsonl where
             they were found later.
@@ -96,9 +103,7 @@ def train(
     start = time.monotonic()
     out = Path(out)
     say = on_stage or (lambda line: None)
-    if minutes is not None and steps is not None:
-        raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
-    goal = Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
+    goal = _goal(minutes, steps)
     where = ops.pick_device(device, say)
     if tensorboard:
         require_tensorboard()
@@ -106,22 +111,19 @@ def train(
     if deterministic and where.type != "cpu":
         _check_deterministic(chosen, where)
     _check_output(out, resume)
+    begun = resume and not _never_begun(out)
+    scene = _as_begun(scene, out, requarantine) if begun else scene
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
-    begun = resume and not _never_begun(out)
+    check_leaks(scene.photos, split.test, allow_leak, say)
     # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
     held = Run.open(out, str(where)).surface if begun else None
     prepared = prepare(scene, split, chosen, downscale, seed, preset, where, held)
-    checkpoint = None
-    if begun:
-        _check_same(Run.open(out).manifest, prepared.manifest, out)
-        checkpoint, refused = load_newest(out / "checkpoints")
-        for line in refused:
-            say(f"W-CHECKPOINT: {line}; an older one is used")
+    checkpoint = _checkpoint(prepared, out, say) if begun else None
     left_out = LeftOutPhotos(scene, say)
     if checkpoint is None:
         check_test_photos(scene, split, downscale)
-    else:
+    elif not requarantine:
         left_out.take_up(checkpoint.state.get("left_out", {}))
     model = new_model(prepared.manifest, where, surface=prepared.surface)
     _lay_out(model, begun, say)
@@ -152,12 +154,14 @@ def train(
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
         before = checkpoint.state["seconds"]
+    noted = _say_notes(scene, (), say)
     preview = _previewer(prepared, trainer, out, background)
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
     if not begun:
         if not resume:
             new_folder(out)
         left_out.write_to(prepared.manifest)
+        prepared.manifest["scene"]["warnings"] += noted
         write_run(out, prepared.manifest, prepared.surface, background)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
@@ -180,6 +184,7 @@ def train(
             pool.close()
             if board is not None:
                 board.close()
+        _say_notes(scene, noted, say)
         timing = _timing(trainer, pool, before, seconds)
         say(f"where the time went: {_shares(timing)}")
         line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
@@ -264,6 +269,53 @@ def _check_output(out: Path, resume: bool) -> None:
         raise OutputExistsError(
             "is there already", where=out, advice="choose another folder, or --resume"
         )
+
+
+def _goal(minutes: float | None, steps: int | None) -> Goal:
+    """Return when to stop."""
+    if minutes is not None and steps is not None:
+        raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
+    return Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
+
+
+def _checkpoint(prepared: Prepared, out: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """Return what to resume from; None where the run was stopped before its first one."""
+    _check_same(Run.open(out).manifest, prepared.manifest, out)
+    checkpoint, refused = load_newest(out / "checkpoints")
+    for line in refused:
+        say(f"W-CHECKPOINT: {line}; an older one is used")
+    return checkpoint
+
+
+def _say_notes(scene: Scene, known: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """Say what decoding photos brought to light and is not known yet; return all of it."""
+    lines = scene.notes.lines()
+    for line in lines:
+        if line not in known:
+            say(line)
+    return lines
+
+
+def _as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
+    """Leave out of a scene what the run to resume left out when it was opened.
+
+    Raises:
+        UsageError: Such a photo was repaired and shall be used again: the run has no place for it.
+    """
+    manifest = Run.open(out).manifest
+    known = manifest["cameras"]
+    reasons = {e["photo"]: e["reason"] for e in manifest["scene"].get("left_out", [])}
+    repaired = {
+        photo.name: reasons[photo.name]
+        for photo in scene.photos
+        if photo.name in reasons and photo.name not in known
+    }
+    if repaired and requarantine:
+        raise UsageError(
+            f"{next(iter(repaired))} was left out when the run began, which has no place for it",
+            advice="train into a new folder, or leave --requarantine out",
+        )
+    return scene.without(repaired) if repaired else scene
 
 
 def _never_begun(out: Path) -> bool:

@@ -120,7 +120,7 @@ def run_loop(
         trainer.finish()
         seconds = time.monotonic() - start
         saver.finish()
-        saver.save(trainer, seconds)
+        saver.save(trainer, seconds, last=True)
         saver.finish()
         if stopped.is_set():
             raise InterruptedRunError(
@@ -190,10 +190,11 @@ class _Saver:
         self._pending = None
         return True
 
-    def save(self, trainer: Trainer, seconds: float) -> None:
+    def save(self, trainer: Trainer, seconds: float, last: bool = False) -> None:
         state = {"seconds": seconds, "left_out": dict(self._left_out)}
+        tensors = trainer.state(copy=not last)
         self._pending = self._thread.submit(
-            save_checkpoint, self._folder, trainer.step, trainer.state(), state
+            save_checkpoint, self._folder, trainer.step, tensors, state
         )
 
     def finish(self) -> None:

@@ -14,9 +14,11 @@ from them, and what is drawn stays that function.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -35,7 +37,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 _FIRST_TILES = 512
 """A pool that cannot hold everything begins with these, so that training begins soon."""
 
-Load = tuple[int, Tensor, Tensor]
+Load = tuple[int, Tensor, Tensor, Tensor]
+"""Stream position, pixels [tile^2, 3], face ids [tile^2], covered pixels in the curve's order."""
 Damaged = Callable[[str, InputError], None]
 
 
@@ -148,10 +151,10 @@ class TilePool:
         self._at_first = self.capacity if self.whole else min(self.capacity, _FIRST_TILES)
         slots = self.capacity
         self._device = torch.device(device)
-        self._rgb = torch.zeros(slots, edge * edge, 3, dtype=torch.uint8, device=device)
-        # Empty slots have no covered pixel: what else they hold is never looked at, nor paged in.
-        self._face = torch.empty(slots, edge * edge, dtype=torch.int32, device=device)
-        self._covered = torch.zeros(slots, edge * edge, dtype=torch.int32, device=device)
+        # What empty slots hold is never looked at, nor paged in; huge pages cost less to page in.
+        self._rgb = ops.table_zeros((slots, edge * edge, 3), torch.uint8, device)
+        self._face = ops.table_zeros((slots, edge * edge), torch.int32, device)
+        self._covered = ops.table_zeros((slots, edge * edge), torch.int32, device)
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
@@ -256,16 +259,22 @@ class TilePool:
         # Photo by photo, so that each is opened once; a few at a time, so that memory is bounded.
         waiting = self._by_photo(sorted(window, key=lambda p: (self._stream.photo(p), p)))
         done = 0
+
+        def load(positions: Sequence[int]) -> Loaded:
+            # Into their slots here, on all threads: half the time goes into fresh pages.
+            loaded = self._load(positions)
+            self._keep(loaded.tiles)
+            return loaded
+
         with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
-            running: list[Future[Loaded]] = []
-            for positions in waiting:
-                running.append(workers.submit(self._load, positions))
-                if len(running) > 2 * threads:
-                    done += self._put(running.pop(0).result())
-                    if progress is not None:
-                        progress(done, len(window))
-            for future in running:
-                done += self._put(future.result())
+            running = deque(
+                workers.submit(load, positions) for positions in islice(waiting, 2 * threads)
+            )
+            while running:
+                loaded = running.popleft().result()
+                running.extend(workers.submit(load, positions) for positions in islice(waiting, 1))
+                self._say_damage(loaded)
+                done += len(loaded.tiles)
                 if progress is not None:
                     progress(done, len(window))
 
@@ -320,8 +329,8 @@ class TilePool:
                 return Loaded([(p, *self._no_tile()) for p in positions], (photo.name, error))
             return Loaded([(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions])
 
-    def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor]:
-        """Read and rasterize one tile: pixels [tile^2, 3] and face ids [tile^2]."""
+    def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
+        """Read and rasterize one tile; see ``Load``."""
         photo = self.photos[tile.photo]
         rect = (tile.left, tile.top, tile.width, tile.height)
         rgb, mask = pixels.rect(*rect)
@@ -333,20 +342,27 @@ class TilePool:
         if mask is not None:
             seen = seen.masked_fill(~torch.from_numpy(mask).to(seen.device), -1)
         faces[: tile.height, : tile.width] = seen
-        return padded.reshape(-1, 3), faces.reshape(-1)
+        faces = faces.reshape(-1)
+        return padded.reshape(-1, 3), faces, self._curve[faces[self._curve] >= 0].int()
 
-    def _no_tile(self) -> tuple[Tensor, Tensor]:
+    def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
         area = self.settings.tile**2
-        return torch.zeros(area, 3, dtype=torch.uint8), torch.full((area,), -1, dtype=torch.int32)
+        faces = torch.full((area,), -1, dtype=torch.int32)
+        return torch.zeros(area, 3, dtype=torch.uint8), faces, faces[:0]
 
-    def _put(self, loaded: Loaded) -> int:
+    def _put(self, loaded: Loaded) -> None:
+        self._say_damage(loaded)
+        self._keep(loaded.tiles)
+
+    def _say_damage(self, loaded: Loaded) -> None:
         # Here and not where it was found: in the order of the steps, on the thread that trains.
         if loaded.damaged is not None and loaded.damaged[0] not in self._left_out:
             self._on_damage(*loaded.damaged)
             self._left_out.add(loaded.damaged[0])
-        for position, rgb, face in loaded.tiles:
+
+    def _keep(self, tiles: Sequence[Load]) -> None:
+        for position, rgb, face, along in tiles:
             slot = position % self.capacity
-            along = self._curve[face[self._curve] >= 0]
             covered = self._covered[slot, : len(along)]
             for mine, given in ((self._rgb[slot], rgb), (self._face[slot], face), (covered, along)):
                 mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
@@ -354,7 +370,6 @@ class TilePool:
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
-        return len(loaded.tiles)
 
 
 def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:

@@ -81,8 +81,7 @@ class Trainer:
         self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
         self._fused = trains_fused(settings, table.device, model.settings)
-        on_cpu = table.device.type == "cpu"
-        queued = not on_cpu if queued is None else queued
+        queued = table.device.type != "cpu" if queued is None else queued
         self._losses = LossReader(table.device) if queued else None
         self._control = None if self._losses is None else self._losses.control
         self._graph = None
@@ -91,10 +90,7 @@ class Trainer:
             self._graph = StepGraph(lambda rays: self._fused_step(rays, 1.0), self._on_notice)
         self._mixed = settings.precision == "mixed" and self._fused and queued
         if settings.precision == "mixed" and not self._mixed:
-            self._on_notice(
-                "W-PRECISION: optim.precision=mixed is for fused steps on a GPU; this training "
-                "is in float32"
-            )
+            self._on_notice("W-PRECISION: optim.precision=mixed is a GPU's: this is in float32")
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
             for name, p in model.shader.parameters().items()
@@ -347,19 +343,23 @@ class Trainer:
             )
         self.model.shader.settle(s.decay(squared_error, self._control))
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Return every tensor that the next step depends on, copied.
+    def state(self, *, copy: bool = True) -> dict[str, np.ndarray]:
+        """Return every tensor that the next step depends on.
+
+        Args:
+            copy: Whether steps are still to come: they change what is not a copy.
 
         Raises:
             NumericsError: As of ``finish``.
         """
         self.finish()
-        tensors = {name: t.cpu().numpy().copy() for name, t in self.model.tensors().items()}
+        tensors = dict(self.model.tensors())
         for name, (first, second) in self._moments.items():
-            tensors[f"adam.first.{name}"] = first.cpu().numpy().copy()
-            tensors[f"adam.second.{name}"] = second.cpu().numpy().copy()
-        tensors["adam.row_steps"] = self._row_steps.cpu().numpy().copy()
-        return tensors
+            tensors[f"adam.first.{name}"] = first
+            tensors[f"adam.second.{name}"] = second
+        tensors["adam.row_steps"] = self._row_steps
+        arrays = {name: t.cpu().numpy() for name, t in tensors.items()}
+        return {name: a.copy() for name, a in arrays.items()} if copy else arrays
 
     def load(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Take up where ``state`` was saved.
