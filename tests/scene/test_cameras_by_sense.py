@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests import builders
-from xscale.errors import SceneError
+from xscale.errors import InputError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.io.ply import encode_ply
 from xscale.scene.conventions import CONVENTIONS, reread
@@ -132,6 +132,36 @@ def test_single_cameras_that_see_nothing_or_stand_far_off_are_named(built, tmp_p
     assert "view_02.png" in scene.warnings[0]
 
 
+@pytest.mark.parametrize(("bad", "test"), [("view_02.png", False), ("view_04.png", True)])
+def test_outliers_are_left_out_on_request_but_never_a_test_photo(built, tmp_path, bad, test):
+    camera = built.cameras[bad]
+    wrong = _changed(built, bad, R=FLIP @ camera.R, t=FLIP @ camera.t)
+    folder = _written(wrong, tmp_path)
+    assert len(Scene.open(folder).photos) == 7
+    scene = Scene.open(folder, drop_outliers=True)
+    assert bad not in [photo.name for photo in scene.photos]
+    assert len(scene.photos) == 6
+    assert scene.warnings[-1] == f"W-CAMERA-DROPPED: 1 training photos are left out: {bad}"
+    assert Scene.open(folder, **scene.options).fingerprint() == scene.fingerprint()
+    if test:
+        with pytest.raises(InputError, match=rf"{bad}: its camera does not fit.*a test photo"):
+            scene.split()
+    else:
+        split = scene.split()
+        assert bad not in (*split.train, *split.test)
+        assert len(split.train) + len(split.test) == 6
+
+
+def test_three_outliers_of_seven_are_too_many_to_leave_out(built, tmp_path):
+    cameras = dict(built.cameras)
+    for name in ("view_01.png", "view_02.png", "view_03.png"):
+        cameras[name] = replace(cameras[name], R=FLIP @ cameras[name].R, t=FLIP @ cameras[name].t)
+    folder = _written(replace(built, cameras=cameras), tmp_path)
+    assert "3 of 7 cameras see nothing" in Scene.open(folder).warnings[-1]
+    with pytest.raises(InputError, match="too many to leave out"):
+        Scene.open(folder, drop_outliers=True)
+
+
 def test_one_photo_opens_with_a_remark_and_trains_on_nothing(built, tmp_path):
     one = replace(built, cameras={"view_00.png": built.cameras["view_00.png"]})
     scene = Scene.open(_written(one, tmp_path))
@@ -142,5 +172,7 @@ def test_one_photo_opens_with_a_remark_and_trains_on_nothing(built, tmp_path):
 
 def test_cameras_that_all_look_away_stop(built, tmp_path):
     cameras = {n: replace(c, R=FLIP @ c.R, t=FLIP @ c.t) for n, c in built.cameras.items()}
-    with pytest.raises(SceneError, match="7 of 7 cameras see the mesh in under 1 %"):
-        Scene.open(_written(replace(built, cameras=cameras), tmp_path))
+    folder = _written(replace(built, cameras=cameras), tmp_path)
+    with pytest.raises(SceneError, match="7 of 7 cameras see the mesh in under 1 %") as refused:
+        Scene.open(folder)
+    assert "--pose-convention world-to-camera-opengl" in refused.value.advice

@@ -52,6 +52,9 @@ class SceneOptions:
     """What photos' numbers mean: sRGB, linear light, or what the embedded colour profile says."""
     no_outside: bool = False
     """Refuse photos that are links out of the photo folder."""
+    drop_outliers: bool = False
+    """Leave out the few training photos whose cameras do not fit the others, instead of naming
+    them only."""
 
     def open(self) -> Scene:
         """Open the scene; errors as for ``Scene.open``."""
@@ -70,6 +73,7 @@ class SceneOptions:
             on_bad_photo=self.on_bad_photo,
             alpha=self.alpha,
             convert_cmyk=self.convert_cmyk,
+            drop_outliers=self.drop_outliers,
             color=self.color,
             no_outside=self.no_outside,
         )

@@ -16,7 +16,8 @@ _POINTS_A_PHOTO = 30_000
 _MESH_POINTS = 400_000
 _UNSEEN = (150, 152, 156)
 _EMPTY = (246, 245, 242)
-_SAME_SIDE = 0.5
+_SAME_SIDE, _STRAIGHT = 0.5, 0.9
+_AREA = 0.3
 _MARGIN = 0.06
 _EVERY = 37
 _FILLING = (1.5, 98.5)
@@ -53,12 +54,22 @@ def views_of(scene: Scene, looks: list[Look]) -> list[View]:
     forward = np.mean([camera.R[2] for camera in cameras], axis=0)
     across = np.mean([camera.R[0] for camera in cameras], axis=0)
     right = _unit(across - up * (across @ up), np.cross(up, (1.0, 0.2, 0.1)))
+    # Photos taken straight down do not say where up is: what is up in them is a compass direction.
+    down = _over_an_area(cameras, right, up) and np.linalg.norm(forward) > _STRAIGHT
     views = []
     if np.linalg.norm(forward) < _SAME_SIDE or abs(_unit(forward, up) @ up) < 0.8:
-        views.append(_view("From above", np.stack([right, np.cross(up, right)]), scene, looks))
+        title = "From the side that is up in the photos" if down else "From above"
+        views.append(_view(title, np.stack([right, np.cross(up, right)]), scene, looks))
     if np.linalg.norm(forward) >= _SAME_SIDE:
         views.append(_view("From where the cameras stand", np.stack([right, up]), scene, looks))
-    return views
+    return views[::-1] if down else views
+
+
+def _over_an_area(cameras: list[Camera], right: np.ndarray, up: np.ndarray) -> bool:
+    """Tell whether cameras spread over an area as they see it, not along a line."""
+    stands = np.array([camera.position for camera in cameras])
+    across, along = np.ptp(stands @ right), np.ptp(stands @ up)
+    return bool(min(across, along) > _AREA * max(across, along))
 
 
 def corners_of(camera: Camera, length: float) -> np.ndarray:

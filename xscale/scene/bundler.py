@@ -19,6 +19,7 @@ from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.budget import check_growth
 from xscale.io.images import image_size
+from xscale.scene.cameras_file import find_cameras, photo_folder
 from xscale.scene.colmap_model import PHOTO_BYTES
 from xscale.scene.colmap_text import integer, lines, parse_number
 from xscale.scene.labels import join_labels, plain_label
@@ -40,26 +41,7 @@ def _looks_right(path: Path) -> bool:
 
 
 def _file(root: Path, choice: Choice) -> Path | None:
-    """Return the file to read, recognised by its first line.
-
-    Raises:
-        SceneError: The folder has several.
-    """
-    if choice.cameras is not None:
-        return choice.cameras if choice.cameras.is_file() and _looks_right(choice.cameras) else None
-    found = [
-        path
-        for pattern in ("*.out", "bundle/*.out")
-        for path in sorted(root.glob(pattern))
-        if path.is_file() and _looks_right(path)
-    ]
-    if len(found) > 1:
-        raise SceneError(
-            f"has several Bundler files: {some([p.name for p in found], 8)}",
-            where=root,
-            advice="choose one by --cameras",
-        )
-    return found[0] if found else None
+    return find_cameras(root, choice, ("*.out", "bundle/*.out"), _looks_right, "Bundler files")
 
 
 def detect(root: Path, choice: Choice = _NO_CHOICE) -> str | None:
@@ -78,7 +60,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     path = _file(root, choice)
     if path is None:
         raise SceneError("there is no Bundler file", where=root)
-    folder = choice.images or _photo_folder(path, root)
+    folder = choice.images or photo_folder(path, root)
     body = _Body(path)
     where, (cameras, points) = body.numbers(2, integer)
     check_growth(cameras * PHOTO_BYTES + points * _POINT_BYTES, path, "its cameras and points")
@@ -118,12 +100,6 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         warnings,
         convention="world-to-camera-opengl",
     )
-
-
-def _photo_folder(path: Path, root: Path) -> Path:
-    """Return the usual folder of photos, else the one in which the file lies."""
-    usual = (path.parent / "images", root / "images")
-    return next((folder for folder in usual if folder.is_dir()), path.parent)
 
 
 def _view(

@@ -5,6 +5,7 @@ Only samples are looked at, so that a scene of thousands of photos is judged in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -126,10 +127,11 @@ def check_views(
     chosen = [cameras[i].recentred(mesh.origin) for i in _spread(len(cameras), most)]
     shares = _shares_by_vertices(chosen, mesh)
     # Vertices miss the picture of a close-up that lies inside one triangle: there, rays decide.
-    for k in np.flatnonzero(shares < _USUAL_COVERAGE):
-        if 2 * (shares >= _USUAL_COVERAGE).sum() > len(chosen):
-            return []
-        shares[k] = max(shares[k], _rays_hit(chosen[k], mesh, _USUAL_COVERAGE))
+    unsure = np.flatnonzero(shares < _USUAL_COVERAGE)
+    if 2 * len(unsure) < len(chosen):
+        return []
+    by_rays = _rays_hit([chosen[k] for k in unsure], mesh, _USUAL_COVERAGE)
+    shares[unsure] = np.maximum(shares[unsure], by_rays)
     seen = int((shares >= _LEAST_COVERAGE).sum())
     if 2 * seen <= len(chosen):
         centres = box_of(np.array([camera.position for camera in cameras]))
@@ -149,25 +151,31 @@ def check_views(
     ]
 
 
-def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> list[str]:
-    """Remark on a few cameras of a good set that look away from the mesh or stand far off."""
+def check_outliers(photos: Sequence[Photo], mesh: Mesh) -> tuple[list[str], list[str]]:
+    """Remark on a few cameras of a good set that look away from the mesh or stand far off.
+
+    Returns:
+        Remarks, and the names of those photos.
+    """
     cameras = [photo.camera.recentred(mesh.origin) for photo in photos]
     away = np.linalg.norm([camera.position for camera in cameras], axis=1)
     odd = set(np.flatnonzero(away > _FAR_OUT * np.median(away)).tolist())
     blind = list(range(len(cameras)))
-    for most in (_FEW_VERTICES, _MANY_VERTICES):
+    for most in (_FEW_VERTICES, _MOST_VERTICES, _MANY_VERTICES):
         vertices = _sample(mesh, most) if blind else None
         blind = [k for k in blind if not _cells_hit(cameras[k], vertices)]
     blind = blind[: max(1, _affordable(mesh) // 4)]
-    odd.update(k for k in blind if not _rays_hit(cameras[k], mesh, 1 / _RAYS**2))
+    shares = _rays_hit([cameras[k] for k in blind], mesh, 1 / _RAYS**2)
+    odd.update(k for k, share in zip(blind, shares, strict=True) if not share)
     if not odd or 2 * len(odd) >= len(photos):
-        return []
-    names = some([photos[k].name for k in sorted(odd)])
-    return [
+        return [], []
+    names = [photos[k].name for k in sorted(odd)]
+    line = (
         f"W-CAMERA-OUTLIER: {len(odd)} of {len(photos)} cameras see nothing of the mesh or stand "
-        f"over {_FAR_OUT} times as far off as usual: {names}; "
-        "align them again, or take them out of the camera model"
-    ]
+        f"over {_FAR_OUT} times as far off as usual: {some(names)}; "
+        "align them again, or leave them out with --drop-outliers"
+    )
+    return [line], names
 
 
 def _affordable(mesh: Mesh) -> int:
@@ -230,34 +238,49 @@ def _cells_hit(camera: Camera, points: np.ndarray) -> float:
     return len(np.unique(cell[:, 0] * _CELLS + cell[:, 1])) / _CELLS**2
 
 
-def _rays_hit(camera: Camera, mesh: Mesh, enough: float) -> float:
-    """Return the share of a grid of rays that hits the mesh, counted until it is enough.
+def _rays_hit(cameras: Sequence[Camera], mesh: Mesh, enough: float) -> np.ndarray:
+    """Return the share of a grid of rays that hits the mesh, by camera, counted until it is enough.
 
     A ray hits a triangle when it lies on one side of the three planes through the camera and an
     edge: no depth is divided by, so triangles that reach behind the camera are judged rightly.
     """
     steps = (np.arange(_RAYS) + 0.5) / _RAYS
-    grid = np.stack(np.meshgrid(steps * camera.width, steps * camera.height), axis=-1)
-    rays = camera.rays(grid.reshape(-1, 2))
+    rays = []
+    for camera in cameras:
+        grid = np.stack(np.meshgrid(steps * camera.width, steps * camera.height), axis=-1)
+        rays.append(camera.rays(grid.reshape(-1, 2)))
+    hit = np.zeros((len(cameras), _RAYS**2), bool)
+    # Faces outermost: gathering the corners of 20 million takes longer than judging them.
+    for first in range(0, len(mesh.faces), _FACE_BLOCK):
+        left = np.flatnonzero(hit.mean(axis=1) < enough)
+        if not len(left):
+            break
+        corners = mesh.vertices[mesh.faces[first : first + _FACE_BLOCK]]
+        low, high = corners.min(axis=(0, 1)), corners.max(axis=(0, 1))
+        box = np.array([*itertools.product(*zip(low, high, strict=True))], np.float64)
+        for k in left:
+            if _maybe_seen(cameras[k], box[None] - cameras[k].position)[0]:
+                hit[k] |= _hit_in(cameras[k], rays[k], corners)
+    return hit.mean(axis=1)
+
+
+def _hit_in(camera: Camera, rays: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Tell which rays hit some triangles [F, 3, 3], bool [R]."""
+    corners = corners.astype(np.float64) - camera.position
+    corners = corners[_maybe_seen(camera, corners)]
     hit = np.zeros(len(rays), bool)
     block = max(1, _RAY_BLOCK // len(rays))
-    for first in range(0, len(mesh.faces), _FACE_BLOCK):
-        faces = mesh.faces[first : first + _FACE_BLOCK]
-        corners = mesh.vertices[faces].astype(np.float64) - camera.position
-        corners = corners[_maybe_seen(camera, corners)]
-        for start in range(0, len(corners), block):
-            a, b, c = np.moveaxis(corners[start : start + block], 1, 0)
-            sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) @ rays.T
-            volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
-            same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
-            hit |= (same & (sides.sum(axis=0) * volume > 0)).any(axis=0)
-            if hit.mean() >= enough:
-                return float(hit.mean())
-    return float(hit.mean())
+    for start in range(0, len(corners), block):
+        a, b, c = np.moveaxis(corners[start : start + block], 1, 0)
+        sides = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]) @ rays.T
+        volume = np.einsum("ij,ij->i", a, np.cross(b, c))[:, None]
+        same = (sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)
+        hit |= (same & (sides.sum(axis=0) * volume > 0)).any(axis=0)
+    return hit
 
 
 def _maybe_seen(camera: Camera, corners: np.ndarray) -> np.ndarray:
-    """Tell which triangles are not wholly outside one side of the picture, bool [F].
+    """Tell which shapes [F, n, 3] are not wholly outside one side of the picture, bool [F].
 
     The sides are planes for a pinhole only; through other lenses all triangles may be seen.
     """

@@ -244,13 +244,16 @@ def advice_for(evidence: Evidence, offset: np.ndarray | None, own: Convention) -
     convention, share = evidence.other_convention(own)
     # Where points lie on the mesh and cameras do not see it, the cameras are wrong.
     least = 0.0 if found is None else found[1]
-    sure = evidence.score(np.eye(4)) >= _GOOD if evidence.has_points else share > least
-    if share >= _SEEN and sure:
+    placed = evidence.has_points and evidence.score(np.eye(4)) >= _GOOD
+    sure = placed if evidence.has_points else share > least
+    if sure and share >= (1 / _PICTURE_CELLS if placed else _SEEN):
         return (
             "the cameras see the mesh when their matrices are taken as "
             f"{WORDS[convention]}: add --pose-convention {convention}"
         )
-    if found is None or found[1] < (_GOOD if evidence.has_points else 1 / _PICTURE_CELLS):
+    if placed or found is None:
+        return None
+    if found[1] < (_GOOD if evidence.has_points else 1 / _PICTURE_CELLS):
         return None
     return found[0].advice()
 

@@ -81,7 +81,8 @@ def open_parts(
     warnings += check.check_cameras(photos)
     unused = {*missing, *(left.listed_as for left in left_out.values())}
     seen = sightings.seen_in(reading.sightings, photos, unused, taken.pixel_origin)
-    warnings += sightings.check_reprojection(seen, photos)
+    remarks, outliers = sightings.check_reprojection(seen, photos)
+    warnings += remarks
     surface = read_surface(files, transform=transform, repair=mesh_repair)
     warnings += surface.warnings
     triangles = _placed(surface, photos, reading, root, warnings)
@@ -91,7 +92,10 @@ def open_parts(
         if taken.pose_convention == "layout":
             fit.check_convention(evidence, reading.convention, root)
     warnings += check.check_parallax([photo.camera for photo in photos], triangles)
-    warnings += check.check_outliers(photos, triangles)
+    remarks, blind = check.check_outliers(photos, triangles)
+    warnings += remarks
+    if taken.drop_outliers:
+        photos = _without(photos, {*outliers, *blind}, left_out, warnings)
     photos = _with_near(photos, triangles)
     return Opened(
         root,
@@ -204,6 +208,29 @@ def _photos(
             f"W-PHOTO-NO-CAMERA: {len(spare)} photos have no camera and are not used: {some(spare)}"
         )
     return tuple(photos), missing, left_out
+
+
+def _without(
+    photos: tuple[Photo, ...],
+    outliers: set[str],
+    left_out: dict[str, LeftOut],
+    warnings: list[str],
+) -> tuple[Photo, ...]:
+    """Leave photos out whose cameras do not fit the others: a few, as with damaged ones."""
+    odd = [photo for photo in photos if photo.name in outliers]
+    if not odd:
+        return photos
+    for photo in odd:
+        error = CameraError(
+            "its camera does not fit the others",
+            where=photo.path,
+            advice="align it again, or take it out of the camera model",
+        )
+        left_out[photo.name] = LeftOut(error, photo.listed_as)
+    check_left_out({photo.name: group_of(photo.camera) for photo in photos}, left_out)
+    names = [photo.name for photo in odd]
+    warnings.append(f"W-CAMERA-DROPPED: {len(odd)} training photos are left out: {some(names)}")
+    return tuple(photo for photo in photos if photo.name not in outliers)
 
 
 def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str, ...], list[str]]:

@@ -15,6 +15,7 @@ import numpy as np
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.io.budget import check_xml
+from xscale.scene.cameras_file import find_cameras, photo_folder
 from xscale.scene.labels import join_labels
 from xscale.scene.metashape_lens import Sensor, numbers, read_sensor
 from xscale.scene.views import Choice, Reading, View, beginning, some
@@ -41,22 +42,7 @@ def _looks_right(path: Path) -> bool:
 
 
 def _file(root: Path, choice: Choice) -> Path | None:
-    """Return the file to read, recognised by its content.
-
-    Raises:
-        SceneError: The folder has several.
-    """
-    if choice.cameras is not None:
-        given = choice.cameras
-        return given if given.is_file() and _looks_right(given) else None
-    found = [p for p in sorted(root.glob("*.xml")) if p.is_file() and _looks_right(p)]
-    if len(found) > 1:
-        raise SceneError(
-            f"has several Metashape exports: {some([p.name for p in found], 8)}",
-            where=root,
-            advice="choose one by --cameras",
-        )
-    return found[0] if found else None
+    return find_cameras(root, choice, ("*.xml",), _looks_right, "Metashape exports")
 
 
 def detect(root: Path, choice: Choice = _NO_CHOICE) -> str | None:
@@ -80,7 +66,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     worlds = _worlds(chunk, path)
     warnings: list[str] = []
     aligned = _aligned(chunk, path, warnings)
-    folder = choice.images or _photo_folder(path.parent)
+    folder = choice.images or photo_folder(path, root)
     labels = [camera.get("label", "") for camera in aligned]
     names = join_labels(labels, folder, path)
     calibrated: dict[str, Sensor] = {}
@@ -220,10 +206,6 @@ def _aligned(
     if not aligned:
         raise SceneError("no camera is aligned", where=path, advice="align the photos first")
     return aligned
-
-
-def _photo_folder(root: Path) -> Path:
-    return root / "images" if (root / "images").is_dir() else root
 
 
 def _similarity(transform: ElementTree.Element | None, where: str) -> _Similarity:

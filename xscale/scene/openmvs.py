@@ -16,6 +16,7 @@ import numpy as np
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
+from xscale.scene.cameras_file import find_cameras
 from xscale.scene.colmap_binary import Reader
 from xscale.scene.paths import path_below
 from xscale.scene.views import Choice, Reading, View, beginning, some
@@ -62,22 +63,7 @@ class _Image(NamedTuple):
 
 
 def _file(root: Path, choice: Choice) -> Path | None:
-    """Return the file to read, recognised by its signature.
-
-    Raises:
-        SceneError: The folder has several.
-    """
-    if choice.cameras is not None:
-        return choice.cameras if choice.cameras.is_file() and _signed(choice.cameras) else None
-    found = [path for path in sorted(root.glob("*.mvs")) if path.is_file() and _signed(path)]
-    named = [path for path in found if path.name == FILE]
-    if len(found) > 1 and not named:
-        raise SceneError(
-            f"has several OpenMVS files: {some([p.name for p in found], 8)}",
-            where=root,
-            advice="choose one by --cameras",
-        )
-    return (named or found or [None])[0]
+    return find_cameras(root, choice, ("*.mvs",), _signed, "OpenMVS files", FILE)
 
 
 def _signed(path: Path) -> bool:

@@ -54,6 +54,7 @@ class HowTaken:
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
     pose_convention: PoseConvention = "layout"
+    drop_outliers: bool = False
     color: Color = "srgb"
     no_outside: bool = False
 

@@ -28,9 +28,10 @@ from xscale.errors import CameraError, SceneError
 from xscale.geometry.camera import FARTHEST
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.images import image_size
+from xscale.scene.cameras_file import find_cameras, photo_folder
 from xscale.scene.colmap_text import lines, parse_number
 from xscale.scene.labels import join_labels, plain_label
-from xscale.scene.views import Choice, Reading, View, beginning, some
+from xscale.scene.views import Choice, Reading, View, beginning
 
 LAYOUT = "realitycapture"
 _NO_CHOICE = Choice()
@@ -49,21 +50,7 @@ _UNDISTORTED = "export undistorted images with their registration"
 
 
 def _file(root: Path, choice: Choice) -> Path | None:
-    """Return the table, recognised by its columns.
-
-    Raises:
-        SceneError: The folder has several.
-    """
-    if choice.cameras is not None:
-        return choice.cameras if choice.cameras.is_file() and _looks_right(choice.cameras) else None
-    found = [path for path in sorted(root.glob("*.csv")) if path.is_file() and _looks_right(path)]
-    if len(found) > 1:
-        raise SceneError(
-            f"has several RealityCapture tables: {some([p.name for p in found], 8)}",
-            where=root,
-            advice="choose one by --cameras",
-        )
-    return found[0] if found else None
+    return find_cameras(root, choice, ("*.csv",), _looks_right, "RealityCapture tables")
 
 
 def _looks_right(path: Path) -> bool:
@@ -96,8 +83,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     path = _file(root, choice)
     if path is None:
         raise SceneError("there is no RealityCapture camera table", where=root)
-    usual = (path.parent / "images", root / "images")
-    folder = choice.images or next((f for f in usual if f.is_dir()), path.parent)
+    folder = choice.images or photo_folder(path, root)
     rows = _rows(path)
     names = join_labels([plain_label(row["name"]) for _, row in rows], folder, path)
     views = [_view(names[plain_label(row["name"])], folder, where, row) for where, row in rows]

@@ -86,6 +86,7 @@ class Scene:
         on_bad_photo: OnBadPhoto = "skip",
         alpha: Alpha = "mask",
         convert_cmyk: bool | str = False,
+        drop_outliers: bool | str = False,
         color: Color = "srgb",
         no_outside: bool | str = False,
     ) -> Scene:
@@ -111,6 +112,8 @@ class Scene:
                 colour lies over white (:func:`xscale.io.images.read_pixels`).
             convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
                 they are refused.
+            drop_outliers: Whether the few training photos are left out whose cameras do not fit the
+                others; by default they are named and used.
             color: What photos' integers mean: ``srgb`` as they are, ``linear`` light, or what their
                 embedded profile says (``icc``). Floating-point photos are linear light anyway.
             no_outside: Whether photos that are links out of the photo folder are refused.
@@ -140,6 +143,7 @@ class Scene:
             "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
             "alpha": None if alpha == "mask" else alpha,
             "convert_cmyk": convert_cmyk or None,
+            "drop_outliers": drop_outliers or None,
             "color": None if color == "srgb" else color,
             "no_outside": no_outside or None,
         }
@@ -162,6 +166,7 @@ class Scene:
                 bool(convert_cmyk),
                 on_bad_photo,
                 pose_convention,
+                bool(drop_outliers),
                 color,
                 bool(no_outside),
             ),

@@ -54,8 +54,12 @@ def seen_in(
     return found
 
 
-def check_reprojection(seen: Seen, photos: Sequence[Photo]) -> list[str]:
-    """Remark on cameras that put points elsewhere than their photos saw them."""
+def check_reprojection(seen: Seen, photos: Sequence[Photo]) -> tuple[list[str], list[str]]:
+    """Remark on cameras that put points elsewhere than their photos saw them.
+
+    Returns:
+        Remarks, and the names of single photos that are unlike the others.
+    """
     cameras = {photo.name: photo.camera for photo in photos}
     off = {}
     for name, (pixels, points) in seen.items():
@@ -66,20 +70,22 @@ def check_reprojection(seen: Seen, photos: Sequence[Photo]) -> list[str]:
         if len(far) >= _FEW:
             off[name] = float(np.median(far))
     if not off:
-        return []
+        return [], []
     usual = float(np.median([*off.values()]))
     limit = max(FAR_PIXELS, UNLIKE_OTHERS * usual)
     worst = sorted((name for name in off if off[name] > limit), key=lambda name: -off[name])
     if usual > FAR_PIXELS:
-        return [
+        line = (
             f"{CODE}: sparse points land {usual:.1f} pixels from where they were seen (median of "
             f"{len(off)} photos): were the photos resized, turned or undistorted after the "
             "alignment?"
-        ]
+        )
+        return [line], []
     if worst:
-        return [
+        line = (
             f"{CODE}: {len(worst)} of {len(off)} photos saw sparse points over {limit:.1f} pixels "
-            f"from where their cameras put them: {some(worst)}; align them again, or take them out "
-            "of the camera model"
-        ]
-    return []
+            f"from where their cameras put them: {some(worst)}; align them again, or leave them "
+            "out with --drop-outliers"
+        )
+        return [line], worst
+    return [], []
