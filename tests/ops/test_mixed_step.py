@@ -91,14 +91,14 @@ def test_a_gradient_beyond_the_half_floats_moves_nothing_and_halves_the_scale(ki
     rays, grid, shader = step_problem(width=4, kind=kind, rays=64, log2_rows=10)
     before = [grid.table.clone(), grid.first.clone(), grid.steps.int()]
     control = ops.step_control()
-    control[PLACE["scale"]] = 2.0**24
+    control[PLACE["scale"]] = 2.0**40
     control[PLACE["good"]] = 7
     found = ops.fused_step(rays, grid, shader, mixed=True, control=control, **OPTIONS)
     assert torch.isfinite(found.loss)
     values = dict(zip(ops.CONTROL_FIELDS, control.tolist(), strict=True))
     assert values["moves"] == 0
     assert (values["steps"], values["bad"], values["overflows"]) == (0, 0, 1)
-    assert (values["scale"], values["good"]) == (2.0**23, 0)
+    assert (values["scale"], values["good"]) == (2.0**39, 0)
     after = [grid.table, grid.first, grid.steps.int()]
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
     for _ in range(30):
@@ -112,20 +112,22 @@ def test_a_gradient_beyond_the_half_floats_moves_nothing_and_halves_the_scale(ki
 
 def test_rows_beyond_the_half_floats_stay_and_the_next_scale_is_lower():
     # Few rows and many rays: a row's sum is too large long before a ray's share of it is.
-    rays, grid, shader = step_problem(width=2, kind="relu", rays=2000, log2_rows=3, levels=1)
-    control = ops.step_control()
-    control[PLACE["scale"]] = 2.0**22
-    gradient = torch.zeros_like(grid.table, dtype=torch.float16)
-    before = grid.table.clone()
-    ops.fused_step(
-        rays, replace(grid, gradient=gradient), shader, mixed=True, control=control, **OPTIONS
-    )
-    if control[PLACE["overflows"]] == 0:
-        assert control[PLACE["moves"]] == 1
-        stayed = (grid.table == before).all(1)
-        assert stayed.any()
-    assert control[PLACE["scale"]] == 2.0**21
+    for power in range(18, 40, 2):
+        rays, grid, shader = step_problem(width=2, kind="relu", rays=1000, log2_rows=3, levels=1)
+        control = ops.step_control()
+        control[PLACE["scale"]] = 2.0**power
+        gradient = torch.zeros_like(grid.table, dtype=torch.float16)
+        before = grid.table.clone()
+        grid = replace(grid, gradient=gradient)
+        ops.fused_step(rays, grid, shader, mixed=True, control=control, **OPTIONS)
+        if control[PLACE["scale"]] != 2.0**power:
+            break
+    assert control[PLACE["scale"]] == 2.0 ** (power - 1)
+    assert control[PLACE["overflows"]] == 0
+    assert control[PLACE["moves"]] == 1
+    assert (grid.table == before).all(1).any()
     assert torch.isfinite(grid.table).all()
+    assert torch.isfinite(grid.first).all()
     assert not gradient.any()
 
 
