@@ -113,7 +113,7 @@ def test_a_gradient_beyond_the_half_floats_moves_nothing_and_halves_the_scale(ki
 def test_rows_beyond_the_half_floats_stay_and_the_next_scale_is_lower():
     # Few rows and many rays: a row's sum is too large long before a ray's share of it is.
     for power in range(18, 40, 2):
-        rays, grid, shader = step_problem(width=2, kind="relu", rays=1000, log2_rows=3, levels=1)
+        rays, grid, shader = step_problem(width=2, kind="relu", rays=1000, log2_rows=3, levels=2)
         control = ops.step_control()
         control[PLACE["scale"]] = 2.0**power
         gradient = torch.zeros_like(grid.table, dtype=torch.float16)
