@@ -219,6 +219,11 @@ def _check_deterministic(settings: Settings, device: torch.device) -> None:
             advice="leave optim.dense_table, optim.robust, model.encoding and model.shader.latent "
             "as they are, or use --device cpu",
         )
+    if settings.optim.precision == "mixed":
+        raise UsageError(
+            "--deterministic on a GPU does not go with optim.precision=mixed",
+            advice="leave one of them out",
+        )
     if settings.patch.share:
         raise UsageError(
             "--deterministic on a GPU does not go with patch.share",
