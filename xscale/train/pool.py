@@ -83,10 +83,7 @@ class Rays:
 
         To a GPU it goes from pinned memory, behind what the GPU is still doing.
         """
-        parts = list(vars(self).values())
-        if device.type == "cuda" and self.photo.device.type == "cpu":
-            parts = [part.pin_memory() for part in parts]
-        return Rays(*(part.to(device, non_blocking=True) for part in parts))
+        return Rays(*(_sent(part, device) for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -197,13 +194,13 @@ class TilePool:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
         stratum = torch.arange(draws, dtype=torch.float64, device=where)
-        first = ((stratum + spread.to(where)) * (total / draws)).long()
+        first = ((stratum + _sent(spread, where)) * (total / draws)).long()
         along = torch.arange(run, device=where)
         rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
-        begins, ends = (ends - self._counts).to(where), ends.to(where)
+        begins, ends = _sent(ends - self._counts, where), _sent(ends, where)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - begins[slot]].long()
-        place = self._place.to(where)[slot]
+        place = _sent(self._place, where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -227,13 +224,13 @@ class TilePool:
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
         where = self._device
-        rank = (rank - (ends - self._counts)[slot]).to(where)
-        slot = slot.to(where)
+        rank = _sent(rank - (ends - self._counts)[slot], where)
+        slot = _sent(slot, where)
         within = self._covered[slot, rank].long()
         edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - (part * size).long().to(where)).clamp_(0, edge - size)[:, None] + along
+            (at - _sent((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -241,7 +238,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = self._place.to(where)[slots]
+        corner = _sent(self._place, where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),
@@ -319,7 +316,8 @@ class TilePool:
 
     def _load(self, positions: Sequence[int]) -> Loaded:
         """Open a photo and load tiles of it, on this thread alone."""
-        with ops.limit_threads(1):
+        # Rasterizing goes on beside the training, not behind its steps.
+        with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
             photo = self.photos[self._stream.photo(positions[0])]
             if photo.name in self._left_out:
                 return Loaded([(p, *self._no_tile()) for p in positions])
@@ -365,9 +363,9 @@ class TilePool:
     def _keep(self, tiles: Sequence[Load]) -> None:
         for position, rgb, face, along in tiles:
             slot = position % self.capacity
-            self._rgb[slot].copy_(rgb)
-            self._face[slot].copy_(face)
-            self._covered[slot, : len(along)].copy_(along)
+            covered = self._covered[slot, : len(along)]
+            for mine, given in ((self._rgb[slot], rgb), (self._face[slot], face), (covered, along)):
+                mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
             self._counts[slot] = len(along)
             self._position[slot] = position
             tile = self._stream.tile(position)
@@ -381,6 +379,13 @@ def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
         if settings.budget_mb * 2**20 <= free // 2:
             return device
     return torch.device("cpu")
+
+
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; a copy to a GPU is queued behind what that still does."""
+    if tensor.device.type == "cpu":
+        tensor = ops.pinned(tensor, device)
+    return tensor.to(device, non_blocking=True)
 
 
 def _morton_order(edge: int) -> np.ndarray:
