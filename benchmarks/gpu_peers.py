@@ -14,7 +14,7 @@ from benchmarks.op_step import SheetPool
 from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
-from xscale.train.pool import Rays
+from xscale.train.rays import Rays
 
 Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)
 

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -29,6 +30,7 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
+from xscale.train.rays import Rays, Squares
 from xscale.train.settings import PoolSettings
 from xscale.train.stream import Tile, TileStream
 
@@ -63,45 +65,6 @@ class Loaded:
     tiles: list[Load]
     damaged: tuple[str, InputError] | None = None
     """The photo's name and what is wrong with it, where its tiles had to stay empty."""
-
-
-@dataclass(frozen=True)
-class Rays:
-    """A batch, in the order of tiles and of a space-filling curve inside each."""
-
-    photo: Tensor
-    """Int32 [N], index of the training photo."""
-    pixel: Tensor
-    """Float32 [N, 2], (u, v) of the pixel's centre."""
-    face_id: Tensor
-    """Int32 [N]."""
-    target: Tensor
-    """Uint8 [N, 3], the photo's values."""
-
-    def to(self, device: torch.device) -> Rays:
-        """Return the batch on a device; itself where it is there already.
-
-        To a GPU it goes from pinned memory, behind what the GPU is still doing.
-        """
-        parts = list(vars(self).values())
-        if device.type == "cuda" and self.photo.device.type == "cpu":
-            parts = [part.pin_memory() for part in parts]
-        return Rays(*(part.to(device, non_blocking=True) for part in parts))
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Squares of photos, and rays through those of their pixels that the mesh covers."""
-
-    rays: Rays
-    place: Tensor
-    """Int64 [N], each ray's pixel in the squares, counted through squares, rows and columns."""
-    target: Tensor
-    """Uint8 [P, S, S, 3], the photos' values, also where the mesh covers nothing."""
-
-    def to(self, device: torch.device) -> Squares:
-        """Return the squares on a device; themselves where they are there already."""
-        return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
 
 
 class TilePool:
@@ -181,6 +144,12 @@ class TilePool:
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
         self._refresh(step)
+        if self._device.type == "cpu":
+            with _one_torch_thread():
+                return self._draw(step, count)
+        return self._draw(step, count)
+
+    def _draw(self, step: int, count: int) -> Rays:
         even = self.settings.draw == "even"
         seed = self.seed if even else self.seed * 1_000_003 + step
         generator = torch.Generator().manual_seed(seed)
@@ -372,6 +341,21 @@ class TilePool:
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let PyTorch work on this thread alone.
+
+    A draw is a dozen small operations; meeting other threads after each takes longer than the work
+    when anything else wants the cores, the pool's own workers for example.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:

@@ -26,7 +26,8 @@ from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
 from xscale.ops.shade import shade_loss
 from xscale.train.patches import PatchLoss
-from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.pool import TilePool
+from xscale.train.rays import Rays, Squares
 from xscale.train.settings import OptimSettings, PatchSettings
 
 _OF_PHOTOS = ("shader.exposure", "shader.latent")
