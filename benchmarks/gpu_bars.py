@@ -2,10 +2,11 @@
 
     python -m benchmarks.gpu_bars --part 3 --json benchmarks/results/GPU-DATE.json
 
-Part 3: ceilings (rows read and added to at random, copies, products, sines), encode, inference,
-Adam. Part 4: rasterizing, frames, training steps. Each row is added to the file as soon as it is
-measured, and one that fails says why there and stops nothing. Ours and the peers take turns in the
-same run; tiny-cuda-nn, nvdiffrast and the like take part where they are installed.
+Part 3: ceilings (benchmarks.gpu_ceilings), encode, inference, Adam. Part 4: rasterizing, frames,
+training steps, photos. Each row is added to the file as soon as it is measured, with its bar
+(benchmarks.gpu_marks); one that fails says why there and stops nothing, and what finds no time left
+(--seconds) says so. Ours and the peers take turns in the same run; tiny-cuda-nn, nvdiffrast, gsplat
+and the hardware rasterizer take part where they are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +26,15 @@ import torch
 from torch import Tensor
 
 from benchmarks import gpu_peers as peers
-from benchmarks import op_frame, op_raster, op_step
+from benchmarks import gpu_photos, op_frame, op_raster, op_step
 from benchmarks._timing import Work, device, milliseconds, row
+from benchmarks.gpu_ceilings import ceilings
+from benchmarks.gpu_marks import judged
+from benchmarks.gpu_terrain import terrain_surface
 from benchmarks.op_encode import peer_gather, pixels, sphere
 from xscale import ops
 from xscale.cli import _machine
-from xscale.gbuffer.build import build_surface, pixel_samples, visibility
+from xscale.gbuffer.build import pixel_samples, visibility
 from xscale.io.storage import write_json
 from xscale.model.field import Box
 from xscale.model.model import Model
@@ -38,33 +43,6 @@ from xscale.train.settings import PAPER
 from xscale.train.trainer import Trainer
 
 Row = dict[str, object]
-_TABLES_MB = (8, 24, 48, 96, 134, 700, 1409)
-_VISITS = 1 << 26
-
-
-def ceilings() -> Iterator[Row]:
-    """Rates that no kernel can beat here, in millions of rows, gigabytes or products a second."""
-    for megabytes in _TABLES_MB:
-        for words in (1, 2, 4, 8):
-            table = torch.zeros(megabytes * 2**20 // (4 * words), words, device=device())
-            works = {
-                "ours": lambda t=table: _ceiling.rows(t, _VISITS),
-                "add": lambda t=table: _ceiling.rows(t, _VISITS, add=True),
-            }
-            times = milliseconds(works, seconds=0.4, least=3)
-            for name, what in (("ours", "read"), ("add", "added to")):
-                rate = _VISITS / times[name]["median"] / 1e3
-                yield _rate(f"rows {what}", f"{4 * words} bytes of {megabytes} MB", rate, "M/s")
-    data = torch.zeros(1 << 28, device=device())
-    sink = torch.empty_like(data)
-    times = milliseconds({"ours": lambda: sink.copy_(data)}, seconds=0.5)
-    yield _rate("copy", "1 GB, both ways", 8 * len(data) / times["ours"]["median"] / 1e6, "GB/s")
-    side = 8192
-    a, b = (torch.randn(side, side, device=device(), dtype=torch.float16) for _ in range(2))
-    times = milliseconds({"ours": lambda: a @ b}, seconds=0.5)
-    yield _rate("products", "float16, a library", side**3 / times["ours"]["median"] / 1e9, "T/s")
-    times = milliseconds({"ours": lambda: torch.sin(data, out=sink)}, seconds=0.5)
-    yield _rate("sines", "PyTorch", len(data) / times["ours"]["median"] / 1e6, "G/s")
 
 
 def encode() -> Iterator[Row]:
@@ -88,11 +66,13 @@ def encode() -> Iterator[Row]:
     at = sphere(1 << 20).to(device())
     grad = torch.randn(len(at), 16 * 8, device=device())
     table = torch.zeros(layout.rows, 8, device=device())
+    apart = torch.zeros(layout.rows, 9, device=device())[:, :8]  # rows that no vector fits
     visits = len(at) * 8 * layout.levels
     works = {
         "ours": lambda: ops.encode_backward(grad, at, layout, grad_table=table),
         "peer": lambda: peers.index_add(grad, at, layout, table),
-        "rows": lambda: _ceiling.rows(table, visits, add=True),
+        "rows": lambda: _ceiling.rows(table, visits, "add"),
+        "scalar atomics": lambda: ops.encode_backward(grad, at, layout, grad_table=apart),
     }
     times = milliseconds(works, seconds=4)
     shape = f"paper, float32, {len(at):,} random on a sphere"
@@ -102,8 +82,8 @@ def encode() -> Iterator[Row]:
 @torch.inference_mode()
 def inference() -> Iterator[Row]:
     """Face ids of a whole 1080p picture to bytes, every pixel covered."""
-    mesh, view = op_raster.terrain(1000), op_frame._above(1920, 1080)
-    surface, packed = op_frame._pictured(mesh, view)
+    view = op_frame._above(1920, 1080)
+    surface, packed = terrain_surface(1000, device()), torch.from_numpy(view.packed()).to(device())
     face_id = visibility(surface, packed, view.width, view.height)
     grid, full, shader, parts = _paper_model()
     samples = pixel_samples(surface, packed, face_id)
@@ -150,31 +130,39 @@ def adam() -> Iterator[Row]:
         }
         times = milliseconds(works, seconds=3)
         label = f"2^{log2} points, {100 * share:.1f} % of {layout.rows} rows"
-        yield row("lazy adam", label, times, peer_name="torch Adam fused, dense", ceiling="copy")
+        yield row(
+            f"lazy adam 2^{log2}", label, times, peer_name="torch Adam fused, dense", ceiling="copy"
+        )
 
 
 def raster() -> Iterator[Row]:
-    """Terrains in view as a whole; the largest last, since it takes longest to make."""
-    for cells, width, height in ((1000, 1920, 1080), (2236, 1920, 1080), (2828, 3840, 2160)):
-        mesh = op_raster.terrain(cells)
-        view = op_raster.camera(width, height).recentred(mesh.origin)
-        surface = build_surface(mesh, device())
+    """Terrains in view as a whole, made on the device; the peer is the GPU's own hardware."""
+    sizes = ((1000, 1920, 1080), (2240, 1920, 1080), (2832, 3840, 2160), (7072, 1920, 1080))
+    for cells, width, height in sizes:
+        view = op_raster.camera(width, height)
+        surface = terrain_surface(cells, device())
         packed = torch.from_numpy(view.packed()).to(device())
         works: dict[str, Work] = {
             "ours": lambda s=surface, c=packed, w=width, h=height: visibility(s, c, w, h),
             **peers.raster(surface, packed, width, height),
         }
-        times = milliseconds(works, seconds=2)
-        name = f"raster {len(mesh.faces) / 1e6:.0f}M"
-        shape = f"{len(mesh.faces):,} triangles, {width} x {height}"
-        yield from _with_peers(name, shape, times, "none installed", None)
+        with peers.hardware(surface, view) as (hardware, renderer):
+            if hardware is not None:
+                works["peer"] = hardware
+            times = milliseconds(works, seconds=2)
+        triangles = len(surface.faces)
+        shape = f"{triangles:,} triangles, {width} x {height}"
+        for made in _with_peers(f"raster {triangles / 1e6:.0f}M", shape, times, renderer, None):
+            yield {**made, "gtriangle_per_s": triangles / times["ours"]["median"] / 1e6}
+        del surface, works
+        torch.cuda.empty_cache()
 
 
 @torch.inference_mode()
 def frame() -> Iterator[Row]:
     """A 1080p frame of 16 million triangles, of the paper's model."""
-    mesh, view = op_raster.terrain(2828), op_raster.camera(1920, 1080)
-    surface, packed = op_frame._pictured(mesh, view)
+    view = op_raster.camera(1920, 1080)
+    surface, packed = terrain_surface(2832, device()), torch.from_numpy(view.packed()).to(device())
     grid, full, shader, parts = _paper_model()
 
     def ours() -> Tensor:
@@ -183,41 +171,61 @@ def frame() -> Iterator[Row]:
 
     face_id = visibility(surface, packed, view.width, view.height)
     infer = op_frame._peer(surface, packed, face_id, (0, 0), grid, full, parts)
-    times = milliseconds({"ours": ours, "peer": infer}, seconds=6, least=3)
-    shape = f"{len(mesh.faces):,} triangles, paper, float16 table"
-    made = row("frame 1080p paper", shape, times, peer_name="PyTorch, inference alone")
-    yield {**made, "frames_per_s": 1e3 / times["ours"]["median"]}
+    works: dict[str, Work] = {"ours": ours, **peers.gaussians(surface, view)}
+    with peers.hardware(surface, view) as (hardware, renderer):
+        works["peer"] = lambda: (hardware and hardware(), infer())
+        times = milliseconds(works, seconds=6, least=3)
+    shape = f"{len(surface.faces):,} triangles, paper, float16 table"
+    name = f"{renderer}, then PyTorch" if hardware else f"PyTorch alone ({renderer})"
+    for made in _with_peers("frame 1080p paper", shape, times, name, None):
+        yield {**made, "frames_per_s": 1e3 / times["ours"]["median"]}
 
 
 def training() -> Iterator[Row]:
-    """The published model's step at its batch, and the same with sums that repeat."""
+    """The published model's step: float32 and mixed, recorded or not, and with sums that repeat."""
     grid = replace(PAPER.model.grid, finest_resolution=5548)
-    for batch in (1 << 18, 1_572_864):
-        settings = replace(PAPER, optim=replace(PAPER.optim, dense_table=False, batch=batch))
+    kinds = {
+        "ours": {"precision": "mixed"},
+        "float32": {},
+        "not recorded": {"precision": "mixed", "graph": False},
+        "deterministic": {},
+    }
+    for batch in (1 << 16, 1 << 18, 1_572_864):
         pool = peers.on_device(op_step.SheetPool(batch), device())
         box = Box.around(
             torch.tensor([-1.0, -1.0, -0.1]), torch.tensor([1.0, 1.0, 0.1]), grid.per_axis_box
         )
         works: dict[str, Work] = {}
-        for name, deterministic in (("ours", False), ("deterministic", True)):
-            model = Model(replace(settings.model, grid=grid), box, op_step.CAMERAS, device())
+        for name, options in kinds.items():
+            optim = replace(PAPER.optim, dense_table=False, batch=batch, **options)
+            model = Model(replace(PAPER.model, grid=grid), box, op_step.CAMERAS, device())
             trainer = Trainer(
-                model, pool, pool.cameras, settings.optim, deterministic=deterministic
-            )
+                model, pool, pool.cameras, optim, deterministic=name == "deterministic",
+                on_notice=lambda line: print(line, flush=True),
+            )  # fmt: skip
             works[name] = lambda t=trainer: t.train_step(0.5)
-            works[name]()
-            if name == "ours" and batch == 1 << 18:  # the eager peer needs the memory of 2^18
+            for _ in range(5):  # plain steps, then the recording
+                works[name]()
+            trainer.finish()
+            if name == "float32" and batch <= 1 << 18:  # the eager peer needs the memory of 2^18
                 works["peer"] = op_step.Peer(trainer, pool).step
-        times = milliseconds(works, seconds=8, least=3)
-        shape = f"{batch:,} rays, L16 F8 2^22"
-        made = row("training step", shape, times, peer_name="PyTorch eager, fused Adam")
-        slower = times["deterministic"]["median"] / times["ours"]["median"]
-        yield {**made, "mray_per_s": batch / made["ours"] / 1e3, "deterministic_times": slower}
+                works |= peers.compiled_step(trainer, pool)
+        times = milliseconds(works, seconds=6, least=3)
+        shape = f"{batch:,} rays, L16 F8 2^22, mixed"
+        for made in _with_peers("training step", shape, times, "PyTorch eager, fused Adam", None):
+            yield {**made, "mray_per_s": batch / times["ours"]["median"] / 1e3}
+        del works, trainer, model
+        torch.cuda.empty_cache()
+
+
+def photos() -> Iterator[Row]:
+    """Photos of 24 megapixels to arrays, on all cores."""
+    yield from gpu_photos.rows()
 
 
 PARTS: dict[int, tuple[Callable[[], Iterator[Row]], ...]] = {
     3: (ceilings, encode, inference, adam),
-    4: (raster, frame, training),
+    4: (raster, frame, training, photos),
 }
 
 
@@ -226,6 +234,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--part", type=int, choices=sorted(PARTS), required=True)
     parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=420, help="begin no row after so many")
     options = parser.parse_args(argv)
     if not torch.cuda.is_available() or not ops.cuda_built():
         print("gpu_bars: no CUDA device, or no CUDA bodies: nothing to measure", file=sys.stderr)
@@ -233,25 +242,36 @@ def main(argv: list[str]) -> int:
     found = {"rows": [], "machine": _machine.describe(), "commit": _machine.commit()}
     if options.json.exists():
         found["rows"] = json.loads(options.json.read_text())["rows"]
-    failures = 0
+    failures, end = 0, time.monotonic() + options.seconds
     for measure in PARTS[options.part]:
         found["rows"] = [r for r in found["rows"] if r["group"] != measure.__name__]
-        for made in _guarded(measure):
+        for made in _guarded(measure, end):
             failures += "failure" in made
-            found["rows"].append({**made, "group": measure.__name__})
+            found["rows"].append({**judged(made), "group": measure.__name__})
             write_json(options.json, found, overwrite=True)
             print(_line(made), flush=True)
         torch.cuda.empty_cache()
     return 1 if failures else 0
 
 
-def _guarded(measure: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+def _guarded(measure: Callable[[], Iterator[Row]], end: float) -> Iterator[Row]:
     """Give the rows, and one that says what went wrong where something does."""
+    rows = measure()
     try:
-        yield from measure()
+        while time.monotonic() < end:
+            made = next(rows, None)
+            if made is None:
+                return
+            yield made
     except Exception as error:  # the other rows are worth having whatever it is
         lines = f"{type(error).__name__}: {error}".splitlines()
         yield {"name": measure.__name__, "shape": "", "failure": lines[0]}
+    else:
+        yield {
+            "name": measure.__name__,
+            "shape": "",
+            "failure": "no time was left for (more of) it",
+        }
 
 
 def _with_peers(
@@ -264,17 +284,17 @@ def _with_peers(
     yield {**made, "peers_ms": others}
 
 
-def _rate(name: str, shape: str, rate: float, unit: str) -> Row:
-    return {"name": name, "shape": shape, "rate": rate, "unit": unit}
-
-
 def _line(made: Row) -> str:
     if "failure" in made:
         return f"{made['name']}: FAILED: {made['failure']}"
     if "rate" in made:
         return f"{made['name']}, {made['shape']}: {made['rate']:,.0f} {made['unit']}"
     ratio = "-" if made["ratio"] is None else f"{made['ratio']:.1f}"
-    return f"{made['name']}, {made['shape']}: {made['ours']:.3f} ms, {ratio} x {made['peer_name']}"
+    met = {True: ": met", False: ": not met"}.get(made.get("met"), "")
+    return (
+        f"{made['name']}, {made['shape']}: {made['ours']:.3f} ms, {ratio} x {made['peer_name']}; "
+        f"bar {made.get('bar', 'none')}{met}"
+    )
 
 
 def _paper_layout() -> ops.GridLayout:

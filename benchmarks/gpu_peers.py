@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from benchmarks._timing import Work
+from benchmarks.gpu_egl import HardwareRaster
+from benchmarks.gpu_terrain import clip_from_local
 from benchmarks.op_encode import peer_corners, peer_gather
 from benchmarks.op_frame import peer_film
-from benchmarks.op_step import SheetPool
+from benchmarks.op_step import Peer, SheetPool
 from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.camera import Camera
 from xscale.train.rays import Rays
+from xscale.train.trainer import Trainer
 
 Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)
 
@@ -96,3 +103,64 @@ def raster(surface: Surface, camera: Tensor, width: int, height: int) -> dict[st
             return visibility(surface, camera, width, height)
 
     return _that_run({"nvdiffrast": work}) if "nvdiffrast" in ops.peers() else {}
+
+
+@contextmanager
+def hardware(surface: Surface, view: Camera) -> Iterator[tuple[Work | None, str]]:
+    """Rasterize by the GPU's hardware through EGL; gives None and the reason where there is none.
+
+    Who draws stands in the name: without a driver for graphics that is a program on the CPU.
+    """
+    drawer = None
+    try:
+        drawer = HardwareRaster(view.width, view.height)
+        drawer.upload(
+            surface.vertices.cpu().numpy(), surface.faces.cpu().numpy(), clip_from_local(view)
+        )
+        drawer.draw()
+    except OSError as error:
+        reason = f"no EGL: {str(error)[:80]}"
+        if drawer is not None:
+            drawer.close()
+        yield None, reason
+        return
+    try:
+        yield drawer.draw, f"EGL, {drawer.renderer}"
+    finally:
+        drawer.close()
+
+
+def gaussians(surface: Surface, view: Camera, count: int = 3_000_000) -> dict[str, Work]:
+    """Draw as many Gaussians on the same terrain by gsplat, where it is installed.
+
+    Not the same picture: what splatting a scene of that size takes here, for scale.
+    """
+    if importlib.util.find_spec("gsplat") is None:
+        return {}
+    from gsplat import rasterization
+
+    where = surface.vertices.device
+    generator = torch.Generator(where).manual_seed(0)
+    at = torch.randint(0, len(surface.vertices), (count,), generator=generator, device=where)
+    pose = torch.eye(4, device=where)
+    pose[:3, :3] = torch.from_numpy(view.R).to(where)
+    pose[:3, 3] = torch.from_numpy(view.t).to(where)
+    given = {
+        "means": surface.vertices[at],
+        "quats": torch.randn(count, 4, generator=generator, device=where),
+        "scales": torch.full((count, 3), 1e-3, device=where),
+        "opacities": torch.full((count,), 0.9, device=where),
+        "colors": torch.rand(count, 3, generator=generator, device=where),
+        "viewmats": pose[None],
+        "Ks": torch.from_numpy(view.K).float().to(where)[None],
+        "width": view.width,
+        "height": view.height,
+    }
+    return _that_run({f"gsplat, {count / 1e6:.0f} M Gaussians": lambda: rasterization(**given)})
+
+
+def compiled_step(trainer: Trainer, pool: SheetPool) -> dict[str, Work]:
+    """The eager peer of a training step with its shader compiled."""
+    peer = Peer(trainer, pool)
+    peer._shade = torch.compile(peer._shade)
+    return _that_run({"compiled": peer.step})

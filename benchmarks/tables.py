@@ -73,26 +73,51 @@ def ops(bench: dict) -> list[str]:
 
 def gpu(found: dict) -> list[str]:
     """Return the lines of a GPU's table from what ``benchmarks.gpu_bars`` wrote."""
-    heads = ["name", "shape", "peer", "ours ms", "peer ms", "ratio", "share of ceiling", "others"]
+    heads = [
+        "name", "shape", "peer", "others", "bar", "met", "ours ms", "peer ms", "ratio",
+        "share of ceiling",
+    ]  # fmt: skip
     rows = []
     for r in found["rows"]:
         if "failure" in r:
-            rows.append([r["name"], f"FAILED: {r['failure']}".replace("|", "/"), *["-"] * 6])
+            rows.append([r["name"], f"FAILED: {r['failure']}".replace("|", "/"), *["-"] * 8])
         elif "rate" in r:
-            rate = f"{r['rate']:,.0f} {r['unit']}"
-            rows.append([r["name"], r["shape"], "ceiling", rate, *["-"] * 4])
+            if "megabytes" not in r:
+                rate = f"{r['rate']:,.0f} {r['unit']}"
+                rows.append([r["name"], r["shape"], "ceiling", *["-"] * 3, rate, *["-"] * 3])
         else:
-            others = {**r.get("peers_ms", {})}
-            if "deterministic_times" in r:
-                others["deterministic"] = r["ours"] * r["deterministic_times"]
-            named = ", ".join(f"{name} {value:.3f} ms" for name, value in others.items())
+            named = ", ".join(
+                f"{name} {value:.3f} ms" for name, value in r.get("peers_ms", {}).items()
+            )
             figures = [number(r[key], digits) for key, digits in _GPU_COLUMNS.items()]
-            rows.append([r["name"], r["shape"], r["peer_name"], *figures, named or "-"])
+            met = {True: "yes", False: "no"}.get(r.get("met"), "-")
+            words = [r["name"], r["shape"], r["peer_name"], named or "-", r.get("bar", "-"), met]
+            rows.append([*words, *figures])
     machine = found["machine"]
     gpu_name = (machine["gpu"] or {}).get("name", "no GPU")
     command = "make gpu-check PART=3 and PART=4"
     about = f"{gpu_name}, commit {found['commit']}, `{command}`. Medians."
-    return [*table(heads, rows, text_columns=3), "", about]
+    lines = [*table(heads, rows, text_columns=6), "", about]
+    return (
+        [*lines, "", *_ceilings(found["rows"])]
+        if any("megabytes" in r for r in found["rows"])
+        else lines
+    )
+
+
+def _ceilings(found: Sequence[dict]) -> list[str]:
+    """Return the lines of the table of rows visited, millions a second, by the table's size."""
+    sizes = sorted({r["megabytes"] for r in found if "megabytes" in r})
+    rates: dict[str, dict[int, float]] = {}
+    for r in found:
+        if "megabytes" in r:
+            rates.setdefault(r["name"], {})[r["megabytes"]] = r["rate"]
+    heads = ["rows visited, M/s", *(f"{size} MB" for size in sizes)]
+    rows = [
+        [name, *(f"{of[size]:,.0f}" if size in of else "-" for size in sizes)]
+        for name, of in rates.items()
+    ]
+    return table(heads, rows, text_columns=1)
 
 
 def write(name: str, lines: Sequence[str]) -> None:

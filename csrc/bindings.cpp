@@ -81,23 +81,47 @@ struct Field {
     void (*set)(Args&, const std::string&, const py::handle&);
 };
 
+// Fills args from keywords: every field must be given, so a forgotten one is an error.
+template <class Args>
+Args filled(const std::string& op, const std::vector<Field<Args>>& fields,
+            const py::kwargs& values) {
+    Args args{};
+    XS_CHECK(values.size() == fields.size(), op + " takes " + std::to_string(fields.size()) +
+                                                 " fields, got " + std::to_string(values.size()));
+    for (const auto& field : fields) {
+        XS_CHECK(values.contains(field.name.c_str()), op + " needs field " + field.name);
+        field.set(args, op + ": " + field.name, values[field.name.c_str()]);
+    }
+    return args;
+}
+
+// Bytes of working memory that an op's device body wants in args.scratch; on the host (emulated)
+// or on the device. The caller's allocator gives them: kernels that took memory themselves could
+// not be recorded into a CUDA graph.
+template <class Args>
+struct Scratch {
+    int64_t (*emulated)(const Args&);
+    int64_t (*cuda)(const Args&);
+};
+
 // One op: `cpu(args)`, where built `cuda(args, stream)`, and where the device kernel is written for
-// blocks `emulated(args)`, the same on the host. Called from Python as op(body, stream, **fields):
-// every field must be given, so a forgotten one is an error.
+// blocks `emulated(args)`, the same on the host. Called from Python as op(body, stream, **fields),
+// and as op_scratch(body, **fields) where the device bodies want working memory.
 template <class Args>
 void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
              void (*cuda)(const Args&, void*), std::vector<Field<Args>> fields,
-             void (*emulated)(const Args&) = nullptr) {
+             void (*emulated)(const Args&) = nullptr, Scratch<Args> scratch = {}) {
     const std::string op = name;
+    if (scratch.emulated != nullptr) {
+        m.def((op + "_scratch").c_str(),
+              [=](const std::string& body, const py::kwargs& values) -> int64_t {
+                  const Args args = filled(op, fields, values);
+                  XS_CHECK(body != "cuda" || scratch.cuda != nullptr, op + " has no CUDA body");
+                  return body == "cuda" ? scratch.cuda(args) : scratch.emulated(args);
+              });
+    }
     m.def(name, [=](const std::string& body, uintptr_t stream, const py::kwargs& values) {
-        Args args{};
-        XS_CHECK(values.size() == fields.size(), op + " takes " + std::to_string(fields.size()) +
-                                                     " fields, got " +
-                                                     std::to_string(values.size()));
-        for (const auto& field : fields) {
-            XS_CHECK(values.contains(field.name.c_str()), op + " needs field " + field.name);
-            field.set(args, op + ": " + field.name, values[field.name.c_str()]);
-        }
+        const Args args = filled(op, fields, values);
         py::gil_scoped_release release;
         if (body == "cpu") {
             XS_CHECK(cpu != nullptr, op + " has no CPU body");
@@ -123,13 +147,13 @@ void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
 
 static void bind_adam(py::module_& m) {
     using A = AdamArgs;
-    bind_op<A>(
-        m, "adam", adam_cpu, XS_CUDA(adam_cuda),
-        {XS_FIELD(A, param), XS_FIELD(A, grad), XS_FIELD(A, first), XS_FIELD(A, second),
-         XS_FIELD(A, steps), XS_FIELD(A, touched), XS_FIELD(A, grad_stride),
-         XS_FIELD(A, first_stride), XS_FIELD(A, second_stride), XS_FIELD(A, steps_stride),
-         XS_FIELD(A, rows), XS_FIELD(A, width), XS_FIELD(A, step), XS_FIELD(A, learning_rate),
-         XS_FIELD(A, beta1), XS_FIELD(A, beta2), XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad)});
+    bind_op<A>(m, "adam", adam_cpu, XS_CUDA(adam_cuda),
+               {XS_FIELD(A, param), XS_FIELD(A, grad), XS_FIELD(A, first), XS_FIELD(A, second),
+                XS_FIELD(A, steps), XS_FIELD(A, touched), XS_FIELD(A, grad_stride),
+                XS_FIELD(A, first_stride), XS_FIELD(A, second_stride), XS_FIELD(A, steps_stride),
+                XS_FIELD(A, rows), XS_FIELD(A, width), XS_FIELD(A, step),
+                XS_FIELD(A, learning_rate), XS_FIELD(A, beta1), XS_FIELD(A, beta2),
+                XS_FIELD(A, epsilon), XS_FIELD(A, clear_grad), XS_FIELD(A, control)});
 }
 
 static void bind_ceilings(py::module_& m) {
@@ -145,7 +169,8 @@ static void bind_ceilings(py::module_& m) {
     using R = CeilingRowsArgs;
     bind_op<R>(m, "ceiling_rows", nullptr, XS_CUDA(ceiling_rows_cuda),
                {XS_FIELD(R, table), XS_FIELD(R, rows), XS_FIELD(R, words), XS_FIELD(R, visits),
-                XS_FIELD(R, add), XS_FIELD(R, sink)});
+                XS_FIELD(R, kind), XS_FIELD(R, together), XS_FIELD(R, collisions),
+                XS_FIELD(R, in_order), XS_FIELD(R, sink)});
     bind_op<A>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr,
                {XS_FIELD(A, products), XS_FIELD(A, bfloat16), XS_FIELD(A, sink)});
 }
@@ -179,8 +204,8 @@ static void bind_fused_frame(py::module_& m) {
                 XS_FIELD(A, features),    XS_FIELD(A, smoothstep), XS_FIELD(A, footprint_scale),
                 XS_FIELD(A, shader),      XS_FIELD(A, weights),    XS_FIELD(A, light),
                 XS_FIELD(A, exposure),    XS_FIELD(A, hidden),     XS_FIELD(A, sh_degree),
-                XS_FIELD(A, range),       XS_FIELD(A, rgb)},
-               fused_frame_emulated);
+                XS_FIELD(A, range),       XS_FIELD(A, rgb),        XS_FIELD(A, scratch)},
+               fused_frame_emulated, {fused_frame_scratch, XS_CUDA(fused_frame_scratch)});
 }
 
 static void bind_fused_step(py::module_& m) {
@@ -230,8 +255,12 @@ static void bind_fused_step(py::module_& m) {
                 XS_FIELD(A, loss),
                 XS_FIELD(A, sums),
                 XS_FIELD(A, seconds),
-                XS_FIELD(A, rays)},
-               fused_step_emulated);
+                XS_FIELD(A, rays),
+                XS_FIELD(A, control),
+                XS_FIELD(A, mixed),
+                XS_FIELD(A, gradient_half),
+                XS_FIELD(A, scratch)},
+               fused_step_emulated, {fused_step_scratch, XS_CUDA(fused_step_scratch_cuda)});
 }
 
 static void bind_interpolate(py::module_& m) {
@@ -245,22 +274,24 @@ static void bind_interpolate(py::module_& m) {
 
 static void bind_rasterize(py::module_& m) {
     using A = RasterizeArgs;
-    bind_op<A>(m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
-               {XS_FIELD(A, points), XS_FIELD(A, corners), XS_FIELD(A, face_ids),
-                XS_FIELD(A, cluster_start), XS_FIELD(A, point_start), XS_FIELD(A, cluster_box),
-                XS_FIELD(A, clusters), XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top),
-                XS_FIELD(A, width), XS_FIELD(A, height), XS_FIELD(A, offset_x),
-                XS_FIELD(A, offset_y), XS_FIELD(A, face_id), XS_FIELD(A, depth)},
-               rasterize_emulated);
+    bind_op<A>(
+        m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
+        {XS_FIELD(A, points), XS_FIELD(A, corners), XS_FIELD(A, face_ids),
+         XS_FIELD(A, cluster_start), XS_FIELD(A, point_start), XS_FIELD(A, cluster_box),
+         XS_FIELD(A, clusters), XS_FIELD(A, camera), XS_FIELD(A, left), XS_FIELD(A, top),
+         XS_FIELD(A, width), XS_FIELD(A, height), XS_FIELD(A, offset_x), XS_FIELD(A, offset_y),
+         XS_FIELD(A, face_id), XS_FIELD(A, depth), XS_FIELD(A, scratch)},
+        rasterize_emulated, {rasterize_scratch, XS_CUDA(rasterize_scratch)});
 }
 
 static void bind_shade_relu(py::module_& m) {
     using A = ShadeReluArgs;
-    bind_op<A>(m, "shade_relu", shade_relu_cpu, XS_CUDA(shade_relu_cuda),
-               {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
-                XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays),
-                XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, sh_degree)},
-               shade_relu_emulated);
+    bind_op<A>(
+        m, "shade_relu", shade_relu_cpu, XS_CUDA(shade_relu_cuda),
+        {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights), XS_FIELD(A, exposure),
+         XS_FIELD(A, photo), XS_FIELD(A, rgb), XS_FIELD(A, rays), XS_FIELD(A, width),
+         XS_FIELD(A, hidden), XS_FIELD(A, sh_degree), XS_FIELD(A, scratch)},
+        shade_relu_emulated, {shade_relu_scratch, XS_CUDA(shade_relu_scratch_cuda)});
     bind_op<A>(m, "shade_relu_gradient", shade_relu_gradient_cpu, XS_CUDA(shade_relu_gradient_cuda),
                {XS_FIELD(A, features),     XS_FIELD(A, direction),     XS_FIELD(A, weights),
                 XS_FIELD(A, exposure),     XS_FIELD(A, photo),         XS_FIELD(A, grad_rgb),
@@ -268,8 +299,10 @@ static void bind_shade_relu(py::module_& m) {
                 XS_FIELD(A, rgb),          XS_FIELD(A, ray_loss),      XS_FIELD(A, grad_features),
                 XS_FIELD(A, grad_weights), XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),
                 XS_FIELD(A, width),        XS_FIELD(A, hidden),        XS_FIELD(A, sh_degree),
-                XS_FIELD(A, photos),       XS_FIELD(A, loss),          XS_FIELD(A, scale)},
-               shade_relu_gradient_emulated);
+                XS_FIELD(A, photos),       XS_FIELD(A, loss),          XS_FIELD(A, scale),
+                XS_FIELD(A, scratch)},
+               shade_relu_gradient_emulated,
+               {shade_relu_scratch, XS_CUDA(shade_relu_gradient_scratch_cuda)});
 }
 
 static void bind_shade_film(py::module_& m) {
@@ -277,8 +310,8 @@ static void bind_shade_film(py::module_& m) {
     bind_op<A>(m, "shade_film", shade_film_cpu, XS_CUDA(shade_film_cuda),
                {XS_FIELD(A, features), XS_FIELD(A, direction), XS_FIELD(A, weights),
                 XS_FIELD(A, light), XS_FIELD(A, exposure), XS_FIELD(A, photo), XS_FIELD(A, rgb),
-                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden)},
-               shade_film_emulated);
+                XS_FIELD(A, rays), XS_FIELD(A, width), XS_FIELD(A, hidden), XS_FIELD(A, scratch)},
+               shade_film_emulated, {shade_film_scratch, XS_CUDA(shade_film_scratch_cuda)});
     bind_op<A>(m, "shade_film_gradient", shade_film_gradient_cpu, XS_CUDA(shade_film_gradient_cuda),
                {XS_FIELD(A, features),      XS_FIELD(A, direction),    XS_FIELD(A, weights),
                 XS_FIELD(A, light),         XS_FIELD(A, exposure),     XS_FIELD(A, photo),
@@ -287,8 +320,9 @@ static void bind_shade_film(py::module_& m) {
                 XS_FIELD(A, grad_features), XS_FIELD(A, grad_weights), XS_FIELD(A, grad_light),
                 XS_FIELD(A, grad_exposure), XS_FIELD(A, rays),         XS_FIELD(A, width),
                 XS_FIELD(A, hidden),        XS_FIELD(A, photos),       XS_FIELD(A, loss),
-                XS_FIELD(A, scale)},
-               shade_film_gradient_emulated);
+                XS_FIELD(A, scale),         XS_FIELD(A, scratch)},
+               shade_film_gradient_emulated,
+               {shade_film_scratch, XS_CUDA(shade_film_scratch_cuda)});
 }
 
 }  // namespace xs

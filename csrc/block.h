@@ -3,11 +3,12 @@
 // a phase is a loop over its threads (HostBlock): so the kernels' logic is tested without a device.
 #pragma once
 
-#include "host_device.h"
+#include "warp.h"
 
 namespace xs {
 
 constexpr int kBlockThreads = 256;
+constexpr int kBlockWarps = kBlockThreads / kWarpLanes;
 
 // Adds to memory that other blocks add to as well.
 XS_HD inline void shared_add(float* to, float value) {
@@ -59,6 +60,7 @@ struct BlockSums {
 
 // One block of `count`, run by the calling thread.
 struct HostBlock {
+    using Warp = HostWarp;
     int index, count;
     float* memory;  // the block's own floats
 
@@ -66,6 +68,14 @@ struct HostBlock {
     void phase(const Body& body) const {
         for (int thread = 0; thread < kBlockThreads; ++thread) {
             body(thread);
+        }
+    }
+
+    // A phase whose threads work together in warps: body(warp, index).
+    template <class Body>
+    void warps(const Body& body) const {
+        for (int warp = 0; warp < kBlockWarps; ++warp) {
+            body(HostWarp{nullptr}, warp);
         }
     }
 };

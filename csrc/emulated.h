@@ -7,18 +7,19 @@
 
 namespace xs {
 
+constexpr int kEmulatedBlocks = 3;
+
 // Runs body(block) for three blocks with `floats` of memory each, so that a kernel's walk over its
 // tiles is tested too; forwards and backwards in turns, since no order may matter. Memory begins as
 // NaN: a kernel that reads what it has not written shows.
 template <class Body>
 void for_each_block_emulated(int64_t floats, const Body& body) {
-    constexpr int kBlocks = 3;
     static thread_local bool backwards = true;
     backwards = !backwards;
-    for (int i = 0; i < kBlocks; ++i) {
-        const int index = backwards ? kBlocks - 1 - i : i;
+    for (int i = 0; i < kEmulatedBlocks; ++i) {
+        const int index = backwards ? kEmulatedBlocks - 1 - i : i;
         std::vector<float> memory(floats, NAN);
-        body(HostBlock{index, kBlocks, memory.data()});
+        body(HostBlock{index, kEmulatedBlocks, memory.data()});
     }
 }
 

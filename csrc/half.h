@@ -57,4 +57,20 @@ XS_HD static inline Half float_to_half(float x) {
     return half;
 }
 
+// The same, but what is too large becomes infinite: so that it shows.
+XS_HD static inline Half float_to_half_open(float x) {
+#if defined(__CUDA_ARCH__)
+    Half half;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half.bits) : "f"(x));
+    return half;
+#else
+    constexpr float kTooLarge = 65520.0f;  // rounds to the first power of two that has no half
+    Half half = float_to_half(x);
+    if (x >= kTooLarge || x <= -kTooLarge) {
+        half.bits = x > 0.0f ? 0x7c00u : 0xfc00u;
+    }
+    return half;
+#endif
+}
+
 }  // namespace xs

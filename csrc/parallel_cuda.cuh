@@ -16,8 +16,10 @@ inline void check_cuda(cudaError_t status, const char* name) {
     }
 }
 
+// Bodies are __grid_constant__: where one's members are referred to, nvcc would copy all of it into
+// every thread's local memory otherwise.
 template <class Body>
-__global__ void for_each_kernel(int64_t n, Body body) {
+__global__ void for_each_kernel(int64_t n, const __grid_constant__ Body body) {
     const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
     for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n;
          i += stride) {

@@ -2,7 +2,11 @@
 // are aligned to their size, or to 16 bytes where they are longer.
 #pragma once
 
-#include "host_device.h"
+#include "half.h"
+
+#if defined(__CUDACC__)
+#include <cuda_fp16.h>
+#endif
 
 namespace xs {
 
@@ -80,6 +84,51 @@ XS_HD static inline void row_add(float* to, const float (&row)[F]) {
 #else
     for (int f = 0; f < F; ++f) {
         to[f] += row[f];
+    }
+#endif
+}
+
+// The same for a row of half floats, in which what grows too large becomes infinite. `to` is
+// aligned as a row of F half floats.
+template <int F>
+XS_HD static inline void row_add(Half* to, const float (&row)[F]) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F == 1) {
+        atomicAdd(reinterpret_cast<__half*>(to), __float2half_rn(row[0]));
+    } else {
+        uint32_t pair[F / 2];
+        XS_UNROLL
+        for (int f = 0; f < F; f += 2) {
+            pair[f / 2] = float_to_half_open(row[f]).bits |
+                          static_cast<uint32_t>(float_to_half_open(row[f + 1]).bits) << 16;
+        }
+#if __CUDA_ARCH__ >= 900
+        if constexpr (F == 8) {
+            asm volatile("red.relaxed.gpu.global.add.noftz.v4.f16x2 [%0], {%1, %2, %3, %4};"
+                         :
+                         : "l"(to), "r"(pair[0]), "r"(pair[1]), "r"(pair[2]), "r"(pair[3])
+                         : "memory");
+        } else if constexpr (F == 4) {
+            asm volatile("red.relaxed.gpu.global.add.noftz.v2.f16x2 [%0], {%1, %2};"
+                         :
+                         : "l"(to), "r"(pair[0]), "r"(pair[1])
+                         : "memory");
+        } else
+#endif
+        {
+            XS_UNROLL
+            for (int f = 0; f < F; f += 2) {
+                asm volatile("red.relaxed.gpu.global.add.noftz.f16x2 [%0], %1;"
+                             :
+                             : "l"(to + f), "r"(pair[f / 2])
+                             : "memory");
+            }
+        }
+    }
+#else
+    for (int f = 0; f < F; ++f) {
+        to[f] =
+            float_to_half_open(half_to_float(to[f]) + half_to_float(float_to_half_open(row[f])));
     }
 #endif
 }

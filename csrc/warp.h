@@ -35,6 +35,11 @@ XS_HD inline uint32_t half_pair(float low, float high) {
     return float_to_half(low).bits | static_cast<uint32_t>(float_to_half(high).bits) << 16;
 }
 
+XS_HD inline uint32_t half_pair_open(float low, float high) {
+    return float_to_half_open(low).bits | static_cast<uint32_t>(float_to_half_open(high).bits)
+                                              << 16;
+}
+
 // Pairs of halves in memory, aligned to a pair.
 XS_HD inline uint32_t load_pair(const Half* from) {
 #if defined(__CUDA_ARCH__)
@@ -104,6 +109,30 @@ struct HostWarp {
         bool found = false;
         each([&](int lane) { found = predicate(lane) || found; });
         return found;
+    }
+
+    // Bit i is lane i's answer.
+    template <class Predicate>
+    uint32_t ballot(const Predicate& predicate) const {
+        uint32_t bits = 0;
+        each([&](int lane) { bits |= predicate(lane) ? 1u << lane : 0u; });
+        return bits;
+    }
+
+    // Gives each lane what the lane before it has; the first keeps its own.
+    template <class T>
+    void previous(PerLane<T>& from, PerLane<T>& to) const {
+        each([&](int lane) { to[lane] = from[lane > 0 ? lane - 1 : 0]; });
+    }
+
+    // Where predicate(lane): adds the numbers of lane + `by` to the lane's own.
+    template <class T, class Predicate>
+    void add_shifted(PerLane<T>& numbers, int by, const Predicate& predicate) const {
+        each([&](int lane) {  // upwards: what is read has not changed yet
+            for (int i = 0; i < T::kCount && predicate(lane); ++i) {
+                numbers[lane].value[i] += numbers[lane + by].value[i];
+            }
+        });
     }
 
     // Makes what lanes wrote to memory visible to the others.

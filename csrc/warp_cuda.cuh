@@ -31,6 +31,33 @@ struct DeviceWarp {
 #endif
     }
 
+    template <class Predicate>
+    XS_HD uint32_t ballot(const Predicate& predicate) const {
+#if defined(__CUDA_ARCH__)
+        return __ballot_sync(0xffffffffu, predicate(static_cast<int>(threadIdx.x) % kWarpLanes));
+#else
+        return 0;
+#endif
+    }
+
+    XS_HD void previous(PerLane<int64_t>& from, PerLane<int64_t>& to) const {
+#if defined(__CUDA_ARCH__)
+        to.value = __shfl_up_sync(0xffffffffu, static_cast<long long>(from.value), 1);
+#endif
+    }
+
+    template <class T, class Predicate>
+    XS_HD void add_shifted(PerLane<T>& numbers, int by, const Predicate& predicate) const {
+#if defined(__CUDA_ARCH__)
+        const bool wanted = predicate(static_cast<int>(threadIdx.x) % kWarpLanes);
+        XS_UNROLL
+        for (int i = 0; i < T::kCount; ++i) {
+            const float other = __shfl_down_sync(0xffffffffu, numbers.value.value[i], by);
+            numbers.value.value[i] += wanted ? other : 0.0f;
+        }
+#endif
+    }
+
     XS_HD void sync() const {
 #if defined(__CUDA_ARCH__)
         __syncwarp();
@@ -54,7 +81,7 @@ constexpr int kWarpsPerBlock = 2;
 
 template <class Body>
 __global__ void __launch_bounds__(kWarpsPerBlock* kWarpLanes)
-    for_each_warp_kernel(int64_t warps, int bytes, Body body) {
+    for_each_warp_kernel(int64_t warps, int bytes, const __grid_constant__ Body body) {
     extern __shared__ __align__(16) char warp_memory[];
     const int warp = static_cast<int>(threadIdx.x) / kWarpLanes;
     const int64_t index = static_cast<int64_t>(blockIdx.x) * kWarpsPerBlock + warp;

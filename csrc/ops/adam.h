@@ -4,6 +4,7 @@
 // count their own steps for the bias correction) is tiny-cuda-nn's; the dense rule is PyTorch's.
 #pragma once
 
+#include "ops/step_control.h"
 #include "rows.h"
 
 namespace xs {
@@ -23,7 +24,9 @@ struct AdamArgs {
     int64_t step;   // this update's number, from 1 (dense rule only)
     float learning_rate;
     float beta1, beta2, epsilon;
-    bool clear_grad;  // set used gradients to zero for the next step
+    bool clear_grad;        // set used gradients to zero for the next step
+    const double* control;  // a StepControl: the rate counts learning_rate times, the step is its
+                            // own, and whether anything moves; null: none
 };
 
 // beta^n for the bias correction; n is small or the result is 0 to float precision.
@@ -34,6 +37,23 @@ XS_HD inline float adam_correction(float beta, int64_t n) {
 // 1 / (1 - beta^n), for a device: no double power.
 XS_HD inline float adam_scale(float beta, int32_t n) {
     return -1.0f / expm1f(static_cast<float>(n) * logf(beta));
+}
+
+// The args of a step whose control says what its host does not. Where nothing moves, gradients are
+// cleared all the same.
+XS_HD inline AdamArgs adam_controlled(AdamArgs a) {
+    if (a.control != nullptr) {
+        a.learning_rate *= control_rate(a.control);
+        a.step = static_cast<int64_t>(a.control[kControlStep]);
+    }
+    return a;
+}
+
+// Clears row `row` of the gradients.
+XS_HD inline void adam_clear_row(const AdamArgs& a, int64_t row) {
+    for (int32_t i = 0; i < a.width && a.clear_grad; ++i) {
+        a.grad[row * a.grad_stride + i] = 0.0f;
+    }
 }
 
 // One number's update. `scale1`, `scale2` are the reciprocal bias corrections.
@@ -114,7 +134,7 @@ XS_HD inline void adam_touched_row(const AdamArgs& a, int64_t row) {
     }
     float grad[F];
     row_load<F>(a.grad + row * a.grad_stride, grad);
-    if (adam_lazy_row<F>(a, row, grad) && a.clear_grad) {
+    if ((!control_moves(a.control) || adam_lazy_row<F>(a, row, grad)) && a.clear_grad) {
         const float none[F] = {};
         row_store<F>(a.grad + row * a.grad_stride, none);
     }

@@ -37,7 +37,14 @@ AdamCorrections adam_corrections(float beta1, float beta2) {
     return {table1.data(), table2.data(), kTableSize};
 }
 
-void adam_cpu(const AdamArgs& a) {
+void adam_cpu(const AdamArgs& args) {
+    const AdamArgs a = adam_controlled(args);
+    if (!control_moves(a.control)) {
+        for (int64_t row = 0; row < a.rows; ++row) {
+            adam_clear_row(a, row);
+        }
+        return;
+    }
     AdamCorrections corrections{};
     if (a.steps != nullptr) {
         corrections = adam_corrections(a.beta1, a.beta2);

@@ -14,14 +14,26 @@ struct CeilingArgs {
     double* sink;      // [1] out: what nobody reads, so that nothing is left out
 };
 
+enum CeilingKind : int32_t {
+    kCeilingRead,
+    kCeilingAdd,         // floats, in the widest atomics that the device has
+    kCeilingAddScalar,   // floats, one by one
+    kCeilingAddHalf,     // pairs of half floats, a word each, in the widest atomics
+    kCeilingLeast,       // 64-bit minimum; two words a row
+    kCeilingLeastTested  // the same behind a plain read, as rasterize has it
+};
+
 // Rows of a table at random, on a device.
 struct CeilingRowsArgs {
     float* table;  // [rows, words]
     int64_t rows;
-    int32_t words;   // of 4 bytes, a row: 1, 2, 4 or 8
-    int64_t visits;  // a multiple of 8
-    bool add;        // adds to the rows in the widest atomics; reads them otherwise
-    float* sink;     // [1] written never, so that nothing is left out
+    int32_t words;       // of 4 bytes, a row: 1, 2, 4 or 8
+    int64_t visits;      // a multiple of 8
+    int32_t kind;        // a CeilingKind
+    int32_t together;    // rows that a thread has under way at once: 1, 2, 4 or 8; reads only
+    int32_t collisions;  // neighbouring threads that visit the same row
+    bool in_order;       // rows one after the other, not at random
+    float* sink;         // [1] written never, so that nothing is left out
 };
 
 // Reads every row that `encode` reads, with the same indices and the same fetching ahead; sums

@@ -1,8 +1,5 @@
-#include <algorithm>
-
 #include "check.h"
-#include "ops/encode.h"
-#include "parallel_cpu.h"
+#include "ops/encode_ranges.h"
 
 namespace xs {
 
@@ -22,25 +19,11 @@ void encode_cpu(const EncodeArgs& a) {
     });
 }
 
-// A piece is a range of rows of one level, and whoever takes it goes through all points: no
-// atomics, and a row sums in the order of the points whatever the number of threads or pieces.
-// Every range of a level repeats the index work, so levels are cut only as far as threads need.
 void encode_backward_cpu(const EncodeArgs& a) {
     const EncodeGrid grid = encode_checked_grid(a);
     const auto piece = XS_PICK(encode_backward_piece);
-    const int64_t wanted = 4 * static_cast<int64_t>(omp_get_max_threads());
-    const int64_t ranges = std::max<int64_t>(1, wanted / a.levels);
-    parallel_for(a.levels * ranges, [&](int64_t index) {
-        // The finest level first: large pieces at the end would leave threads idle.
-        const int32_t l = a.levels - 1 - static_cast<int32_t>(index / ranges);
-        const uint64_t rows = grid.level[l].rows;
-        const uint64_t range = static_cast<uint64_t>(index % ranges);
-        const auto cut = [&](uint64_t i) {
-            return static_cast<uint32_t>(i == static_cast<uint64_t>(ranges)
-                                             ? rows
-                                             : rows * i / static_cast<uint64_t>(ranges) / 8 * 8);
-        };
-        piece(a, grid, l, cut(range), cut(range + 1), 0, a.points, a.grad_features);
+    encode_row_ranges(grid, a.levels, [&](int32_t l, uint32_t begin, uint32_t end) {
+        piece(a, grid, l, begin, end, 0, a.points, a.grad_features);
     });
 }
 

@@ -1,5 +1,5 @@
 #include "ops/encode_rows.h"
-#include "parallel_cuda.cuh"
+#include "warp_cuda.cuh"
 
 namespace xs {
 
@@ -27,12 +27,22 @@ static void forward(const EncodeArgs& a, void* stream) {
 }
 
 template <int F>
+struct ScatterKernel {
+    EncodeArgs args;
+    EncodeGrid grid;
+    bool aligned;
+
+    __device__ void operator()(const DeviceWarp& warp, int64_t i) const {
+        encode_scatter<F>(warp, args, grid, aligned, i);
+    }
+};
+
+template <int F>
 static void backward(const EncodeArgs& a, void* stream) {
-    const EncodeGrid grid = encode_grid(a);
     const bool aligned = rows_aligned(a.grad_table, a.grad_stride, F);
-    parallel_for_cuda(
-        "encode_backward", encode_scatter_items(a), static_cast<cudaStream_t>(stream),
-        [a, grid, aligned] __device__(int64_t i) { encode_scatter<F>(a, grid, aligned, i); });
+    for_each_warp_cuda("encode_backward", encode_scatter_warps(a), 0,
+                       static_cast<cudaStream_t>(stream),
+                       ScatterKernel<F>{a, encode_grid(a), aligned});
 }
 
 void encode_cuda(const EncodeArgs& a, void* stream) {

@@ -4,6 +4,7 @@
 
 #include "ops/encode.h"
 #include "rows.h"
+#include "warp.h"
 
 namespace xs {
 
@@ -169,47 +170,77 @@ XS_HD static inline void encode_flush(const EncodeArgs& a, bool aligned, EncodeR
     }
 }
 
-// Points that a thread of the backward kernel takes one after the other. Where they are neighbours
-// on the surface, as in a batch, most of them touch the rows of the one before.
-constexpr int kEncodeRunPoints = 32;
-
-static inline int64_t encode_scatter_items(const EncodeArgs& a) {
-    return (a.points + kEncodeRunPoints - 1) / kEncodeRunPoints * 8 * a.levels;
+static inline int64_t encode_scatter_warps(const EncodeArgs& a) {
+    return (a.points + kWarpLanes - 1) / kWarpLanes * a.levels;
 }
 
-// Item `i` of the table's gradient: one corner at one level of a run of points.
+// What the lanes of a warp add to rows.
 template <int F>
-XS_HD static inline void encode_scatter(const EncodeArgs& a, const EncodeGrid& grid, bool aligned,
-                                        int64_t i) {
-    const int64_t runs = (a.points + kEncodeRunPoints - 1) / kEncodeRunPoints;
-    const int corner = static_cast<int>(i % 8);
-    const int64_t begin = i / 8 % runs * kEncodeRunPoints;
-    const int32_t l = static_cast<int32_t>(i / 8 / runs);
-    const int64_t end = begin + kEncodeRunPoints < a.points ? begin + kEncodeRunPoints : a.points;
+struct EncodeShare {
+    static constexpr int kCount = F;
+    float value[F];
+};
+
+// Warp `i` of the table's gradient: one level of as many points as it has lanes. Lanes side by side
+// that touch the same row, as neighbours on the surface do, add up first, and one of them alone
+// goes to memory.
+template <int F, class Warp>
+XS_HD static inline void encode_scatter(const Warp& warp, const EncodeArgs& a,
+                                        const EncodeGrid& grid, bool aligned, int64_t i) {
+    const int64_t groups = (a.points + kWarpLanes - 1) / kWarpLanes;
+    const int64_t begin = i % groups * kWarpLanes;
+    const int32_t l = static_cast<int32_t>(i / groups);
     const EncodeLevel& level = grid.level[l];
-    EncodeRun<F> run;
-    for (int64_t point = begin; point < end; ++point) {
-        const float fade = encode_level_weight(a, level, point);
-        if (fade == 0.0f) {
-            continue;
+    typename Warp::template PerLane<EncodeCell> at;
+    typename Warp::template PerLane<EncodeShare<F>> grad;
+    typename Warp::template PerLane<float> fade;
+    warp.each([&](int lane) {
+        const int64_t point = begin + lane;
+        fade[lane] = point < a.points ? encode_level_weight(a, level, point) : 0.0f;
+        if (fade[lane] != 0.0f) {
+            at[lane] = encode_cell(level, a.position + 3 * point, a.smoothstep);
+            row_load<F>(a.grad_features + (point * a.levels + l) * F, grad[lane].value);
         }
-        const EncodeCell at = encode_cell(level, a.position + 3 * point, a.smoothstep);
-        const int64_t row = level.offset + encode_corner_row(level, at, corner);
-        const float weight = encode_corner_weight(at, corner) * fade;
-        if (row != run.row) {
-            if (run.row >= 0) {
+    });
+    for (int corner = 0; corner < 8; ++corner) {
+        typename Warp::template PerLane<int64_t> row, before;
+        typename Warp::template PerLane<EncodeShare<F>> share;
+        warp.each([&](int lane) {
+            row[lane] = -1;
+            for (int f = 0; f < F; ++f) {
+                share[lane].value[f] = 0.0f;
+            }
+            if (fade[lane] != 0.0f) {
+                row[lane] = level.offset + encode_corner_row(level, at[lane], corner);
+                const float weight = encode_corner_weight(at[lane], corner) * fade[lane];
+                for (int f = 0; f < F; ++f) {
+                    share[lane].value[f] = weight * grad[lane].value[f];
+                }
+            }
+        });
+        warp.previous(row, before);
+        // Bit i: lane i begins a run of one row.
+        const uint32_t heads =
+            warp.ballot([&](int lane) { return lane == 0 || before[lane] != row[lane]; });
+        if (heads != 0xffffffffu) {
+            for (int by = 1; by < kWarpLanes; by *= 2) {
+                warp.add_shifted(share, by, [&](int lane) {
+                    // No run begins among the next `by` lanes, and there are so many.
+                    const uint32_t next = ((1u << by) - 1u) << lane << 1;
+                    return lane + by < kWarpLanes && (heads & next) == 0;
+                });
+            }
+        }
+        warp.each([&](int lane) {
+            if ((heads >> lane & 1u) != 0 && row[lane] >= 0) {
+                EncodeRun<F> run;
+                run.row = row[lane];
+                for (int f = 0; f < F; ++f) {
+                    run.sum[f] = share[lane].value[f];
+                }
                 encode_flush<F>(a, aligned, run);
             }
-            run.row = row;
-        }
-        float grad[F];
-        row_load<F>(a.grad_features + (point * a.levels + l) * F, grad);
-        for (int f = 0; f < F; ++f) {
-            run.sum[f] += weight * grad[f];
-        }
-    }
-    if (run.row >= 0) {
-        encode_flush<F>(a, aligned, run);
+        });
     }
 }
 

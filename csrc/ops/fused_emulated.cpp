@@ -8,12 +8,15 @@
 
 namespace xs {
 
+int64_t fused_frame_scratch(const FusedFrameArgs& a) {
+    return frame_net(a).packed_bytes();
+}
+
 void fused_frame_emulated(const FusedFrameArgs& a) {
     const EncodeArgs points = frame_encode_args(a);
     const EncodeGrid grid = encode_grid(points);
     FrameNet net = frame_net(a);
-    std::vector<uint64_t> packed((net.packed_bytes() + 7) / 8);
-    frame_place(net, packed.data());
+    frame_place(net, a.scratch);
     for (int64_t i = 0; i < net.halves + net.floats; ++i) {
         frame_pack(a, net, i);
     }
@@ -29,39 +32,26 @@ void fused_frame_emulated(const FusedFrameArgs& a) {
 }
 
 template <int F>
-static void shade(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes) {
-    const EncodeArgs points = step_encode_args(a);
-    const EncodeGrid grid = encode_grid(points);
-    if (a.light == nullptr) {
-        ShadeReluArgs args = step_relu_args(a, s);
-        step_fix_sums(s, sizes, args);
-        for_each_block_emulated(
-            step_memory(shade_relu_block_memory(args, true)), [&](const HostBlock& block) {
-                shade_relu_block<true>(block, args, StepEnds<F>{a, points, grid});
-            });
-    } else {
-        ShadeFilmArgs args = step_film_args(a, s);
-        step_fix_sums(s, sizes, args);
-        for_each_block_emulated(
-            step_memory(shade_film_block_memory(args)), [&](const HostBlock& block) {
-                shade_film_block<true>(block, args, StepEnds<F>{a, points, grid});
-            });
-    }
-}
-
-template <int F>
 static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes) {
     for (int64_t i = 0; i < 3 * a.rays; ++i) {
         step_target(a, s, i);
     }
-    shade<F>(a, s, sizes);
+    const HalfPlan plan = step_plan(a);
+    for (int64_t i = 0; i < plan.halves; ++i) {
+        half_pack(plan, a.weights, i, s.packed);
+    }
+    step_shade(a, s, sizes,
+               [&](const auto& kernel) { for_each_block_emulated(step_block_memory(a), kernel); });
     for (int64_t i = 0; i < kStepSums; ++i) {
         step_partial_sum(a, s, i);
     }
     step_sum(a, s, 0);
     step_sum(a, s, 1);
-    for (int64_t i = 0; s.fixed != nullptr && i < sizes.all(); ++i) {
-        step_unfix(a, s, sizes, i);
+    for (int64_t i = 0; (s.fixed != nullptr || a.control != nullptr) && i < sizes.all(); ++i) {
+        step_finish(a, s, sizes, i);
+    }
+    if (a.control != nullptr) {
+        step_decide(a, s);
     }
     const AdamArgs adam = step_adam_args(a);
     for (int64_t i = 0; i < a.offsets[a.levels] / 8; ++i) {
@@ -69,11 +59,18 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
     }
 }
 
+int64_t fused_step_scratch(const FusedStepArgs& a) {
+    StepScratch s{};
+    return step_scratch(a, step_gradients(a), kEmulatedBlocks, nullptr, s);
+}
+
 void fused_step_emulated(const FusedStepArgs& a) {
     const StepGradients sizes = step_gradients(a);
     StepScratch s{};
-    std::vector<uint64_t> memory(step_scratch(a, sizes, nullptr, s) / sizeof(uint64_t));
-    step_scratch(a, sizes, memory.data(), s);
+    step_scratch(a, sizes, kEmulatedBlocks, a.scratch, s);
+    if (s.fixed != nullptr) {
+        std::memset(s.fixed, 0, sizes.all() * sizeof(int64_t));
+    }
     switch (a.width) {
         case 1:
             return step<1>(a, s, sizes);
@@ -102,8 +99,9 @@ static void forward(const EncodeArgs& a) {
 template <int F>
 static void backward(const EncodeArgs& a) {
     const EncodeGrid grid = encode_grid(a);
-    for (int64_t i = encode_scatter_items(a) - 1; i >= 0; --i) {  // no order may matter much
-        encode_scatter<F>(a, grid, rows_aligned(a.grad_table, a.grad_stride, F), i);
+    for (int64_t i = encode_scatter_warps(a) - 1; i >= 0; --i) {  // no order may matter much
+        encode_scatter<F>(HostWarp{nullptr}, a, grid, rows_aligned(a.grad_table, a.grad_stride, F),
+                          i);
     }
 }
 

@@ -41,6 +41,7 @@ struct FusedFrameArgs {
     int32_t sh_degree;  // relu only
     float range;        // colours are multiplied by it before they are clamped to [0, 1]
     uint8_t* rgb;       // [height, width, 3] out; 255 where nothing is hit
+    uint8_t* scratch;   // fused_frame_scratch bytes, 16-byte aligned; device body only
 };
 
 // A colour channel to its byte: clamped, rounded to nearest; NaN becomes 0.
@@ -53,6 +54,7 @@ XS_HD static inline uint8_t frame_byte(float colour, float range) {
 
 void fused_frame_cpu(const FusedFrameArgs& args);
 void fused_frame_cuda(const FusedFrameArgs& args, void* stream);
+int64_t fused_frame_scratch(const FusedFrameArgs& args);
 // The device kernel's logic run on the host, tile after tile.
 void fused_frame_emulated(const FusedFrameArgs& args);
 

@@ -21,16 +21,13 @@ void fused_frame_cuda(const FusedFrameArgs& args, void* stream_address) {
     const EncodeArgs points = frame_encode_args(a);
     const EncodeGrid grid = encode_grid(points);
     FrameNet net = frame_net(a);
-    void* packed = nullptr;
-    check_cuda(cudaMallocAsync(&packed, net.packed_bytes(), stream), "fused_frame");
-    frame_place(net, packed);
+    frame_place(net, a.scratch);
     parallel_for_cuda("fused_frame (weights)", net.halves + net.floats, stream,
                       [a, net] __device__(int64_t i) { frame_pack(a, net, i); });
     frame_pick(a, [&](auto features, auto shader) {
         for_each_warp_cuda("fused_frame", frame_tiles(a), net.bytes(), stream,
                            FrameKernel<features, shader>{a, points, grid, net});
     });
-    check_cuda(cudaFreeAsync(packed, stream), "fused_frame");
 }
 
 }  // namespace xs

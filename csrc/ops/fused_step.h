@@ -60,6 +60,12 @@ struct FusedStepArgs {
     double* seconds;  // [4] out, CPU body only: spent on interpolate, encode, shade with its
                       // backward, the table
     int64_t rays;
+
+    double* control;  // a StepControl, written too; null: none
+    // Device body only: products of the shader take half floats, their gradients control's factor.
+    bool mixed;
+    Half* gradient_half;  // in place of gradient: half floats, which only mixed steps fill
+    uint8_t* scratch;     // fused_step_scratch bytes, 16-byte aligned
 };
 
 // Rows of a bucket: their sums stay in the first-level cache, and the rows themselves in the second
@@ -116,6 +122,8 @@ XS_DECLARE_SIMD(void fused_step_rows(const TableUpdate& update, const EncodeLeve
 
 void fused_step_cpu(const FusedStepArgs& args);
 void fused_step_cuda(const FusedStepArgs& args, void* stream);
+int64_t fused_step_scratch(const FusedStepArgs& args);
+int64_t fused_step_scratch_cuda(const FusedStepArgs& args);
 // The device kernels' logic run on the host (ops/fused_step_block.h).
 void fused_step_emulated(const FusedStepArgs& args);
 

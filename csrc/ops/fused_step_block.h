@@ -10,143 +10,23 @@
 
 #include <type_traits>
 
-#include "ops/encode_rows.h"
-#include "ops/fused_step.h"
-#include "ops/interpolate.h"
+#include "ops/fused_step_ends.h"
 #include "ops/shade_film_block.h"
 #include "ops/shade_relu_block.h"
 
 namespace xs {
 
-// Beside a shader's memory, of a tile's rays: position in the unit cube and footprint.
-constexpr int kStepChannels = 4;
-
-inline EncodeArgs step_encode_args(const FusedStepArgs& a) {
-    EncodeArgs points{};
-    points.table = a.table;
-    points.offsets = a.offsets;
-    points.resolutions = a.resolutions;
-    points.scales = a.scales;
-    points.levels = a.levels;
-    points.width = a.width;
-    points.smoothstep = a.smoothstep;
-    points.grad_table = a.gradient;
-    points.grad_stride = a.width;
-    points.touched = a.touched;
-    return points;
-}
-
-// Where the shader's rays come from and their gradients go (TensorEnds in shade_block.h).
-template <int F>
-struct StepEnds {
-    const FusedStepArgs& a;
-    const EncodeArgs& points;
-    const EncodeGrid& grid;
-
-    XS_HD float fade(const float* point, int level) const {
-        return a.footprint_scale > 0.0f ? encode_fade(point[3 * kTileStride] * a.footprint_scale,
-                                                      grid.level[level].scale)
-                                        : 1.0f;
-    }
-
-    template <class Block>
-    XS_HD void load(const Block& block, float* point, int64_t ray, int rays, float* features,
-                    float* direction) const {
-        block.phase([&](int thread) {
-            if (thread >= kTileRays) {
-                return;
-            }
-            float at[3] = {}, towards[3] = {};
-            float footprint = 0.0f, depth;
-            if (thread < rays) {
-                const int64_t r = ray + thread;
-                const InterpolateArgs args{
-                    a.vertices,      a.faces,       nullptr, a.cameras, a.camera_index + r,
-                    a.pixel + 2 * r, a.face_id + r, 1,       at,        nullptr,
-                    towards,         &footprint,    &depth};
-                interpolate_one(args, 0);
-            }
-            for (int axis = 0; axis < 3; ++axis) {
-                point[axis * kTileStride + thread] =
-                    (at[axis] - a.centre[axis]) * a.unit[axis] + 0.5f;
-                direction[axis * kTileStride + thread] = towards[axis];
-            }
-            point[3 * kTileStride + thread] = footprint * a.footprint_unit;
-        });
-        block.phase([&](int thread) {
-            for (int i = thread; i < kTileRays * a.levels; i += kBlockThreads) {
-                const int level = i / kTileRays;
-                const float* mine = point + i % kTileRays;
-                float* to = features + level * F * kTileStride + i % kTileRays;
-                const float position[3] = {mine[0], mine[kTileStride], mine[2 * kTileStride]};
-                float sum[F] = {};
-                if (i % kTileRays < rays) {
-                    encode_features<F>(points, grid.level[level], position, fade(mine, level), sum);
-                }
-                for (int f = 0; f < F; ++f) {
-                    to[f * kTileStride] = sum[f];
-                }
-            }
-        });
-    }
-
-    // A thread takes one corner at one level through the tile's rays: those that follow each other
-    // in the same cell, as neighbours do, are added up before memory sees them.
-    template <class Block>
-    XS_HD void store(const Block& block, float* point, int64_t, int rays, const float* grad) const {
-        block.phase([&](int thread) {
-            for (int i = thread; i < 8 * a.levels; i += kBlockThreads) {
-                const int level = i / 8;
-                EncodeRun<F> run;
-                for (int r = 0; r < rays; ++r) {
-                    const float* mine = point + r;
-                    const float visible = fade(mine, level);
-                    if (visible == 0.0f) {
-                        continue;
-                    }
-                    const float position[3] = {mine[0], mine[kTileStride], mine[2 * kTileStride]};
-                    const EncodeCell at =
-                        encode_cell(grid.level[level], position, points.smoothstep);
-                    const int64_t row =
-                        grid.level[level].offset + encode_corner_row(grid.level[level], at, i % 8);
-                    const float weight = encode_corner_weight(at, i % 8) * visible;
-                    if (row != run.row) {
-                        flush(run);
-                        run.row = row;
-                    }
-                    const float* from = grad + level * F * kTileStride + r;
-                    for (int f = 0; f < F; ++f) {
-                        run.sum[f] += weight * from[f * kTileStride];
-                    }
-                }
-                flush(run);
-            }
-        });
-    }
-
-    XS_HD void flush(EncodeRun<F>& run) const {
-        if (run.row < 0) {
-            return;
-        }
-        if (a.gradient_fixed == nullptr) {
-            encode_flush<F>(points, true, run);
-            return;
-        }
-        for (int f = 0; f < F; ++f) {
-            fixed_add(a.gradient_fixed + run.row * F + f, run.sum[f]);
-            run.sum[f] = 0.0f;
-        }
-        encode_touch(a.touched, run.row);
-    }
-};
-
 // What the launchers share: scratch memory and the shader's args.
 struct StepScratch {
-    float* target;    // [rays, 3]
-    float* rgb;       // [rays, 3]
-    float* ray_loss;  // [rays]
-    double* partial;  // [2, kStepSums]
-    int64_t* fixed;   // the shader's gradients, deterministic only
+    float* target;      // [rays, 3]
+    float* rgb;         // [rays, 3]
+    float* ray_loss;    // [rays]
+    double* partial;    // [2, kStepSums]
+    int32_t* overflow;  // [1] not 0: a gradient of the shader is no finite number
+    int64_t* fixed;     // the shader's gradients, deterministic only
+    Half* packed;       // the shader's weights (half_plan), mixed only
+    float* block_sums;  // [blocks, weights] of the film shader
+    char* blocks;       // memory of the blocks, where the device has too little shared memory
 };
 
 // Pieces of the sums over the rays.
@@ -159,9 +39,41 @@ struct StepGradients {
     int64_t all() const { return weights + exposure + light; }
 };
 
-// Lays `s` out in `memory`; returns the bytes that it takes.
-inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, void* memory,
-                            StepScratch& s) {
+// The shader's sizes alone.
+inline ShadeReluLayers step_relu_layers(const FusedStepArgs& a) {
+    ShadeReluArgs sizes{};
+    sizes.width = a.levels * a.width;
+    sizes.hidden = a.hidden;
+    sizes.sh_degree = a.sh_degree;
+    return shade_relu_layers(sizes);
+}
+
+inline ShadeFilmLayers step_film_layers(const FusedStepArgs& a) {
+    ShadeFilmArgs sizes{};
+    sizes.width = a.levels * a.width;
+    sizes.hidden = a.hidden;
+    return shade_film_layers(sizes);
+}
+
+// The packed weights of a mixed step; empty otherwise.
+inline HalfPlan step_plan(const FusedStepArgs& a) {
+    if (!a.mixed) {
+        return {};
+    }
+    if (a.light == nullptr) {
+        const ShadeReluLayers l = step_relu_layers(a);
+        const TileLayer layers[] = {l.first, l.second, l.colour};
+        return half_plan(layers, 3);
+    }
+    const ShadeFilmLayers l = step_film_layers(a);
+    const TileLayer layers[] = {l.feature1,   l.feature2,   l.mapping1, l.mapping2,
+                                l.direction1, l.direction2, l.colour};
+    return half_plan(layers, 7);
+}
+
+// Lays `s` out in `memory` for so many blocks; returns the bytes that it takes.
+inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, int64_t blocks,
+                            void* memory, StepScratch& s) {
     char* next = static_cast<char*>(memory);
     const auto take = [&](int64_t bytes) {
         char* taken = next;
@@ -174,6 +86,12 @@ inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, 
     s.ray_loss = reinterpret_cast<float*>(take(a.rays * int64_t{sizeof(float)}));
     char* fixed = take(a.gradient_fixed == nullptr ? 0 : sizes.all() * int64_t{sizeof(int64_t)});
     s.fixed = a.gradient_fixed == nullptr ? nullptr : reinterpret_cast<int64_t*>(fixed);
+    s.overflow = reinterpret_cast<int32_t*>(take(sizeof(int32_t)));
+    s.packed = reinterpret_cast<Half*>(take(step_plan(a).halves * int64_t{sizeof(Half)}));
+    const int64_t sums = a.light == nullptr ? 0 : blocks * sizes.weights;
+    char* block_sums = take(sums * int64_t{sizeof(float)});
+    s.block_sums = sums == 0 ? nullptr : reinterpret_cast<float*>(block_sums);
+    s.blocks = next;
     return next - static_cast<char*>(memory);
 }
 
@@ -198,6 +116,7 @@ inline void step_shade_args(const FusedStepArgs& a, const StepScratch& s, Args& 
     shade.photos = a.photos;
     shade.loss = a.loss;
     shade.scale = 1.0f / static_cast<float>(a.rays);
+    shade.mixed = a.mixed ? a.control : nullptr;
 }
 
 // In deterministic mode the shader's gradients are fixed-point numbers in one array, and the
@@ -228,21 +147,79 @@ inline ShadeFilmArgs step_film_args(const FusedStepArgs& a, const StepScratch& s
     step_shade_args(a, s, shade);
     shade.light = a.light;
     shade.grad_light = a.grad_light;
+    shade.block_sums = s.block_sums;
     return shade;
 }
 
 inline StepGradients step_gradients(const FusedStepArgs& a) {
     StepGradients sizes{};
     if (a.light == nullptr) {
-        sizes.weights = shade_relu_layers(step_relu_args(a, {})).colour.end();
+        sizes.weights = step_relu_layers(a).colour.end();
     } else {
-        sizes.weights = shade_film_layers(step_film_args(a, {})).colour.end();
+        sizes.weights = step_film_layers(a).colour.end();
         sizes.light = 4 * static_cast<int64_t>(a.hidden);
     }
     if (a.exposure != nullptr) {
         sizes.exposure = a.photos * int64_t{a.light == nullptr ? kExposureNumbers : 2 * a.hidden};
     }
     return sizes;
+}
+
+// One kernel for each shader and kind of products.
+template <class Products>
+struct StepRelu {
+    FusedStepArgs a;
+    ShadeReluArgs shade;
+    EncodeArgs points;
+    EncodeGrid grid;
+    Products products;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_relu_block<true>(block, shade, StepEnds{a, points, grid}, products);
+    }
+};
+
+template <class Products>
+struct StepFilm {
+    FusedStepArgs a;
+    ShadeFilmArgs shade;
+    EncodeArgs points;
+    EncodeGrid grid;
+    Products products;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_film_block<true>(block, shade, StepEnds{a, points, grid}, products);
+    }
+};
+
+// Calls launch(kernel) with the kernel for these args.
+template <class Products, class Launch>
+inline void step_launch(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
+                        const Products& products, const Launch& launch) {
+    const EncodeArgs points = step_encode_args(a);
+    const EncodeGrid grid = encode_grid(points);
+    if (a.light == nullptr) {
+        ShadeReluArgs shade = step_relu_args(a, s);
+        step_fix_sums(s, sizes, shade);
+        launch(StepRelu<Products>{a, shade, points, grid, products});
+    } else {
+        ShadeFilmArgs shade = step_film_args(a, s);
+        step_fix_sums(s, sizes, shade);
+        launch(StepFilm<Products>{a, shade, points, grid, products});
+    }
+}
+
+template <class Launch>
+inline void step_shade(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
+                       const Launch& launch) {
+    if (a.mixed) {
+        const HalfProducts products(step_plan(a), a.weights, s.packed);
+        step_launch(a, s, sizes, products, launch);
+    } else {
+        step_launch(a, s, sizes, FloatProducts{a.weights}, launch);
+    }
 }
 
 // Number `i` of the targets.
@@ -252,6 +229,9 @@ XS_HD inline void step_target(const FusedStepArgs& a, const StepScratch& s, int6
 
 // Piece `i` of the sums of losses and squared errors, and their end, in a fixed order.
 XS_HD inline void step_partial_sum(const FusedStepArgs& a, const StepScratch& s, int64_t i) {
+    if (i == 0) {
+        *s.overflow = 0;
+    }
     double loss = 0.0, error = 0.0;
     for (int64_t r = a.rays * i / kStepSums; r < a.rays * (i + 1) / kStepSums; ++r) {
         loss += s.ray_loss[r];
@@ -272,29 +252,64 @@ XS_HD inline void step_sum(const FusedStepArgs& a, const StepScratch& s, int64_t
     a.sums[which] = sum;
 }
 
-// Number `i` of the shader's fixed-point gradients into the caller's.
-XS_HD inline void step_unfix(const FusedStepArgs& a, const StepScratch& s,
-                             const StepGradients& sizes, int64_t i) {
-    const float value = from_fixed(s.fixed[i]);
-    if (i < sizes.weights) {
-        a.grad_weights[i] += value;
-    } else if (i < sizes.weights + sizes.exposure) {
-        a.grad_exposure[i - sizes.weights] += value;
-    } else {
-        a.grad_light[i - sizes.weights - sizes.exposure] += value;
+// Number `i` of the shader's gradients.
+XS_HD inline float& step_gradient(const FusedStepArgs& a, const StepGradients& sizes, int64_t i) {
+    return i < sizes.weights                    ? a.grad_weights[i]
+           : i < sizes.weights + sizes.exposure ? a.grad_exposure[i - sizes.weights]
+                                                : a.grad_light[i - sizes.weights - sizes.exposure];
+}
+
+// Number `i` of the shader's gradients as its caller wants it: from fixed-point numbers, without
+// the factor that it was computed with; and whether it is one.
+XS_HD inline void step_finish(const FusedStepArgs& a, const StepScratch& s,
+                              const StepGradients& sizes, int64_t i) {
+    float& value = step_gradient(a, sizes, i);
+    if (s.fixed != nullptr) {
+        value += from_fixed(s.fixed[i]);
+    }
+    if (a.mixed) {
+        value *= 1.0f / control_scale(a.control);  // the factor of this step still
+    }
+    if (!(value - value == 0.0f)) {
+        *s.overflow = 1;  // whoever writes it writes the same
     }
 }
 
-// The touched rows of byte `i` of the touched bits: Adam's step unless the loss is no number, and
-// gradient and bits cleared.
+// Whether the step moves anything, for a control to know.
+XS_HD inline void step_decide(const FusedStepArgs& a, const StepScratch& s) {
+    const double rays = static_cast<double>(a.rays < 1 ? 1 : a.rays);
+    control_decide(a.control, a.sums[0] / rays, a.sums[1] / (3.0 * rays), *s.overflow != 0,
+                   a.mixed);
+}
+
+// The gradient of a row without the factor that it was computed with. False where it left the half
+// floats: then the next factor is the lesser one.
 template <int F>
-XS_HD inline void step_rows(const FusedStepArgs& a, const AdamArgs& adam, int64_t i) {
+XS_HD inline bool step_unscale(double* control, float (&grad)[F]) {
+    const auto used = static_cast<float>(control[kControlUsed]);
+    bool finite = true;
+    for (int f = 0; f < F; ++f) {
+        grad[f] *= 1.0f / used;
+        finite = finite && grad[f] - grad[f] == 0.0f;
+    }
+    if (!finite && used > kScaleLeast) {
+        control[kControlScale] = 0.5 * used;  // whoever writes it writes the same
+        control[kControlGood] = 0.0;
+    }
+    return finite;
+}
+
+// The touched rows of byte `i` of the touched bits: Adam's step unless nothing moves, and gradient
+// and bits cleared.
+template <int F>
+XS_HD inline void step_rows(const FusedStepArgs& a, const AdamArgs& args, int64_t i) {
     const uint8_t bits = a.touched[i];
     if (bits == 0) {
         return;
     }
     a.touched[i] = 0;
-    const bool moves = a.sums[0] - a.sums[0] == 0.0;
+    const AdamArgs adam = adam_controlled(args);
+    const bool moves = a.control == nullptr ? control_finite(a.sums[0]) : control_moves(a.control);
     for (int bit = 0; bit < 8; ++bit) {
         if ((bits >> bit & 1) == 0) {
             continue;
@@ -306,12 +321,17 @@ XS_HD inline void step_rows(const FusedStepArgs& a, const AdamArgs& adam, int64_
                 grad[f] = from_fixed(a.gradient_fixed[row * F + f]);
                 a.gradient_fixed[row * F + f] = 0;
             }
+        } else if (a.gradient_half != nullptr) {
+            for (int f = 0; f < F; ++f) {
+                grad[f] = half_to_float(a.gradient_half[row * F + f]);
+                a.gradient_half[row * F + f] = {0};
+            }
         } else {
             const float none[F] = {};
             row_load<F>(a.gradient + row * F, grad);
             row_store<F>(a.gradient + row * F, none);
         }
-        if (moves) {
+        if (moves && (!a.mixed || step_unscale<F>(a.control, grad))) {
             adam_lazy_row<F>(adam, row, grad);
         }
     }
@@ -323,6 +343,12 @@ inline bool step_rows_aligned(const FusedStepArgs& a) {
            rows_aligned(a.first, a.first_stride, a.width) &&
            rows_aligned(a.second, a.second_stride, a.width) &&
            rows_aligned(a.gradient, a.width, a.width);
+}
+
+// Floats of a block's memory.
+inline int64_t step_block_memory(const FusedStepArgs& a) {
+    return step_memory(a.light == nullptr ? shade_relu_block_memory(step_relu_args(a, {}), true)
+                                          : shade_film_block_memory(step_film_args(a, {})));
 }
 
 inline AdamArgs step_adam_args(const FusedStepArgs& a) {
@@ -339,6 +365,7 @@ inline AdamArgs step_adam_args(const FusedStepArgs& a) {
     adam.beta1 = a.beta1;
     adam.beta2 = a.beta2;
     adam.epsilon = a.epsilon;
+    adam.control = a.control;
     return adam;
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/encode_ranges.h"
 #include "ops/fused_step.h"
 #include "ops/interpolate.h"
 #include "ops/shade_film.h"
@@ -246,8 +247,6 @@ class TouchMemory {
     float* sums_ = nullptr;
 };
 
-// A task is a range of rows of one level, as in encode_backward: whoever takes it goes through all
-// points in order, so no sum depends on the number of threads or ranges.
 static void update_table(const FusedStepArgs& a, const EncodeArgs& points, const EncodeGrid& grid,
                          const RayBuffers& b) {
     AdamArgs adam{};
@@ -259,27 +258,17 @@ static void update_table(const FusedStepArgs& a, const EncodeArgs& points, const
     adam.second_stride = a.second_stride;
     adam.steps_stride = a.steps_stride;
     adam.width = a.width;
-    adam.learning_rate = a.learning_rate;
+    adam.learning_rate = a.learning_rate * control_rate(a.control);
     adam.beta1 = a.beta1;
     adam.beta2 = a.beta2;
     adam.epsilon = a.epsilon;
     const AdamCorrections corrections = adam_corrections(a.beta1, a.beta2);
     const auto rows_of = XS_PICK(fused_step_rows);
-    const int64_t ranges =
-        std::max<int64_t>(1, 4 * static_cast<int64_t>(omp_get_max_threads()) / a.levels);
-    parallel_for(a.levels * ranges, [&](int64_t index) {
+    encode_row_ranges(grid, a.levels, [&](int32_t l, uint32_t begin, uint32_t end) {
         static thread_local TouchMemory memory;
-        const int32_t l = a.levels - 1 - static_cast<int32_t>(index / ranges);
-        const EncodeLevel& level = grid.level[l];
-        const auto cut = [&](int64_t i) {
-            return static_cast<uint32_t>(i == ranges ? level.rows
-                                                     : level.rows * i / ranges / 8 * 8);
-        };
-        const uint32_t begin = cut(index % ranges);
-        const uint32_t end = cut(index % ranges + 1);
         const TableUpdate update{&points, b.grad + l * b.rays * a.width, &adam, corrections};
         const int64_t buckets = (end - begin + kBucketRows - 1) / kBucketRows;
-        rows_of(update, level, begin, end, memory.get(a.rays, buckets));
+        rows_of(update, grid.level[l], begin, end, memory.get(a.rays, buckets));
     });
 }
 
@@ -293,6 +282,10 @@ void fused_step_cpu(const FusedStepArgs& a) {
         shade_with_film(a, points, grid, b);
     }
     const double start = now();
+    if (a.control != nullptr) {
+        const double rays = static_cast<double>(std::max<int64_t>(a.rays, 1));
+        control_decide(a.control, a.sums[0] / rays, a.sums[1] / (3.0 * rays), false, false);
+    }
     // A loss that is no number has no gradient: the table stays as it was.
     if (std::isfinite(a.sums[0])) {
         update_table(a, points, grid, b);

@@ -4,27 +4,9 @@
 
 namespace xs {
 
-template <int F>
-static void shade(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
-                  cudaStream_t stream) {
-    const EncodeArgs points = step_encode_args(a);
-    const EncodeGrid grid = encode_grid(points);
-    const int64_t tiles = (a.rays + kTileRays - 1) / kTileRays;
-    if (a.light == nullptr) {
-        ShadeReluArgs args = step_relu_args(a, s);
-        step_fix_sums(s, sizes, args);
-        for_each_block_cuda("fused_step", tiles, step_memory(shade_relu_block_memory(args, true)),
-                            stream, [a, args, points, grid] __device__(const DeviceBlock& block) {
-                                shade_relu_block<true>(block, args, StepEnds<F>{a, points, grid});
-                            });
-    } else {
-        ShadeFilmArgs args = step_film_args(a, s);
-        step_fix_sums(s, sizes, args);
-        for_each_block_cuda("fused_step", tiles, step_memory(shade_film_block_memory(args)), stream,
-                            [a, args, points, grid] __device__(const DeviceBlock& block) {
-                                shade_film_block<true>(block, args, StepEnds<F>{a, points, grid});
-                            });
-    }
+// Blocks that share the tiles of rays, at most.
+static int64_t blocks_of(const FusedStepArgs& a) {
+    return block_limit_cuda("fused_step", (a.rays + kTileRays - 1) / kTileRays);
 }
 
 template <int F>
@@ -32,14 +14,27 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
                  cudaStream_t stream) {
     parallel_for_cuda("fused_step (targets)", 3 * a.rays, stream,
                       [a, s] __device__(int64_t i) { step_target(a, s, i); });
-    shade<F>(a, s, sizes, stream);
+    if (a.mixed) {
+        const HalfPlan plan = step_plan(a);
+        parallel_for_cuda(
+            "fused_step (weights)", plan.halves, stream,
+            [a, s, plan] __device__(int64_t i) { half_pack(plan, a.weights, i, s.packed); });
+    }
+    step_shade(a, s, sizes, [&](const auto& kernel) {
+        for_each_block_cuda("fused_step", blocks_of(a), step_block_memory(a), s.blocks, stream,
+                            kernel);
+    });
     parallel_for_cuda("fused_step (loss)", kStepSums, stream,
                       [a, s] __device__(int64_t i) { step_partial_sum(a, s, i); });
     parallel_for_cuda("fused_step (sums)", 2, stream,
                       [a, s] __device__(int64_t i) { step_sum(a, s, i); });
-    if (s.fixed != nullptr) {
+    if (s.fixed != nullptr || a.control != nullptr) {
         parallel_for_cuda("fused_step (gradients)", sizes.all(), stream,
-                          [a, s, sizes] __device__(int64_t i) { step_unfix(a, s, sizes, i); });
+                          [a, s, sizes] __device__(int64_t i) { step_finish(a, s, sizes, i); });
+    }
+    if (a.control != nullptr) {
+        parallel_for_cuda("fused_step (control)", 1, stream,
+                          [a, s] __device__(int64_t) { step_decide(a, s); });
     }
     const AdamArgs adam = step_adam_args(a);
     parallel_for_cuda("fused_step (rows)", a.offsets[a.levels] / 8, stream,
@@ -52,9 +47,7 @@ void fused_step_cuda(const FusedStepArgs& args, void* stream_address) {
     XS_CHECK(step_rows_aligned(a), "fused_step: rows of the table and its moments must be aligned");
     const StepGradients sizes = step_gradients(a);
     StepScratch s{};
-    void* memory = nullptr;
-    check_cuda(cudaMallocAsync(&memory, step_scratch(a, sizes, nullptr, s), stream), "fused_step");
-    step_scratch(a, sizes, memory, s);
+    step_scratch(a, sizes, blocks_of(a), a.scratch, s);
     if (s.fixed != nullptr) {
         check_cuda(cudaMemsetAsync(s.fixed, 0, sizes.all() * sizeof(int64_t), stream),
                    "fused_step");
@@ -72,7 +65,12 @@ void fused_step_cuda(const FusedStepArgs& args, void* stream_address) {
         default:
             step<8>(a, s, sizes, stream);
     }
-    check_cuda(cudaFreeAsync(memory, stream), "fused_step");
+}
+
+int64_t fused_step_scratch_cuda(const FusedStepArgs& a) {
+    StepScratch s{};
+    return step_scratch(a, step_gradients(a), blocks_of(a), nullptr, s) +
+           block_scratch_cuda("fused_step", blocks_of(a), step_block_memory(a));
 }
 
 }  // namespace xs

@@ -24,6 +24,7 @@ struct RasterizeArgs {
     int32_t* face_id;           // [height, width]
     float* depth;  // [height, width] camera z (distance for wide lenses), +inf at a miss; null: not
                    // wanted
+    uint8_t* scratch;  // rasterize_scratch bytes, 16-byte aligned; device body only
 };
 
 // Camera-space corners of a face of a cluster.
@@ -109,6 +110,7 @@ struct RasterScreen {
 
 void rasterize_cpu(const RasterizeArgs& args);
 void rasterize_cuda(const RasterizeArgs& args, void* stream);
+int64_t rasterize_scratch(const RasterizeArgs& args);
 // The device kernels' logic run on the host, item after item.
 void rasterize_emulated(const RasterizeArgs& args);
 

@@ -13,9 +13,7 @@ void rasterize_cuda(const RasterizeArgs& args, void* stream_pointer) {
     if (pixels <= 0) {
         return;
     }
-    void* memory = nullptr;
-    check_cuda(cudaMallocAsync(&memory, RasterItemsMemory(args).total(), stream), "rasterize");
-    const RasterItems items = raster_items(args, memory);
+    const RasterItems items = raster_items(args, args.scratch);
     parallel_for_cuda("rasterize: set up", pixels, stream,
                       [items] __device__(int64_t i) { raster_item_setup(items, i); });
     // The camera lies on the device: each pass finds out for itself whether it has work.
@@ -27,7 +25,6 @@ void rasterize_cuda(const RasterizeArgs& args, void* stream_pointer) {
                       [items] __device__(int64_t i) { raster_item_pixel(items, i); });
     parallel_for_cuda("rasterize: resolve", pixels, stream,
                       [items] __device__(int64_t i) { raster_item_resolve(items, i); });
-    check_cuda(cudaFreeAsync(memory, stream), "rasterize");
 }
 
 }  // namespace xs

@@ -1,16 +1,17 @@
-#include <vector>
-
 #include "ops/rasterize_items.h"
 
 namespace xs {
+
+int64_t rasterize_scratch(const RasterizeArgs& args) {
+    return RasterItemsMemory(args).total();
+}
 
 void rasterize_emulated(const RasterizeArgs& args) {
     const int64_t pixels = static_cast<int64_t>(args.width) * args.height;
     if (pixels <= 0) {
         return;
     }
-    std::vector<double> memory(RasterItemsMemory(args).total() / sizeof(double));
-    const RasterItems items = raster_items(args, memory.data());
+    const RasterItems items = raster_items(args, args.scratch);
     for (int64_t i = 0; i < pixels; ++i) {
         raster_item_setup(items, i);
     }

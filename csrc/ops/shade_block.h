@@ -4,6 +4,7 @@
 
 #include "block.h"
 #include "ops/shade_math.h"
+#include "ops/step_control.h"
 
 namespace xs {
 
@@ -13,17 +14,19 @@ constexpr int kTileStride = kTileRays + 1;
 // Outputs that a thread computes from one read of an input.
 constexpr int kTileOutputs = 4;
 constexpr int kExposureNumbers = 12;
+constexpr int kTileLayers = 7;  // of a shader, at most
 
 // One matrix [outputs, inputs] with its bias as they lie in the flat weights.
 struct TileLayer {
     int32_t outputs, inputs;
     int64_t weight, bias;  // offsets in the flat vector
+    int32_t index;         // among the shader's layers
 
     XS_HD int64_t end() const { return bias + outputs; }
 };
 
-XS_HD inline TileLayer tile_layer(int64_t begin, int32_t outputs, int32_t inputs) {
-    return {outputs, inputs, begin, begin + static_cast<int64_t>(outputs) * inputs};
+XS_HD inline TileLayer tile_layer(int32_t index, int64_t begin, int32_t outputs, int32_t inputs) {
+    return {outputs, inputs, begin, begin + static_cast<int64_t>(outputs) * inputs, index};
 }
 
 // Where a block gathers the gradients of weights over all its tiles: in its own memory, or at once
@@ -159,6 +162,18 @@ XS_HD inline void tile_dense_input(const Block& block, const TileLayer& layer, c
     });
 }
 
+// A thread's share of the gradient of a layer's bias.
+XS_HD inline void tile_bias_gradient(int thread, const TileLayer& layer, const float* grad_output,
+                                     const TileSums& sums) {
+    for (int o = thread; o < layer.outputs; o += kBlockThreads) {
+        float sum = 0.0f;
+        for (int ray = 0; ray < kTileRays; ++ray) {
+            sum += grad_output[o * kTileStride + ray];
+        }
+        sums.add(layer.bias + o, sum);
+    }
+}
+
 // Gradients of a layer's weights and bias. Every number has one thread, so the sums need no care.
 template <class Block>
 XS_HD inline void tile_dense_weights(const Block& block, const TileLayer& layer,
@@ -181,13 +196,7 @@ XS_HD inline void tile_dense_weights(const Block& block, const TileLayer& layer,
                 sums.add(layer.weight + static_cast<int64_t>(o + j) * layer.inputs + k, sum[j]);
             }
         }
-        for (int o = thread; o < layer.outputs; o += kBlockThreads) {
-            float sum = 0.0f;
-            for (int ray = 0; ray < kTileRays; ++ray) {
-                sum += grad_output[o * kTileStride + ray];
-            }
-            sums.add(layer.bias + o, sum);
-        }
+        tile_bias_gradient(thread, layer, grad_output, sums);
     });
 }
 
@@ -258,7 +267,7 @@ struct TileHead {
             float loss, towards;
             shade_loss<ScalarMath>(a.loss, h.rgb[c] - target, loss, towards);
             sum += loss;
-            grad[c] = towards * (a.scale / 3.0f) * weight * h.slope[c];
+            grad[c] = towards * (a.scale * control_scale(a.mixed) / 3.0f) * weight * h.slope[c];
         }
         if (a.loss != kLossGiven && a.ray_loss != nullptr) {
             a.ray_loss[ray] = sum * (1.0f / 3.0f);

@@ -44,6 +44,11 @@ struct ShadeFilmArgs {
     int32_t loss;  // a ShadeLoss
     float scale;
     BlockSums sums;  // device kernels only: how gradients are added
+    // Device kernels only: a StepControl whose factor the gradients carry; null: none.
+    const double* mixed;
+    float* block_sums;  // [blocks, weights]; null: gradients of weights are added to at once
+    // Device kernels only: memory of the blocks, where shared memory is too small for it.
+    uint8_t* scratch;
 };
 
 // One matrix with its bias. M2's four parts are layers of their own: a panel of weights that is
@@ -102,6 +107,8 @@ void shade_film_cpu(const ShadeFilmArgs& args);
 void shade_film_gradient_cpu(const ShadeFilmArgs& args);
 void shade_film_cuda(const ShadeFilmArgs& args, void* stream);
 void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream);
+int64_t shade_film_scratch(const ShadeFilmArgs& args);
+int64_t shade_film_scratch_cuda(const ShadeFilmArgs& args);
 // The device kernels' logic run on the host, block after block.
 void shade_film_emulated(const ShadeFilmArgs& args);
 void shade_film_gradient_emulated(const ShadeFilmArgs& args);

@@ -1,8 +1,8 @@
 // shade_film for a block of threads: the device kernels, also run on the host by tests.
 #pragma once
 
-#include "ops/shade_block.h"
 #include "ops/shade_film.h"
+#include "ops/shade_products.h"
 
 namespace xs {
 
@@ -12,18 +12,18 @@ struct ShadeFilmLayers {
 
 XS_HD inline ShadeFilmLayers shade_film_layers(const ShadeFilmArgs& a) {
     ShadeFilmLayers l{};
-    l.feature1 = tile_layer(0, a.hidden, a.width);
-    l.feature2 = tile_layer(l.feature1.end(), a.hidden, a.hidden);
-    l.mapping1 = tile_layer(l.feature2.end(), a.hidden, a.hidden);
-    l.mapping2 = tile_layer(l.mapping1.end(), 4 * a.hidden, a.hidden);
-    l.direction1 = tile_layer(l.mapping2.end(), a.hidden, 3);
-    l.direction2 = tile_layer(l.direction1.end(), a.hidden, a.hidden);
-    l.colour = tile_layer(l.direction2.end(), 3, a.hidden);
+    l.feature1 = tile_layer(0, 0, a.hidden, a.width);
+    l.feature2 = tile_layer(1, l.feature1.end(), a.hidden, a.hidden);
+    l.mapping1 = tile_layer(2, l.feature2.end(), a.hidden, a.hidden);
+    l.mapping2 = tile_layer(3, l.mapping1.end(), 4 * a.hidden, a.hidden);
+    l.direction1 = tile_layer(4, l.mapping2.end(), a.hidden, 3);
+    l.direction2 = tile_layer(5, l.direction1.end(), a.hidden, a.hidden);
+    l.colour = tile_layer(6, l.direction2.end(), 3, a.hidden);
     return l;
 }
 
-// Floats of memory a block needs. Gradients of weights go straight to the caller's: beside the
-// activations they would not fit into shared memory.
+// Floats of memory a block needs. Gradients of weights would not fit into shared memory beside the
+// activations: they are added up in a part of block_sums, which the second-level cache holds.
 inline int64_t shade_film_block_memory(const ShadeFilmArgs& a) {
     return tile_memory(a.width + 15 * a.hidden + 3 + 3, 0);
 }
@@ -78,8 +78,9 @@ XS_HD inline void film_direction_backward(const Block& block, int hidden, const 
     });
 }
 
-template <bool kGradient, class Block, class Ends>
-XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, const Ends& ends) {
+template <bool kGradient, class Block, class Ends, class Products>
+XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, const Ends& ends,
+                                   const Products& products) {
     const ShadeFilmLayers l = shade_film_layers(a);
     const int hidden = a.hidden;
     const int rows = hidden * kTileStride;
@@ -99,7 +100,11 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
     float* grad_a = y2 + rows;
     float* grad_b = grad_a + rows;
     float* extra = grad_b + rows;
-    const TileSums sums{nullptr, a.grad_weights, a.sums};
+    float* own = a.block_sums == nullptr ? nullptr : a.block_sums + block.index * l.colour.end();
+    const TileSums sums{own, a.grad_weights, a.sums};
+    if (own != nullptr) {
+        tile_clear(block, own, l.colour.end());
+    }
     const auto exposure_row = [&](int64_t ray) -> int64_t {
         return a.exposure == nullptr || a.photo[ray] < 0
                    ? -1
@@ -107,12 +112,12 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
     };
     for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
         ends.load(block, extra, ray, rays, features, direction);
-        tile_dense(block, l.feature1, a.weights, features, [&](int channel, int place, float x) {
+        products.forward(block, l.feature1, features, [&](int channel, int place, float x) {
             const FilmLight light = film_light(a, 0, channel);
             u1[place] = x;
             s1[place] = sinf(light.frequency * x + light.phase);
         });
-        tile_dense(block, l.feature2, a.weights, s1, [&](int channel, int place, float x) {
+        products.forward(block, l.feature2, s1, [&](int channel, int place, float x) {
             const FilmLight light = film_light(a, 1, channel);
             const int in_tile = place - channel * kTileStride;
             const int64_t row = in_tile < rays ? exposure_row(ray + in_tile) : -1;
@@ -122,40 +127,39 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
                 row < 0 ? s2
                         : expf(a.exposure[row + hidden + channel]) * s2 + a.exposure[row + channel];
         });
-        tile_dense(block, l.mapping1, a.weights, d, [&](int, int place, float x) {
+        products.forward(block, l.mapping1, d, [&](int, int place, float x) {
             mapping[place] = x > 0.0f ? x : kLeakySlope * x;
         });
-        tile_dense(block, l.mapping2, a.weights, mapping, [&](int channel, int place, float x) {
+        products.forward(block, l.mapping2, mapping, [&](int channel, int place, float x) {
             film[place] = channel < 2 * hidden ? 15.0f * x + 30.0f : x;
         });
-        tile_dense(block, l.direction1, a.weights, direction, [&](int, int place, float x) {
+        products.forward(block, l.direction1, direction, [&](int, int place, float x) {
             v1[place] = x;
             y1[place] = sinf(film[place] * x + film[2 * rows + place]);
         });
-        tile_dense(block, l.direction2, a.weights, y1, [&](int, int place, float x) {
+        products.forward(block, l.direction2, y1, [&](int, int place, float x) {
             v2[place] = x;
             y2[place] = sinf(film[rows + place] * x + film[3 * rows + place]);
         });
-        tile_dense(block, l.colour, a.weights, y2,
-                   [&](int, int place, float x) { raw[place] = x; });
+        products.forward(block, l.colour, y2, [&](int, int place, float x) { raw[place] = x; });
         tile_head<true, kGradient>(block, a, ray, rays, raw);
         if (!kGradient) {
             return;
         }
         const auto into = [](float* to) { return [to](int place, float g) { to[place] = g; }; };
-        tile_dense_weights(block, l.colour, raw, y2, sums);
-        tile_dense_input(block, l.colour, a.weights, raw, hidden, into(grad_a));
+        products.gradient(block, l.colour, raw, y2, sums);
+        products.backward(block, l.colour, raw, hidden, into(grad_a));
         film_direction_backward(block, hidden, v2, film + rows, film + 3 * rows, grad_a);
-        tile_dense_weights(block, l.direction2, grad_a, y1, sums);
-        tile_dense_input(block, l.direction2, a.weights, grad_a, hidden, into(grad_b));
+        products.gradient(block, l.direction2, grad_a, y1, sums);
+        products.backward(block, l.direction2, grad_a, hidden, into(grad_b));
         film_direction_backward(block, hidden, v1, film, film + 2 * rows, grad_b);
-        tile_dense_weights(block, l.direction1, grad_b, direction, sums);
-        tile_dense_weights(block, l.mapping2, film, mapping, sums);
-        tile_dense_input(block, l.mapping2, a.weights, film, hidden, [&](int place, float g) {
+        products.gradient(block, l.direction1, grad_b, direction, sums);
+        products.gradient(block, l.mapping2, film, mapping, sums);
+        products.backward(block, l.mapping2, film, hidden, [&](int place, float g) {
             grad_a[place] = mapping[place] > 0.0f ? g : kLeakySlope * g;
         });
-        tile_dense_weights(block, l.mapping1, grad_a, d, sums);
-        tile_dense_input(block, l.mapping1, a.weights, grad_a, hidden, into(grad_b));
+        products.gradient(block, l.mapping1, grad_a, d, sums);
+        products.backward(block, l.mapping1, grad_a, hidden, into(grad_b));
         tile_each(block, hidden, [&](int place, int channel, int in_tile) {
             const int64_t row = in_tile < rays ? exposure_row(ray + in_tile) : -1;
             if (row < 0) {
@@ -172,13 +176,16 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
             }
         });
         film_feature_backward(block, a, 1, u2, grad_b);
-        tile_dense_weights(block, l.feature2, grad_b, s1, sums);
-        tile_dense_input(block, l.feature2, a.weights, grad_b, hidden, into(grad_a));
+        products.gradient(block, l.feature2, grad_b, s1, sums);
+        products.backward(block, l.feature2, grad_b, hidden, into(grad_a));
         film_feature_backward(block, a, 0, u1, grad_a);
-        tile_dense_weights(block, l.feature1, grad_a, features, sums);
-        tile_dense_input(block, l.feature1, a.weights, grad_a, a.width, into(features));
+        products.gradient(block, l.feature1, grad_a, features, sums);
+        products.backward(block, l.feature1, grad_a, a.width, into(features));
         ends.store(block, extra, ray, rays, features);
     });
+    if (own != nullptr) {
+        tile_flush(block, sums, l.colour.end());
+    }
 }
 
 }  // namespace xs

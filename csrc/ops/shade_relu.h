@@ -38,6 +38,10 @@ struct ShadeReluArgs {
     int32_t loss;  // a ShadeLoss
     float scale;
     BlockSums sums;  // device kernels only: how gradients are added
+    // Device kernels only: a StepControl whose factor the gradients carry; null: none.
+    const double* mixed;
+    // Device kernels only: memory of the blocks, where shared memory is too small for it.
+    uint8_t* scratch;
 };
 
 // The weights as the chunk functions read them, in one buffer made by shade_relu_pack: rows padded
@@ -84,6 +88,9 @@ void shade_relu_cpu(const ShadeReluArgs& args);
 void shade_relu_gradient_cpu(const ShadeReluArgs& args);
 void shade_relu_cuda(const ShadeReluArgs& args, void* stream);
 void shade_relu_gradient_cuda(const ShadeReluArgs& args, void* stream);
+int64_t shade_relu_scratch(const ShadeReluArgs& args);
+int64_t shade_relu_scratch_cuda(const ShadeReluArgs& args);
+int64_t shade_relu_gradient_scratch_cuda(const ShadeReluArgs& args);
 // The device kernels' logic run on the host, block after block.
 void shade_relu_emulated(const ShadeReluArgs& args);
 void shade_relu_gradient_emulated(const ShadeReluArgs& args);

@@ -1,7 +1,7 @@
 // shade_relu for a block of threads: the device kernels, also run on the host by tests.
 #pragma once
 
-#include "ops/shade_block.h"
+#include "ops/shade_products.h"
 #include "ops/shade_relu.h"
 
 namespace xs {
@@ -12,9 +12,9 @@ struct ShadeReluLayers {
 
 XS_HD inline ShadeReluLayers shade_relu_layers(const ShadeReluArgs& a) {
     ShadeReluLayers l{};
-    l.first = tile_layer(0, a.hidden, a.width);
-    l.second = tile_layer(l.first.end(), a.hidden, a.hidden + a.sh_degree * a.sh_degree);
-    l.colour = tile_layer(l.second.end(), 3, a.hidden);
+    l.first = tile_layer(0, 0, a.hidden, a.width);
+    l.second = tile_layer(1, l.first.end(), a.hidden, a.hidden + a.sh_degree * a.sh_degree);
+    l.colour = tile_layer(2, l.second.end(), 3, a.hidden);
     return l;
 }
 
@@ -24,8 +24,9 @@ inline int64_t shade_relu_block_memory(const ShadeReluArgs& a, bool gradient) {
                        gradient ? shade_relu_layers(a).colour.end() : 0);
 }
 
-template <bool kGradient, class Block, class Ends>
-XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, const Ends& ends) {
+template <bool kGradient, class Block, class Ends, class Products>
+XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, const Ends& ends,
+                                   const Products& products) {
     const ShadeReluLayers l = shade_relu_layers(a);
     const int hidden = a.hidden;
     float* features = block.memory;
@@ -55,28 +56,29 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, c
                 second[(hidden + i) * kTileStride + thread] = harmonics[i];
             }
         });
-        tile_dense(block, l.first, a.weights, features,
-                   [&](int, int place, float x) { second[place] = x > 0.0f || x != x ? x : 0.0f; });
-        tile_dense(block, l.second, a.weights, second,
-                   [&](int, int place, float x) { third[place] = x > 0.0f || x != x ? x : 0.0f; });
-        tile_dense(block, l.colour, a.weights, third,
-                   [&](int, int place, float x) { raw[place] = x; });
+        products.forward(block, l.first, features, [&](int, int place, float x) {
+            second[place] = x > 0.0f || x != x ? x : 0.0f;
+        });
+        products.forward(block, l.second, second, [&](int, int place, float x) {
+            third[place] = x > 0.0f || x != x ? x : 0.0f;
+        });
+        products.forward(block, l.colour, third, [&](int, int place, float x) { raw[place] = x; });
         tile_head<false, kGradient>(block, a, ray, rays, raw);
         if (!kGradient) {
             return;
         }
         // Gradients take the place of the activations that they no longer need.
-        tile_dense_weights(block, l.colour, raw, third, sums);
-        tile_dense_input(block, l.colour, a.weights, raw, hidden, [&](int place, float g) {
+        products.gradient(block, l.colour, raw, third, sums);
+        products.backward(block, l.colour, raw, hidden, [&](int place, float g) {
             third[place] = third[place] > 0.0f ? g : 0.0f;
         });
-        tile_dense_weights(block, l.second, third, second, sums);
-        tile_dense_input(block, l.second, a.weights, third, hidden, [&](int place, float g) {
+        products.gradient(block, l.second, third, second, sums);
+        products.backward(block, l.second, third, hidden, [&](int place, float g) {
             second[place] = second[place] > 0.0f ? g : 0.0f;
         });
-        tile_dense_weights(block, l.first, second, features, sums);
-        tile_dense_input(block, l.first, a.weights, second, a.width,
-                         [&](int place, float g) { features[place] = g; });
+        products.gradient(block, l.first, second, features, sums);
+        products.backward(block, l.first, second, a.width,
+                          [&](int place, float g) { features[place] = g; });
         ends.store(block, extra, ray, rays, features);
     });
     if (kGradient) {

@@ -7,8 +7,12 @@ import subprocess
 import pytest
 import torch
 
-from benchmarks import tables
+from benchmarks import gpu_marks, op_raster, tables
+from benchmarks.gpu_egl import HardwareRaster
+from benchmarks.gpu_terrain import clip_from_local, terrain_surface
 from tests.house.tree import ROOT
+from xscale.gbuffer.build import build_surface, visibility
+from xscale.geometry.mesh import Mesh
 
 MACHINE = {"gpu": {"name": "a GPU"}}
 OURS = {
@@ -16,6 +20,10 @@ OURS = {
     "ratio": 40.0, "share_of_ceiling": 0.625, "peers_ms": {"other": 2.5}, "group": "encode",
 }  # fmt: skip
 RATE = {"name": "copy", "shape": "1 GB", "rate": 2987.6, "unit": "GB/s", "group": "ceilings"}
+VISITS = {
+    "name": "read 32 bytes, 8 under way", "shape": "8 MB", "rate": 45678.9, "unit": "M/s",
+    "megabytes": 8, "group": "ceilings",
+}  # fmt: skip
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -73,14 +81,85 @@ def test_bars_without_a_gpu_measure_nothing(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_finds_no_time_says_so(monkeypatch):
+    monkeypatch.setenv("XSCALE_BENCH_DEVICE", "cpu")
+    from benchmarks import gpu_bars
+
+    monkeypatch.setenv("XSCALE_BENCH_DEVICE", "cpu")
+    now = [0.0]
+    monkeypatch.setattr(gpu_bars.time, "monotonic", lambda: now[0])
+
+    def raster():
+        for _ in range(3):
+            now[0] += 4.0
+            yield dict(OURS)
+
+    found = list(gpu_bars._guarded(raster, 7.0))
+    assert [r.get("failure") for r in found] == [None, None, "no time was left for (more of) it"]
+    assert found[-1]["name"] == "raster"
+
+
+def test_a_bar_is_met_only_where_all_of_it_was_measured_and_reached():
+    bar = gpu_marks.Bar(ratio=30, others={"compiled": 8}, share=0.65)
+    row = {"ours": 1.0, "ratio": 31.0, "share_of_ceiling": 0.7, "peers_ms": {"compiled": 8.5}}
+    assert bar.met(row) is True
+    assert bar.met({**row, "ratio": 29.0}) is False
+    assert bar.met({**row, "ratio": None}) is None
+    assert bar.met({**row, "ratio": None, "share_of_ceiling": 0.6}) is False
+    assert bar.met({**row, "peers_ms": {}}) is None
+    slow = gpu_marks.Bar(ms=2.5, at_most={"deterministic": 1.6}, rate=("mray_per_s", 100))
+    row = {"ours": 2.0, "peers_ms": {"deterministic": 3.1}, "mray_per_s": 120.0}
+    assert slow.met(row) is True
+    assert slow.met({**row, "peers_ms": {"deterministic": 3.3}}) is False
+    assert slow.met({**row, "mray_per_s": 90.0}) is False
+    assert slow.text() == "<= 2.5 ms; >= 100 mray_per_s; deterministic <= 1.6 x ours"
+    assert gpu_marks.judged({"name": "raster 2M", "ours": 0.1, "ratio": 6.0})["met"] is True
+    assert gpu_marks.judged(RATE) == RATE
+
+
+def test_a_terrain_made_in_place_is_the_surface_of_its_mesh():
+    surface = terrain_surface(24, "cpu")
+    view = op_raster.camera(160, 90)
+    mesh = Mesh.from_world(surface.vertices.double().numpy(), surface.faces.numpy())
+    sorted_faces = build_surface(mesh)
+    packed = torch.from_numpy(view.packed())
+    at = torch.from_numpy(view.recentred(mesh.origin).packed())
+    ours = visibility(surface, packed, 160, 90)
+    assert torch.equal(ours, visibility(sorted_faces, at, 160, 90))
+    assert (ours >= 0).double().mean() > 0.5
+    assert len(surface.faces) == 2 * 24 * 24
+
+
+def test_the_hardware_rasterizer_draws_the_same_faces():
+    surface = terrain_surface(24, "cpu")
+    view = op_raster.camera(160, 90)
+    try:
+        hardware = HardwareRaster(160, 90)
+    except OSError as error:
+        pytest.skip(str(error))
+    hardware.upload(surface.vertices.numpy(), surface.faces.numpy(), clip_from_local(view))
+    hardware.draw()
+    found = torch.from_numpy(hardware.face_ids())
+    hardware.close()
+    ours = visibility(surface, torch.from_numpy(view.packed()), 160, 90)
+    assert (found != ours).double().mean() < 2e-3
+
+
 def test_the_table_shows_bars_ceilings_and_failures():
     failed = {"name": "raster", "shape": "", "failure": "a | b", "group": "raster"}
-    found = {"rows": [OURS, RATE, failed], "machine": MACHINE, "commit": "abc"}
+    ours = gpu_marks.judged(OURS)
+    found = {"rows": [ours, RATE, VISITS, failed], "machine": MACHINE, "commit": "abc"}
     lines = tables.gpu(found)
     assert lines[2] == (
-        "| encode forward | paper | PyTorch | 1.250 | 50.000 | 40.0 | 0.62 | other 2.500 ms |"
+        "| encode forward | paper | PyTorch | other 2.500 ms | >= 30 x; >= 8 x compiled; >= 65 % "
+        "of the ceiling | no | 1.250 | 50.000 | 40.0 | 0.62 |"
     )
-    assert lines[3].startswith("| copy | 1 GB | ceiling | 2,988 GB/s |")
+    assert lines[3].startswith("| copy | 1 GB | ceiling | - | - | - | 2,988 GB/s |")
     assert lines[4].startswith("| raster | FAILED: a / b |")
     assert len({line.count("|") for line in lines[:5]}) == 1
-    assert "a GPU, commit abc" in lines[-1]
+    assert "a GPU, commit abc" in lines[6]
+    assert lines[-3:] == [
+        "| rows visited, M/s | 8 MB |",
+        "| --- | ---: |",
+        "| read 32 bytes, 8 under way | 45,679 |",
+    ]

@@ -74,17 +74,17 @@ def test_points_are_spread_evenly_and_lie_on_the_mesh(run):
     assert counts.min() > 0.75 * counts.mean()
 
 
-@pytest.mark.parametrize("ending", [".ply", ".laz"])
+@pytest.mark.parametrize("ending", [".ply", ".las", ".laz"])
 def test_cloud_opens_elsewhere_with_places_and_colours(run, tmp_path, ending):
     path = tmp_path / f"cloud{ending}"
     words = ["export", str(run.path), "points", "--points", "2000", "--out", str(path)]
-    if ending == ".laz":
+    if ending != ".ply":
         laspy = pytest.importorskip("laspy")
         pytest.importorskip("lazrs")
     else:
         trimesh = pytest.importorskip("trimesh")
     assert main(words) == 0
-    if ending == ".laz":
+    if ending != ".ply":
         cloud = laspy.read(path)
         places = np.stack([cloud.x, cloud.y, cloud.z], 1)
         colours = np.stack([cloud.red, cloud.green, cloud.blue], 1) // 257
@@ -219,7 +219,7 @@ def test_harmonics_of_texels_are_read_as_their_index_says(run, tmp_path, ending)
     pytest.importorskip("xatlas")
     path = tmp_path / f"mesh{ending}"
     words = ["export", str(run.path), "mesh", "--out", str(path), "--texel", "0.02"]
-    assert main([*words, "--colour", "sh", "--degree", "2"]) == 0
+    assert main([*words, "--degree", "2"]) == 0
     index = json.loads((tmp_path / "mesh.sh.json").read_text())
     assert index["degree"] == 2
     (names,) = index["pages"]
@@ -245,11 +245,14 @@ def test_harmonics_of_texels_are_read_as_their_index_says(run, tmp_path, ending)
     np.testing.assert_allclose(by_index, _sum(found, direction), atol=1e-9)
     np.testing.assert_allclose(by_index, _sum(expected, direction), atol=0.1)
     assert main([*words, "--colour", "sh"]) == 4
+    words[4] = str(tmp_path / f"plain{ending}")
+    assert main([*words, "--colour", "single"]) == 0
+    assert not list(tmp_path.glob("plain.sh*"))
 
 
 def test_cloud_has_harmonics_under_the_names_of_gaussian_splats(run, tmp_path):
     path = tmp_path / "cloud.ply"
-    words = ["export", str(run.path), "points", "--points", "500", "--colour", "sh"]
+    words = ["export", str(run.path), "points", "--points", "500"]
     assert main([*words, "--out", str(path)]) == 0
     position, normal = spread(*_arrays(run), 500)
     size = np.sqrt(surface_area(*_arrays(run)[:2]).sum() / 500)
@@ -260,7 +263,7 @@ def test_cloud_has_harmonics_under_the_names_of_gaussian_splats(run, tmp_path):
     rest = np.stack([rows[f"f_rest_{k}"] for k in range(9)], -1).reshape(500, 3, 3)
     np.testing.assert_array_equal(constant, expected[:, 0])
     np.testing.assert_array_equal(rest.transpose(0, 2, 1), expected[:, 1:])
-    assert main([*words, "--out", str(tmp_path / "cloud.laz")]) == 2
+    assert main([*words, "--colour", "sh", "--out", str(tmp_path / "cloud.laz")]) == 2
 
 
 @pytest.mark.parametrize("ending", [".glb", ".obj"])
@@ -287,7 +290,7 @@ def test_textured_mesh_opens_in_trimesh_and_looks_like_the_render(run, tmp_path,
     alike = np.corrcoef(found.ravel(), expected.ravel())[0, 1]
     turned, _ = _looked_up(mesh, texture[::-1], camera)
     assert alike > 0.85
-    assert np.corrcoef(turned.ravel(), expected.ravel())[0, 1] < 0.6
+    assert np.corrcoef(turned.ravel(), expected.ravel())[0, 1] < alike - 0.05
 
 
 def test_udim_tiles_have_squares_of_their_own(run, tmp_path):
@@ -295,7 +298,7 @@ def test_udim_tiles_have_squares_of_their_own(run, tmp_path):
     path = tmp_path / "mesh.obj"
     words = ["export", str(run.path), "mesh", "--out", str(path), "--texel", "0.01"]
     assert main([*words, "--page", "128", "--udim"]) == 0
-    tiles = sorted(p.name for p in tmp_path.glob("*.png"))
+    tiles = sorted(p.name for p in tmp_path.glob("mesh.1*.png"))
     assert tiles[0] == "mesh.1001.png"
     assert len(tiles) > 1
     lines = path.read_text().splitlines()

@@ -12,7 +12,7 @@ _INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.M)
 # Own headers that an op's header may include besides other ops' headers.
 BESIDE_OPS = {"block.h", "check.h", "half.h", "host_device.h", "isa.h", "rows.h", "warp.h"}
 # Headers of one op's CPU bodies only: no device code includes them.
-CPU_ONLY = {"ops/shade_bf16.h", "ops/shade_pieces.h"}
+CPU_ONLY = {"ops/encode_ranges.h", "ops/shade_bf16.h", "ops/shade_pieces.h"}
 
 
 def _includes(path: Path) -> list[tuple[bool, str]]:

@@ -1,10 +1,12 @@
 """The CUDA bodies on a device, against the float64 references and the CPU bodies."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from xscale import ops
-from xscale.ops._selftest import SELF_TESTS, frame_problem
+from xscale.ops._selftest import SELF_TESTS, frame_problem, step_problem
 
 pytestmark = pytest.mark.cuda
 
@@ -58,3 +60,43 @@ def test_a_picture_of_one_pass_on_the_device_is_that_of_the_cpu(kind, dtype):
 
     apart = (paint("cuda").int() - paint("cpu").int()).abs().amax(-1)
     assert (apart <= 1).double().mean() > 0.999
+
+
+@pytest.mark.parametrize("kind", ["relu", "film"])
+@pytest.mark.parametrize("gradient", [torch.float32, torch.float16])
+def test_a_mixed_step_on_the_device_is_near_that_of_the_emulated_kernels(kind, gradient):
+    options = {"loss": "l2", "learning_rate": 1.0, "betas": (0.9, 0.99), "epsilon": 1e-2}
+
+    def step(device, backend):
+        rays, grid, shader = (
+            type(part)(**{
+                name: value.to(device) if isinstance(value, torch.Tensor) else value
+                for name, value in vars(part).items()
+            })
+            for part in step_problem(width=8, kind=kind, rays=1000, log2_rows=12)
+        )  # fmt: skip
+        grid = replace(grid, gradient=torch.zeros_like(grid.table, dtype=gradient))
+        control = ops.step_control(device)
+        with ops.use_backend(backend):
+            found = ops.fused_step(rays, grid, shader, mixed=True, control=control, **options)
+        assert control[2] == 1
+        return [found.loss.cpu(), found.grad_weights.cpu(), grid.first.cpu(), grid.table.cpu()]
+
+    for ours, theirs in zip(step("cuda", "auto"), step("cpu", "emulated"), strict=True):
+        assert (ours - theirs).norm() < 1e-2 * theirs.norm()
+
+
+def test_adam_on_the_device_takes_its_rate_and_step_from_a_control():
+    generator = torch.Generator().manual_seed(3)
+    start = [torch.randn(1000, 4, generator=generator) for _ in range(2)]
+
+    def step(device, **options):
+        state = [part.to(device).clone() for part in start]
+        state += [torch.zeros(1000, 4, device=device) for _ in range(2)]
+        ops.adam(*state, **options)
+        return state[0].cpu()
+
+    control = ops.step_control("cuda")
+    control[:2] = torch.tensor([0.5, 7.0])
+    ours = step("cuda", learning_rate=0.1, control=control)
+    assert torch.allclose(ours, step("cpu", learning_rate=0.05, step=7), rtol=1e-5, atol=1e-7)

@@ -15,6 +15,7 @@ from xscale.io.checkpoints import save_checkpoint
 from xscale.model.field import Box
 from xscale.model.settings import GridSettings, ModelSettings
 from xscale.render.run import Run, new_model, write_run
+from xscale.render.uncertainty import write_residuals
 
 
 def write_tiny_run(built, path: Path) -> Path:
@@ -47,6 +48,7 @@ def write_tiny_run(built, path: Path) -> Path:
     model = new_model(manifest, torch.device("cpu"))
     tensors = {name: tensor.numpy() for name, tensor in model.tensors().items()}
     save_checkpoint(path / "checkpoints", 1, tensors, {})
+    write_residuals(path, torch.linspace(0.01, 0.1, len(mesh.vertices)))
     return path
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.render.conftest import write_tiny_run
 from xscale.cli.main import main
+from xscale.errors import StorageError
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import CameraPath, NamedCamera, camera_path_document
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
+from xscale.render.video import write_video
 
 
 def test_camera_inside_the_mesh_is_told_and_the_others_go_on(asymmetric, tmp_path):
@@ -70,3 +74,72 @@ def test_bad_camera_files_are_refused_as_a_whole(
     assert main([*line, "--out", str(tmp_path / "out")]) == code
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+FORMATS = [("png", "npy"), ("jpg", "tiff"), ("tiff16", "exr"), ("exr", "npy")]
+
+
+@pytest.fixture
+def limited():
+    """Sets the largest file that this process may write: as a full disk does, in the middle."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(most):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+
+    yield limit
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("colour", "data"), FORMATS)
+def test_full_folder_stops_in_any_format_and_nothing_is_lost(
+    tiny_run, asymmetric, tmp_path, limited, colour, data
+):
+    for kind, package in (("exr", "OpenEXR"), ("tiff", "tifffile")):
+        if kind in colour + data:
+            pytest.importorskip(package)
+    one = asymmetric.cameras["view_00.png"]
+    sizes = {"a": (40, 30), "b": (700, 400), "c": (40, 30)}
+    frames = [JobFrame(k, (one.scaled(*size),)) for k, size in sizes.items()]
+    settings = Settings(outputs=("colour", "position"), format=colour, data=data)
+    job = make_job(tiny_run, frames, settings)
+    limited(200_000)
+    with pytest.raises(StorageError) as caught:
+        render_batch(tiny_run, job, tmp_path / "job")
+    assert caught.value.exit_code == 4
+    limited(resource.RLIM_INFINITY)
+    assert not list((tmp_path / "job").rglob(".tmp-*"))
+    manifest = json.loads((tmp_path / "job/manifest.json").read_text())
+    assert [frame["name"] for frame in manifest["finished"]] == ["a"]
+    summary = render_batch(tiny_run, job, tmp_path / "job", verify=True)
+    assert (summary.kept, summary.rendered, summary.complete) == (1, 2, True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_film_that_finds_no_room_is_told_and_its_frames_stay(tmp_path, rng, limited, kind):
+    pytest.importorskip("imageio_ffmpeg")
+    pictures = [tmp_path / f"{k}.png" for k in range(8)]
+    for picture in pictures:
+        Image.fromarray(rng.integers(0, 255, (120, 160, 3), np.uint8)).save(picture)
+    limited(100_000)
+    with pytest.raises(StorageError, match=r"encoder"):
+        write_video(tmp_path / f"film.{kind}", pictures, kind, 10.0)
+    limited(resource.RLIM_INFINITY)
+    assert sorted(tmp_path.iterdir()) == pictures
+    write_video(tmp_path / f"film.{kind}", pictures, kind, 10.0)
+
+
+def test_more_than_the_disk_holds_is_refused_before_any_work(
+    tiny_run, asymmetric, tmp_path, capsys
+):
+    line = ["render", str(tiny_run.path), "--outputs", "position", "--size", "1000000x1000000"]
+    assert main([*line, "--out", str(tmp_path / "out")]) == 4
+    assert "is free" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_cannot_be_made_is_named(tiny_run, capsys):
+    assert main(["render", str(tiny_run.path), "--out", "/proc/xscale"]) == 4
+    assert "/proc/xscale" in capsys.readouterr().err

@@ -33,6 +33,7 @@ from xscale.render.batch import render_batch
 from xscale.render.camera_files import (
     CameraPath,
     NamedCamera,
+    read_cameras,
     write_camera_path,
 )
 from xscale.render.job import JobFrame, Settings, make_job
@@ -77,9 +78,9 @@ def _rendered(monkeypatch):
     counted = []
     real = batch.render_frame
 
-    def counting(run, job, index, folder):
+    def counting(run, job, index, *where):
         counted.append(index)
-        return real(run, job, index, folder)
+        return real(run, job, index, *where)
 
     monkeypatch.setattr(batch, "render_frame", counting)
     return counted
@@ -87,13 +88,25 @@ def _rendered(monkeypatch):
 
 def test_frames_hold_what_the_renderer_gives(tiny_run, frames, whole):
     assert len(whole) == 3 * len(frames)
-    frame = tiny_run.render(frames[2].cameras[0], outputs=("depth",))
+    frame = tiny_run.render(frames[2].cameras[0], outputs=("colour", "depth"))
     picture = np.asarray(Image.open(io.BytesIO(whole["00002.png"])))
     np.testing.assert_array_equal(picture, frame.colour.numpy())
     depth = np.load(io.BytesIO(whole["depth/00002.npy"]))
     np.testing.assert_array_equal(depth, frame.depth.numpy())
     mask = np.asarray(Image.open(io.BytesIO(whole["coverage/00002.png"])))
     np.testing.assert_array_equal(mask == 255, frame.coverage.numpy())
+
+
+def test_cameras_lie_beside_the_pictures(tiny_run, frames, tmp_path):
+    job = make_job(tiny_run, frames[:2], Settings())
+    render_batch(tiny_run, job, tmp_path / "job", fps=12.0)
+    path = read_cameras(tmp_path / "job/cameras.json")
+    assert path.fps == 12.0
+    assert [c.name for c in path.cameras] == [f.name for f in frames[:2]]
+    for one, frame in zip(path.cameras, frames[:2], strict=True):
+        np.testing.assert_allclose(one.camera.K, frame.cameras[0].K, atol=1e-9)
+        np.testing.assert_allclose(one.camera.R, frame.cameras[0].R, atol=1e-12)
+        np.testing.assert_allclose(one.camera.position, frame.cameras[0].position, atol=1e-9)
 
 
 def test_interrupted_job_renders_only_what_is_missing(tiny_run, job, whole, tmp_path, monkeypatch):
@@ -227,7 +240,7 @@ def test_job_hash_follows_everything_that_changes_pixels(tiny_run, frames, job):
 @pytest.mark.parametrize(
     ("words", "code"),
     [
-        (["--outputs", "uncertainty"], 2),
+        (["--outputs", "beauty"], 2),
         (["--outputs", "colour", "colour"], 2),
         (["--size", "0x5"], 2),
         (["--size", "9999999x5"], 2),

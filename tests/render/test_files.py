@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 
@@ -13,10 +14,10 @@ from PIL import Image
 from xscale.color import colour_scale, linear_from_srgb
 from xscale.errors import UsageError
 from xscale.geometry.models import BY_NAME
-from xscale.render import picture
+from xscale.render import picture, sinks
 from xscale.render.frame import Frame
 from xscale.render.outputs import OUTPUTS, output_file
-from xscale.render.picture import render_rows, write_picture
+from xscale.render.picture import bands_of, render_band, render_rows, write_picture
 from xscale.render.projections import project
 from xscale.render.resolve import resolve
 from xscale.render.sinks import ENDINGS, check_fits, open_sink
@@ -103,6 +104,48 @@ def test_failure_in_the_middle_leaves_nothing(tmp_path, kind):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_large_tiffs_have_offsets_of_eight_bytes_and_read_the_same(
+    tmp_path, rng, monkeypatch, dtype
+):
+    tifffile = pytest.importorskip("tifffile")
+    values = rng.uniform(0, 60000, (300, 517, 3)).astype(dtype)
+    for most, version, name in ((1 << 31, 42, "classic"), (values.nbytes - 1, 43, "big")):
+        monkeypatch.setattr(sinks, "_BIG_BYTES", most)
+        with open_sink(tmp_path / name, "tiff", 517, 300, 3, np.dtype(dtype)) as sink:
+            for top in range(0, 300, 77):
+                sink.write(values[top : top + 77])
+        assert int.from_bytes((tmp_path / name).read_bytes()[2:4], "little") == version
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / name), values)
+
+
+@pytest.mark.slow
+def test_tiff_beyond_four_gigabytes_holds_its_last_row(tmp_path):
+    """Pixels that do not compress, so that offsets in the file pass 2^32 too."""
+    tifffile = pytest.importorskip("tifffile")
+    if shutil.disk_usage(tmp_path).free < 12 << 30:
+        pytest.skip("needs 12 GB of disk")
+    width, height = 32768, 33280
+    rows = np.random.default_rng(0).integers(0, 1 << 32, (256, width), np.uint64)
+    rows = rows.astype(np.uint32).view(np.float32)
+    with open_sink(tmp_path / "a", "tiff", width, height, 1, np.dtype(np.float32)) as sink:
+        for _ in range(0, height, 256):
+            sink.write(rows)
+    assert (tmp_path / "a").stat().st_size > 1 << 32
+    with tifffile.TiffFile(tmp_path / "a") as file:
+        (page,) = file.pages
+        assert file.is_bigtiff
+        assert page.shape == (height, width)
+        assert max(page.dataoffsets) > 1 << 32
+        number = len(page.dataoffsets) - 1
+        file.filehandle.seek(page.dataoffsets[number])
+        packed = file.filehandle.read(page.databytecounts[number])
+        last = page.decode(packed, number)[0]
+    np.testing.assert_array_equal(
+        last.reshape(256, 256).view(np.uint32), rows[:, -256:].view(np.uint32)
+    )
+
+
 def test_any_band_gives_the_same_bytes(tiny_run, asymmetric, tmp_path, monkeypatch):
     camera = asymmetric.cameras["view_02.png"].scaled(70, 45)
     files = [output_file(name, "png16") for name in OUTPUTS]
@@ -111,7 +154,11 @@ def test_any_band_gives_the_same_bytes(tiny_run, asymmetric, tmp_path, monkeypat
         monkeypatch.setattr(picture, "_BAND_SAMPLES", band)
         paths = [tmp_path / f"{band}" / file.output for file in files]
         names = [path.relative_to(tmp_path) for path in paths]
-        write_picture(tiny_run.renderer, [camera], files, names, tmp_path, (1.0, 4.0), samples=2)
+        made = (
+            render_band(tiny_run.renderer, [camera], files, (1.0, 4.0), 2, *rows)
+            for rows in bands_of([camera], 2)
+        )
+        write_picture([camera], files, names, tmp_path, made)
         written.append([path.read_bytes() for path in paths])
     assert written[0] == written[1]
 
@@ -126,7 +173,7 @@ def test_missing_samples_stay_out_of_the_mean():
     normal[coverage] = torch.tensor([[0, 0, 1.0], [0, 1, 0], [0, 0, 1]])
     face = torch.full((2, 4), -1, dtype=torch.int32)
     face[coverage] = torch.tensor([7, 8, 9], dtype=torch.int32)
-    small = resolve(Frame(colour, coverage, depth=depth, normal=normal, face=face), 2)
+    small = resolve(Frame(coverage, colour, depth=depth, normal=normal, face=face), 2)
     assert small.coverage.tolist() == [[True, False]]
     assert small.colour.tolist() == [[[20, 40, 60], [255, 255, 255]]]
     assert small.depth.tolist() == [[2.0, float("inf")]]
@@ -194,8 +241,8 @@ def test_pair_of_eyes_has_its_distance_and_disparity(asymmetric):
 
 def test_pictures_side_by_side_are_the_single_ones(tiny_run, asymmetric):
     eyes = list(project(asymmetric.cameras["view_00.png"], "stereo", baseline=0.2).values())
-    both = render_rows(tiny_run.renderer, eyes, ("depth",), 0, 64)
-    single = [tiny_run.render(eye, ("depth",)) for eye in eyes]
+    both = render_rows(tiny_run.renderer, eyes, ("colour", "depth"), 0, 64)
+    single = [tiny_run.render(eye, ("colour", "depth")) for eye in eyes]
     assert torch.equal(both.colour, torch.cat([f.colour for f in single], 1))
     assert torch.equal(both.depth, torch.cat([f.depth for f in single], 1))
 

@@ -32,6 +32,18 @@ def test_part_equals_the_crop_bit_for_bit(tiny_run, view, rect):
         ), name
 
 
+def test_only_what_is_asked_for_is_computed(tiny_run, view, monkeypatch):
+    camera, whole = view
+    monkeypatch.setattr(tiny_run.model, "paint", None)
+    monkeypatch.setattr(tiny_run.model, "colour", None)
+    for samples in (1, 2):
+        frame = tiny_run.render(camera, ("depth", "face"), samples=samples)
+        given = {name for name, value in vars(frame).items() if value is not None}
+        assert given == {"coverage", "depth", "face"}
+    assert torch.equal(tiny_run.render(camera, ("depth",)).depth, whole.depth)
+    assert torch.equal(tiny_run.render(camera, ()).coverage, whole.coverage)
+
+
 @pytest.mark.parametrize("pixels", [1, 700, 1 << 13])
 def test_bands_of_any_size_give_the_same_bits(tiny_run, view, monkeypatch, pixels):
     camera, whole = view

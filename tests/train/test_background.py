@@ -1,14 +1,16 @@
 """Pixels that the mesh does not cover show what the photos show there."""
 
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import xscale
 from tests.builders import BACKGROUND, look_at
-from xscale.errors import IntegrityError
+from xscale.errors import IntegrityError, UsageError
 from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
@@ -148,7 +150,7 @@ def runs(asymmetric_template, tmp_path_factory):
 def test_only_uncovered_pixels_change_and_they_show_the_photos_surroundings(runs):
     _, (white, learned) = runs
     name = white.names("test")[0]
-    before, after = (run.render(run.camera(name), ("srgb",)) for run in (white, learned))
+    before, after = (run.render(run.camera(name), ("colour", "srgb")) for run in (white, learned))
     hit = before.coverage
     assert torch.equal(hit, after.coverage)
     for field in ("colour", "srgb"):
@@ -158,6 +160,52 @@ def test_only_uncovered_pixels_change_and_they_show_the_photos_surroundings(runs
     assert error.mean() < 6
     assert torch.equal(after.colour, (after.srgb * 255 + 0.5).to(torch.uint8))
     assert white.fingerprint != learned.fingerprint
+
+
+def test_renders_choose_what_uncovered_pixels_show(runs):
+    _, (white, learned) = runs
+    camera = learned.camera(learned.names("test")[0])
+    missed = ~learned.render(camera).coverage
+    assert (learned.render(camera, background="white").colour[missed] == 255).all()
+    black = learned.render(camera, ("colour", "srgb"), background="black", samples=2)
+    missed = ~black.coverage
+    assert (black.colour[missed] == 0).all()
+    assert (black.srgb[missed] == 0).all()
+    same = (learned.render(camera, background=name).colour for name in ("run", "learned"))
+    assert torch.equal(*same)
+    with pytest.raises(UsageError, match="learned no background; train with --background"):
+        white.render(camera, background="learned")
+    with pytest.raises(UsageError, match="no background 'blue'"):
+        white.render(camera, background="blue")
+
+
+def test_background_is_learned_by_default_but_not_around_masked_objects(
+    asymmetric_template, tmp_path
+):
+    kinds = {}
+    for name, masks in (("plain", 0), ("masked", 6)):
+        shutil.copytree(asymmetric_template, tmp_path / name)
+        photos = sorted((tmp_path / name / "images").iterdir())
+        for photo in photos[:masks]:
+            (tmp_path / name / "masks").mkdir(exist_ok=True)
+            with Image.open(photo) as opened:
+                mask = Image.new("L", opened.size, 255)
+            mask.save(tmp_path / name / "masks" / f"{photo.stem}.png")
+        scene = xscale.Scene.open(tmp_path / name)
+        assert len(scene.photos) == 6
+        made = xscale.train(scene, out=tmp_path / f"{name}-run", steps=1, settings=SMALL)
+        kinds[name] = made.manifest["settings"]["model"]["background"]
+        assert (made.background is None) == (kinds[name] == "white")
+    assert kinds == {"plain": "learned", "masked": "white"}
+
+
+def test_photos_that_show_nothing_else_give_white(parts):
+    surface, photos, cameras = parts
+    rgb, nothing = photos[0].open().rgb, np.zeros((48, 64), bool)
+    masked = [TrainPhoto(64, 48, p.camera, lambda: _Painted(rgb, nothing)) for p in photos]
+    background = fit_background(surface, masked, cameras, seed=0)
+    colour = background.colour(torch.zeros(3), torch.tensor([[0.6, 0.0, 0.8]]))
+    assert torch.equal(colour, torch.ones(1, 3))
 
 
 def test_parts_and_several_samples_show_the_same_background(runs):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _MOST_TEXELS = 1 << 28
 _PREVIEW = 64
+_ONE_COLOUR = (".las", ".laz")
+"""Formats without room for harmonics."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,10 @@ class Options:
     """mesh: edge of a texture in texels; as many as needed are made."""
     udim: bool = False
     """mesh, .obj: textures as UDIM tiles of one material."""
-    colour: Literal["single", "sh"] = "single"
-    """mesh, points as .ply: one colour a point, or also spherical harmonics of the direction, which
-    follow the viewer (textures NAME.sh_*.png and NAME.sh.json; fields f_dc_*, f_rest_*)."""
+    colour: Literal["auto", "single", "sh"] = "auto"
+    """mesh, points: one colour a point, which everything opens, or beside it spherical harmonics of
+    the direction, which follow the viewer (textures NAME.sh_*.png and NAME.sh.json; in a .ply the
+    fields f_dc_*, f_rest_*); auto adds them but to .las and .laz, which cannot hold them."""
     degree: Literal[1, 2] = 1
     """sh: of the harmonics."""
     points: int = 1_000_000
@@ -99,13 +102,20 @@ def _points(options: Options, opened: Run) -> None:
         normal,
         colour,
         np.array(opened.manifest["origin"]),
-        harmonics=harmonics if options.colour == "sh" else None,
+        harmonics=harmonics if _follows(options) else None,
         overwrite=options.overwrite,
     )
 
 
+def _follows(options: Options) -> bool:
+    """Whether harmonics are written beside the one colour."""
+    if options.colour == "auto":
+        return options.out.suffix.lower() not in _ONE_COLOUR
+    return options.colour == "sh"
+
+
 def _degree(options: Options) -> int:
-    return options.degree if options.colour == "sh" else 0
+    return options.degree if _follows(options) else 0
 
 
 def _mesh(options: Options, opened: Run) -> None:
@@ -147,13 +157,13 @@ def _mesh(options: Options, opened: Run) -> None:
         task = bar.add_task("unwrapping and baking", total=len(faces))
         for page in unwrap(vertices, faces, normals, texel, options.page):
             texture, harmonics = bake(page, colour, texel)
-            if options.colour == "sh":
+            if _follows(options):
                 number = len(pages)
                 write_harmonics(options.out, number, harmonics, overwrite=options.overwrite)
             pages.append(page)
             textures.append(texture)
             bar.advance(task, len(page.faces))
-    if options.colour == "sh":
+    if _follows(options):
         write_harmonics_index(options.out, options.degree, len(pages), overwrite=options.overwrite)
     origin = np.array(opened.manifest["origin"])
     if options.out.suffix.lower() == ".glb":
@@ -174,10 +184,10 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
         raise UsageError(
             f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"
         )
-    if options.colour == "sh" and options.out.suffix.lower() in (".las", ".laz"):
+    if options.colour == "sh" and options.out.suffix.lower() in _ONE_COLOUR:
         raise UsageError("LAS and LAZ hold one colour a point", advice="take .ply for --colour sh")
     index = options.out.with_name(f"{options.out.stem}.sh.json")
-    there = options.out.exists() or (options.colour == "sh" and index.exists())
+    there = options.out.exists() or (_follows(options) and index.exists())
     if there and not options.overwrite:
         raise OutputExistsError(
             "is there already", where=options.out, advice="choose another name or give --overwrite"

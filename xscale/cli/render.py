@@ -39,18 +39,20 @@ class Options:
     outputs: list[str] = field(default_factory=lambda: ["colour"])
     """What to write: colour, coverage, depth, depth_map, normal, normal_map, position, face,
     footprint, level, photos (in how many training photos the point is seen: where none, the colour
-    is made up)."""
+    is made up), uncertainty (how far off the colour is likely to be), uncertainty_map."""
     side_by_side: bool = False
-    """One picture of all outputs, left to right: colour, coverage, depth_map, normal_map."""
+    """One picture of all outputs, left to right: colour, coverage, and what ends in _map."""
     format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
     """Of colours: 8 or 16 bits sRGB, or exr in linear light."""
     data: Literal["npy", "exr", "tiff"] = "npy"
-    """Of depth, normal, position, footprint, level and photos (float32) and face ids (int32)."""
+    """Of what is numbers: float32, face ids int32."""
     photos_at_render: bool = False
     """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
     in the run."""
     samples: int = 1
     """Samples along a pixel's edge; pixels are means of those that hit the mesh."""
+    background: Literal["run", "learned", "white", "black"] = "run"
+    """What pixels show that the mesh does not cover: as the run was trained, or one of these."""
     projection: Literal[
         "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
     ] = "camera"
@@ -72,7 +74,10 @@ class Options:
     address: str = "auto"
     """Of the Ray cluster; auto finds the one that runs on this machine."""
     workers: int | None = None
-    """Frames that the cluster renders at a time; one for each GPU or CPU where not given."""
+    """Tasks that the cluster does at a time; one for each GPU or CPU where not given."""
+    split: Literal["auto", "frames", "tiles"] = "auto"
+    """What a task of the cluster is: a frame, or rows of one; auto takes rows of pictures that are
+    very large, or too few for the workers."""
     rasterizer: str = "auto"
     """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
     encoding: str = "auto"
@@ -111,6 +116,7 @@ def run(argv: list[str]) -> int:
         data=options.data,
         samples=options.samples,
         side_by_side=options.side_by_side,
+        background=options.background,
     )
     job = make_job(opened, frames, settings)
     named = "-".join(options.views) if len(options.views) == 1 else "views"
@@ -122,7 +128,7 @@ def run(argv: list[str]) -> int:
     if options.engine == "ray":
         from xscale.render.ray_engine import ray_engine
 
-        engine = ray_engine(options.address, options.workers)
+        engine = ray_engine(options.address, options.workers, options.split)
     with ops.use_peers(options.rasterizer, options.encoding):
         summary = render_with_bar(
             opened, job, folder, shard, overwrite, options.verify, fps, engine

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -50,6 +50,10 @@ class Options(SceneOptions):
     """File with the names of the photos to hold out, one a line."""
     seed: int = 0
     """Seed of the initial weights and of the rays."""
+    background: Literal["auto", "learned", "white"] | None = None
+    """What pictures show where the mesh covers nothing: what the photos show around it, or white;
+    auto learns it where photos see anything but the mesh and have no masks. Short for --set
+    model.background=..."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
     """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
     allow_leak: bool = False
@@ -79,6 +83,7 @@ def run(argv: list[str]) -> int:
         f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
         f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
     )
+    chosen = [] if options.background is None else [f"model.background={options.background}"]
     with ops.use_peers(options.rasterizer, options.encoding):
         made = train_with_bar(
             scene,
@@ -90,7 +95,7 @@ def run(argv: list[str]) -> int:
             test_every=options.test_every,
             test_list=options.test_list,
             seed=options.seed,
-            settings=options.set,
+            settings=[*options.set, *chosen],
             resume=options.resume,
             device=options.device,
             deterministic=options.deterministic,

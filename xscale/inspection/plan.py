@@ -95,10 +95,12 @@ def _rays_per_second(prepared: Prepared, device: torch.device) -> float | None:
         model = new_model(prepared.manifest, device)
         trainer = Trainer(model, pool, prepared.cameras, settings.optim)
         trainer.train_step(0.5)
+        trainer.finish()
         start, steps, waited = time.perf_counter(), 0, pool.seconds_waited
         while steps < _LEAST_STEPS or time.perf_counter() - start < _MEASURED_SECONDS:
             trainer.train_step(0.5)
             steps += 1
+        trainer.finish()
         seconds = time.perf_counter() - start - (pool.seconds_waited - waited)
     finally:
         pool.close()

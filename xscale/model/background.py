@@ -64,6 +64,21 @@ class Background:
         return cls(texture, KINDS[int(tensors["kind"])], low, high)
 
 
+class Plain:
+    """One colour everywhere.
+
+    Args:
+        grey: Of all channels, sRGB in [0, 1].
+    """
+
+    def __init__(self, grey: float) -> None:
+        self.grey = grey
+
+    def colour(self, position: Tensor, direction: Tensor) -> Tensor:
+        """Return sRGB [N, 3]; arguments of ``Background.colour``."""
+        return torch.full_like(direction, self.grey)
+
+
 def seen_at(kind: Kind, low: Tensor, high: Tensor, position: Tensor, direction: Tensor) -> Tensor:
     """Return the places [N, 2] of rays in the picture: column and row as shares of its sides.
 

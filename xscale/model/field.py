@@ -66,6 +66,7 @@ class Field:
             self.table = table.to(device)
         self._centre = torch.tensor(box.centre, device=device)
         self._scale = torch.tensor([1 / e for e in box.extent], device=device)
+        self._least_scale = float(self._scale.min())
 
     @property
     def channels(self) -> int:
@@ -80,12 +81,12 @@ class Field:
         """Map footprints [N] (world units) into box lengths; None where fading is off."""
         if self.settings.footprint_scale <= 0:
             return None
-        return footprint * float(self._scale.min())
+        return footprint * self._least_scale
 
     def level(self, footprint: Tensor) -> Tensor:
         """Return the level [N] whose cells are as large as footprints [N] (world units)."""
         coarsest, finest = self.layout.scales[0] + 1, self.layout.scales[-1] + 1
-        cells = 1 / (footprint * float(self._scale.min()))
+        cells = 1 / (footprint * self._least_scale)
         share = torch.log((cells + 1) / coarsest) / math.log(finest / coarsest)
         last = self.layout.levels - 1
         return (share * last).clamp(0, last)
@@ -129,7 +130,7 @@ class Field:
             layout=self.layout,
             centre=self._centre,
             unit=self._scale,
-            footprint_unit=float(self._scale.min()),
+            footprint_unit=self._least_scale,
             interpolation=self.settings.interpolation,
             footprint_scale=max(self.settings.footprint_scale, 0.0),
         )

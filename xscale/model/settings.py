@@ -101,9 +101,10 @@ class ModelSettings:
     """Where features are kept: in a hash grid looked up on the surface, or, to compare it with, at
     the mesh's vertices, in a texture, or in the grid looked up at points of the ray around the
     surface. All have the grid's numbers of parameters; what is not hash is slow."""
-    background: Literal["white", "learned"] = "white"
-    """What pictures show where the mesh covers nothing: white (published), or what a small model
-    of its own learned there from the training photos."""
+    background: Literal["auto", "learned", "white"] = "auto"
+    """What pictures show where the mesh covers nothing: a picture of all directions that is learned
+    from the training photos, or white (published). auto is learned where photos see anything but
+    the mesh, and white where most have masks: what surrounds the object is then left out."""
     grid: GridSettings = field(default_factory=GridSettings)
     """The hash grid."""
     shader: ShaderSettings = field(default_factory=ShaderSettings)

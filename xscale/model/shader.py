@@ -43,7 +43,8 @@ class ReluShader:
                 bound = math.sqrt(6 / view.shape[1])
                 view.uniform_(-bound, bound, generator=generator)
         self.weights = weights.to(device)
-        self.exposure = torch.tensor([_IDENTITY], device=device).repeat(max(photos, 1), 1)
+        self._identity = torch.tensor(_IDENTITY, device=device)
+        self.exposure = self._identity.repeat(max(photos, 1), 1)
         self.latent = torch.zeros(max(photos, 1), settings.latent, device=device)
 
     def parameters(self) -> dict[str, Tensor]:
@@ -178,15 +179,14 @@ class ReluShader:
     def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
         """Pull exposures towards the identity, and their mean more so (it is not observable)."""
         if "shader.exposure" in grads and strength > 0:
-            identity = torch.tensor(_IDENTITY, device=self.exposure.device)
-            away = self.exposure - identity
+            away = self.exposure - self._identity
             grads["shader.exposure"] += strength * (away + 10 * away.mean(dim=0)) / len(away)
         if "shader.latent" in grads and strength > 0:
             grads["shader.latent"] += strength * self.latent / len(self.latent)
 
-    def settle(self, direction_decay: float) -> None:
+    def settle(self, direction_decay: float | Tensor) -> None:
         """Let the weights of the view direction lose this share of themselves, after an update."""
-        if direction_decay > 0:
+        if isinstance(direction_decay, Tensor) or direction_decay > 0:
             second = self.layout.unpack(self.weights)["W2"]
             second[:, self.layout.hidden :] *= 1 - direction_decay
 

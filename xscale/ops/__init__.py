@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from xscale.ops._devices import pick_device, unusable_advice, why_unusable
+from xscale.ops._control import FIELDS as CONTROL_FIELDS
+from xscale.ops._control import decide, step_control
+from xscale.ops._devices import own_stream, pick_device, pinned, unusable_advice, why_unusable
 from xscale.ops._dispatch import OPS, choice, use_backend
 from xscale.ops._ext import (
     built,
@@ -55,6 +57,7 @@ from xscale.ops.shade_relu import (
 )
 
 __all__ = [
+    "CONTROL_FIELDS",
     "OPS",
     "FilmCodeLayout",
     "FilmGradients",
@@ -73,6 +76,7 @@ __all__ = [
     "built",
     "choice",
     "cuda_built",
+    "decide",
     "encode",
     "encode_backward",
     "encode_backward_position",
@@ -95,8 +99,10 @@ __all__ = [
     "limit_threads",
     "linear_to_srgb",
     "module_path",
+    "own_stream",
     "peers",
     "pick_device",
+    "pinned",
     "rasterize",
     "relu_shader_init",
     "shade_film",
@@ -107,6 +113,7 @@ __all__ = [
     "shade_relu_backward",
     "shade_relu_train",
     "spherical_harmonics",
+    "step_control",
     "table_zeros",
     "unusable_advice",
     "use_backend",

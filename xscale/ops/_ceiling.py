@@ -31,17 +31,34 @@ def gather(position: Tensor, grid: FrameGrid) -> None:
     )  # fmt: skip
 
 
-def rows(table: Tensor, visits: int, *, add: bool = False) -> None:
+KINDS = ("read", "add", "add scalar", "add half", "least", "least tested")
+
+
+def rows(
+    table: Tensor,
+    visits: int,
+    kind: str = "read",
+    *,
+    together: int = 8,
+    collisions: int = 1,
+    in_order: bool = False,
+) -> None:
     """Read rows of ``table`` [N, 1, 2, 4 or 8], float32 on a GPU, at random, or add zeros to them.
 
     Args:
-        table: The rows; neighbours in a batch of visits have nothing to do with each other.
+        table: The rows.
         visits: Rows visited, rounded down to a multiple of 8.
-        add: Whether to add, in the widest atomics that the device has.
+        kind: "read"; "add" in the widest atomics that the device has, "add scalar" in single
+            floats, "add half" with every word a pair of half floats; "least", the minimum of
+            64-bit words, or "least tested" after a plain read (rows of two words).
+        together: Reads that a thread has under way at once: 1, 2, 4 or 8.
+        collisions: Neighbouring threads that visit the same row.
+        in_order: Whether rows are visited one after the other instead.
     """
     _ext.call(
         "ceiling_rows", table.device, table=table, rows=len(table), words=table.shape[1],
-        visits=visits, add=add, sink=torch.empty(1, device=table.device),
+        visits=visits, kind=KINDS.index(kind), together=together, collisions=collisions,
+        in_order=in_order, sink=torch.empty(1, device=table.device),
     )  # fmt: skip
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from xscale.errors import DeviceError, UsageError
 from xscale.ops import _ext
@@ -73,6 +76,32 @@ def unusable_advice(reason: str) -> str:
     if "torch finds no" in text:
         return "install a PyTorch with CUDA that the driver supports (nvidia-smi shows which)"
     return "report it with this page"
+
+
+_streams = threading.local()
+
+
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[None]:
+    """Launch what this thread does inside on a stream of its own.
+
+    On a GPU it then runs beside what other threads have launched, not behind it; tensors made
+    before the thread's first use of this may be read. Elsewhere this does nothing.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    streams = _streams.__dict__.setdefault("of", {})
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)
+        streams[device].wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(streams[device]):
+        yield
+
+
+def pinned(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a CPU tensor as copies to ``device`` want it: to a GPU they need not be waited for."""
+    return tensor.pin_memory() if device.type == "cuda" else tensor
 
 
 def _complete(kernels: tuple[str, ...]) -> bool:

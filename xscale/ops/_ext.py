@@ -117,16 +117,29 @@ def call(op: str, device: torch.device, **fields: object) -> None:
             f"{op}: the compiled module is missing ({_import_error})",
             advice="reinstall with a C++17 compiler, or use XSCALE_BACKEND=reference",
         )
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-    values = {
-        name: (value.data_ptr(), _CODES[value.dtype], value.numel())
-        if isinstance(value, torch.Tensor)
-        else value
-        for name, value in fields.items()
-    }
+    on_gpu = device.type == "cuda"
+    stream = torch.cuda.current_stream(device).cuda_stream if on_gpu else 0
+    values = {name: _value(value) for name, value in fields.items()}
+    body = body_of(op, device)
     try:
-        getattr(_core, op)(body_of(op, device), stream, **values)
+        # A launch goes to the thread's device, whatever its stream belongs to.
+        with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
+            if hasattr(_core, f"{op}_scratch"):
+                values["scratch"] = None
+                if body != "cpu":
+                    # Torch's memory: reused in the stream's order, and a CUDA graph may hold it.
+                    size = getattr(_core, f"{op}_scratch")(body, **values)
+                    scratch = torch.empty(size, dtype=torch.uint8, device=device)
+                    values["scratch"] = _value(scratch)
+            getattr(_core, op)(body, stream, **values)
     except RuntimeError as error:
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error
         raise
+
+
+def _value(value: object) -> object:
+    """Return an argument as the compiled module takes it."""
+    if isinstance(value, torch.Tensor):
+        return value.data_ptr(), _CODES[value.dtype], value.numel()
+    return value

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
+from xscale.ops._control import check_control
 from xscale.ops._dispatch import use_reference
 
 _FLOATS = (torch.float32,)
@@ -25,6 +26,7 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
     clear_grad: bool = True,
+    control: Tensor | None = None,
 ) -> None:
     """Update ``param`` and its moments in place by one step of Adam.
 
@@ -49,6 +51,8 @@ def adam(
         betas: Decay of the two running means.
         epsilon: Added to the root of the second moment.
         clear_grad: Whether used gradients are set to zero for the next step.
+        control: See ``step_control``: its rate multiplies ``learning_rate``, its step takes the
+            place of ``step``, and where it says that nothing moves only gradients are cleared.
 
     Raises:
         ShapeError: An argument has another shape, dtype or device.
@@ -65,7 +69,14 @@ def adam(
         )
     if touched is not None:
         check_tensor("adam", "touched", touched, ((rows + 7) // 8,), (torch.uint8,), param.device)
+    check_control("adam", control, param.device)
     if use_reference("adam", param.device):
+        if control is not None:
+            rate, step, moves = control[:3].tolist()
+            learning_rate, step = learning_rate * rate, int(step)
+            if not moves:
+                grad.mul_(not clear_grad)
+                return
         adam_reference(
             param, grad, first, second, steps=steps, touched=touched, step=step,
             learning_rate=learning_rate, betas=betas, epsilon=epsilon, clear_grad=clear_grad,
@@ -76,7 +87,7 @@ def adam(
         touched=touched, grad_stride=grad.stride(0), first_stride=first.stride(0),
         second_stride=second.stride(0), steps_stride=1 if steps is None else steps.stride(0),
         rows=rows, width=width, step=step, learning_rate=learning_rate,
-        beta1=betas[0], beta2=betas[1], epsilon=epsilon, clear_grad=clear_grad,
+        beta1=betas[0], beta2=betas[1], epsilon=epsilon, clear_grad=clear_grad, control=control,
     )  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from xscale.errors import ShapeError
+from xscale.errors import ShapeError, UsageError
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
+from xscale.ops._control import check_control, decide, step_control
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
 from xscale.ops.adam import adam_reference
@@ -75,7 +76,8 @@ class StepGrid:
     """Factor of the footprint; 0: no level fades."""
     gradient: Tensor | None = None
     """Working memory of a GPU's body, which the CPU's does without: zeros like ``table``, zeros
-    again afterwards; int64 for deterministic steps. Made for the one step where it is None."""
+    again afterwards; int64 for deterministic steps, float16 if wanted for mixed ones (half the
+    memory to go through). Made for the one step where it is None."""
     touched: Tensor | None = None
     """Likewise, uint8 [layout.rows / 8]."""
 
@@ -97,10 +99,11 @@ class StepShader:
 class StepResult(NamedTuple):
     """What a step leaves for its caller: losses, and the shader's gradients of the mean loss."""
 
-    loss: float
-    """Mean over the rays. Where it is not finite, the grid was not touched."""
-    squared_error: float
-    """Mean over rays and channels, targets as shares of white."""
+    loss: float | Tensor
+    """Mean over the rays. Where it is not finite, the grid was not touched. With a control, a
+    float64 tensor without dimensions: nobody waited for it."""
+    squared_error: float | Tensor
+    """Mean over rays and channels, targets as shares of white; likewise."""
     grad_weights: Tensor
     """Like ``StepShader.weights``."""
     grad_exposure: Tensor | None
@@ -121,6 +124,8 @@ def fused_step(
     betas: tuple[float, float] = (0.9, 0.999),
     epsilon: float = 1e-8,
     deterministic: bool = False,
+    mixed: bool = False,
+    control: Tensor | None = None,
 ) -> StepResult:
     """Interpolate, encode, shade, compare, go back, and move the touched rows by lazy Adam.
 
@@ -142,18 +147,32 @@ def fused_step(
         betas: Decay of Adam's two running means.
         epsilon: Added to the root of the second moment.
         deterministic: See above; the CPU always is.
+        mixed: Whether a GPU's shader may multiply half floats (its sums, the weights and all
+            moments stay float32). Gradients then carry the control's scale on their way, and a
+            step in which one leaves the half floats moves nothing. The CPU multiplies float32.
+        control: See ``step_control``: what the step reads and writes instead of waiting for its
+            losses; its rate multiplies ``learning_rate``.
 
     Raises:
         ShapeError: An argument has another shape, dtype or device.
-        UsageError: There is no such loss.
+        UsageError: There is no such loss, or ``mixed`` is asked for with ``deterministic``.
     """
     kind = check_loss("fused_step", loss)
     _check(rays, grid, shader)
+    check_control("fused_step", control, rays.vertices.device)
+    if mixed and deterministic:
+        raise UsageError("fused_step: mixed steps are not deterministic", advice="choose one")
     if use_reference("fused_step", rays.vertices.device):
-        return fused_step_reference(
-            rays, grid, shader, loss=loss, learning_rate=learning_rate, betas=betas,
+        rate = 1.0 if control is None else float(control[0])
+        found = fused_step_reference(
+            rays, grid, shader, loss=loss, learning_rate=learning_rate * rate, betas=betas,
             epsilon=epsilon,
         )  # fmt: skip
+        if control is None:
+            return found
+        means = [torch.tensor(x, dtype=torch.float64) for x in found[:2]]
+        decide(control, *means)
+        return found._replace(loss=means[0], squared_error=means[1])
     layout = shader.layout
     grads = [
         None if tensor is None else torch.zeros_like(tensor)
@@ -161,7 +180,12 @@ def fused_step(
     ]
     device = rays.vertices.device
     on_cpu = _ext.body_of("fused_step", device) == "cpu"
-    gradient, touched = (None, None) if on_cpu else _working_memory(grid, deterministic)
+    mixed = mixed and not on_cpu
+    given = control
+    if mixed and control is None:
+        control = step_control(device)
+    gradient, touched = (None, None) if on_cpu else _working_memory(grid, deterministic, mixed)
+    half = gradient is not None and gradient.dtype == torch.float16
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     seconds = torch.zeros(4, dtype=torch.float64)
     offsets, resolutions, scales = level_tensors(grid.layout)
@@ -181,19 +205,24 @@ def fused_step(
         grad_light=grads[2], hidden=layout.hidden,
         sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
         photos=0 if shader.exposure is None else len(shader.exposure),
-        gradient=None if deterministic else gradient,
+        gradient=None if deterministic or half else gradient,
         gradient_fixed=gradient if deterministic else None, touched=touched, loss=kind, sums=sums,
-        seconds=seconds, rays=count,
+        seconds=seconds, rays=count, control=control, mixed=mixed,
+        gradient_half=gradient if half else None,
     )  # fmt: skip
-    total, error = sums.tolist()
     spent = dict(zip(PARTS, seconds.tolist(), strict=True)) if on_cpu else {}
+    if given is not None:
+        return StepResult(sums[0] / max(count, 1), sums[1] / max(3 * count, 1), *grads, spent)
+    total, error = sums.tolist()
     return StepResult(total / max(count, 1), error / max(3 * count, 1), *grads, spent)
 
 
-def _working_memory(grid: StepGrid, deterministic: bool) -> tuple[Tensor, Tensor]:
+def _working_memory(grid: StepGrid, deterministic: bool, mixed: bool) -> tuple[Tensor, Tensor]:
     """Return the grid's gradient table and touched bits, checked, or new ones."""
     kind = torch.int64 if deterministic else torch.float32
     gradient, touched = grid.gradient, grid.touched
+    if mixed and gradient is not None and gradient.dtype == torch.float16:
+        kind = torch.float16
     if gradient is None:
         gradient = torch.zeros_like(grid.table, dtype=kind)
     if touched is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from xscale.errors import (
+    ClusterError,
     DeviceError,
     PartialError,
     ResourceError,
@@ -17,15 +19,18 @@ from xscale.errors import (
     XscaleError,
 )
 from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
-from xscale.render.job import Job, render_frame
+from xscale.render.job import Bands, Job, render_frame
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 
 Outcome = tuple[int, dict | XscaleError]
 """A frame's index with its record, or with why it could not be rendered."""
 
-_FATAL = (StorageError, ResourceError, DeviceError)
+FATAL = (StorageError, ResourceError, DeviceError, ClusterError)
 """What would meet every other frame too."""
+
+_MOST_COMPRESSED = 1 / 50
+"""Share of its bytes that a picture takes at least, unless it is empty."""
 
 
 class Engine(Protocol):
@@ -56,17 +61,22 @@ def local_engine(run: Run, job: Job, pending: Sequence[int], folder: Path) -> It
         yield index, attempt(run, job, index, folder)
 
 
-def attempt(run: Run, job: Job, index: int, folder: Path) -> dict | XscaleError:
+def attempt(
+    run: Run, job: Job, index: int, folder: Path, bands: Bands | None = None
+) -> dict | XscaleError:
     """Render one frame; return its record or an error that concerns this frame alone.
+
+    Arguments are those of ``render_frame``.
 
     Raises:
         StorageError: The folder cannot be written; no other frame could be either.
         ResourceError: There is not enough memory, likewise.
         DeviceError: The device is gone, likewise.
+        ClusterError: The cluster is, likewise.
     """
     try:
-        return render_frame(run, job, index, folder)
-    except _FATAL:
+        return render_frame(run, job, index, folder, bands)
+    except FATAL:
         raise
     except XscaleError as error:
         return error
@@ -108,12 +118,14 @@ def render_batch(
     """
     if shard is not None and not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"--shard is i/n with i from 1 to n, got {shard[0]}/{shard[1]}")
+    first, step = (0, 1) if shard is None else (shard[0] - 1, shard[1])
+    mine = range(first, len(job.frames), step)
+    if not folder.exists():
+        _check_room(job, mine, folder)
     place = JobFolder(folder, job, shard)
     summary = Summary()
     with place.opened(overwrite):
         _write_cameras(job, folder, fps)
-        first, step = (0, 1) if shard is None else (shard[0] - 1, shard[1])
-        mine = range(first, len(job.frames), step)
         finished = place.finished(verify)
         pending = [index for index in mine if index not in finished]
         summary.kept = len(mine) - len(pending)
@@ -132,6 +144,30 @@ def render_batch(
             advice="manifest.json lists them; correct the cameras and render again",
         )
     return summary
+
+
+def _check_room(job: Job, frames: Iterable[int], folder: Path) -> None:
+    """Refuse a job that the disk cannot hold, however well its pictures compress.
+
+    Raises:
+        StorageError: It has not the room.
+    """
+    there = next((p for p in folder.resolve().parents if p.is_dir()), None)
+    if there is None:
+        return
+    files, needed = job.settings.files(), 0.0
+    for index in frames:
+        pixels = sum(camera.width * camera.height for camera in job.frames[index].cameras)
+        for file in files:
+            share = 1 if file.kind == "npy" else _MOST_COMPRESSED
+            needed += pixels * file.across * file.bytes_per_pixel * share
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise StorageError(
+            f"the pictures take {needed / 1e9:,.0f} GB at least, {free / 1e9:,.0f} GB is free",
+            where=folder,
+            advice="choose another folder, a smaller --size, or fewer frames or outputs",
+        )
 
 
 def _gather(

@@ -9,13 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Frame:
-    """The picture of one camera and what else was asked for; row 0 is the top."""
+    """What was asked for of one camera, and the coverage; row 0 is the top."""
 
-    colour: Tensor
-    """Uint8 [H, W, 3], sRGB; where the mesh does not cover the pixel the background, or
-    white."""
     coverage: Tensor
     """Bool [H, W]: the pixel's centre ray (or one of its samples) hits the mesh."""
+    colour: Tensor | None = None
+    """Uint8 [H, W, 3], sRGB; where the mesh does not cover the pixel the background, or
+    white."""
     depth: Tensor | None = None
     """Float32 [H, W], the camera's z in world units; +inf where nothing is hit."""
     normal: Tensor | None = None
@@ -33,6 +33,9 @@ class Frame:
     photos: Tensor | None = None
     """Float32 [H, W], in how many training photos the pixel's point is seen; 0 where nothing is
     hit."""
+    uncertainty: Tensor | None = None
+    """Float32 [H, W], how far the colour is likely to be off: mean of the channels, sRGB from 0 to
+    1, see ``xscale.render.uncertainty``; NaN where nothing is hit."""
     srgb: Tensor | None = None
     """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
     or 1 where nothing is hit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.io.hashing import fingerprint_of
 from xscale.render.outputs import SIDE_BY_SIDE, OutputFile, output_file, side_by_side
-from xscale.render.picture import write_picture
+from xscale.render.picture import Band, bands_of, render_band, write_picture
 from xscale.render.probe import is_inside
 from xscale.render.run import Run
 from xscale.render.sinks import ENDINGS, check_fits
@@ -39,6 +39,8 @@ class Settings:
     """Samples along a pixel's edge."""
     side_by_side: bool = False
     """One picture of all outputs, left to right, instead of a file each."""
+    background: str = "run"
+    """What uncovered pixels show: one of ``xscale.render.run.BACKGROUNDS``."""
 
     def files(self) -> list[OutputFile]:
         """Return the files a frame gives.
@@ -124,11 +126,15 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
     Raises:
         UsageError: No frame, two of one name, impossible settings, or a picture too large for its
             format.
+        InputError: The run lacks a file.
         NumericsError: The model has NaN or infinite numbers, so every picture would.
     """
     if not frames:
         raise UsageError("there is nothing to render", advice="give --views or --cameras")
     files = settings.files()
+    run.renderer_on(settings.background)
+    if any("uncertainty" in file.needs for file in files):
+        _ = run.residuals
     seen: set[str] = set()
     for frame in frames:
         if frame.name in seen:
@@ -165,8 +171,38 @@ def _depth_range(run: Run, frames: Sequence[JobFrame]) -> tuple[float, float]:
     return float(near), float(far)
 
 
-def render_frame(run: Run, job: Job, index: int, folder: Path) -> dict:
+Bands = Callable[[int], Iterable[Band]]
+"""Gives the bands of a frame by its index."""
+
+
+def frame_band(run: Run, job: Job, index: int, top: int, rows: int) -> Band:
+    """Render some rows of a frame as its files hold them."""
+    return render_band(
+        run.renderer_on(job.settings.background),
+        job.frames[index].cameras,
+        job.settings.files(),
+        job.depths,
+        job.settings.samples,
+        top,
+        rows,
+    )
+
+
+def frame_bands(job: Job, index: int) -> list[tuple[int, int]]:
+    """Return (first row, rows) of the bands that a frame is made of; none for a bad camera."""
+    cameras = job.frames[index].cameras
+    return bands_of(cameras, job.settings.samples) if cameras else []
+
+
+def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | None = None) -> dict:
     """Render and publish one frame; the same on every engine, and may be done twice.
+
+    Args:
+        run: The run, opened.
+        job: What is rendered.
+        index: Of the frame.
+        folder: The job's folder.
+        bands: Who renders the frame's bands; this process where not given.
 
     Returns:
         The journal's record of it.
@@ -179,15 +215,11 @@ def render_frame(run: Run, job: Job, index: int, folder: Path) -> dict:
     if not frame.cameras:
         raise CameraError(frame.fault or "has no camera", where=frame.name)
     start = time.perf_counter()
-    written = write_picture(
-        run.renderer,
-        frame.cameras,
-        job.settings.files(),
-        job.paths(frame),
-        folder,
-        job.depths,
-        job.settings.samples,
-    )
+    if bands is None:
+        made = (frame_band(run, job, index, *rows) for rows in frame_bands(job, index))
+    else:
+        made = bands(index)
+    written = write_picture(frame.cameras, job.settings.files(), job.paths(frame), folder, made)
     warnings = []
     if written.coverage == 0:
         warnings.append("W-FRAME-EMPTY: the camera sees nothing of the mesh")

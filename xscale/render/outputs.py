@@ -39,10 +39,12 @@ COLOUR_FORMATS = ("png", "png16", "jpg", "exr", "tiff", "tiff16")
 DATA_FORMATS = ("npy", "exr", "tiff")
 OUTPUTS = (
     "colour", "coverage", "depth", "depth_map", "normal", "normal_map", "position", "face",
-    "footprint", "level", "photos",
+    "footprint", "level", "photos", "uncertainty", "uncertainty_map",
 )  # fmt: skip
 SIDE_BY_SIDE = "side_by_side"
 """Name of the output that holds several."""
+_MAP_END = 0.15
+"""Uncertainty, sRGB from 0 to 1, at the upper end of its map's colours."""
 _CHANNELS = {"normal": 3, "position": 3}
 
 
@@ -50,8 +52,8 @@ def output_file(output: str, colour: str = "png", data: str = "npy") -> OutputFi
     """Return how an output is written.
 
     Args:
-        output: One of ``OUTPUTS``. ``depth_map`` and ``normal_map`` are 8-bit pictures to look
-            at, ``coverage`` is an 8-bit mask (255 = seen); the rest but colour are numbers.
+        output: One of ``OUTPUTS``. Those that end in ``_map`` are 8-bit pictures to look at,
+            ``coverage`` is an 8-bit mask (255 = seen); the rest but colour are numbers.
         colour: Format of colours: png, jpg, tiff (8 bits sRGB), png16, tiff16 (16 bits sRGB),
             exr (float32, linear light).
         data: Format of numbers: npy, exr or tiff (float32); face ids are int32 and go into npy
@@ -79,6 +81,8 @@ def output_file(output: str, colour: str = "png", data: str = "npy") -> OutputFi
         return OutputFile(output, "png", ("depth",), 3, byte, _depth_map)
     if output == "normal_map":
         return OutputFile(output, "png", ("normal",), 3, byte, _normal_map)
+    if output == "uncertainty_map":
+        return OutputFile(output, "png", ("uncertainty",), 3, byte, _uncertainty_map)
     if output == "face":
         kind = "npy" if data == "exr" else data
         return OutputFile(
@@ -100,7 +104,7 @@ def side_by_side(files: Sequence[OutputFile]) -> OutputFile:
         if file.dtype != np.uint8:
             raise UsageError(
                 f"{file.output} is no 8-bit picture to put side by side",
-                advice="take colour, coverage, depth_map and normal_map, --format png, jpg or tiff",
+                advice="take colour, coverage and what ends in _map, --format png, jpg or tiff",
             )
 
     def values(frame: Frame, depths: tuple[float, float]) -> np.ndarray:
@@ -133,6 +137,11 @@ def _depth_map(frame: Frame, depths: tuple[float, float]) -> np.ndarray:
     depth[~np.isfinite(depth)] = np.nan
     share = 1 - np.log(np.maximum(depth, near) / near) / np.log(max(far / near, 1 + 1e-9))
     return colour_scale(share)
+
+
+def _uncertainty_map(frame: Frame, depths: tuple[float, float]) -> np.ndarray:
+    """The same colours for the same numbers in every picture; white where nothing is hit."""
+    return colour_scale(frame.uncertainty.numpy().astype(np.float64) / _MAP_END)
 
 
 def _normal_map(frame: Frame, depths: tuple[float, float]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,25 +59,64 @@ def render_rows(
     return Frame(**{name: torch.cat([getattr(p, name).cpu() for p in parts], 1) for name in names})
 
 
-def write_picture(
+@dataclass(frozen=True)
+class Band:
+    """Rows of a picture as its files hold them."""
+
+    covered: int
+    """Pixels that the mesh covers."""
+    values: tuple[np.ndarray, ...]
+    """One for each file, [rows, W] or [rows, W, channels]."""
+
+
+def bands_of(cameras: Sequence[Camera], samples: int = 1) -> list[tuple[int, int]]:
+    """Return (first row, rows) of the bands that a picture of cameras side by side is made of."""
+    height, width = cameras[0].height, sum(camera.width for camera in cameras)
+    rows = max(1, _BAND_SAMPLES // (width * samples * samples))
+    return [(top, min(rows, height - top)) for top in range(0, height, rows)]
+
+
+def render_band(
     renderer: Renderer,
     cameras: Sequence[Camera],
     files: Sequence[OutputFile],
-    paths: Sequence[Path],
-    folder: Path,
     depths: tuple[float, float],
-    samples: int = 1,
-) -> Written:
-    """Render cameras side by side into files; memory does not grow with the picture's height.
+    samples: int,
+    top: int,
+    rows: int,
+) -> Band:
+    """Render some rows of cameras side by side into what their files hold.
 
     Args:
         renderer: Of the run.
         cameras: One or more of equal height, left to right.
+        files: What is to be written.
+        depths: Nearest and farthest depth of depth maps.
+        samples: Samples along a pixel's edge.
+        top: First row.
+        rows: How many.
+    """
+    needs = sorted({name for file in files for name in file.needs})
+    frame = render_rows(renderer, cameras, needs, top, rows, samples)
+    values = tuple(np.ascontiguousarray(file.values(frame, depths)) for file in files)
+    return Band(int(frame.coverage.sum()), values)
+
+
+def write_picture(
+    cameras: Sequence[Camera],
+    files: Sequence[OutputFile],
+    paths: Sequence[Path],
+    folder: Path,
+    bands: Iterable[Band],
+) -> Written:
+    """Write a picture's files from its bands; memory does not grow with the picture's height.
+
+    Args:
+        cameras: One or more of equal height, left to right.
         files: What to write.
         paths: Where, relative to ``folder``; existing files are replaced.
         folder: The job's folder.
-        depths: Nearest and farthest depth of depth maps.
-        samples: Samples along a pixel's edge.
+        bands: Of ``bands_of``, in order, whoever renders them.
 
     Raises:
         UsageError: The cameras' heights differ.
@@ -88,8 +127,6 @@ def write_picture(
         raise UsageError("cameras side by side must have the same height")
     digests = [hashlib.sha256() for _ in files]
     covered = 0
-    needs = sorted({name for file in files for name in file.needs})
-    band = max(1, _BAND_SAMPLES // (width * samples * samples))
     with contextlib.ExitStack() as stack:
         sinks = [
             stack.enter_context(
@@ -99,12 +136,9 @@ def write_picture(
             )
             for file, path in zip(files, paths, strict=True)
         ]
-        for top in range(0, height, band):
-            rows = min(band, height - top)
-            frame = render_rows(renderer, cameras, needs, top, rows, samples)
-            covered += int(frame.coverage.sum())
-            for file, sink, digest in zip(files, sinks, digests, strict=True):
-                values = np.ascontiguousarray(file.values(frame, depths))
+        for band in bands:
+            covered += band.covered
+            for values, sink, digest in zip(band.values, sinks, digests, strict=True):
                 digest.update(values)
                 sink.write(values)
     listed = {

@@ -12,7 +12,7 @@ from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
-from xscale.model.background import Background
+from xscale.model.background import Background, Plain
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
@@ -25,6 +25,7 @@ _MISSES = {
     "position": float("nan"),
     "level": float("nan"),
     "photos": 0.0,
+    "uncertainty": float("nan"),
     "srgb": 1.0,
 }
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
@@ -46,6 +47,8 @@ class Renderer:
             has a body of it; else by the chain of single ops. Unrounded colours always do.
         photos: Tells in how many training photos points [N, 3] of the local frame are seen; without
             it there is no output of that name.
+        uncertainty: Tells from face ids [N] and those points how far off their colours may be;
+            likewise.
         at_hand: Photos that colours are corrected by; None leaves them as the model gives them.
     """
 
@@ -54,10 +57,11 @@ class Renderer:
         surface: Surface,
         model: Model,
         origin: Sequence[float],
-        background: Background | None = None,
+        background: Background | Plain | None = None,
         *,
         fused: bool = True,
         photos: Callable[[Tensor], Tensor] | None = None,
+        uncertainty: Callable[[Tensor, Tensor], Tensor] | None = None,
         at_hand: PhotosAtHand | None = None,
     ) -> None:
         self.surface = surface
@@ -65,6 +69,7 @@ class Renderer:
         self.origin = origin
         self.background = background
         self.photos = photos
+        self.uncertainty = uncertainty
         self.at_hand = at_hand
         has_body = ops.has_body("fused_frame", model.device.type)
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
@@ -85,7 +90,7 @@ class Renderer:
 
         Args:
             camera: World-frame camera.
-            outputs: Any of ``OUTPUTS``; colour and coverage are always there.
+            outputs: Any of ``OUTPUTS``; coverage is always there.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
             rect: (left, top, width, height) in pixels; None is the whole picture.
 
@@ -95,8 +100,9 @@ class Renderer:
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
-        if "photos" in outputs and self.photos is None:
-            raise UsageError("this renderer does not know the training photos")
+        for name in ("photos", "uncertainty"):
+            if name in outputs and getattr(self, name) is None:
+                raise UsageError("this renderer does not know the training photos")
         if "level" in outputs and self.model.settings.encoding not in ("hash", "volume"):
             raise UsageError(f"model.encoding={self.model.settings.encoding} has no levels")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
@@ -130,7 +136,7 @@ class Renderer:
             name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
             for name in bands[0]
         }
-        if self.background is not None:
+        if self.background is not None and not joined.keys().isdisjoint(("colour", "srgb")):
             self._fill(joined, local, (left, top))
         return Frame(**joined)
 
@@ -146,7 +152,8 @@ class Renderer:
         seen = direction.isfinite().all(1)
         rows, columns = rows[seen], columns[seen]
         colour = self.background.colour(position, direction[seen])
-        frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
+        if "colour" in frame:
+            frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
         if "srgb" in frame:
             frame["srgb"][rows, columns] = colour
 
@@ -164,20 +171,20 @@ class Renderer:
         band = {"coverage": face_id >= 0}
         if "face" in outputs:
             band["face"] = face_id
-        fused = self.fused and "srgb" not in outputs
         fields = [name for name in _MISSES if name in outputs]
-        if fused:
+        coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
+        if coloured and not exact:
             band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
-            if not fields:
-                return band
+        if not fields and not (coloured and exact):
+            return band
         samples = pixel_samples(self.surface, packed, face_id, (left, top))
         place = samples.pixel_index
         shaded = torch.zeros(0, 3)
-        if not fused:
+        if exact and len(place) and (coloured or "srgb" in outputs):
+            shaded = shade(samples)
+        if coloured and exact:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
-            if len(place):
-                shaded = shade(samples)
-                colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
         for name in fields:
             if name == "srgb":
@@ -186,6 +193,8 @@ class Renderer:
                 values = self.model.field.level(samples.footprint)
             elif name == "photos":
                 values = self.photos(samples.position)
+            elif name == "uncertainty":
+                values = self.uncertainty(face_id.reshape(-1)[place], samples.position)
             else:
                 values = getattr(samples, name)
             shape = (rows * width, *values.shape[1:])

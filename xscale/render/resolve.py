@@ -12,7 +12,7 @@ from xscale.geometry.camera import Camera
 from xscale.render.frame import Frame
 from xscale.render.renderer import Renderer
 
-_NEED_DEPTH = {"depth", "position", "face", "level", "photos"}
+_NEED_DEPTH = {"depth", "position", "face", "level", "photos", "uncertainty"}
 
 
 def render_resolved(
@@ -44,9 +44,9 @@ def resolve(frame: Frame, samples: int) -> Frame:
     """Reduce a frame rendered ``samples`` times as wide and high.
 
     Colours are means of the samples that hit, so the mesh's outline is not washed out by what lies
-    beyond it; where none does, of all. Depth, position, face, level and photos are those of the
-    nearest sample, since a mean would lie on no surface; the footprint is a pixel's, not a
-    sample's.
+    beyond it; where none does, of all. Depth, position, face, level, photos and uncertainty are
+    those of the nearest sample, since a mean would lie on no surface; the footprint is a pixel's,
+    not a sample's.
 
     Args:
         frame: Of size [H * samples, W * samples].
@@ -57,9 +57,9 @@ def resolve(frame: Frame, samples: int) -> Frame:
     hit = _blocks(frame.coverage, samples)
     count = hit.sum(2)
     resolved: dict[str, Tensor | None] = {"coverage": count > 0}
-    resolved["colour"] = (_colour(_blocks(frame.colour.float(), samples), hit) + 0.5).to(
-        torch.uint8
-    )
+    if frame.colour is not None:
+        mean = _colour(_blocks(frame.colour.float(), samples), hit)
+        resolved["colour"] = (mean + 0.5).to(torch.uint8)
     if frame.srgb is not None:
         resolved["srgb"] = _colour(_blocks(frame.srgb, samples), hit)
     if frame.normal is not None:
@@ -68,7 +68,7 @@ def resolve(frame: Frame, samples: int) -> Frame:
     if frame.footprint is not None:
         resolved["footprint"] = _mean(_blocks(frame.footprint, samples), hit, 0.0) * samples
     depth = frame.depth
-    for name in ("depth", "position", "face", "level", "photos"):
+    for name in ("depth", "position", "face", "level", "photos", "uncertainty"):
         values = getattr(frame, name)
         if values is not None:
             blocks = _blocks(values, samples)

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xscale.config import from_dict
-from xscale.errors import InputError, IntegrityError
+from xscale.errors import InputError, IntegrityError, UsageError
 from xscale.gbuffer.build import Rect, build_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
@@ -23,7 +23,7 @@ from xscale.io.checkpoints import load_newest
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_json
 from xscale.io.tensors import write_tensors
-from xscale.model.background import Background
+from xscale.model.background import Background, Plain
 from xscale.model.encodings import ON_THE_MESH
 from xscale.model.field import Box
 from xscale.model.model import Model
@@ -34,8 +34,12 @@ from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.sight import View, count, training_views
+from xscale.render.uncertainty import FILE as RESIDUALS
+from xscale.render.uncertainty import expected_error, read_residuals
 
 FORMAT = 1
+BACKGROUNDS = ("run", "learned", "white", "black")
+"""What uncovered pixels may show: as the run was trained, or one of these."""
 
 
 @dataclass(eq=False)
@@ -115,6 +119,10 @@ class Run:
                 faces=arrays["faces"].numpy(),
                 origin=np.array(self.manifest["origin"]),
             )
+        except FileNotFoundError as error:
+            raise InputError(
+                "is missing", where=file, advice="copy the whole run folder, or train again"
+            ) from error
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise IntegrityError(f"cannot be read: {error}", where=file) from error
         return build_surface(mesh, self.device)
@@ -141,7 +149,7 @@ class Run:
     @cached_property
     def background(self) -> Background | None:
         """What uncovered pixels show; None where that is white."""
-        if self.manifest["settings"]["model"].get("background", "white") == "white":
+        if self.manifest["settings"]["model"].get("background") != "learned":
             return None
         file = self.path / "background.safetensors"
         try:
@@ -153,13 +161,15 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over what decides the pixels: mesh, checkpoint in use, background, photos."""
+        """SHA-256 over what decides the pixels: mesh, checkpoint, background, photos, residuals."""
         _ = self.model
         file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
         tensors = json.loads(file.read_bytes())["sha256"]
         parts = [tensors, sha256_file(self.path / "mesh.safetensors")]
         if self.background is not None:
             parts.append(sha256_file(self.path / "background.safetensors"))
+        if (self.path / RESIDUALS).exists():
+            parts.append(sha256_file(self.path / RESIDUALS))
         if self.at_hand is not None:
             parts.append(sha256_file(self.path / photos_at_hand.FILE))
         return fingerprint_of(parts)
@@ -167,14 +177,43 @@ class Run:
     @cached_property
     def renderer(self) -> Renderer:
         """Renderer of this run."""
+        return self._renderer(self.background)
+
+    def renderer_on(self, background: str = "run") -> Renderer:
+        """Return a renderer whose uncovered pixels show one of ``BACKGROUNDS``.
+
+        Raises:
+            UsageError: There is none of that name, or the run has not learned any.
+        """
+        if background not in BACKGROUNDS:
+            raise UsageError(f"no background {background!r}; there are {', '.join(BACKGROUNDS)}")
+        if background == "learned" and self.background is None:
+            raise UsageError(
+                "the run has learned no background",
+                where=self.path,
+                advice="train with --background learned, or take --background white",
+            )
+        if background in ("run", "learned"):
+            return self.renderer
+        return self._renderer(None if background == "white" else Plain(0.0))
+
+    def _renderer(self, background: Background | Plain | None) -> Renderer:
         return Renderer(
             self.surface,
             self.model,
             self.manifest["origin"],
-            self.background,
+            background,
             photos=lambda position: count(self.views, position),
+            uncertainty=lambda face_id, position: expected_error(
+                self.surface, self.residuals, face_id, position, count(self.views, position)
+            ),
             at_hand=self.at_hand,
         )
+
+    @cached_property
+    def residuals(self) -> torch.Tensor:
+        """What the training left unexplained, see ``xscale.render.uncertainty``; float32 [V]."""
+        return read_residuals(self.path, self.device)
 
     @cached_property
     def at_hand(self) -> PhotosAtHand | None:
@@ -223,23 +262,25 @@ class Run:
         *,
         rect: Rect | None = None,
         samples: int = 1,
+        background: str = "run",
     ) -> Frame:
         """Render one camera, or a part of its picture.
 
         Args:
             camera: World-frame camera; its size is the picture's.
             outputs: Any of "colour", "coverage", "depth", "normal", "footprint", "position",
-                "face", "level", "photos" and "srgb", which ``Frame`` explains.
+                "face", "level", "photos", "uncertainty" and "srgb", which ``Frame`` explains.
             rect: (left, top, width, height) in pixels; None is the whole picture.
             samples: Samples along a pixel's edge; values are means of those that hit the mesh.
+            background: What uncovered pixels show, one of ``BACKGROUNDS``.
 
         Returns:
             Tensors [H, W, ...] on the run's device.
 
         Raises:
-            UsageError: An output is not known, or the rectangle leaves the picture.
+            UsageError: An output or background is not known, or the rectangle leaves the picture.
         """
-        return render_resolved(self.renderer, camera, outputs, rect, samples)
+        return render_resolved(self.renderer_on(background), camera, outputs, rect, samples)
 
 
 def new_model(

@@ -17,13 +17,15 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from xscale.errors import SetupError, UsageError
+from xscale.errors import SetupError, StorageError, UsageError
 from xscale.io import storage
 from xscale.io.png_rows import PngRows
 
 _TILE = 256
 _WHOLE_BYTES = 1 << 30
 """Most bytes of a picture whose format needs it whole."""
+_BIG_BYTES = 1 << 31
+"""Bytes before compression from which on a TIFF is a BigTIFF."""
 _JPEG_EDGE = 65535
 _JPEG_QUALITY = 95
 ENDINGS = {"png": ".png", "jpg": ".jpg", "exr": ".exr", "tiff": ".tif", "npy": ".npy"}
@@ -95,7 +97,12 @@ def open_sink(
             planes = whole.rows.reshape(height, width, channels)
             parts = {n: np.ascontiguousarray(planes[..., k]) for k, n in enumerate(names)}
             header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
-            library.File(header, parts).write(str(temporary))
+            try:
+                library.File(header, parts).write(str(temporary))
+            except RuntimeError as error:
+                raise StorageError(
+                    f"could not write: {error}", where=path, advice="check the disk and the folder"
+                ) from error
         return
     if kind == "tiff":
         with storage.atomic_path(path, overwrite=True) as temporary:
@@ -210,7 +217,7 @@ class _Tiff:
 
         size = int(np.prod(self._shape)) * self._dtype.itemsize
         try:
-            with self._library.TiffWriter(path, bigtiff=size > 2**31) as writer:
+            with self._library.TiffWriter(path, bigtiff=size > _BIG_BYTES) as writer:
                 writer.write(
                     tiles(),
                     shape=self._shape,

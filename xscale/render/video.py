@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from xscale.errors import StorageError, UsageError
 from xscale.io import storage
@@ -72,3 +73,22 @@ def write_video(
             raise StorageError(f"the encoder failed: {error}", where=path) from error
         finally:
             writer.close()
+        _check(ffmpeg, temporary, path, len(pictures))
+
+
+def _check(ffmpeg: ModuleType, written: Path, path: Path, frames: int) -> None:
+    """Open a film again and count its frames: the encoder does not tell what went wrong.
+
+    Raises:
+        StorageError: They are not all there.
+    """
+    try:
+        found, _ = ffmpeg.count_frames_and_secs(str(written))
+    except (OSError, RuntimeError):
+        found = 0
+    if found != frames:
+        raise StorageError(
+            f"the encoder wrote {found} of {frames} frames",
+            where=path,
+            advice="the frames are there: free some space and run the command again",
+        )

@@ -21,6 +21,7 @@ from xscale.model.background import Background
 from xscale.model.encodings import TextureField
 from xscale.model.model import Model
 from xscale.render.run import Run, new_model, write_run
+from xscale.render.uncertainty import write_residuals
 from xscale.scene.duplicates import check_leaks
 from xscale.scene.scene import Scene
 from xscale.train.background import fit_background
@@ -29,6 +30,7 @@ from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.pool import TilePool, pool_device
 from xscale.train.prepare import Prepared, prepare
+from xscale.train.residuals import vertex_residuals
 from xscale.train.settings import Settings
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
@@ -149,7 +151,7 @@ def train(
         on_notice=say,
     )
     held_run = Run.open(out, str(where)) if begun else None
-    background = _background(prepared, chosen, seed, held_run, left_out)
+    background = _background(prepared, seed, held_run, left_out)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
@@ -180,6 +182,7 @@ def train(
                 on_log=board.line if board else None,
                 left_out=left_out.reasons,
             )
+            write_residuals(out, vertex_residuals(trainer))
         finally:
             pool.close()
             if board is not None:
@@ -216,6 +219,11 @@ def _check_deterministic(settings: Settings, device: torch.device) -> None:
             advice="leave optim.dense_table, optim.robust, model.encoding and model.shader.latent "
             "as they are, or use --device cpu",
         )
+    if settings.optim.precision == "mixed":
+        raise UsageError(
+            "--deterministic on a GPU does not go with optim.precision=mixed",
+            advice="leave one of them out",
+        )
     if settings.patch.share:
         raise UsageError(
             "--deterministic on a GPU does not go with patch.share",
@@ -241,7 +249,6 @@ def _shares(timing: dict[str, float]) -> str:
 
 def _background(
     prepared: Prepared,
-    settings: Settings,
     seed: int,
     begun: Run | None,
     left_out: LeftOutPhotos,
@@ -249,7 +256,7 @@ def _background(
     """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
     if begun is not None:
         return begun.background
-    if settings.model.background == "white":
+    if prepared.manifest["settings"]["model"]["background"] == "white":
         return None
     return fit_background(
         prepared.surface, prepared.photos, prepared.local_cameras, seed, left_out.add

@@ -20,6 +20,9 @@ _ROWS = 1024
 _TRIAL_ROWS = 256
 _HELD_EVERY = 4
 _MOST_PHOTOS = 256
+_LEAST_PHOTOS = 32
+_MOST_LOOKED_AT = 1 << 27
+"""Pixels of all photos that are decoded: seconds on two cores."""
 _MOST_PIXELS = 1 << 21
 
 
@@ -51,7 +54,9 @@ def uncovered_pixels(
         seed: Of the sample.
         on_damage: Called with the name and error of a damaged photo, which is then passed over.
     """
-    count = min(len(photos), _MOST_PHOTOS)
+    pixels = sum(photo.width * photo.height for photo in photos)
+    most = _MOST_LOOKED_AT * len(photos) // max(pixels, 1)
+    count = min(len(photos), max(_LEAST_PHOTOS, min(_MOST_PHOTOS, most)))
     generator = np.random.default_rng(seed)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for index in (k * len(photos) // count for k in range(count)):
@@ -75,7 +80,8 @@ def uncovered_pixels(
         number = torch.full((int(seen.sum()),), index, dtype=torch.int32)
         target = torch.from_numpy(rgb[rows[seen], columns[seen]])
         parts.append((number, torch.from_numpy(direction[seen]).float(), target))
-    return Uncovered(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    nothing = (torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
+    return Uncovered(*(torch.cat(part) for part in zip(nothing, *parts, strict=True)))
 
 
 def fit_background(
@@ -102,6 +108,9 @@ def fit_background(
     corners = torch.cat([surface.vertices, centres])
     low, high = corners.amin(0), corners.amax(0)
     pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
+    if not len(pixels.target):
+        white = torch.full((2, 4, 3), 255, dtype=torch.uint8, device=device)
+        return Background(white, "direction", low, high)
     start = centres[pixels.photo.long()]
     held = (pixels.photo % _HELD_EVERY == _HELD_EVERY - 1).to(device)
     places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}

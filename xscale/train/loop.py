@@ -16,6 +16,7 @@ from pathlib import Path
 from xscale.errors import InterruptedRunError
 from xscale.io.checkpoints import save_checkpoint
 from xscale.io.storage import append_line
+from xscale.train.losses import StepLosses
 from xscale.train.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
@@ -85,17 +86,18 @@ def run_loop(
     average = _Running()
     due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
-    logged_step = trainer.step
+    logged_step, shown = trainer.step, False
     with _stop_on_signals() as stopped:
         while True:
             seconds = time.monotonic() - start
             share = goal.share(trainer.step, seconds)
             if share >= 1.0 or stopped.is_set():
                 break
-            average.add(*trainer.train_step(share))
+            average.add(trainer.train_step(share))
             now = time.monotonic()
             # The first step is shown at once: people wait for it.
-            if now - logged >= _LOG_SECONDS or average.steps == 1:
+            if average.steps and (now - logged >= _LOG_SECONDS or not shown):
+                shown = True
                 rate = (trainer.step - logged_step) * trainer.batch / (now - logged)
                 logged, logged_step = now, trainer.step
                 line = _log(out, trainer.step, now - start, average, rate)
@@ -115,6 +117,7 @@ def run_loop(
             ) and saver.idle():
                 saved_step, saved_time = trainer.step, now
                 saver.save(trainer, now - start)
+        trainer.finish()
         seconds = time.monotonic() - start
         saver.finish()
         saver.save(trainer, seconds, last=True)
@@ -133,14 +136,21 @@ class _Running:
 
     def __init__(self) -> None:
         self.steps = 0
+        self.overflows = 0
         self.loss = math.nan
         self._mse = math.nan
 
-    def add(self, loss: float, mse: float) -> None:
-        self.steps += 1
-        first = self.steps == 1
-        self.loss = loss if first else 0.98 * self.loss + 0.02 * loss
-        self._mse = mse if first else 0.98 * self._mse + 0.02 * mse
+    def add(self, found: StepLosses | None) -> None:
+        """Take in what is known of some steps together."""
+        if found is None:
+            return
+        self.overflows = found.overflows
+        if found.steps == 0:
+            return
+        old = 0.0 if self.steps == 0 else 0.98**found.steps
+        self.steps += found.steps
+        self.loss = old * (self.loss if old else 0.0) + (1 - old) * found.loss
+        self._mse = old * (self._mse if old else 0.0) + (1 - old) * found.squared_error
 
     @property
     def psnr(self) -> float:
@@ -155,6 +165,8 @@ def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -
         "psnr": round(average.psnr, 4),
         "rays_per_second": round(rate),
     }
+    if average.overflows:
+        line["skipped_steps"] = average.overflows
     append_line(out / "metrics.jsonl", json.dumps(line))
     return line
 

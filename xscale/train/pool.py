@@ -30,7 +30,7 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
-from xscale.train.rays import Rays, Squares
+from xscale.train.rays import Rays, Squares, sent
 from xscale.train.settings import PoolSettings
 from xscale.train.stream import Tile, TileStream
 
@@ -166,13 +166,13 @@ class TilePool:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
         stratum = torch.arange(draws, dtype=torch.float64, device=where)
-        first = ((stratum + spread.to(where)) * (total / draws)).long()
+        first = ((stratum + sent(spread, where)) * (total / draws)).long()
         along = torch.arange(run, device=where)
         rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
-        begins, ends = (ends - self._counts).to(where), ends.to(where)
+        begins, ends = sent(ends - self._counts, where), sent(ends, where)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - begins[slot]].long()
-        place = self._place.to(where)[slot]
+        place = sent(self._place, where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -196,13 +196,13 @@ class TilePool:
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
         where = self._device
-        rank = (rank - (ends - self._counts)[slot]).to(where)
-        slot = slot.to(where)
+        rank = sent(rank - (ends - self._counts)[slot], where)
+        slot = sent(slot, where)
         within = self._covered[slot, rank].long()
         edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - (part * size).long().to(where)).clamp_(0, edge - size)[:, None] + along
+            (at - sent((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -210,7 +210,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = self._place.to(where)[slots]
+        corner = sent(self._place, where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),
@@ -288,7 +288,8 @@ class TilePool:
 
     def _load(self, positions: Sequence[int]) -> Loaded:
         """Open a photo and load tiles of it, on this thread alone."""
-        with ops.limit_threads(1):
+        # Rasterizing goes on beside the training, not behind its steps.
+        with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
             photo = self.photos[self._stream.photo(positions[0])]
             if photo.name in self._left_out:
                 return Loaded([(p, *self._no_tile()) for p in positions])
@@ -334,9 +335,9 @@ class TilePool:
     def _keep(self, tiles: Sequence[Load]) -> None:
         for position, rgb, face, along in tiles:
             slot = position % self.capacity
-            self._rgb[slot].copy_(rgb)
-            self._face[slot].copy_(face)
-            self._covered[slot, : len(along)].copy_(along)
+            covered = self._covered[slot, : len(along)]
+            for mine, given in ((self._rgb[slot], rgb), (self._face[slot], face), (covered, along)):
+                mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
             self._counts[slot] = len(along)
             self._position[slot] = position
             tile = self._stream.tile(position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ from xscale.train.memory import check_memory
 from xscale.train.pool import TrainPhoto
 from xscale.train.settings import Settings
 from xscale.train.trainer import trains_fused
+
+_WHOLE = 0.998
+"""Coverage from which on photos show nothing but the mesh."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,12 @@ def prepare(
         finest_resolution=finest_resolution(grid, box, statistics.footprints),
         log2_table_size=log2_table_size(grid, covered_pixels),
     )
-    settings = dataclasses.replace(settings, model=dataclasses.replace(settings.model, grid=grid))
+    background = settings.model.background
+    if background == "auto":
+        background = _background(photos, float(statistics.coverage.mean()))
+    settings = dataclasses.replace(
+        settings, model=dataclasses.replace(settings.model, grid=grid, background=background)
+    )
     fused = trains_fused(settings.optim, device, settings.model)
     fused = fused and not settings.patch.share
     check_memory(grid, fused, device)
@@ -128,6 +137,12 @@ def prepare(
         local_cameras=local,
         manifest=manifest,
     )
+
+
+def _background(photos: Sequence[Photo], coverage: float) -> str:
+    """Return what is learned of what the mesh does not cover, where the user leaves it to us."""
+    masked = sum(photo.mask_path is not None or photo.has_alpha for photo in photos)
+    return "learned" if coverage < _WHOLE and 2 * masked <= len(photos) else "white"
 
 
 def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float) -> TrainPhoto:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from xscale import ops
+
 
 @dataclass(frozen=True)
 class Rays:
@@ -26,10 +28,7 @@ class Rays:
 
         To a GPU it goes from pinned memory, behind what the GPU is still doing.
         """
-        parts = list(vars(self).values())
-        if device.type == "cuda" and self.photo.device.type == "cpu":
-            parts = [part.pin_memory() for part in parts]
-        return Rays(*(part.to(device, non_blocking=True) for part in parts))
+        return Rays(*(sent(part, device) for part in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -45,3 +44,10 @@ class Squares:
     def to(self, device: torch.device) -> Squares:
         """Return the squares on a device; themselves where they are there already."""
         return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor on a device; a copy to a GPU is queued behind what that still does."""
+    if tensor.device.type == "cpu":
+        tensor = ops.pinned(tensor, device)
+    return tensor.to(device, non_blocking=True)

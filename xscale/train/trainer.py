@@ -3,6 +3,10 @@
 Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate, encode, shade,
 encode backward, adam) is for everything else, and what tests compare with. The last stage's losses
 look at squares of the photo, so its steps are taken by single ops everywhere.
+
+On a GPU nobody waits for a step: rates, losses and whether anything moves are numbers in the
+device's memory, looked at some steps later (``train.losses``), and fused steps are recorded once
+and played again (``train.graph``).
 """
 
 from __future__ import annotations
@@ -24,10 +28,12 @@ from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
-from xscale.ops.shade import shade_loss
+from xscale.train.graph import StepGraph
+from xscale.train.losses import LossReader, StepLosses
 from xscale.train.patches import PatchLoss
 from xscale.train.pool import TilePool
 from xscale.train.rays import Rays, Squares
+from xscale.train.robust import shade_robustly
 from xscale.train.settings import OptimSettings, PatchSettings
 
 _OF_PHOTOS = ("shader.exposure", "shader.latent")
@@ -43,7 +49,9 @@ class Trainer:
         settings: Optimizer settings.
         patch: Settings of the last stage; None: there is none.
         deterministic: Whether a GPU's steps must repeat to the last bit; the CPU's always do.
-        on_notice: Called with one line when the batch had to be halved.
+        on_notice: Called with one line when the batch had to be halved, or when a GPU's steps
+            cannot be what the settings ask for.
+        queued: Whether steps are not waited for; by default where they run on a GPU.
 
     Raises:
         SetupError: The last stage needs a network whose weights are missing.
@@ -59,6 +67,7 @@ class Trainer:
         *,
         deterministic: bool = False,
         on_notice: Callable[[str], None] | None = None,
+        queued: bool | None = None,
     ) -> None:
         self.model = model
         self.pool = pool
@@ -73,6 +82,16 @@ class Trainer:
         self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
         self._fused = trains_fused(settings, table.device, model.settings)
+        queued = table.device.type != "cpu" if queued is None else queued
+        self._losses = LossReader(table.device) if queued else None
+        self._control = None if self._losses is None else self._losses.control
+        self._graph = None
+        if queued and self._fused and settings.graph:
+            # All that a recording holds; the device has its own rate.
+            self._graph = StepGraph(lambda rays: self._fused_step(rays, 1.0), self._on_notice)
+        self._mixed = settings.precision == "mixed" and self._fused and queued
+        if settings.precision == "mixed" and not self._mixed:
+            self._on_notice("W-PRECISION: optim.precision=mixed is a GPU's: this is in float32")
         self._moments = {
             name: (torch.zeros_like(p), torch.zeros_like(p))
             for name, p in model.shader.parameters().items()
@@ -84,35 +103,56 @@ class Trainer:
         counted = 0 if settings.dense_table else rows
         self._row_steps = ops.table_zeros((counted,), torch.uint16, table.device)
         self._grad_table = self._touched = None
-        on_cpu = table.device.type == "cpu"
-        if not self._fused or not on_cpu or patch.share:
-            exact = self._fused and deterministic and not on_cpu
-            kind = torch.int64 if exact else torch.float32
+        if not self._fused or queued or patch.share:
+            exact = self._fused and deterministic and queued
+            # Half floats for the rows' gradients; squares take steps by single ops, in float32.
+            half = self._mixed and not patch.share
+            kind = torch.int64 if exact else torch.float16 if half else torch.float32
             self._grad_table = ops.table_zeros(table.shape, kind, table.device)
             self._touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def train_step(self, progress: float) -> tuple[float, float]:
-        """Take one step.
+    def train_step(self, progress: float) -> StepLosses | None:
+        """Take one step, or launch it where it is a device's.
 
         Args:
             progress: Share of the training done, 0 to 1, for the learning rates.
 
         Returns:
-            Mean loss and mean squared error of the batch.
+            Mean loss and mean squared error of the batch; on a GPU those of earlier steps, or None
+            where none have become known since the last call.
 
         A device that runs out of memory gets half the rays from then on, once.
 
         Raises:
-            NumericsError: The loss is not finite.
+            NumericsError: The loss is not finite; of a GPU some steps late, and nothing has moved
+                since.
             ResourceError: Half the rays do not fit either.
         """
         while True:
             try:
-                return self._take_step(progress)
+                found = self._take_step(progress)
+                break
             except torch.OutOfMemoryError as error:
                 # Nothing has changed: memory runs out where a step's arrays are made, before sums.
                 self._halve_batch(error)
+        if self._losses is not None:
+            found = self._checked(self._losses.after())
+        return found
+
+    def finish(self) -> StepLosses | None:
+        """Wait for all steps; return what was not known before, as ``train_step`` does.
+
+        Raises:
+            NumericsError: The loss of a step was not finite.
+        """
+        return None if self._losses is None else self._checked(self._losses.read())
+
+    def _checked(self, found: StepLosses | None) -> StepLosses | None:
+        """Refuse steps that were no numbers, as soon as the device has said so."""
+        if found is not None and found.bad:
+            self._check_loss(math.nan)
+        return found
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
         where = self.model.device
@@ -122,6 +162,8 @@ class Trainer:
                 f"{where}",
                 advice="a smaller --set model.grid.log2_table_size makes room",
             ) from error
+        if self._graph is not None:
+            self._graph.forget()
         if where.type == "cuda":
             torch.cuda.empty_cache()
         self.batch = max(self.batch // 2, 1)
@@ -130,20 +172,30 @@ class Trainer:
             "of optim.batch"
         )
 
-    def _take_step(self, progress: float) -> tuple[float, float]:
-        if self._patch_loss is not None and progress >= 1 - self.patch.share:
-            with self._timed("draw"):
-                squares = self.pool.draw_squares(self.step, self.batch, self.patch.size)
-            rate = self.patch.rate * self._rate(progress)
-            return self._patch_step(squares.to(self.model.device), rate)
+    def _take_step(self, progress: float) -> StepLosses | None:
+        squares = self._patch_loss is not None and progress >= 1 - self.patch.share
         with self._timed("draw"):
-            rays = self.pool.draw(self.step, self.batch).to(self.model.device)
-        taken = self._fused_step if self._fused else self._chain_step
-        return taken(rays, self._rate(progress))
+            if squares:
+                drawn = self.pool.draw_squares(self.step, self.batch, self.patch.size)
+            else:
+                drawn = self.pool.draw(self.step, self.batch)
+            drawn = drawn.to(self.model.device)
+        rate = self.settings.rate(progress) * (self.patch.rate if squares else 1.0)
+        if self._losses is not None:
+            self._losses.begin(rate, self.step + 1)
+            rate = 1.0  # the device multiplies by its own
+        if squares:
+            found = self._patch_step(drawn, rate)
+        elif self._graph is not None:
+            found = self._graph.take(drawn)
+        else:
+            found = (self._fused_step if self._fused else self._chain_step)(drawn, rate)
+        self.step += 1
+        return None if self._losses is not None else StepLosses(1, *found)
 
-    def _fused_step(self, rays: Rays, rate: float) -> tuple[float, float]:
+    def _fused_step(self, rays: Rays, rate: float) -> tuple[float | Tensor, float | Tensor]:
         settings, field = self.settings, self.model.field
-        on_cpu = field.table.device.type == "cpu"
+        queued = self._losses is not None
         shader, name = self.model.shader.step_shader()
         found = ops.fused_step(
             ops.StepRays(
@@ -158,61 +210,42 @@ class Trainer:
             ),
             replace(
                 field.step_grid(*self._moments["field.table"], self._row_steps),
-                gradient=None if on_cpu else self._grad_table,
-                touched=None if on_cpu else self._touched,
+                gradient=self._grad_table if queued else None,
+                touched=self._touched if queued else None,
             ),
             shader,
             loss=settings.loss,
             learning_rate=settings.table_rate * rate,
             betas=(settings.beta1, settings.beta2),
             epsilon=settings.table_epsilon,
-            deterministic=self._deterministic and not on_cpu,
+            deterministic=self._deterministic and queued,
+            mixed=self._mixed,
+            control=self._control,
         )
-        self._check_loss(found.loss)
+        if not queued:
+            self._check_loss(found.loss)
         for part, seconds in found.seconds.items():
             self.seconds[part] += seconds
         with self._timed("shader's update"):
             grads = name(found)
             self.model.shader.regularise(grads, settings.exposure_prior)
-            self.step += 1
             self._update_shader(grads, rate, found.squared_error)
         return found.loss, found.squared_error
 
-    def _chain_step(self, rays: Rays, rate: float) -> tuple[float, float]:
+    def _chain_step(self, rays: Rays, rate: float) -> tuple[float | Tensor, float | Tensor]:
         target = rays.target.float() / self.model.settings.photo_range
         samples, features = self._look_up(rays)
         with self._timed("shade"):
+            given = (features, samples.direction, rays.photo, target)
             if self.settings.robust:
-                shaded = self._shade_robustly(features, samples.direction, rays.photo, target)
+                shaded = shade_robustly(self.model.shader, *given, self.settings)
             else:
-                shaded = self.model.shader.train(
-                    features, samples.direction, rays.photo, target, self.settings.loss
-                )
+                shaded = self.model.shader.train(*given, self.settings.loss)
         colour, ray_loss, grad_features, grads = shaded
-        loss = float(ray_loss.mean())
-        error = float((colour - target).double().square_().mean())
-        self._move(loss, error, samples, grad_features, grads, rate)
-        return loss, error
+        error = (colour - target).double().square_().mean()
+        return self._move(ray_loss.mean(), error, samples, grad_features, grads, rate)
 
-    def _shade_robustly(
-        self, features: Tensor, direction: Tensor, photo: Tensor, target: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        """As the shader's ``train``, with less weight for rays whose photo disagrees."""
-        kept = []
-
-        def gradient(colour: Tensor) -> Tensor:
-            with torch.enable_grad():
-                leaf = colour.detach().requires_grad_()
-                ray_loss = shade_loss(leaf, target, self.settings.loss)
-                away = (colour - target).abs().mean(1) / self.settings.robust
-                weighted = (ray_loss / (1 + away**2)).mean()
-                kept.extend((colour, ray_loss.detach()))
-                return torch.autograd.grad(weighted, leaf)[0]
-
-        grad_features, grads = self.model.shader.follow(features, direction, photo, gradient)
-        return kept[0], kept[1], grad_features, grads
-
-    def _patch_step(self, squares: Squares, rate: float) -> tuple[float, float]:
+    def _patch_step(self, squares: Squares, rate: float) -> tuple[float | Tensor, float | Tensor]:
         samples, features = self._look_up(squares.rays)
         graded = []
 
@@ -227,9 +260,8 @@ class Trainer:
             grad_features, grads = self.model.shader.follow(
                 features, samples.direction, squares.rays.photo, gradient
             )
-        loss, error = graded[0].loss, graded[0].squared_error
-        self._move(loss, error, samples, grad_features, grads, rate)
-        return loss, error
+        means = torch.tensor([graded[0].loss, graded[0].squared_error], dtype=torch.float64)
+        return self._move(*means, samples, grad_features, grads, rate)
 
     def _look_up(self, rays: Rays) -> tuple[GBuffer, Tensor]:
         """Return the surface points of rays and their features."""
@@ -242,23 +274,30 @@ class Trainer:
 
     def _move(
         self,
-        loss: float,
-        squared_error: float,
+        loss: Tensor,
+        squared_error: Tensor,
         samples: GBuffer,
         grad_features: Tensor,
         grads: dict[str, Tensor],
         rate: float,
-    ) -> None:
-        """Move table and shader by their gradients; ``grads`` are the shader's."""
-        self._check_loss(loss)
+    ) -> tuple[float | Tensor, float | Tensor]:
+        """Move table and shader by their gradients; ``grads`` are the shader's.
+
+        Returns the step's means: numbers where they are waited for.
+        """
+        if self._losses is None:
+            loss, squared_error = float(loss), float(squared_error)
+            self._check_loss(loss)
+        else:
+            ops.decide(self._control, loss, squared_error)
         self.model.shader.regularise(grads, self.settings.exposure_prior)
         with self._timed("encode backward"):
             self.model.field.backward(grad_features, samples, self._grad_table, self._touched)
         with self._timed("adam"):
-            self.step += 1
             self._update_table(rate)
         with self._timed("shader's update"):
             self._update_shader(grads, rate, squared_error)
+        return loss, squared_error
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -266,14 +305,6 @@ class Trainer:
                 f"the loss is {loss} at step {self.step}",
                 advice="lower --set optim.table_rate, and resume from the last checkpoint",
             )
-
-    def _rate(self, progress: float) -> float:
-        """Share of the peak rates: linear warm-up, then a cosine."""
-        s = self.settings
-        if progress < s.warmup:
-            return max(progress / s.warmup, 0.01)
-        along = (min(progress, 1.0) - s.warmup) / (1 - s.warmup)
-        return s.final_rate + (1 - s.final_rate) * 0.5 * (1 + math.cos(math.pi * along))
 
     def _update_table(self, rate: float) -> None:
         s = self.settings
@@ -285,14 +316,17 @@ class Trainer:
             second,
             steps=None if s.dense_table else self._row_steps,
             touched=None if s.dense_table else self._touched,
-            step=self.step,
+            step=self.step + 1,
             learning_rate=s.table_rate * rate,
             betas=(s.beta1, s.beta2),
             epsilon=s.table_epsilon,
+            control=self._control,
         )
         self._touched.zero_()
 
-    def _update_shader(self, grads: dict[str, Tensor], rate: float, squared_error: float) -> None:
+    def _update_shader(
+        self, grads: dict[str, Tensor], rate: float, squared_error: float | Tensor
+    ) -> None:
         s = self.settings
         parameters = self.model.shader.parameters()
         for name, grad in grads.items():
@@ -302,29 +336,31 @@ class Trainer:
                 _rows(grad),
                 _rows(first),
                 _rows(second),
-                step=self.step,
+                step=self.step + 1,
                 learning_rate=rate * (s.exposure_rate if name in _OF_PHOTOS else s.shader_rate),
                 betas=(s.beta1, s.beta2),
                 epsilon=1e-8,
+                control=self._control,
             )
-        part = min(squared_error / s.direction_error, 1.0) ** 3
-        self.model.shader.settle(s.direction_decay * part)
+        self.model.shader.settle(s.decay(squared_error, self._control))
 
     def state(self, *, copy: bool = True) -> dict[str, np.ndarray]:
         """Return every tensor that the next step depends on.
 
         Args:
             copy: Whether steps are still to come: they change what is not a copy.
+
+        Raises:
+            NumericsError: As of ``finish``.
         """
+        self.finish()
         tensors = dict(self.model.tensors())
         for name, (first, second) in self._moments.items():
             tensors[f"adam.first.{name}"] = first
             tensors[f"adam.second.{name}"] = second
         tensors["adam.row_steps"] = self._row_steps
-        return {
-            name: (t.cpu().numpy().copy() if copy else t.cpu().numpy())
-            for name, t in tensors.items()
-        }
+        arrays = {name: t.cpu().numpy() for name, t in tensors.items()}
+        return {name: a.copy() for name, a in arrays.items()} if copy else arrays
 
     def load(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Take up where ``state`` was saved.
