@@ -20,7 +20,7 @@ from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.train.pool import Rays
+from xscale.train.rays import Rays
 from xscale.train.trainer import Trainer
 
 Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)

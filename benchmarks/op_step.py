@@ -21,7 +21,7 @@ from xscale.model.field import Box
 from xscale.model.model import Model
 from xscale.ops.shade_film import shade_film_reference
 from xscale.ops.shade_relu import shade_relu_reference
-from xscale.train.pool import Rays
+from xscale.train.rays import Rays
 from xscale.train.settings import PAPER, Settings
 from xscale.train.trainer import Trainer
 

@@ -11,7 +11,8 @@ from xscale.io.checkpoints import load_newest
 from xscale.metrics.ssim import ssim_map
 from xscale.train import loop
 from xscale.train.patches import PatchLoss
-from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.pool import TilePool
+from xscale.train.rays import Rays, Squares
 from xscale.train.settings import PatchSettings, PoolSettings, preset
 
 SIZE = 20

@@ -11,7 +11,7 @@ from xscale.errors import SetupError
 from xscale.metrics import ssim
 from xscale.metrics.lpips_loss import FeatureDistance
 from xscale.ops.shade import shade_loss
-from xscale.train.pool import Squares
+from xscale.train.rays import Squares
 from xscale.train.settings import PatchSettings
 
 

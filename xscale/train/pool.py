@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
@@ -29,6 +30,7 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
+from xscale.train.rays import Rays, Squares, sent
 from xscale.train.settings import PoolSettings
 from xscale.train.stream import Tile, TileStream
 
@@ -63,42 +65,6 @@ class Loaded:
     tiles: list[Load]
     damaged: tuple[str, InputError] | None = None
     """The photo's name and what is wrong with it, where its tiles had to stay empty."""
-
-
-@dataclass(frozen=True)
-class Rays:
-    """A batch, in the order of tiles and of a space-filling curve inside each."""
-
-    photo: Tensor
-    """Int32 [N], index of the training photo."""
-    pixel: Tensor
-    """Float32 [N, 2], (u, v) of the pixel's centre."""
-    face_id: Tensor
-    """Int32 [N]."""
-    target: Tensor
-    """Uint8 [N, 3], the photo's values."""
-
-    def to(self, device: torch.device) -> Rays:
-        """Return the batch on a device; itself where it is there already.
-
-        To a GPU it goes from pinned memory, behind what the GPU is still doing.
-        """
-        return Rays(*(_sent(part, device) for part in vars(self).values()))
-
-
-@dataclass(frozen=True)
-class Squares:
-    """Squares of photos, and rays through those of their pixels that the mesh covers."""
-
-    rays: Rays
-    place: Tensor
-    """Int64 [N], each ray's pixel in the squares, counted through squares, rows and columns."""
-    target: Tensor
-    """Uint8 [P, S, S, 3], the photos' values, also where the mesh covers nothing."""
-
-    def to(self, device: torch.device) -> Squares:
-        """Return the squares on a device; themselves where they are there already."""
-        return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
 
 
 class TilePool:
@@ -178,6 +144,12 @@ class TilePool:
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
         self._refresh(step)
+        if self._device.type == "cpu":
+            with _one_torch_thread():
+                return self._draw(step, count)
+        return self._draw(step, count)
+
+    def _draw(self, step: int, count: int) -> Rays:
         even = self.settings.draw == "even"
         seed = self.seed if even else self.seed * 1_000_003 + step
         generator = torch.Generator().manual_seed(seed)
@@ -194,13 +166,13 @@ class TilePool:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
         stratum = torch.arange(draws, dtype=torch.float64, device=where)
-        first = ((stratum + _sent(spread, where)) * (total / draws)).long()
+        first = ((stratum + sent(spread, where)) * (total / draws)).long()
         along = torch.arange(run, device=where)
         rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
-        begins, ends = _sent(ends - self._counts, where), _sent(ends, where)
+        begins, ends = sent(ends - self._counts, where), sent(ends, where)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - begins[slot]].long()
-        place = _sent(self._place, where)[slot]
+        place = sent(self._place, where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -224,13 +196,13 @@ class TilePool:
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
         where = self._device
-        rank = _sent(rank - (ends - self._counts)[slot], where)
-        slot = _sent(slot, where)
+        rank = sent(rank - (ends - self._counts)[slot], where)
+        slot = sent(slot, where)
         within = self._covered[slot, rank].long()
         edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - _sent((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
+            (at - sent((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -238,7 +210,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = _sent(self._place, where)[slots]
+        corner = sent(self._place, where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),
@@ -372,6 +344,21 @@ class TilePool:
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
 
 
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Let PyTorch work on this thread alone.
+
+    A draw is a dozen small operations; meeting other threads after each takes longer than the work
+    when anything else wants the cores, the pool's own workers for example.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
     """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
     if device.type == "cuda":
@@ -379,13 +366,6 @@ def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
         if settings.budget_mb * 2**20 <= free // 2:
             return device
     return torch.device("cpu")
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return a tensor on a device; a copy to a GPU is queued behind what that still does."""
-    if tensor.device.type == "cpu":
-        tensor = ops.pinned(tensor, device)
-    return tensor.to(device, non_blocking=True)
 
 
 def _morton_order(edge: int) -> np.ndarray:

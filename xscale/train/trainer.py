@@ -31,7 +31,8 @@ from xscale.model.settings import ModelSettings
 from xscale.train.graph import StepGraph
 from xscale.train.losses import LossReader, StepLosses
 from xscale.train.patches import PatchLoss
-from xscale.train.pool import Rays, Squares, TilePool
+from xscale.train.pool import TilePool
+from xscale.train.rays import Rays, Squares
 from xscale.train.robust import shade_robustly
 from xscale.train.settings import OptimSettings, PatchSettings
 
