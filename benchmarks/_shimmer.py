@@ -38,7 +38,7 @@ def octaves(scene: Scene, run: Run, middle: float) -> dict[int, dict]:
     pixels, squares, similar = [], [], []
     for name in run.names("test"):
         photo = scene.photo(name).read(run.downscale)
-        frame = run.render(run.camera(name), outputs=("footprint",))
+        frame = run.render(run.camera(name), outputs=("colour", "footprint"))
         covered = frame.coverage.numpy()
         if not covered.any():
             continue
@@ -103,7 +103,7 @@ def warping_error(run: Run, cameras: Sequence[Camera]) -> float | None:
     Returns:
         Root of the mean square, in 8-bit values; None where nothing is seen twice.
     """
-    frames = [run.render(camera, outputs=("position", "depth")) for camera in cameras]
+    frames = [run.render(camera, outputs=("colour", "position", "depth")) for camera in cameras]
     origin = np.asarray(run.manifest["origin"])
     total, count = 0.0, 0
     for one, two, camera in zip(frames[:-1], frames[1:], cameras[1:], strict=True):
