@@ -168,6 +168,7 @@ def test_georeferenced_scene_renders_the_same_picture(asymmetric, asymmetric_fol
     far = xscale.Scene.open(builders.write_colmap(asymmetric.moved(FAR_AWAY), tmp_path / "far"))
     near = xscale.Scene.open(asymmetric_folder)
     small = ["optim.batch=2048", "model.grid.levels=8", "model.grid.log2_table_size=12"]
+    small.append("model.background=white")  # the other renderer has none
     run = xscale.train(near, out=tmp_path / "run", steps=40, settings=small)
     there = Renderer(build_surface(far.mesh), run.model, far.origin)
     for photo in near.photos[:3]:

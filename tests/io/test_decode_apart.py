@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,19 @@ def test_pixels_and_masks_are_those_of_this_process(tmp_path, rng, planted):
             assert (found.kept is None) == (expected.kept is None)
             if found.kept is not None:
                 np.testing.assert_array_equal(found.kept, expected.kept)
+
+
+def test_relative_paths_are_those_of_the_caller_wherever_the_process_began(
+    tmp_path, rng, planted, monkeypatch
+):
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photo.png")
+        monkeypatch.chdir(folder)
+        found = decode_apart.read_pixels_safely(Path("photo.png"), (8, 8), mark=name)
+        assert np.array_equal(found.rgb, pixels)
 
 
 def test_crash_takes_one_photo_and_the_third_ends_the_run(tmp_path, rng, planted):

@@ -163,6 +163,9 @@ def _read_apart(
 ) -> tuple[Pixels, Odd]:
     pixels = size[0] * size[1]
     request = {"path": str(path), "pixels": pixels, "options": options}
+    if not path.is_absolute():
+        # The process may have been started elsewhere.
+        request["folder"] = str(Path.cwd())
     seconds = SECONDS + pixels / 1e6
     with _places:
         try:

@@ -58,6 +58,8 @@ def _answer(request: dict, memory: int) -> dict:
     # was asleep meanwhile does not count.
     signal.setitimer(signal.ITIMER_PROF, _SPARE_SECONDS + pixels / 1e6)
     try:
+        if "folder" in request:
+            os.chdir(request["folder"])
         size = path.stat().st_size if path.is_file() else 0
         _limit_memory(2 * size + _BYTES_A_PIXEL * pixels)
         rgb, kept = read_pixels(path, on_odd=take, **request["options"])
