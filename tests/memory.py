@@ -75,6 +75,23 @@ def _forked(size: int, read: Callable[[], object]) -> Taken:
     return Taken(*json.loads(row)) if row else Taken(size, 0, "FAULT: the process died")
 
 
+def assert_refused(found: dict[str, Taken]) -> None:
+    """Files that declare more than they hold: each is refused, and costs next to nothing."""
+    for name, taken in found.items():
+        assert "Error: " in taken.outcome, f"{name}: {taken}"
+        assert not taken.outcome.startswith("FAULT"), f"{name}: {taken}"
+        assert taken.grown < 16 << 20, f"{name}: {taken}"
+
+
+def assert_six_times(small: dict[str, Taken], large: dict[str, Taken]) -> None:
+    """Memory grows by at most 6 bytes a byte of the file, beside 256 MiB."""
+    for name, taken in large.items():
+        assert not taken.outcome.startswith("FAULT"), f"{name}: {taken}"
+        slope = (taken.grown - small[name].grown) / (taken.size - small[name].size)
+        assert slope <= 6.05, f"{name}: {slope:.2f} bytes a byte, {taken}"
+        assert taken.grown < 6 * taken.size + (256 << 20)
+
+
 def main() -> None:
     """Print what every case took."""
     module, function, folder, *arguments = sys.argv[1:]
