@@ -1,6 +1,7 @@
 """Cameras that are well formed and wrong: noticed by what they see, and named."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from xscale.errors import InputError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.io.ply import encode_ply
 from xscale.scene.conventions import CONVENTIONS, reread
+from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
+from xscale.scene.sightings import check_reprojection
 
 FLIP = np.diag([1.0, -1, -1])
 
@@ -107,6 +110,14 @@ def test_points_that_land_elsewhere_name_the_scene_or_the_camera(built, tmp_path
             (line,) = Scene.open(folder).warnings
             assert "sparse points land" in line
             assert "(median of 7 photos)" in line
+
+
+def test_points_beyond_what_numbers_hold_count_as_seen_by_none(built):
+    # Warnings are errors here: an overflow on the way would be one.
+    camera = replace(next(iter(built.cameras.values())), R=np.eye(3), t=np.zeros(3))
+    seen = {"a.png": (np.ones((30, 2)), np.tile([1e200, 0.0, 1.0], (30, 1)))}
+    (line,), names = check_reprojection(seen, [Photo("a.png", camera, Path("a.png"))])
+    assert line.startswith("W-CAMERA-REPROJECTION: sparse points land inf pixels") and not names
 
 
 def _wider(camera: Camera) -> Camera:

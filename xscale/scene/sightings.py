@@ -63,10 +63,13 @@ def check_reprojection(seen: Seen, photos: Sequence[Photo]) -> tuple[list[str], 
     cameras = {photo.name: photo.camera for photo in photos}
     off = {}
     for name, (pixels, points) in seen.items():
-        projected, depth = cameras[name].project(points)
-        far = np.linalg.norm(projected - pixels, axis=1)
-        # A point behind the camera was seen by none: it is as far off as can be.
-        far = np.where(depth > 0, far, np.inf)[np.isfinite(points).all(axis=1)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            projected, depth = cameras[name].project(points)
+            far = np.linalg.norm(projected - pixels, axis=1)
+        # A point behind the camera, or beyond what numbers hold, was seen by none: it is as far off
+        # as can be.
+        far = np.where((depth > 0) & np.isfinite(far), far, np.inf)
+        far = far[np.isfinite(points).all(axis=1)]
         if len(far) >= _FEW:
             off[name] = float(np.median(far))
     if not off:
