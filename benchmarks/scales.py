@@ -48,7 +48,10 @@ def main() -> None:
             _runs.train(options.scenes / name, out, chosen)
             run = Run.open(out)
             about = _runs.about(options.scenes / name, out, chosen)
-            found[variant] = {**measure(options.scenes / name, run), **about}
+            kept = out / "scales.json"
+            if not kept.exists():
+                kept.write_text(json.dumps(measure(options.scenes / name, run)) + "\n")
+            found[variant] = {**json.loads(kept.read_text()), **about}
             strips[variant] = _shimmer.zoom(run, middle_view(run), DISTANCES)
         result["scenes"][name] = found
         target.write_text(json.dumps(result, indent=1) + "\n")
