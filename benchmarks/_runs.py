@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,6 +15,37 @@ from xscale.cli import _machine
 SHORT = tuple(name.removesuffix("_covered_cc") for name in METRICS)
 """Names of the figures by which methods are compared."""
 XSCALE = (sys.executable, "-m", "xscale.cli.main")
+
+
+def parser(
+    about: str, downscale: float | None = None, steps: int | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser of the arguments that every benchmark of the real scenes has.
+
+    Args:
+        about: The module's docstring; its first line is the help's.
+        downscale: Default photo size of the trainings; None where it is no argument.
+        steps: Default length of the trainings; None where it is no argument.
+    """
+    found = argparse.ArgumentParser(description=about.splitlines()[0])
+    found.add_argument("--scenes", type=Path, required=True, help="folder with baselines.json")
+    found.add_argument("--runs", type=Path, required=True, help="folder where trainings are kept")
+    found.add_argument("--only", nargs="*", metavar="SCENE", help="names of scenes")
+    if downscale is not None:
+        found.add_argument("--downscale", type=float, default=downscale)
+    if steps is not None:
+        found.add_argument("--steps", type=int, default=steps)
+    return found
+
+
+def names(options: argparse.Namespace) -> list[str]:
+    """Return the names of the scenes asked for: all that have baselines where none are named."""
+    return options.only or list(json.loads((options.scenes / "baselines.json").read_text()))
+
+
+def size(options: argparse.Namespace) -> list[str]:
+    """Return ``xscale train``'s options for the size and length asked for."""
+    return ["--downscale", f"{options.downscale:g}", "--steps", f"{options.steps}"]
 
 
 def train(scene: Path, out: Path, options: Sequence[str]) -> None:
