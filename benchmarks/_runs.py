@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,10 +11,45 @@ from pathlib import Path
 
 from benchmarks.tables import METRICS
 from xscale.cli import _machine
+from xscale.render.run import Run
+from xscale.render.views import render_views
+from xscale.report.score import score_renders
+from xscale.scene.scene import Scene
 
 SHORT = tuple(name.removesuffix("_covered_cc") for name in METRICS)
 """Names of the figures by which methods are compared."""
 XSCALE = (sys.executable, "-m", "xscale.cli.main")
+
+
+def parser(
+    about: str, downscale: float | None = None, steps: int | None = None
+) -> argparse.ArgumentParser:
+    """Return a parser of the arguments that every benchmark of the real scenes has.
+
+    Args:
+        about: The module's docstring; its first line is the help's.
+        downscale: Default photo size of the trainings; None where it is no argument.
+        steps: Default length of the trainings; None where it is no argument.
+    """
+    found = argparse.ArgumentParser(description=about.splitlines()[0])
+    found.add_argument("--scenes", type=Path, required=True, help="folder with baselines.json")
+    found.add_argument("--runs", type=Path, required=True, help="folder where trainings are kept")
+    found.add_argument("--only", nargs="*", metavar="SCENE", help="names of scenes")
+    if downscale is not None:
+        found.add_argument("--downscale", type=float, default=downscale)
+    if steps is not None:
+        found.add_argument("--steps", type=int, default=steps)
+    return found
+
+
+def names(options: argparse.Namespace) -> list[str]:
+    """Return the names of the scenes asked for: all that have baselines where none are named."""
+    return options.only or list(json.loads((options.scenes / "baselines.json").read_text()))
+
+
+def size(options: argparse.Namespace) -> list[str]:
+    """Return ``xscale train``'s options for the size and length asked for."""
+    return ["--downscale", f"{options.downscale:g}", "--steps", f"{options.steps}"]
 
 
 def train(scene: Path, out: Path, options: Sequence[str]) -> None:
@@ -41,6 +77,40 @@ def train_and_score(scene: Path, out: Path, options: Sequence[str]) -> dict:
         subprocess.run([*XSCALE, "score", str(out), "--scene", str(scene)], check=True)
     scores = json.loads((out / "scores.json").read_text())
     return {"mean": scores["mean"], **about(scene, out, options)}
+
+
+def train_and_compare(scene: Path, out: Path, options: Sequence[str]) -> dict:
+    """Do as ``train_and_score``, but score only what methods are compared by: a third of the time.
+
+    The scores are kept in OUT/compared.json.
+    """
+    kept = out / "compared.json"
+    if not kept.exists():
+        train(scene, out, options)
+        run = Run.open(out)
+        names = run.names("test")
+        pictures, _ = render_views(run, names, out / "renders" / "test")
+        mean = compared(Scene.open(scene), names, run.downscale, pictures)
+        kept.write_text(json.dumps(mean) + "\n")
+    return {"mean": json.loads(kept.read_text()), **about(scene, out, options)}
+
+
+def compared(scene: Scene, names: Sequence[str], downscale: float, pictures: Path) -> dict:
+    """Return the mean ``METRICS`` of pictures.
+
+    Args:
+        scene: With the photos.
+        names: The photos'.
+        downscale: The pictures' size.
+        pictures: Their folder; the masks of what the mesh covers lie in its folder ``coverage``.
+    """
+    return score_renders(
+        names,
+        lambda name: scene.photo(name).read(downscale),
+        pictures,
+        pictures / "coverage",
+        suffixes=("_covered_cc",),
+    )["mean"]
 
 
 def about(scene: Path, out: Path, options: Sequence[str]) -> dict:

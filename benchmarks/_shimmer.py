@@ -20,6 +20,7 @@ from xscale.scene.scene import Scene
 FRAMES = 4
 SHIFT = 1.37
 """Pixels by which the picture moves from frame to frame: not whole ones."""
+SQUARE = 160
 _DEEPER = 0.005
 
 
@@ -94,16 +95,47 @@ def approached(run: Run, name: str, factor: float) -> list[Camera]:
     return found
 
 
-def warping_error(run: Run, cameras: Sequence[Camera]) -> float | None:
+def zoom(run: Run, name: str, distances: Sequence[float]) -> dict[str, list[np.ndarray]]:
+    """Return squares of the frames that ``warping_error`` compares, by distance, as a strip each.
+
+    Args:
+        run: What is rendered.
+        name: The photo approached.
+        distances: In units of the photo's.
+
+    Returns:
+        By distance uint8 [SQUARE, SQUARE, 3] a frame, around the middle.
+    """
+    found = {}
+    for distance in distances:
+        cameras = approached(run, name, distance)
+        across, down = (min(SQUARE, side) for side in (cameras[0].width, cameras[0].height))
+        corner = ((cameras[0].width - across) // 2, (cameras[0].height - down) // 2)
+        found[f"{distance:g}"] = [
+            run.render(camera, rect=(*corner, across, down)).colour.numpy() for camera in cameras
+        ]
+    return found
+
+
+def warping_error(run: Run, cameras: Sequence[Camera], samples: int = 1) -> float | None:
     """Return by how much neighbouring frames differ at equal surface points.
 
     Each frame is compared with the next one, looked up bilinearly where the point of each pixel
     stands in it; points that the next frame does not see are left out.
 
+    Args:
+        run: What is rendered.
+        cameras: One a frame.
+        samples: Along a pixel's edge.
+
     Returns:
         Root of the mean square, in 8-bit values; None where nothing is seen twice.
     """
+    # Colours may be means of samples; the point compared is that of the pixel's centre.
     frames = [run.render(camera, outputs=("colour", "position", "depth")) for camera in cameras]
+    if samples > 1:
+        colours = [run.render(camera, samples=samples).colour for camera in cameras]
+        frames = [replace(f, colour=c) for f, c in zip(frames, colours, strict=True)]
     origin = np.asarray(run.manifest["origin"])
     total, count = 0.0, 0
     for one, two, camera in zip(frames[:-1], frames[1:], cameras[1:], strict=True):

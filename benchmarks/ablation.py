@@ -4,17 +4,17 @@
         [--variants NAME ...] [--downscale 4] [--steps 400]
 
 Every variant is `default` with one setting changed (or the `paper` preset) and sees the same number
-of rays in the same order, so a busy machine changes the seconds and nothing else. `--features` runs
-the published comparison instead: the same shader and as many trained numbers, but features at
-vertices, in a texture, or in the volume around the surface. Runs that are there already are kept:
-the command can be broken off and started again. Writes benchmarks/results/ablation.json (or
-features.json), its table in benchmarks/RESULTS.md, and RUNS/ablation.html (or features.html) with
-crops of one test photo a scene.
+of rays in the same order, so a busy machine changes the seconds and nothing else; "another seed"
+tells how much of a difference is chance. `--features` runs the published comparison instead: the
+same shader and as many trained numbers, but features at vertices, in a texture, or in the volume
+around the surface. Runs that are there already are kept: the command can be broken off and started
+again, and other sizes and lengths stand beside. Writes benchmarks/results/ablation.json (or
+features.json), its two tables in benchmarks/RESULTS.md (means over the scenes, and every scene),
+and RUNS/ablation.html (or features.html) with crops of one test photo a scene.
 """
 
 from __future__ import annotations
 
-import argparse
 import html
 import json
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import _runs, tables
+from benchmarks import _runs, curves, tables
 from xscale.cli import _machine
 from xscale.io.images import read_rgb
 from xscale.render.run import Run
@@ -32,10 +32,13 @@ from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent
 CROP = 192
+RAYS = 32768
+"""A step of `default` has so many."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "default": (),
     "paper": ("--preset", "paper"),
+    "another seed": ("--seed", "1"),
     "random draws": ("--set", "pool.draw=random"),
     "loss l2": ("--set", "optim.loss=l2"),
     "loss charbonnier": ("--set", "optim.loss=charbonnier"),
@@ -48,11 +51,16 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "rates never fall": ("--set", "optim.final_rate=1"),
     "last 30 % squares, SSIM": ("--set", "patch.share=0.3"),
     "last 30 % squares, SSIM and VGG": ("--set", "patch.share=0.3", "patch.features=0.3"),
-    "learned background": ("--set", "model.background=learned"),
     "no decay of the direction's weights": ("--set", "optim.direction_decay=0"),
     "a latent of 8 a photo": ("--set", "model.shader.latent=8"),
     "robust weights, 0.1": ("--set", "optim.robust=0.1"),
+    "half the rays a step, twice the steps": ("--set", "optim.batch=16384"),
+    "128 wide shader": ("--set", "model.shader.hidden=128"),
 }
+SAMPLES = {"four samples a pixel": 2}
+"""Variants that are `default` rendered with several samples along a pixel's edge."""
+BATCH = {"paper": 65536, "half the rays a step, twice the steps": 16384}
+"""Rays a step, where they are not the default's."""
 FEATURES: dict[str, tuple[str, ...]] = {
     "default": (),
     "at vertices": ("--set", "model.encoding=vertex"),
@@ -63,39 +71,37 @@ FEATURES: dict[str, tuple[str, ...]] = {
 
 def main() -> None:
     """Run what is missing, then write the table and the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", help="names of scenes")
+    parser = _runs.parser(__doc__, downscale=4.0, steps=400)
     parser.add_argument("--features", action="store_true")
-    parser.add_argument("--variants", nargs="*", choices=[*VARIANTS, *FEATURES])
-    parser.add_argument("--downscale", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=400)
+    every = {**VARIANTS, **SAMPLES}
+    parser.add_argument("--variants", nargs="*", choices=[*every, *FEATURES])
     options = parser.parse_args()
-    group, every = ("features", FEATURES) if options.features else ("ablation", VARIANTS)
+    group = "features" if options.features else "ablation"
+    every = FEATURES if options.features else every
     chosen = [v for v in every if options.variants is None or v in options.variants]
-    names = options.only or list(json.loads((options.scenes / "baselines.json").read_text()))
-    rays = options.steps * 32768
-    found: dict[str, dict] = {}
-    for name in names:
-        scene = options.scenes / name
-        for variant in chosen:
-            # The paper's step has twice the rays.
-            steps = options.steps // 2 if variant == "paper" else options.steps
-            size = ("--downscale", f"{options.downscale:g}", "--steps", f"{steps}")
-            out = run_folder(options.runs, name, variant)
-            run = _runs.train_and_score(scene, out, [*size, *every[variant]])
-            run["numbers"] = Run.open(out).model.field.table.numel()
-            found.setdefault(name, {})[variant] = run
-        (options.runs / f"{group}.html").write_text(
-            page({n: options.scenes / n for n in found}, options.runs, chosen)
-        )
     target = HERE / "results" / f"{group}.json"
-    kept = json.loads(target.read_text())["scenes"] if target.is_file() else {}
-    merged = {n: {**kept.get(n, {}), **found.get(n, {})} for n in {**kept, **found}}
-    result = {"machine": _machine.describe(), "rays": rays, "scenes": merged}
-    target.write_text(json.dumps(result, indent=1) + "\n")
-    tables.write(group, table(merged))
+    kept = json.loads(target.read_text())["runs"] if target.is_file() else {}
+    group_of = kept.setdefault(f"{options.steps * RAYS / 1e6:.1f} M rays", {})
+    seen: dict[str, tuple[Path, Path]] = {}
+    for name in _runs.names(options):
+        title = f"{name}, K = {options.downscale:g}"
+        row = group_of.setdefault(title, {})
+        runs = options.runs / f"K{options.downscale:g}_{options.steps}"
+        seen[title] = options.scenes / name, runs / name
+        for variant in chosen:
+            out = run_folder(runs, name, variant)
+            if variant in SAMPLES:
+                usual = run_folder(runs, name, "default")
+                row[variant] = _resampled(options.scenes / name, usual, out, SAMPLES[variant])
+                continue
+            steps = options.steps * RAYS // BATCH.get(variant, RAYS)
+            size = ("--downscale", f"{options.downscale:g}", "--steps", f"{steps}")
+            run = _runs.train_and_compare(options.scenes / name, out, [*size, *every[variant]])
+            row[variant] = {**run, "numbers": Run.open(out).model.field.table.numel()}
+        (options.runs / f"{group}.html").write_text(page(seen, list(every)))
+        result = {"machine": _machine.describe(), "runs": kept}
+        target.write_text(json.dumps(result, indent=1) + "\n")
+        tables.write(group, [*summary(kept), "", *table(kept)])
 
 
 def run_folder(runs: Path, scene: str, variant: str) -> Path:
@@ -103,17 +109,56 @@ def run_folder(runs: Path, scene: str, variant: str) -> Path:
     return runs / scene / variant.replace(" ", "_")
 
 
-def table(found: dict[str, dict[str, dict]]) -> list[str]:
-    """Return the lines of the table: a row a scene and variant, differences to `default` beside.
+def summary(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
+    """Return the lines of the table of means: a row a variant and length of training.
+
+    Gains are means over the scenes (of one size each) that have both the variant and `default`;
+    LPIPS in percent of `default`'s, and the last column is the worst scene's gain in PSNR.
 
     Args:
-        found: By scene and variant what ``train_and_score`` returns, and how many ``numbers`` the
-            features are.
+        found: By rays, scene with size, and variant, as ``table`` takes it.
     """
-    heads = ["scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain"]
-    heads += ["M numbers", "M rays", "seconds"]
+    heads = ["rays", "variant", "scenes", "psnr gain", "ssim gain", "alex gain, %"]
+    heads += ["vgg gain, %", "worst psnr gain"]
     rows = []
-    for scene, variants in found.items():
+    for label, scenes in found.items():
+        variants = dict.fromkeys(v for runs in scenes.values() for v in runs if v != "default")
+        for variant in variants:
+            both = [
+                [_runs.covered(runs[v]["mean"]) for v in ("default", variant)]
+                for runs in scenes.values()
+                if "default" in runs and variant in runs
+            ]
+            if not both:
+                continue
+            gains = np.array(
+                [
+                    [
+                        theirs["psnr"] - ours["psnr"],
+                        theirs["ssim"] - ours["ssim"],
+                        100 * (1 - theirs["lpips_alex"] / ours["lpips_alex"]),
+                        100 * (1 - theirs["lpips_vgg"] / ours["lpips_vgg"]),
+                    ]
+                    for ours, theirs in both
+                ]
+            )
+            means = zip(gains.mean(0), (2, 4, 1, 1), strict=True)
+            figures = [f"{gain:+.{digits}f}" for gain, digits in means]
+            rows.append([label, variant, f"{len(both)}", *figures, f"{gains[:, 0].min():+.2f}"])
+    return tables.table(heads, rows, text_columns=2)
+
+
+def table(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
+    """Return the lines of the table: a row a run, differences to `default` beside.
+
+    Args:
+        found: By rays, scene with size, and variant what ``train_and_compare`` returns, and how
+            many ``numbers`` the features are.
+    """
+    heads = ["rays", "scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain"]
+    heads += ["M numbers", "seconds"]
+    rows = []
+    for label, scene, variants in ((k, s, v) for k, of in found.items() for s, v in of.items()):
         base = _runs.covered(variants["default"]["mean"]) if "default" in variants else {}
         for variant, run in variants.items():
             scores = _runs.covered(run["mean"])
@@ -122,35 +167,39 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
                 tables.number(_less(base.get("lpips_vgg"), scores["lpips_vgg"]), 4),
             ]
             figures = [tables.number(scores[name], 4) for name in _runs.SHORT]
-            cost = [f"{run['numbers'] / 1e6:.2f}", f"{run['rays'] / 1e6:.1f}"]
-            cost.append(f"{run['seconds']:.0f}")
-            rows.append([scene, variant, *figures, *gains, *cost])
-    return tables.table(heads, rows, text_columns=2)
+            cost = [f"{run['numbers'] / 1e6:.2f}", f"{run['seconds']:.0f}"]
+            rows.append([label, scene, variant, *figures, *gains, *cost])
+    return tables.table(heads, rows, text_columns=3)
 
 
-def page(scenes: dict[str, Path], runs: Path, variants: Sequence[str]) -> str:
+def page(scenes: dict[str, tuple[Path, Path]], variants: Sequence[str]) -> str:
     """Return an HTML page with one crop a scene and variant beside the photo's.
 
     The crop is where the covered share is largest, nearest to the picture's middle: the same for
     all variants, chosen without looking at any result.
+
+    Args:
+        scenes: By title the scene's folder and that of its runs.
+        variants: Those shown, where they are there.
     """
     parts = ["<!doctype html><meta charset=utf-8><title>Ablation</title>"]
     parts.append("<style>figure{display:inline-block;margin:4px;font:13px sans-serif}</style>")
-    for name, folder in scenes.items():
-        there = [v for v in variants if (run_folder(runs, name, v) / "scores.json").exists()]
-        if not there:
+    for title, (folder, runs) in scenes.items():
+        outs = {v: run_folder(runs.parent, runs.name, v) for v in variants}
+        outs = {v: out for v, out in outs.items() if (out / "compared.json").exists()}
+        trained = [out for out in outs.values() if (out / "manifest.json").exists()]
+        if not trained:
             continue
-        first = Run.open(run_folder(runs, name, there[0]))
+        first = Run.open(trained[0])
         photo = first.names("test")[len(first.names("test")) // 2]
         file = png_name(photo)
         coverage = read_rgb(first.path / "renders" / "test" / "coverage" / file)[0][..., 0] > 127
         row, column = crop_corner(coverage, CROP)
         window = (slice(row, row + CROP), slice(column, column + CROP))
         pictures = {"photo": Scene.open(folder).photo(photo).read(first.downscale)[window]}
-        for variant in there:
-            render = run_folder(runs, name, variant) / "renders" / "test" / file
-            pictures[variant] = read_rgb(render)[0][window]
-        parts.append(f"<h2>{html.escape(name)}, {html.escape(photo)}</h2>")
+        for variant, out in outs.items():
+            pictures[variant] = read_rgb(out / "renders" / "test" / file)[0][window]
+        parts.append(f"<h2>{html.escape(title)}, {html.escape(photo)}</h2>")
         embedded = embed(list(pictures.values()), 4_000_000)
         for label, picture in zip(pictures, embedded, strict=True):
             size = f"width={2 * picture.width} height={2 * picture.height}"
@@ -179,6 +228,19 @@ def crop_corner(coverage: np.ndarray, edge: int) -> tuple[int, int]:
     away = (rows - (height - 1) / 2) ** 2 + (columns - (width - 1) / 2) ** 2
     best = np.argmin(np.where(count == count.max(), away, np.inf))
     return tuple(int(i) for i in np.unravel_index(best, count.shape))
+
+
+def _resampled(scene: Path, usual: Path, out: Path, samples: int) -> dict:
+    """Score `default`'s run with several samples a pixel; what is there already is kept."""
+    run, kept = Run.open(usual), out / "compared.json"
+    about = _runs.about(scene, usual, ())
+    about["command"] = f"xscale render --samples {samples}"
+    if not kept.exists():
+        pictures = out / "renders" / "test"
+        mean = curves.scored_at(scene, run, run.downscale, samples, pictures)
+        kept.write_text(json.dumps(mean) + "\n")
+    numbers = run.model.field.table.numel()
+    return {"mean": json.loads(kept.read_text()), **about, "numbers": numbers}
 
 
 def _less(a: float | None, b: float | None) -> float | None:

@@ -1,6 +1,6 @@
 """More pixels and more time: scores against the photos' size and against the steps of a training.
 
-    python -m benchmarks.curves --scenes FOLDER --runs FOLDER --only SCENE ...
+    python -m benchmarks.curves --scenes FOLDER --runs FOLDER [--only SCENE ...]
         [--sizes 8 4 2] [--steps 300] [--lengths 50 100 200 400] [--length-size 4]
 
 Sizes: a training at each photo size with the same number of rays; all are rendered at the finest of
@@ -11,7 +11,6 @@ Runs that are there already are kept. Writes results/curves.json and its table i
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from benchmarks import _runs, tables
 from xscale.cli import _machine
 from xscale.io.images import write_png
 from xscale.render.run import Run
-from xscale.report.score import png_name, score_renders
+from xscale.report.score import png_name
 from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent
@@ -28,19 +27,15 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Run what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", required=True)
+    parser = _runs.parser(__doc__, steps=300)
     parser.add_argument("--sizes", nargs="*", type=float, default=[8.0, 4.0, 2.0])
-    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lengths", nargs="*", type=int, default=[50, 100, 200, 400])
     parser.add_argument("--length-size", type=float, default=4.0)
     options = parser.parse_args()
     target = HERE / "results" / "curves.json"
     result = json.loads(target.read_text()) if target.is_file() else {"scenes": {}}
     result["machine"] = _machine.describe()
-    for name in options.only:
+    for name in _runs.names(options):
         scene, runs = options.scenes / name, options.runs / name
         found = result["scenes"].setdefault(name, {})
         if options.sizes:
@@ -77,7 +72,7 @@ def lengths(scene: Path, runs: Path, downscale: float, steps: Sequence[int]) -> 
     return [
         {
             "shown": downscale,
-            **_runs.train_and_score(
+            **_runs.train_and_compare(
                 scene,
                 runs / f"steps_{count}",
                 ["--downscale", f"{downscale:g}", "--steps", f"{count}"],
@@ -87,19 +82,27 @@ def lengths(scene: Path, runs: Path, downscale: float, steps: Sequence[int]) -> 
     ]
 
 
-def scored_at(folder: Path, run: Run, downscale: float) -> dict:
-    """Return the mean scores of a run's test views at another photo size than it was trained at."""
+def scored_at(
+    folder: Path, run: Run, downscale: float, samples: int = 1, out: Path | None = None
+) -> dict:
+    """Return the mean scores of a run's test views, rendered in another way than it was trained.
+
+    Args:
+        folder: The scene's.
+        run: What is rendered.
+        downscale: Size of the pictures and of the photos that they are compared with.
+        samples: Along a pixel's edge.
+        out: Where the pictures go; by default beside the run's others.
+    """
     scene = Scene.open(folder)
-    pictures, coverage = (run.path / "renders" / part for part in ("shown", "shown_coverage"))
+    pictures = out or run.path / "renders" / f"shown_{downscale:g}"
+    coverage = pictures / "coverage"
     for name in run.names("test"):
-        frame = run.render(scene.photo(name).camera_at(downscale))
+        frame = run.render(scene.photo(name).camera_at(downscale), samples=samples)
         write_png(pictures / png_name(name), frame.colour.numpy(), overwrite=True)
         mask = frame.coverage.numpy().astype("uint8") * 255
         write_png(coverage / png_name(name), mask, overwrite=True)
-    names = run.names("test")
-    return score_renders(names, lambda name: scene.photo(name).read(downscale), pictures, coverage)[
-        "mean"
-    ]
+    return _runs.compared(scene, run.names("test"), downscale, pictures)
 
 
 def table(found: dict[str, dict]) -> list[str]:

@@ -11,7 +11,6 @@ and scores that are there are kept. Writes results/photos.json and its table in 
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -32,22 +31,15 @@ WAYS = ("plain", "photos at hand", "image-based k4")
 
 def main() -> None:
     """Run what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--only", nargs="*", help="names of scenes")
-    parser.add_argument("--downscale", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=750)
-    options = parser.parse_args()
-    names = options.only or list(json.loads((options.scenes / "baselines.json").read_text()))
+    options = _runs.parser(__doc__, downscale=4.0, steps=750).parse_args()
     target = HERE / "results" / "photos.json"
     result = json.loads(target.read_text()) if target.is_file() else {"scenes": {}}
     result["machine"] = _machine.describe()
-    size = ["--downscale", f"{options.downscale:g}", "--steps", f"{options.steps}"]
-    for name in names:
+    chosen = [*_runs.size(options), "--photos-at-render"]
+    for name in _runs.names(options):
         folder, out = options.scenes / name, options.runs / name
-        _runs.train(folder, out, [*size, "--photos-at-render"])
-        about = _runs.about(folder, out, [*size, "--photos-at-render"])
+        _runs.train(folder, out, chosen)
+        about = _runs.about(folder, out, chosen)
         found = {way: {"mean": _scored(folder, out, way), **about} for way in WAYS}
         result["scenes"][name] = found
         target.write_text(json.dumps(result, indent=1) + "\n")

@@ -34,15 +34,10 @@ FITTED = tuple(f"{name}_cc" for name in RAW)
 
 def main() -> None:
     """Compare, run what was asked for, write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--only", nargs="*")
+    parser = _runs.parser(__doc__, downscale=4.0, steps=400)
     parser.add_argument("--bound", metavar="SCENE")
     parser.add_argument("--paper", metavar="SCENE")
     parser.add_argument("--errors", action="store_true")
-    parser.add_argument("--downscale", type=float, default=4.0)
-    parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     baselines = json.loads((options.scenes / "baselines.json").read_text())
     target = HERE / "results" / "quality.json"

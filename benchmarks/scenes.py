@@ -10,7 +10,6 @@ table between the markers in benchmarks/RESULTS.md.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
@@ -24,17 +23,12 @@ OTHER_MINUTES = 10.0
 
 def main() -> None:
     """Run what is missing, then write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--only", nargs="*")
-    options = parser.parse_args()
+    options = _runs.parser(__doc__).parse_args()
     baselines = json.loads((options.scenes / "baselines.json").read_text())
     found = {}
-    for name, others in baselines.items():
-        if options.only and name not in options.only:
-            continue
-        found[name] = _train_and_score(options.scenes / name, others["downscale"], options.runs)
+    for name in _runs.names(options):
+        downscale = baselines[name]["downscale"]
+        found[name] = _train_and_score(options.scenes / name, downscale, options.runs)
     target = HERE / "results" / "scenes.json"
     kept = json.loads(target.read_text())["scenes"] if target.is_file() else {}
     result = {"machine": _machine.describe(), "scenes": {**kept, **found}}

@@ -13,6 +13,10 @@ constexpr int64_t kPrefetchBytes = 1 << 20;
 // stores go on in memory, and turned to [point][level] in the second-level cache. Summing straight
 // into the rows of the result would touch a line a point and level, all in few sets of the cache.
 constexpr int kPoints = 256;
+// Floats between levels there: a line more than the points fill, since lines a power of two apart
+// share one set of the first-level cache, and turning reads one of each level at a time.
+template <int F>
+constexpr int kLevelStride = kPoints * F + 16;
 
 // A pass's points where not all of the tile's see the level, and their weights.
 struct Visible {
@@ -233,7 +237,7 @@ void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const
     Block block[2];
     const auto pass_of = [&](int32_t l) {
         return prepare<F>(a, grid.level[l], table, tile, footprint, least, most, n,
-                          out + l * kPoints * F, visible[l % 2]);
+                          out + l * kLevelStride<F>, visible[l % 2]);
     };
     int slot = 0;
     Pass<T> pass = pass_of(0);
@@ -276,7 +280,7 @@ uint64_t run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, 
                    int64_t end, float* out) {
     uint64_t seen = 0;
     Tile tile;
-    alignas(64) float sums[kEncodeMaxLevels * kPoints * F];
+    alignas(64) float sums[kEncodeMaxLevels * kLevelStride<F>];
     for (int64_t first = begin; first < end; first += kPoints) {
         const int n = static_cast<int>(end - first < kPoints ? end - first : kPoints);
         load_tile(a.position + 3 * first, n, tile);
@@ -285,7 +289,7 @@ uint64_t run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, 
                                seen);
         for (int i = 0; !kTouch && i < n; ++i) {
             for (int32_t l = 0; l < a.levels; ++l) {
-                store<F>(out, load<F>(sums + (l * kPoints + i) * F));
+                store<F>(out, load<F>(sums + l * kLevelStride<F> + i * F));
                 out += F;
             }
         }

@@ -33,8 +33,17 @@ static inline void store(float* p, V v) {
     *reinterpret_cast<VMemory*>(p) = v;
 }
 
+// Not V{} + x: a sum keeps a zero's sign apart, so that would be an addition before each broadcast.
 static inline V splat(float x) {
-    return V{} + x;
+#if defined(__AVX512F__)
+    return (V)_mm512_set1_ps(x);
+#elif defined(__AVX2__)
+    return (V)_mm256_set1_ps(x);
+#elif defined(__SSE2__)
+    return (V)_mm_set1_ps(x);
+#else
+    return V{x, x, x, x};
+#endif
 }
 
 // a * b + c, rounded once where the instruction set can.

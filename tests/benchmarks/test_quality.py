@@ -3,8 +3,10 @@ import pytest
 import torch
 
 from benchmarks import _causes, ablation, curves, quality
+from xscale.config import override
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
+from xscale.train.settings import preset
 
 METRICS = (*quality.RAW, *quality.FITTED)
 
@@ -47,15 +49,46 @@ def test_crop_is_the_best_covered_square_nearest_the_middle():
     assert ablation.crop_corner(np.ones((4, 3), bool), 9) == (0, 0)
 
 
-def test_table_shows_gains_with_their_sign_so_that_positive_is_better():
-    def run(psnr, vgg):
-        mean = {"psnr_covered_cc": psnr, "lpips_vgg_covered_cc": vgg}
-        return {"mean": mean, "rays": 2_000_000, "seconds": 9.6, "numbers": 300_000}
+def _run(psnr, vgg):
+    mean = {"psnr_covered_cc": psnr, "ssim_covered_cc": 0.5, "lpips_alex_covered_cc": 0.5}
+    mean["lpips_vgg_covered_cc"] = vgg
+    return {"mean": mean, "rays": 2_000_000, "seconds": 9.6, "numbers": 300_000}
 
-    lines = ablation.table({"s": {"default": run(20.0, 0.3), "other": run(19.5, 0.2)}})
-    cells = [cell.strip() for cell in lines[-1].split("|")[1:-1]]
-    assert cells[:6] == ["s", "other", "19.5000", "-", "-", "0.2000"]
-    assert cells[6:] == ["-0.500", "0.1000", "0.30", "2.0", "10"]
+
+def _cells(line):
+    return [cell.strip() for cell in line.split("|")[1:-1]]
+
+
+def test_table_shows_gains_with_their_sign_so_that_positive_is_better():
+    lines = ablation.table({"K": {"s": {"default": _run(20.0, 0.3), "other": _run(19.5, 0.2)}}})
+    cells = _cells(lines[-1])
+    assert cells[:4] == ["K", "s", "other", "19.5000"]
+    assert cells[6:] == ["0.2000", "-0.500", "0.1000", "0.30", "10"]
+
+
+def test_summary_is_the_mean_over_the_scenes_that_have_both_and_names_the_worst():
+    scenes = {
+        "s": {"default": _run(20.0, 0.4), "other": _run(21.0, 0.3)},
+        "t": {"default": _run(30.0, 0.2), "other": _run(29.0, 0.1)},
+        "u": {"default": _run(10.0, 0.2)},
+        "v": {"other": _run(10.0, 0.2)},
+    }
+    lines = ablation.summary({"K": scenes})
+    assert len(lines) == 3
+    assert _cells(lines[-1]) == ["K", "other", "2", "+0.00", "+0.0000", "+0.0", "+37.5", "-1.00"]
+
+
+def test_every_variant_sees_as_many_rays_and_differs_from_default_in_what_it_names():
+    base = preset("default")
+    assert base.optim.batch == ablation.RAYS
+    for name, chosen in ablation.VARIANTS.items():
+        settings = base
+        if chosen[:1] == ("--set",):
+            settings = override(base, list(chosen[1:]))
+            assert settings != base
+        elif chosen[:1] == ("--preset",):
+            settings = preset(chosen[1])
+        assert settings.optim.batch == ablation.BATCH.get(name, ablation.RAYS)
 
 
 def test_curves_are_a_row_a_run_that_says_at_which_size_it_was_scored():

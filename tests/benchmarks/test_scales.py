@@ -1,10 +1,11 @@
 import dataclasses
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import xscale
-from benchmarks import _shimmer, photos, scales
+from benchmarks import _chart, _shimmer, photos, scales
 from tests.render.conftest import write_tiny_run
 from xscale.metrics.variants import colour_fitted
 from xscale.render.run import Run
@@ -26,6 +27,28 @@ def test_frames_of_one_camera_have_no_warping_error_and_fading_lowers_it_from_af
     field = run.model.field
     field.settings = dataclasses.replace(field.settings, footprint_scale=0)
     assert _shimmer.warping_error(run, afar) > 1.5 * faded > 0
+
+
+def test_four_samples_a_pixel_lower_the_warping_error_from_afar(run):
+    afar = _shimmer.approached(run, run.names("test")[0], 3.0)
+    assert _shimmer.warping_error(run, afar, 2) < 0.9 * _shimmer.warping_error(run, afar)
+
+
+def test_a_zoom_shows_the_middle_of_every_frame_at_every_distance(run):
+    name = run.names("test")[0]
+    strips = _shimmer.zoom(run, name, (2.0, 1.0))
+    assert list(strips) == ["2", "1"]
+    camera = _shimmer.approached(run, name, 1.0)[2]
+    whole = run.render(camera).colour.numpy()
+    assert np.array_equal(strips["1"][2], whole[: _shimmer.SQUARE, : _shimmer.SQUARE])
+
+
+def test_a_chart_is_valid_xml_with_a_point_a_value_and_none_where_there_is_none():
+    drawn = _chart.chart("psnr", "size <", ["4", "2", "1"], {"a": [1.0, None, 3.0], "b": [2.0] * 3})
+    root = ElementTree.fromstring(drawn)
+    assert len(root.findall("{*}circle")) == 5
+    high, low = (float(c.get("cy")) for c in root.findall("{*}circle")[:2])
+    assert high > low
 
 
 def test_approached_cameras_keep_their_distance_and_step_sideways(run):
@@ -58,13 +81,15 @@ def test_table_has_a_row_for_each_octave_size_and_distance():
     one = {
         "octaves": {"-1": {"share": 0.25, "psnr": 20.0, "ssim": 0.5}},
         "sizes": {"2": mean, "1": mean},
+        "sizes_resolved": {"2": mean, "1": mean},
         "warping": {"8": 1.5, "1": None},
+        "resolved": {"8": 0.5, "1": None},
     }
     lines = scales.table({"s": dict.fromkeys(scales.PAIR, one)})
     assert "| s | -1 | 0.25 | 20.00 | 0.500 | 20.00 | 0.500 |" in lines
-    assert "| s | 8 | 1.50 | 1.50 |" in lines
-    assert "| s | 1 | - | - |" in lines
-    assert sum(line.startswith("| s |") for line in lines) == 5
+    assert "| s | 8 | 1.50 | 1.50 | 0.50 |" in lines
+    assert "| s | 1 | - | - | - |" in lines
+    assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 3 + 2
 
 
 def test_photos_table_has_a_row_for_each_way_of_making_pictures():

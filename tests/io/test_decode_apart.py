@@ -126,6 +126,12 @@ def test_many_threads_share_the_processes(tmp_path, rng, planted):
             np.testing.assert_array_equal(found.rgb, read_pixels(path).rgb)
 
 
+def test_processes_started_ahead_are_those_that_decode(tmp_path, rng, planted, monkeypatch):
+    decode_apart.start_ahead()
+    monkeypatch.setattr(decode_apart, "_Process", None)  # no other can be made
+    assert _read(_photo(tmp_path, "a.png", rng)).rgb.shape == (24, 32, 3)
+
+
 def test_shared_memory_is_given_back(tmp_path, rng, planted):
     _read(_photo(tmp_path, "a.png", rng, (1200, 1600, 3)))
     (process,) = decode_apart._idle.queue

@@ -72,6 +72,10 @@ class Options(SceneOptions):
 def run(argv: list[str]) -> int:
     """Parse the options and train."""
     options = parse(Options, argv, "train")
+    from xscale.io.decode_apart import start_ahead
+
+    # The processes that decode photos start while this one loads PyTorch.
+    start_ahead()
     from xscale import ops
 
     if not ops.built():

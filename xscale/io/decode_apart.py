@@ -37,6 +37,7 @@ _COMMAND = (sys.executable, "-P", "-m", "xscale.io.decoder_process")
 _SLICE = 0.5
 _MOST_CRASHES = 3
 _MOST_PROCESSES = 8
+_AHEAD = 2
 _ADVICE = "copy it again from the camera or take it out of the scene"
 
 _idle: queue.LifoQueue[_Process] = queue.LifoQueue()
@@ -125,6 +126,16 @@ class _Process:
 def _end_all() -> None:
     for process in list(_running):
         process.end()
+
+
+def start_ahead() -> None:
+    """Start the processes that will be needed first, on other cores while this process loads.
+
+    Where one cannot be started, whoever needs it says so.
+    """
+    with contextlib.suppress(ResourceError):
+        for _ in range(min(_AHEAD, os.cpu_count() or 1)):
+            _idle.put(_Process())
 
 
 def read_pixels_safely(

@@ -151,6 +151,12 @@ def look_up(texture: Tensor, place: Tensor) -> Tensor:
     left, top = left.long(), top.long()
     lower = (top + 1).clamp(max=rows - 1)
     near, far = left % columns, (left + 1) % columns
-    upper_row = torch.lerp(texture[top, near].float(), texture[top, far].float(), right_share)
-    lower_row = torch.lerp(texture[lower, near].float(), texture[lower, far].float(), right_share)
-    return torch.lerp(upper_row, lower_row, low_share) / 255
+    cells = texture.reshape(-1, 3)
+
+    def along(row: Tensor) -> Tensor:
+        begin = cells.index_select(0, row * columns + near).float()
+        end = cells.index_select(0, row * columns + far).float()
+        return begin + right_share * (end - begin)
+
+    upper_row = along(top)
+    return (upper_row + low_share * (along(lower) - upper_row)) / 255

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
+from torch.library import CustomOpDef
 
 from xscale.errors import BackendError, UsageError
 from xscale.ops import _ext
@@ -95,6 +97,31 @@ def choice(op: str, device: torch.device) -> str:
 def use_reference(op: str, device: torch.device) -> bool:
     """Whether ``op`` runs its PyTorch reference for tensors on ``device``. The one fork."""
     return choice(op, device) == "reference"
+
+
+def registered(name: str, **options: object) -> Callable[[Callable], CustomOpDef]:
+    """Register a function with PyTorch; of ``torch.library.custom_op``. See ``call``."""
+
+    def register(body: Callable) -> CustomOpDef:
+        op = torch.library.custom_op(name, mutates_args=(), **options)(body)
+        op.body = body
+        return op
+
+    return register
+
+
+def call(op: CustomOpDef, *arguments: object) -> object:
+    """Call a registered op, or its body alone where PyTorch need not know of the call.
+
+    It must know where autograd records, where something is compiled, and for tensors of other
+    kinds than its own. Otherwise it would only load its compiler on the way: seconds, once.
+    """
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    plain = all(type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
+    if recorded or not plain or torch.compiler.is_compiling():
+        return op(*arguments)
+    return op.body(*arguments)
 
 
 def _check_name(name: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from xscale.errors import ShapeError
 from xscale.ops import _ext, _peers
 from xscale.ops._check import check_tensor
-from xscale.ops._dispatch import use_reference
+from xscale.ops._dispatch import call, registered, use_reference
 from xscale.ops._grid import (
     GridLayout,
     encode_backward_reference,
@@ -79,8 +79,8 @@ def encode(
             position, table.float(), layout, interpolation=interpolation, footprint=footprint,
             footprint_scale=footprint_scale,
         )  # fmt: skip
-    return _encode(
-        position, table, footprint, layout.offsets, layout.resolutions, layout.scales,
+    return call(
+        _encode, position, table, footprint, layout.offsets, layout.resolutions, layout.scales,
         interpolation == "smoothstep", footprint_scale,
     )  # fmt: skip
 
@@ -170,13 +170,13 @@ def encode_backward_position(
                 footprint=footprint, footprint_scale=footprint_scale,
             )  # fmt: skip
             return torch.autograd.grad(features, at, grad_features)[0]
-    return _encode_position_gradient(
-        grad_features, position, table, footprint, layout.offsets, layout.resolutions,
-        layout.scales, interpolation == "smoothstep", footprint_scale,
+    return call(
+        _encode_position_gradient, grad_features, position, table, footprint, layout.offsets,
+        layout.resolutions, layout.scales, interpolation == "smoothstep", footprint_scale,
     )  # fmt: skip
 
 
-@torch.library.custom_op("xscale::encode", mutates_args=())
+@registered("xscale::encode")
 def _encode(
     position: Tensor,
     table: Tensor,
@@ -203,7 +203,7 @@ def _(
     return position.new_empty(position.shape[0], len(scales) * table.shape[1])
 
 
-@torch.library.custom_op("xscale::encode_table_gradient", mutates_args=())
+@registered("xscale::encode_table_gradient")
 def _encode_table_gradient(
     grad_features: Tensor,
     position: Tensor,
@@ -231,7 +231,7 @@ def _(
     return position.new_empty(offsets[-1], grad_features.shape[1] // len(scales))
 
 
-@torch.library.custom_op("xscale::encode_position_gradient", mutates_args=())
+@registered("xscale::encode_position_gradient")
 def _encode_position_gradient(
     grad_features: Tensor,
     position: Tensor,

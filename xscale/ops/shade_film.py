@@ -15,7 +15,7 @@ from torch.nn import functional
 from xscale.errors import BackendError, ShapeError
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
-from xscale.ops._dispatch import use_reference
+from xscale.ops._dispatch import call, registered, use_reference
 from xscale.ops.shade import (
     add_gradients,
     check_exposure,
@@ -89,7 +89,7 @@ def shade_film(
             "shade_film: the compiled bodies have no gradient of direction",
             advice='detach it, or use use_backend("reference")',
         )
-    return _forward_op(features, direction, weights, light, exposure, photo)
+    return call(_forward_op, features, direction, weights, light, exposure, photo)
 
 
 def shade_film_backward(
@@ -315,7 +315,7 @@ _INPUTS = (
 )
 
 
-@torch.library.custom_op("xscale::shade_film", mutates_args=(), schema=f"({_INPUTS}) -> Tensor")
+@registered("xscale::shade_film", schema=f"({_INPUTS}) -> Tensor")
 def _forward_op(features, direction, weights, light, exposure, photo):  # noqa: ANN202
     rgb = torch.empty_like(direction)
     _ext.call(
@@ -331,9 +331,8 @@ def _(features, direction, weights, light, exposure, photo):  # noqa: ANN202
     return torch.empty_like(direction)
 
 
-@torch.library.custom_op(
+@registered(
     "xscale::shade_film_backward",
-    mutates_args=(),
     schema=f"(Tensor grad_rgb, {_INPUTS}) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def _backward_op(grad_rgb, features, direction, weights, light, exposure, photo):  # noqa: ANN202

@@ -11,7 +11,7 @@ from torch import Tensor
 from xscale.errors import BackendError, ShapeError
 from xscale.ops import _ext
 from xscale.ops._check import check_tensor
-from xscale.ops._dispatch import use_reference
+from xscale.ops._dispatch import call, registered, use_reference
 from xscale.ops.shade import (
     ShadeGradients,
     ShaderLayout,
@@ -126,8 +126,8 @@ def shade_relu(
             "shade_relu: the compiled bodies have no gradient of direction",
             advice='detach it, or use use_backend("reference")',
         )
-    return _forward_op(
-        features, direction, weights, exposure, photo, layout.hidden, layout.sh_degree
+    return call(
+        _forward_op, features, direction, weights, exposure, photo, layout.hidden, layout.sh_degree
     )
 
 
@@ -328,9 +328,8 @@ def _gradient(
 _SIZES = "Tensor? exposure, Tensor? photo, int hidden, int sh_degree"
 
 
-@torch.library.custom_op(
+@registered(
     "xscale::shade_relu",
-    mutates_args=(),
     schema=f"(Tensor features, Tensor direction, Tensor weights, {_SIZES}) -> Tensor",
 )
 def _forward_op(features, direction, weights, exposure, photo, hidden, sh_degree):  # noqa: ANN202
@@ -348,9 +347,8 @@ def _(features, direction, weights, exposure, photo, hidden, sh_degree):  # noqa
     return torch.empty_like(direction)
 
 
-@torch.library.custom_op(
+@registered(
     "xscale::shade_relu_backward",
-    mutates_args=(),
     schema=f"(Tensor grad_rgb, Tensor features, Tensor direction, Tensor weights, {_SIZES}) "
     "-> (Tensor, Tensor, Tensor)",
 )

@@ -31,6 +31,9 @@ _MISSES = {
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
 
 _BAND_PIXELS = 1 << 19
+# The background's steps work on arrays that stay in the second-level cache and, unlike large ones,
+# in memory that is not given back and cleared again between them.
+_FILL_PIXELS = 1 << 13
 # Where colours come in one pass, a pixel takes a face id and no surface point or features.
 _FUSED_FACTOR = 8
 
@@ -142,20 +145,21 @@ class Renderer:
 
     def _fill(self, frame: dict[str, Tensor], camera: Camera, corner: tuple[int, int]) -> None:
         """Paint the background into a frame's uncovered pixels; ``camera`` is the local frame's."""
-        rows, columns = (~frame["coverage"]).nonzero(as_tuple=True)
-        if not len(rows):
-            return
-        pixel = torch.stack([columns + corner[0], rows + corner[1]], 1).double() + 0.5
-        direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(rows.device)
-        position = torch.from_numpy(camera.position).float().to(rows.device)
-        # Pixels outside the lens's domain see nothing and stay white.
-        seen = direction.isfinite().all(1)
-        rows, columns = rows[seen], columns[seen]
-        colour = self.background.colour(position, direction[seen])
-        if "colour" in frame:
-            frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
-        if "srgb" in frame:
-            frame["srgb"][rows, columns] = colour
+        position = torch.from_numpy(camera.position).float().to(frame["coverage"].device)
+        for part in (~frame["coverage"]).nonzero().split(_FILL_PIXELS):
+            rows, columns = part.unbind(1)
+            pixel = torch.stack([columns + corner[0], rows + corner[1]], 1).double() + 0.5
+            direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(rows.device)
+            # Pixels outside the lens's domain see nothing and stay white.
+            finite = direction.isfinite()
+            if not finite.all():
+                seen = finite.all(1)
+                rows, columns, direction = rows[seen], columns[seen], direction[seen]
+            colour = self.background.colour(position, direction)
+            if "colour" in frame:
+                frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
+            if "srgb" in frame:
+                frame["srgb"][rows, columns] = colour
 
     def _band(
         self,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
@@ -23,7 +25,7 @@ _MOST_PHOTOS = 256
 _LEAST_PHOTOS = 32
 _MOST_LOOKED_AT = 1 << 27
 """Pixels of all photos that are decoded: seconds on two cores."""
-_MOST_PIXELS = 1 << 21
+_MOST_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,31 +59,60 @@ def uncovered_pixels(
     pixels = sum(photo.width * photo.height for photo in photos)
     most = _MOST_LOOKED_AT * len(photos) // max(pixels, 1)
     count = min(len(photos), max(_LEAST_PHOTOS, min(_MOST_PHOTOS, most)))
-    generator = np.random.default_rng(seed)
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for index in (k * len(photos) // count for k in range(count)):
-        photo, camera = photos[index], cameras[index]
-        try:
-            opened = photo.open()
-        except DamagedPhotoError as error:
-            if on_damage is None:
-                raise
-            on_damage(photo.name, error)
-            continue
-        covered = visibility(surface, photo.camera, photo.width, photo.height) >= 0
-        rgb, mask = opened.rect(0, 0, photo.width, photo.height)
-        free = ~covered.cpu().numpy()
-        rows, columns = np.nonzero(free if mask is None else free & mask)
-        if len(rows) > _MOST_PIXELS // count:
-            chosen = generator.choice(len(rows), _MOST_PIXELS // count, replace=False)
-            rows, columns = rows[chosen], columns[chosen]
-        direction = camera.rays(np.stack([columns + 0.5, rows + 0.5], 1))
-        seen = np.isfinite(direction).all(1)
-        number = torch.full((int(seen.sum()),), index, dtype=torch.int32)
-        target = torch.from_numpy(rgb[rows[seen], columns[seen]])
-        parts.append((number, torch.from_numpy(direction[seen]).float(), target))
-    nothing = (torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
-    return Uncovered(*(torch.cat(part) for part in zip(nothing, *parts, strict=True)))
+    chosen = [k * len(photos) // count for k in range(count)]
+    threads = max(1, torch.get_num_threads())
+
+    def look(index: int) -> Uncovered | DamagedPhotoError:
+        with ops.limit_threads(1), ops.own_stream(surface.vertices.device):
+            try:
+                return _uncovered(surface, photos, cameras, index, seed, _MOST_PIXELS // count)
+            except DamagedPhotoError as error:
+                return error
+
+    parts = [
+        Uncovered(torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
+    ]
+    # As many photos at a time as there are threads: that is what memory is counted for.
+    with ThreadPoolExecutor(threads, thread_name_prefix="xscale-background") as workers:
+        for index, found in zip(chosen, workers.map(look, chosen), strict=True):
+            if isinstance(found, Uncovered):
+                parts.append(found)
+            elif on_damage is None:
+                raise found
+            else:
+                on_damage(photos[index].name, found)
+    return Uncovered(
+        torch.cat([part.photo for part in parts]),
+        torch.cat([part.direction for part in parts]),
+        torch.cat([part.target for part in parts]),
+    )
+
+
+def _uncovered(
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    index: int,
+    seed: int,
+    most: int,
+) -> Uncovered:
+    """Return at most ``most`` uncovered pixels of a photo, evenly spread from a random start."""
+    photo, camera = photos[index], cameras[index]
+    rgb, mask = photo.open().rect(0, 0, photo.width, photo.height)
+    covered = visibility(surface, photo.camera, photo.width, photo.height) >= 0
+    free = ~covered.cpu().numpy()
+    place = np.flatnonzero(free if mask is None else free & mask)
+    if len(place) > most:
+        start = np.random.default_rng((seed, index)).random(most)
+        place = place[((np.arange(most) + start) * (len(place) / most)).astype(np.int64)]
+    rows, columns = np.divmod(place, photo.width)
+    direction = camera.rays(np.stack([columns + 0.5, rows + 0.5], 1))
+    seen = np.isfinite(direction).all(1)
+    return Uncovered(
+        torch.full((int(seen.sum()),), index, dtype=torch.int32),
+        torch.from_numpy(direction[seen]).float(),
+        torch.from_numpy(rgb[rows[seen], columns[seen]]),
+    )
 
 
 def fit_background(

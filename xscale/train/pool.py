@@ -124,7 +124,7 @@ class TilePool:
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
-        self._curve = torch.from_numpy(_morton_order(edge))
+        self._curve = torch.from_numpy(_morton_order(edge)).int()
         threads = max(1, torch.get_num_threads())
         self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
         self._pending: dict[int, Future[Loaded]] = {}
@@ -315,7 +315,9 @@ class TilePool:
             seen = seen.masked_fill(~torch.from_numpy(mask).to(seen.device), -1)
         faces[: tile.height, : tile.width] = seen
         faces = faces.reshape(-1)
-        return padded.reshape(-1, 3), faces, self._curve[faces[self._curve] >= 0].int()
+        whole = bool((faces >= 0).all())
+        along = self._curve if whole else self._curve[faces[self._curve] >= 0]
+        return padded.reshape(-1, 3), faces, along
 
     def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
         area = self.settings.tile**2
