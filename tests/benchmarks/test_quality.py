@@ -26,10 +26,16 @@ def test_bars_are_met_exactly_at_their_marks():
     baselines = {"scenes": {"mesh": theirs}, "image_based": {"k4": theirs}}
     lpips = {m: 0.4 for m in METRICS if m.startswith("lpips") and m.endswith("_cc")}
     ours = {**theirs, **lpips, "psnr_covered_cc": 21.5}
-    assert [row[-1] for row in quality.bars("s", ours, baselines)] == ["yes"] * 12
+
+    def met(mean, with_photos):
+        found = {"mean": mean, "with_photos": with_photos}
+        return [row[-1] for row in quality.bars("s", found, baselines)]
+
+    assert met(ours, ours) == ["yes"] * 16
     worse = {m: v + (0.001 if m.startswith("lpips") else -0.001) for m, v in ours.items()}
-    missed = quality.bars("s", worse, baselines)
-    assert [row[-1] for row in missed].count("no") == 4 + 4 + 1  # the last: SSIM of image-based
+    assert met(worse, ours).count("no") == 4 + 4 + 1  # the last: SSIM of image-based
+    # What photos correct has to beat the model alone, too, not only image-based pictures.
+    assert met(ours, worse) == ["yes"] * 12 + ["no"] * 4
 
 
 def test_crop_is_the_best_covered_square_nearest_the_middle():
