@@ -81,10 +81,13 @@ def main() -> None:
     chosen = [v for v in every if options.variants is None or v in options.variants]
     target = HERE / "results" / f"{group}.json"
     kept = json.loads(target.read_text())["runs"] if target.is_file() else {}
-    label = f"K = {options.downscale:g}, {options.steps * RAYS / 1e6:.1f} M rays"
-    runs = options.runs / f"{options.downscale:g}_{options.steps}"
+    group_of = kept.setdefault(f"{options.steps * RAYS / 1e6:.1f} M rays", {})
+    seen: dict[str, tuple[Path, Path]] = {}
     for name in _runs.names(options):
-        row = kept.setdefault(label, {}).setdefault(name, {})
+        title = f"{name}, K = {options.downscale:g}"
+        row = group_of.setdefault(title, {})
+        runs = options.runs / f"K{options.downscale:g}_{options.steps}"
+        seen[title] = options.scenes / name, runs / name
         for variant in chosen:
             out = run_folder(runs, name, variant)
             if variant in SAMPLES:
@@ -93,10 +96,9 @@ def main() -> None:
                 continue
             steps = options.steps * RAYS // BATCH.get(variant, RAYS)
             size = ("--downscale", f"{options.downscale:g}", "--steps", f"{steps}")
-            run = _runs.train_and_score(options.scenes / name, out, [*size, *every[variant]])
+            run = _runs.train_and_compare(options.scenes / name, out, [*size, *every[variant]])
             row[variant] = {**run, "numbers": Run.open(out).model.field.table.numel()}
-        done = {n: options.scenes / n for n in kept[label]}
-        (options.runs / f"{group}.html").write_text(page(done, runs, chosen))
+        (options.runs / f"{group}.html").write_text(page(seen, list(every)))
         result = {"machine": _machine.describe(), "runs": kept}
         target.write_text(json.dumps(result, indent=1) + "\n")
         tables.write(group, [*summary(kept), "", *table(kept)])
@@ -108,15 +110,15 @@ def run_folder(runs: Path, scene: str, variant: str) -> Path:
 
 
 def summary(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
-    """Return the lines of the table of means: a row a variant and kind of training.
+    """Return the lines of the table of means: a row a variant and length of training.
 
-    Gains are means over the scenes that have both the variant and `default`; LPIPS in percent of
-    `default`'s, and the last column is the worst scene's gain in PSNR.
+    Gains are means over the scenes (of one size each) that have both the variant and `default`;
+    LPIPS in percent of `default`'s, and the last column is the worst scene's gain in PSNR.
 
     Args:
-        found: By kind of training, scene and variant, as ``table`` takes it.
+        found: By rays, scene with size, and variant, as ``table`` takes it.
     """
-    heads = ["training", "variant", "scenes", "psnr gain", "ssim gain", "alex gain, %"]
+    heads = ["rays", "variant", "scenes", "psnr gain", "ssim gain", "alex gain, %"]
     heads += ["vgg gain, %", "worst psnr gain"]
     rows = []
     for label, scenes in found.items():
@@ -150,10 +152,10 @@ def table(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
     """Return the lines of the table: a row a run, differences to `default` beside.
 
     Args:
-        found: By kind of training (photo size, rays), scene and variant what ``train_and_score``
-            returns, and how many ``numbers`` the features are.
+        found: By rays, scene with size, and variant what ``train_and_compare`` returns, and how
+            many ``numbers`` the features are.
     """
-    heads = ["training", "scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain"]
+    heads = ["rays", "scene", "variant", *_runs.SHORT, "psnr gain", "vgg gain"]
     heads += ["M numbers", "seconds"]
     rows = []
     for label, scene, variants in ((k, s, v) for k, of in found.items() for s, v in of.items()):
@@ -170,29 +172,34 @@ def table(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
     return tables.table(heads, rows, text_columns=3)
 
 
-def page(scenes: dict[str, Path], runs: Path, variants: Sequence[str]) -> str:
+def page(scenes: dict[str, tuple[Path, Path]], variants: Sequence[str]) -> str:
     """Return an HTML page with one crop a scene and variant beside the photo's.
 
     The crop is where the covered share is largest, nearest to the picture's middle: the same for
     all variants, chosen without looking at any result.
+
+    Args:
+        scenes: By title the scene's folder and that of its runs.
+        variants: Those shown, where they are there.
     """
     parts = ["<!doctype html><meta charset=utf-8><title>Ablation</title>"]
     parts.append("<style>figure{display:inline-block;margin:4px;font:13px sans-serif}</style>")
-    for name, folder in scenes.items():
-        there = [v for v in variants if (run_folder(runs, name, v) / "scores.json").exists()]
-        if not there:
+    for title, (folder, runs) in scenes.items():
+        outs = {v: run_folder(runs.parent, runs.name, v) for v in variants}
+        outs = {v: out for v, out in outs.items() if (out / "compared.json").exists()}
+        trained = [out for out in outs.values() if (out / "manifest.json").exists()]
+        if not trained:
             continue
-        first = Run.open(run_folder(runs, name, there[0]))
+        first = Run.open(trained[0])
         photo = first.names("test")[len(first.names("test")) // 2]
         file = png_name(photo)
         coverage = read_rgb(first.path / "renders" / "test" / "coverage" / file)[0][..., 0] > 127
         row, column = crop_corner(coverage, CROP)
         window = (slice(row, row + CROP), slice(column, column + CROP))
         pictures = {"photo": Scene.open(folder).photo(photo).read(first.downscale)[window]}
-        for variant in there:
-            render = run_folder(runs, name, variant) / "renders" / "test" / file
-            pictures[variant] = read_rgb(render)[0][window]
-        parts.append(f"<h2>{html.escape(name)}, {html.escape(photo)}</h2>")
+        for variant, out in outs.items():
+            pictures[variant] = read_rgb(out / "renders" / "test" / file)[0][window]
+        parts.append(f"<h2>{html.escape(title)}, {html.escape(photo)}</h2>")
         embedded = embed(list(pictures.values()), 4_000_000)
         for label, picture in zip(pictures, embedded, strict=True):
             size = f"width={2 * picture.width} height={2 * picture.height}"
@@ -225,15 +232,15 @@ def crop_corner(coverage: np.ndarray, edge: int) -> tuple[int, int]:
 
 def _resampled(scene: Path, usual: Path, out: Path, samples: int) -> dict:
     """Score `default`'s run with several samples a pixel; what is there already is kept."""
-    run, scores = Run.open(usual), out / "scores.json"
+    run, kept = Run.open(usual), out / "compared.json"
     about = _runs.about(scene, usual, ())
     about["command"] = f"xscale render --samples {samples}"
-    if not scores.exists():
+    if not kept.exists():
         pictures = out / "renders" / "test"
         mean = curves.scored_at(scene, run, run.downscale, samples, pictures)
-        scores.write_text(json.dumps({"mean": mean}) + "\n")
+        kept.write_text(json.dumps(mean) + "\n")
     numbers = run.model.field.table.numel()
-    return {"mean": json.loads(scores.read_text())["mean"], **about, "numbers": numbers}
+    return {"mean": json.loads(kept.read_text()), **about, "numbers": numbers}
 
 
 def _less(a: float | None, b: float | None) -> float | None:

@@ -19,7 +19,7 @@ from benchmarks import _runs, tables
 from xscale.cli import _machine
 from xscale.io.images import write_png
 from xscale.render.run import Run
-from xscale.report.score import png_name, score_renders
+from xscale.report.score import png_name
 from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def lengths(scene: Path, runs: Path, downscale: float, steps: Sequence[int]) -> 
     return [
         {
             "shown": downscale,
-            **_runs.train_and_score(
+            **_runs.train_and_compare(
                 scene,
                 runs / f"steps_{count}",
                 ["--downscale", f"{downscale:g}", "--steps", f"{count}"],
@@ -95,17 +95,14 @@ def scored_at(
         out: Where the pictures go; by default beside the run's others.
     """
     scene = Scene.open(folder)
-    pictures = out or run.path / "renders" / "shown"
+    pictures = out or run.path / "renders" / f"shown_{downscale:g}"
     coverage = pictures / "coverage"
     for name in run.names("test"):
         frame = run.render(scene.photo(name).camera_at(downscale), samples=samples)
         write_png(pictures / png_name(name), frame.colour.numpy(), overwrite=True)
         mask = frame.coverage.numpy().astype("uint8") * 255
         write_png(coverage / png_name(name), mask, overwrite=True)
-    names = run.names("test")
-    return score_renders(names, lambda name: scene.photo(name).read(downscale), pictures, coverage)[
-        "mean"
-    ]
+    return _runs.compared(scene, run.names("test"), downscale, pictures)
 
 
 def table(found: dict[str, dict]) -> list[str]:

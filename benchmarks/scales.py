@@ -48,7 +48,11 @@ def main() -> None:
             _runs.train(options.scenes / name, out, chosen)
             run = Run.open(out)
             about = _runs.about(options.scenes / name, out, chosen)
-            found[variant] = {**measure(options.scenes / name, run), **about}
+            kept = out / "scales.json"
+            parts = json.loads(kept.read_text()) if kept.exists() else {}
+            parts = measure(options.scenes / name, run, parts)
+            kept.write_text(json.dumps(parts) + "\n")
+            found[variant] = {**parts, **about}
             strips[variant] = _shimmer.zoom(run, middle_view(run), DISTANCES)
         result["scenes"][name] = found
         target.write_text(json.dumps(result, indent=1) + "\n")
@@ -58,25 +62,34 @@ def main() -> None:
     tables.write("scales", table(result["scenes"]))
 
 
-def measure(folder: Path, run: Run) -> dict:
-    """Return a run's scores by octave and by size, and its warping error by distance."""
-    scene = Scene.open(folder)
-    octaves = _shimmer.octaves(scene, run, _shimmer.middle_footprint(run))
-    sizes = {
-        f"{size:g}": curves.scored_at(folder, run, run.downscale * size)
-        for size in SIZES
-        if run.downscale * size >= 1
-    }
-    warping, resolved = (
-        {
-            f"{distance:g}": _shimmer.warping_error(
-                run, _shimmer.approached(run, middle_view(run), distance), samples
-            )
-            for distance in DISTANCES
-        }
-        for samples in (1, 2)
-    )
-    return {"octaves": octaves, "sizes": sizes, "warping": warping, "resolved": resolved}
+def measure(folder: Path, run: Run, found: dict) -> dict:
+    """Return a run's scores by octave and by size, and its warping error by distance.
+
+    Args:
+        folder: The scene's.
+        run: What is measured.
+        found: Parts that are there already.
+    """
+    found = dict(found)
+    if "octaves" not in found:
+        middle = _shimmer.middle_footprint(run)
+        octaves = _shimmer.octaves(Scene.open(folder), run, middle)
+        found["octaves"] = {str(k): part for k, part in octaves.items()}
+    sizes = [size for size in SIZES if run.downscale * size >= 1]
+    for sized, warped, samples in (("sizes", "warping", 1), ("sizes_resolved", "resolved", 2)):
+        if sized not in found:
+            found[sized] = {
+                f"{size:g}": curves.scored_at(folder, run, run.downscale * size, samples)
+                for size in sizes
+            }
+        if warped not in found:
+            found[warped] = {
+                f"{distance:g}": _shimmer.warping_error(
+                    run, _shimmer.approached(run, middle_view(run), distance), samples
+                )
+                for distance in DISTANCES
+            }
+    return found
 
 
 def middle_view(run: Run) -> str:
@@ -90,23 +103,24 @@ def curves_of(found: dict[str, dict]) -> dict[str, str]:
     Args:
         found: By variant what ``measure`` returns.
     """
-    labels = ("default", "without fading")
+    labels = ("default", "without fading", "default, four samples a pixel")
     usual, plain = (found[variant] for variant in PAIR)
     sizes, octaves = list(usual["sizes"]), sorted(usual["octaves"], key=int)
     drawn = {}
     for short in ("psnr", "lpips_vgg"):
-        lines = [[_runs.covered(v["sizes"][k])[short] for k in sizes] for v in (usual, plain)]
+        sources = (usual["sizes"], plain["sizes"], usual["sizes_resolved"])
+        lines = [[_runs.covered(source[k])[short] for k in sizes] for source in sources]
         across = "photo size, 1 as trained, 4 a quarter as wide"
         drawn[short] = _chart.chart(short, across, sizes, dict(zip(labels, lines, strict=True)))
     lines = [[v["octaves"].get(k, {}).get("psnr") for k in octaves] for v in (usual, plain)]
     across = "octave of a pixel's size on the surface"
-    drawn["octaves"] = _chart.chart("psnr", across, octaves, dict(zip(labels, lines, strict=True)))
-    lines = [[v["warping"][f"{d:g}"] for d in DISTANCES] for v in (usual, plain)]
-    lines.append([usual["resolved"][f"{d:g}"] for d in DISTANCES])
-    shown = dict(zip((*labels, "four samples a pixel"), lines, strict=True))
+    shown = dict(zip(labels[:2], lines, strict=True))
+    drawn["octaves"] = _chart.chart("psnr", across, octaves, shown)
+    sources = (usual["warping"], plain["warping"], usual["resolved"])
     places = [f"{d:g}" for d in DISTANCES]
+    lines = [[source[place] for place in places] for source in sources]
     title, across = "warping error, 8-bit values", "times the photo's distance"
-    drawn["warping"] = _chart.chart(title, across, places, shown)
+    drawn["warping"] = _chart.chart(title, across, places, dict(zip(labels, lines, strict=True)))
     return drawn
 
 
@@ -145,17 +159,19 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
             share = f"{one['share']:.2f}"
             octaves.append([scene, key, share, *(tables.number(*figure) for figure in figures)])
         for key in usual["sizes"]:
-            both = [_runs.covered(v["sizes"][key]) for v in (usual, plain)]
-            figures = [tables.number(s[m], 4) for s in both for m in _runs.SHORT]
-            sizes.append([scene, key, *figures])
+            ways = (usual["sizes"], plain["sizes"], usual["sizes_resolved"])
+            for label, way in zip(("default", "without fading", "four samples"), ways, strict=True):
+                scores = _runs.covered(way[key])
+                figures = [tables.number(scores[m], 4) for m in _runs.SHORT]
+                sizes.append([scene, key, label, *figures])
         for key in usual["warping"]:
             figures = [usual["warping"][key], plain["warping"][key], usual["resolved"][key]]
             warping.append([scene, key, *(tables.number(figure, 2) for figure in figures)])
     without = [f"{name} without" for name in ("psnr", "ssim")]
     heads = ["scene", "octave", "share of pixels", "psnr", "ssim", *without]
     lines = tables.table(heads, octaves, text_columns=2)
-    heads = ["scene", "size", *_runs.SHORT, *(f"{name} without" for name in _runs.SHORT)]
-    lines += ["", *tables.table(heads, sizes, text_columns=2)]
+    heads = ["scene", "size", "way", *_runs.SHORT]
+    lines += ["", *tables.table(heads, sizes, text_columns=3)]
     heads = ["scene", "distance", "warping error", "without", "four samples a pixel"]
     return [*lines, "", *tables.table(heads, warping, text_columns=2)]
 

@@ -35,6 +35,13 @@ def test_all_names_of_the_protocol_are_there(rng):
     assert set(metric_names(True)) == set(masked)
 
 
+def test_scores_of_one_variant_are_those_of_all_and_no_others(rng):
+    photos = pictures(rng)
+    whole, one = score_photo(*photos), score_photo(*photos, suffixes=["_covered_cc"])
+    assert set(one) == {name for name in whole if name.endswith("_covered_cc")}
+    assert all(one[name] == whole[name] for name in one)
+
+
 @pytest.mark.parametrize("case", ["disc", "all", "one pixel", "edge only", "grey render"])
 def test_scores_equal_an_independent_scorer(rng, case):
     render, photo, coverage = pictures(rng)

@@ -12,7 +12,7 @@ from xscale.export.colour import SurfaceColour
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
-from xscale.model.encodings import barycentrics, budget, make_field
+from xscale.model.encodings import VertexField, barycentrics, budget, make_field
 from xscale.model.field import Box
 from xscale.model.settings import GridSettings, ModelSettings
 from xscale.train import loop
@@ -50,6 +50,16 @@ def field(request, surface):
     if request.param == "texture":
         made.unwrap()
     return made
+
+
+@pytest.mark.parametrize("log2_rows", [8, 9, 10, 11, 20])
+def test_vertices_have_as_many_features_as_the_shader_takes(surface, log2_rows):
+    grid = dataclasses.replace(GRID, log2_table_size=log2_rows)
+    channels = VertexField(grid, surface, None).channels
+    assert channels % 4 == 0
+    wanted = budget(grid) / len(surface.vertices)
+    assert 4 <= channels <= 64
+    assert abs(channels - min(max(wanted, 4), 64)) <= 2
 
 
 def test_barycentrics_rebuild_the_points(surface, samples):

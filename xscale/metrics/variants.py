@@ -8,7 +8,7 @@ pixels white in both pictures) and ``_masked`` (only pixels both covered and not
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,7 @@ def score_photo(
     coverage: np.ndarray,
     mask: np.ndarray | None = None,
     lpips: Mapping[str, LpipsModel] | None = None,
+    suffixes: Collection[str] | None = None,
 ) -> dict[str, Score]:
     """Score a render against its photo.
 
@@ -61,19 +62,24 @@ def score_photo(
         mask: bool [H, W], true where the photo may be used; None where the scene has no masks,
             and then there are no ``_masked`` scores.
         lpips: Models by network name; the scores of an absent one are None.
+        suffixes: The variants wanted, for example ``["_covered_cc"]``: LPIPS takes its time for
+            each. None is all.
 
     Returns:
-        Every name of :func:`metric_names` with a number, ``"inf"`` for the PSNR of identical
-        pictures, or None where no pixel counts: all variants but the plain one without a covered
-        pixel, ``_masked`` without an unmasked covered one, SSIM where none of them is outside
-        the outer 5 pixels, LPIPS without weights or below 32 pixels a side.
+        Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
+        PSNR of identical pictures, or None where no pixel counts: all variants but the plain one
+        without a covered pixel, ``_masked`` without an unmasked covered one, SSIM where none of
+        them is outside the outer 5 pixels, LPIPS without weights or below 32 pixels a side.
 
     Raises:
         ShapeError: Shapes or dtypes do not fit together.
     """
     _check(render, photo, coverage, mask)
-    scores: dict[str, Score] = dict.fromkeys(metric_names(mask is not None))
+    there = (*SUFFIXES, MASKED) if mask is not None else SUFFIXES
+    wanted = [s for s in there if suffixes is None or s in suffixes]
+    scores: dict[str, Score] = {base + s: None for s in wanted for base in BASES}
     variants = _variants(render, photo, coverage, mask)
+    variants = {s: variants[s] for s in wanted if s in variants}
     similarity: dict[tuple[int, int], np.ndarray] = {}
     for suffix, v in variants.items():
         decibels = psnr(v.render, v.photo, v.weight)

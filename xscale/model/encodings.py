@@ -47,7 +47,8 @@ class VertexField:
     ) -> None:
         self._surface = surface
         vertices = len(surface.vertices)
-        channels = min(max(round(budget(settings) / vertices), 1), _MOST_CHANNELS)
+        # The shader takes multiples of 4.
+        channels = min(4 * max(round(budget(settings) / vertices / 4), 1), _MOST_CHANNELS)
         self.table = _started(settings, (vertices, channels), surface, generator)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
@@ -39,6 +39,7 @@ def score_renders(
     lpips_weights: str | Path | None = None,
     protocol: Mapping[str, object] | None = None,
     *,
+    suffixes: Collection[str] | None = None,
     warnings: Sequence[str] = (),
     progress: Callable[[str, Mapping[str, Score]], None] | None = None,
 ) -> dict[str, dict]:
@@ -54,6 +55,7 @@ def score_renders(
         lpips_weights: Folder with the backbones' weights; None looks in the usual places.
         protocol: What the caller knows and the file must state: ``downscale``, ``split``,
             ``commit`` and the like.
+        suffixes: The variants wanted, see :func:`score_photo`; None is all, as a scores file has.
         warnings: Lines that a reader of the scores must see.
         progress: Called after every photo with its name and its scores.
 
@@ -81,7 +83,7 @@ def score_renders(
         mask = masks(name) if masks else None
         if masks and mask is None:
             mask = np.ones(photo.shape[:2], bool)
-        row = score_photo(render, photo, coverage, mask, models)
+        row = score_photo(render, photo, coverage, mask, models, suffixes)
         rows[png_name(name)] = row
         shares[png_name(name)] = float(coverage.mean())
         if progress:
