@@ -80,7 +80,7 @@ def test_interpolate_point_does_not_depend_on_its_neighbours(hits):
     # Runs of one camera and of hits, of all lengths: what vectors take together.
     number = torch.arange(len(arguments["face_id"]))
     arguments["camera_index"] = (number * number // 400 % 2).int()
-    assert 0.1 < (arguments["face_id"] < 0).float().mean() < 0.9
+    arguments["face_id"][number % 97 < 9] = -1
     together = ops.interpolate(**arguments)
     order = torch.randperm(len(number), generator=torch.Generator().manual_seed(2))
     mixed = {name: arguments[name][order] for name in ("camera_index", "pixel", "face_id")}
