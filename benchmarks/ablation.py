@@ -10,7 +10,7 @@ same shader and as many trained numbers, but features at vertices, in a texture,
 around the surface. Runs that are there already are kept: the command can be broken off and started
 again, and other sizes and lengths stand beside. Writes benchmarks/results/ablation.json (or
 features.json), its two tables in benchmarks/RESULTS.md (means over the scenes, and every scene),
-and RUNS/ablation.html (or features.html) with crops of one test photo a scene.
+and in RUNS/K.../ablation.html (or features.html) crops of one test photo a scene.
 """
 
 from __future__ import annotations
@@ -82,12 +82,9 @@ def main() -> None:
     target = HERE / "results" / f"{group}.json"
     kept = json.loads(target.read_text())["runs"] if target.is_file() else {}
     group_of = kept.setdefault(f"{options.steps * RAYS / 1e6:.1f} M rays", {})
-    seen: dict[str, tuple[Path, Path]] = {}
+    runs = options.runs / f"K{options.downscale:g}_{options.steps}"
     for name in _runs.names(options):
-        title = f"{name}, K = {options.downscale:g}"
-        row = group_of.setdefault(title, {})
-        runs = options.runs / f"K{options.downscale:g}_{options.steps}"
-        seen[title] = options.scenes / name, runs / name
+        row = group_of.setdefault(f"{name}, K = {options.downscale:g}", {})
         for variant in chosen:
             out = run_folder(runs, name, variant)
             if variant in SAMPLES:
@@ -98,7 +95,7 @@ def main() -> None:
             size = ("--downscale", f"{options.downscale:g}", "--steps", f"{steps}")
             run = _runs.train_and_compare(options.scenes / name, out, [*size, *every[variant]])
             row[variant] = {**run, "numbers": Run.open(out).model.field.table.numel()}
-        (options.runs / f"{group}.html").write_text(page(seen, list(every)))
+        (runs / f"{group}.html").write_text(page(options.scenes, runs, list(every)))
         result = {"machine": _machine.describe(), "runs": kept}
         target.write_text(json.dumps(result, indent=1) + "\n")
         tables.write(group, [*summary(kept), "", *table(kept)])
@@ -172,20 +169,21 @@ def table(found: dict[str, dict[str, dict[str, dict]]]) -> list[str]:
     return tables.table(heads, rows, text_columns=3)
 
 
-def page(scenes: dict[str, tuple[Path, Path]], variants: Sequence[str]) -> str:
+def page(scenes: Path, runs: Path, variants: Sequence[str]) -> str:
     """Return an HTML page with one crop a scene and variant beside the photo's.
 
     The crop is where the covered share is largest, nearest to the picture's middle: the same for
     all variants, chosen without looking at any result.
 
     Args:
-        scenes: By title the scene's folder and that of its runs.
+        scenes: The folder of the scenes.
+        runs: That of their runs.
         variants: Those shown, where they are there.
     """
     parts = ["<!doctype html><meta charset=utf-8><title>Ablation</title>"]
     parts.append("<style>figure{display:inline-block;margin:4px;font:13px sans-serif}</style>")
-    for title, (folder, runs) in scenes.items():
-        outs = {v: run_folder(runs.parent, runs.name, v) for v in variants}
+    for name in sorted(path.name for path in runs.iterdir() if path.is_dir()):
+        outs = {v: run_folder(runs, name, v) for v in variants}
         outs = {v: out for v, out in outs.items() if (out / "compared.json").exists()}
         trained = [out for out in outs.values() if (out / "manifest.json").exists()]
         if not trained:
@@ -196,10 +194,10 @@ def page(scenes: dict[str, tuple[Path, Path]], variants: Sequence[str]) -> str:
         coverage = read_rgb(first.path / "renders" / "test" / "coverage" / file)[0][..., 0] > 127
         row, column = crop_corner(coverage, CROP)
         window = (slice(row, row + CROP), slice(column, column + CROP))
-        pictures = {"photo": Scene.open(folder).photo(photo).read(first.downscale)[window]}
+        pictures = {"photo": Scene.open(scenes / name).photo(photo).read(first.downscale)[window]}
         for variant, out in outs.items():
             pictures[variant] = read_rgb(out / "renders" / "test" / file)[0][window]
-        parts.append(f"<h2>{html.escape(title)}, {html.escape(photo)}</h2>")
+        parts.append(f"<h2>{html.escape(name)}, {html.escape(photo)}</h2>")
         embedded = embed(list(pictures.values()), 4_000_000)
         for label, picture in zip(pictures, embedded, strict=True):
             size = f"width={2 * picture.width} height={2 * picture.height}"

@@ -159,9 +159,11 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
             share = f"{one['share']:.2f}"
             octaves.append([scene, key, share, *(tables.number(*figure) for figure in figures)])
         for key in usual["sizes"]:
-            ways = (usual["sizes"], plain["sizes"], usual["sizes_resolved"])
-            for label, way in zip(("default", "without fading", "four samples"), ways, strict=True):
-                scores = _runs.covered(way[key])
+            ways = {"default": usual["sizes"], "without fading": plain["sizes"]}
+            # Results kept of before do not have them.
+            ways["four samples a pixel"] = usual.get("sizes_resolved", {})
+            for label in (label for label, way in ways.items() if key in way):
+                scores = _runs.covered(ways[label][key])
                 figures = [tables.number(scores[m], 4) for m in _runs.SHORT]
                 sizes.append([scene, key, label, *figures])
         for key in usual["warping"]:

@@ -9,9 +9,12 @@
 #define XS_HD __host__ __device__
 // Before a loop whose arrays must be registers.
 #define XS_UNROLL _Pragma("unroll")
+// For loops over arrays of numbers: the host's compiler makes vectors of what it sees whole.
+#define XS_ALWAYS_INLINE __forceinline__
 #else
 #define XS_HD
 #define XS_UNROLL
+#define XS_ALWAYS_INLINE __attribute__((always_inline)) inline
 #endif
 
 namespace xs {

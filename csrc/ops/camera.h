@@ -31,13 +31,14 @@ XS_HD inline double dot(const Vec3d& a, const Vec3d& b) {
     return a.x * b.x + a.y * b.y + a.z * b.z;
 }
 
+XS_HD inline Vec3d camera_from_local(const double* camera, const Vec3d& p) {
+    return {camera[0] * p.x + camera[1] * p.y + camera[2] * p.z + camera[9],
+            camera[3] * p.x + camera[4] * p.y + camera[5] * p.z + camera[10],
+            camera[6] * p.x + camera[7] * p.y + camera[8] * p.z + camera[11]};
+}
+
 XS_HD inline Vec3d camera_from_local(const double* camera, const float* p) {
-    const double x = p[0];
-    const double y = p[1];
-    const double z = p[2];
-    return {camera[0] * x + camera[1] * y + camera[2] * z + camera[9],
-            camera[3] * x + camera[4] * y + camera[5] * z + camera[10],
-            camera[6] * x + camera[7] * y + camera[8] * z + camera[11]};
+    return camera_from_local(camera, Vec3d{p[0], p[1], p[2]});
 }
 
 XS_HD inline bool is_pinhole(const double* camera) {
@@ -49,6 +50,11 @@ XS_HD inline Vec3d pinhole_ray(const double* camera, double u, double v) {
     const double y = (v - camera[15]) / camera[13];
     const double x = (u - camera[14] - camera[16] * y) / camera[12];
     return {x, y, 1.0};
+}
+
+// The solid angle of the pixel around such a ray of length `length`, in steradians.
+XS_HD inline double pinhole_solid_angle(const double* camera, double length) {
+    return 1.0 / (length * length * length * camera[12] * camera[13]);
 }
 
 // N / D of the radial part at s, and its derivative by s.
@@ -150,8 +156,7 @@ XS_HD static inline Vec3d camera_ray(const double* camera, double u, double v,
     const int projection = static_cast<int>(camera[18]);
     *solid_angle = 0.0;
     if (projection == kPinhole) {
-        const double length = sqrt(dot(flat, flat));
-        *solid_angle = 1.0 / (length * length * length * camera[12] * camera[13]);
+        *solid_angle = pinhole_solid_angle(camera, sqrt(dot(flat, flat)));
         return flat;
     }
     if (projection == kEquirectangular) {

@@ -58,8 +58,8 @@ void find_points(const FusedFrameArgs& a, Tile& tile) {
                                  tile.zero,        tile.pixel[0], tile.face_id,      tile.count,
                                  tile.position[0], nullptr,       tile.direction[0], tile.footprint,
                                  tile.depth};
+    XS_PICK(interpolate_chunk)(points, 0, tile.count);
     for (int i = 0; i < tile.count; ++i) {
-        interpolate_one(points, i);
         for (int axis = 0; axis < 3; ++axis) {
             float& x = tile.position[i][axis];
             x = (x - a.box[axis]) * a.box[3 + axis] + 0.5f;

@@ -33,17 +33,6 @@ static RayBuffers ray_buffers(const FusedStepArgs& a) {
     return {rays, next, next + 3 * rays, next + 4 * rays, next + 7 * rays, next + 8 * rays};
 }
 
-// Fetches the corners' numbers of one face, and the corners themselves of another, nearer one.
-static inline void fetch_face(const FusedStepArgs& a, int32_t far, int32_t near) {
-    if (far >= 0) {
-        __builtin_prefetch(a.faces + 3 * static_cast<int64_t>(far));
-    }
-    for (int corner = 0; near >= 0 && corner < 3; ++corner) {
-        const int64_t vertex = a.faces[3 * static_cast<int64_t>(near) + corner];
-        __builtin_prefetch(a.vertices + 3 * vertex);
-    }
-}
-
 // Rays [begin, end) from face ids to points of the unit cube.
 static void find_points(const FusedStepArgs& a, const RayBuffers& b, int64_t begin, int64_t end) {
     InterpolateArgs args{};
@@ -58,9 +47,8 @@ static void find_points(const FusedStepArgs& a, const RayBuffers& b, int64_t beg
     args.direction = b.direction;
     args.footprint = b.footprint;
     args.depth = b.depth;
+    XS_PICK(interpolate_chunk)(args, begin, end);
     for (int64_t i = begin; i < end; ++i) {
-        fetch_face(a, i + 16 < end ? a.face_id[i + 16] : -1, i + 8 < end ? a.face_id[i + 8] : -1);
-        interpolate_one(args, i);
         for (int axis = 0; axis < 3; ++axis) {
             float& x = b.position[3 * i + axis];
             x = (x - a.centre[axis]) * a.unit[axis] + 0.5f;

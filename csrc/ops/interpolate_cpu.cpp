@@ -4,11 +4,8 @@
 namespace xs {
 
 void interpolate_cpu(const InterpolateArgs& args) {
-    parallel_ranges(args.n, 2048, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-            interpolate_one(args, i);
-        }
-    });
+    const auto chunk = XS_PICK(interpolate_chunk);
+    parallel_ranges(args.n, 2048, [&](int64_t begin, int64_t end) { chunk(args, begin, end); });
 }
 
 }  // namespace xs

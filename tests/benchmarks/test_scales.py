@@ -90,6 +90,9 @@ def test_table_has_a_row_for_each_octave_size_and_distance():
     assert "| s | 8 | 1.50 | 1.50 | 0.50 |" in lines
     assert "| s | 1 | - | - | - |" in lines
     assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 3 + 2
+    del one["sizes_resolved"]  # as results made before have it
+    lines = scales.table({"s": dict.fromkeys(scales.PAIR, one)})
+    assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 2 + 2
 
 
 def test_photos_table_has_a_row_for_each_way_of_making_pictures():

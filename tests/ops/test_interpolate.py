@@ -70,3 +70,21 @@ def test_interpolate_miss_has_documented_values(hits):
     assert torch.isinf(points.depth).all()
     for value in (points.position, points.normal, points.direction, points.footprint):
         assert (value == 0).all()
+
+
+def test_interpolate_point_does_not_depend_on_its_neighbours(hits):
+    arguments, _ = hits
+    other = arguments["cameras"][0].clone()
+    other[9] += 0.1
+    arguments |= {"normals": None, "cameras": torch.stack([arguments["cameras"][0], other])}
+    # Runs of one camera and of hits, of all lengths: what vectors take together.
+    number = torch.arange(len(arguments["face_id"]))
+    arguments["camera_index"] = (number * number // 400 % 2).int()
+    arguments["face_id"][number % 97 < 9] = -1
+    together = ops.interpolate(**arguments)
+    order = torch.randperm(len(number), generator=torch.Generator().manual_seed(2))
+    mixed = {name: arguments[name][order] for name in ("camera_index", "pixel", "face_id")}
+    apart = ops.interpolate(**(arguments | mixed))
+    for name, value, expected in zip(together._fields, apart, together, strict=True):
+        if len(expected):
+            assert torch.equal(value.nan_to_num(), expected[order].nan_to_num()), name
