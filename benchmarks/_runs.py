@@ -95,7 +95,13 @@ def train_and_compare(scene: Path, out: Path, options: Sequence[str]) -> dict:
     return {"mean": json.loads(kept.read_text()), **about(scene, out, options)}
 
 
-def compared(scene: Scene, names: Sequence[str], downscale: float, pictures: Path) -> dict:
+def compared(
+    scene: Scene,
+    names: Sequence[str],
+    downscale: float,
+    pictures: Path,
+    suffixes: Sequence[str] = ("_covered_cc",),
+) -> dict:
     """Return the mean ``METRICS`` of pictures.
 
     Args:
@@ -103,13 +109,14 @@ def compared(scene: Scene, names: Sequence[str], downscale: float, pictures: Pat
         names: The photos'.
         downscale: The pictures' size.
         pictures: Their folder; the masks of what the mesh covers lie in its folder ``coverage``.
+        suffixes: The variants wanted; LPIPS takes its time for each.
     """
     return score_renders(
         names,
         lambda name: scene.photo(name).read(downscale),
         pictures,
         pictures / "coverage",
-        suffixes=("_covered_cc",),
+        suffixes=suffixes,
     )["mean"]
 
 

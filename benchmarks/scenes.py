@@ -16,11 +16,14 @@ from pathlib import Path
 
 from benchmarks import _runs, tables
 from xscale.cli import _machine
-from xscale.cli.score import score_run
+from xscale.render.run import Run
+from xscale.render.views import render_views
+from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent
 MINUTES = {"monstree": 14.0, "fountain": 9.0}
 OTHER_MINUTES = 8.0
+VARIANTS = ("_covered", "_covered_cc")
 
 
 def main() -> None:
@@ -44,13 +47,21 @@ def _train_and_score(scene: Path, downscale: float, runs: Path) -> dict:
     options = ["--downscale", f"{downscale:g}", "--minutes", f"{minutes:g}", "--photos-at-render"]
     out = runs / scene.name
     _runs.train(scene, out, options)
-    kept = out.with_name(f"{out.name}_photos.json")
+    mean, with_photos = (_scored(scene, out, photos) for photos in (False, True))
+    about = _runs.about(scene, out, options)
+    return {"minutes": minutes, "mean": mean, "with_photos": with_photos, **about}
+
+
+def _scored(scene: Path, out: Path, photos: bool) -> dict:
+    way = "photos" if photos else "plain"
+    kept = out.with_name(f"{out.name}_{way}.json")
     if not kept.exists():
-        kept.write_text(json.dumps(score_run(out, scene, photos_at_render=True)[0]["mean"]) + "\n")
-        # What lies in the run is of the model alone.
-        (out / "scores.json").unlink()
-    found = _runs.train_and_score(scene, out, options)
-    return {"minutes": minutes, "with_photos": json.loads(kept.read_text()), **found}
+        run = Run.open(out, photos_at_render=photos)
+        names = run.names("test")
+        pictures, _ = render_views(run, names, out / "renders" / way)
+        mean = _runs.compared(Scene.open(scene), names, run.downscale, pictures, VARIANTS)
+        kept.write_text(json.dumps(mean) + "\n")
+    return json.loads(kept.read_text())
 
 
 if __name__ == "__main__":
