@@ -117,7 +117,8 @@ def test_points_beyond_what_numbers_hold_count_as_seen_by_none(built):
     camera = replace(next(iter(built.cameras.values())), R=np.eye(3), t=np.zeros(3))
     seen = {"a.png": (np.ones((30, 2)), np.tile([1e200, 0.0, 1.0], (30, 1)))}
     (line,), names = check_reprojection(seen, [Photo("a.png", camera, Path("a.png"))])
-    assert line.startswith("W-CAMERA-REPROJECTION: sparse points land inf pixels") and not names
+    assert line.startswith("W-CAMERA-REPROJECTION: sparse points land inf pixels")
+    assert not names
 
 
 def _wider(camera: Camera) -> Camera:
