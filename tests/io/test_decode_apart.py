@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,16 @@ def test_many_threads_share_the_processes(tmp_path, rng, planted):
 def test_processes_started_ahead_are_those_that_decode(tmp_path, rng, planted, monkeypatch):
     decode_apart.start_ahead()
     monkeypatch.setattr(decode_apart, "_Process", None)  # no other can be made
+    assert _read(_photo(tmp_path, "a.png", rng)).rgb.shape == (24, 32, 3)
+
+
+def test_a_process_started_ahead_may_have_gone_home(tmp_path, rng, planted):
+    decode_apart.start_ahead()
+    for process in decode_apart._idle.queue:
+        # It ends when its input ends, as it does when nothing was asked for a while.
+        process._popen.stdin.close()
+        assert process._popen.wait(20) == 0
+        process._popen.stdin = BytesIO()
     assert _read(_photo(tmp_path, "a.png", rng)).rgb.shape == (24, 32, 3)
 
 

@@ -78,7 +78,8 @@ class _Process:
                 f"a process to decode photos could not be started: {error.strerror}",
                 advice="raise the limits of processes and open files (ulimit -u, ulimit -n)",
             ) from error
-        self.used = False
+        self.rested = False
+        """Whether it has waited for a request and may have gone home meanwhile."""
         _running.add(self)
 
     def ask(self, request: dict, seconds: float) -> dict:
@@ -99,7 +100,7 @@ class _Process:
                 raise _GoneError(self.end(wait=True))
             answer += part
             if answer.endswith(b"\n"):
-                self.used = True
+                self.rested = True
                 return json.loads(answer)
         self.end()
         raise _GoneError(None)
@@ -135,7 +136,10 @@ def start_ahead() -> None:
     """
     with contextlib.suppress(ResourceError):
         for _ in range(min(_AHEAD, os.cpu_count() or 1)):
-            _idle.put(_Process())
+            process = _Process()
+            # What comes before the first photo may take longer than it waits.
+            process.rested = True
+            _idle.put(process)
 
 
 def read_pixels_safely(
@@ -198,7 +202,7 @@ def _asked(request: dict, seconds: float) -> dict:
         try:
             answer = process.ask(request, seconds)
         except _GoneError as gone:
-            if gone.code == 0 and process.used:
+            if gone.code == 0 and process.rested:
                 continue
             raise
         if "error" not in answer:
