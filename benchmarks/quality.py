@@ -67,7 +67,7 @@ def bars(scene: str, ours: dict, baselines: dict) -> list[list[str]]:
 
     Args:
         scene: Its name.
-        ours: Mean scores of `default`, and those ``with_photos`` at hand.
+        ours: Mean scores of `default`, and those ``with_photos`` at hand where there are any.
         baselines: The scene's part of baselines.json.
     """
     rows = []
@@ -91,7 +91,7 @@ def bars(scene: str, ours: dict, baselines: dict) -> list[list[str]]:
         row(f"{metric}: the best representation", metric, best(baselines["scenes"], metric))
     for metric in FITTED:
         row(f"{metric}: image-based k4", metric, baselines["image_based"]["k4"][metric])
-    for metric in FITTED:
+    for metric in FITTED if "with_photos" in ours else ():
         better = min if metric.startswith("lpips") else max
         mark = better(ours["mean"][metric], baselines["image_based"]["k4"][metric])
         row(f"{metric}, photos at hand: the better parent", metric, mark, "with_photos")

@@ -23,8 +23,8 @@ def scenes(found: dict, baselines: dict) -> list[str]:
     """Return the lines of the scenes' table.
 
     Args:
-        found: For each scene its ``mean`` scores, those ``with_photos`` at hand, ``command``,
-            ``rays`` and ``commit``.
+        found: For each scene its ``mean`` scores, those ``with_photos`` at hand where the run was
+            scored so, ``command``, ``rays`` and ``commit``.
         baselines: For each scene the other methods' scores, by family and method.
     """
     heads = ["scene", "method", *(m.removesuffix("_covered_cc") for m in METRICS)]
@@ -32,10 +32,9 @@ def scenes(found: dict, baselines: dict) -> list[str]:
     for name, others in baselines.items():
         if name not in found:
             continue
-        methods = {
-            "**xscale `default`**": found[name]["mean"],
-            "**xscale, photos at hand**": found[name]["with_photos"],
-        }
+        methods = {"**xscale `default`**": found[name]["mean"]}
+        if "with_photos" in found[name]:
+            methods["**xscale, photos at hand**"] = found[name]["with_photos"]
         for family, label in (("scenes", ""), ("image_based", "image-based ")):
             for method, scores in others[family].items():
                 if not method.endswith("no_compensation"):
