@@ -57,3 +57,14 @@ def asymmetric_template(asymmetric, tmp_path_factory) -> Path:
 def asymmetric_folder(asymmetric_template, tmp_path) -> Path:
     """The asymmetric scene in COLMAP's binary layout; a copy that a test may damage."""
     return Path(shutil.copytree(asymmetric_template, tmp_path / "scene"))
+
+
+@pytest.fixture
+def emulated():
+    """The device's kernels, run on the host."""
+    from xscale import ops
+
+    if not ops.built():
+        pytest.fail("the compiled module is missing")
+    with ops.use_backend("emulated"):
+        yield

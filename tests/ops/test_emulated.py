@@ -15,13 +15,7 @@ from tests.ops import test_shade_relu as relu
 from xscale import ops
 from xscale.ops._selftest import frame_problem, step_problem
 
-
-@pytest.fixture(autouse=True)
-def _emulated():
-    if not ops.built():
-        pytest.fail("the compiled module is missing")
-    with ops.use_backend("emulated"):
-        yield
+pytestmark = pytest.mark.usefixtures("emulated")
 
 
 def test_emulated_bodies_are_others_than_the_cpu_bodies():

@@ -10,17 +10,11 @@ from xscale.errors import ShapeError, UsageError
 from xscale.ops._selftest import step_problem
 from xscale.ops.fused_step import fused_step_reference
 
+pytestmark = pytest.mark.usefixtures("emulated")
+
 # An epsilon far above the gradients: Adam's first steps are signs otherwise.
 OPTIONS = {"loss": "l2", "learning_rate": 1.0, "betas": (0.9, 0.99), "epsilon": 1e-2}
 PLACE = {name: i for i, name in enumerate(ops.CONTROL_FIELDS)}
-
-
-@pytest.fixture(autouse=True)
-def _emulated():
-    if not ops.built():
-        pytest.fail("the compiled module is missing")
-    with ops.use_backend("emulated"):
-        yield
 
 
 def _exact(problem):

@@ -30,13 +30,12 @@ class Recording:
 
 
 @pytest.fixture
-def queued(monkeypatch):
+def queued(monkeypatch, emulated):
     """Let trainings run the device kernels' logic on the host, as a GPU runs it."""
     Recording.made = 0
     monkeypatch.setattr(graph, "record_cuda", Recording)
     monkeypatch.setattr(api, "Trainer", partial(Trainer, queued=True))
-    with ops.use_backend("emulated"):
-        yield monkeypatch
+    return monkeypatch
 
 
 def _train(folder, out, *settings, steps=40, **options):
