@@ -32,10 +32,12 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
 from xscale.train.rays import Rays, Squares, sent
 from xscale.train.settings import PoolSettings
-from xscale.train.stream import Tile, TileStream
+from xscale.train.stream import Tile, TileStream, morton_order
 
 _BYTES_A_PIXEL = 11
 _GOLDEN = (5**0.5 - 1) / 2
+_MASKED = -2
+"""In place of a face id where a mask leaves a pixel out."""
 _FIRST_TILES = 512
 """A pool that cannot hold everything begins with these, so that training begins soon."""
 
@@ -124,7 +126,7 @@ class TilePool:
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
-        self._curve = torch.from_numpy(_morton_order(edge)).int()
+        self._curve = torch.from_numpy(morton_order(edge)).int()
         threads = max(1, torch.get_num_threads())
         self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
         self._pending: dict[int, Future[Loaded]] = {}
@@ -140,6 +142,28 @@ class TilePool:
     def close(self) -> None:
         """Stop the workers."""
         self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def recast(self, change: Callable[[], None]) -> None:
+        """Let ``change`` move the photos' cameras, and rasterize all tiles with them again.
+
+        What is drawn afterwards is what a pool made with these cameras would draw.
+        """
+        for future in set(self._pending.values()):
+            self._say_damage(future.result())
+        self._pending = {}
+        change()
+        slots = [slot for slot, p in enumerate(self._position.tolist()) if p >= 0]
+
+        def again(slot: int) -> None:
+            with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
+                position, edge = int(self._position[slot]), self.settings.tile
+                masked = (self._face[slot] == _MASKED).reshape(edge, edge).cpu()
+                self._keep_faces(slot, *self._seen(self._stream.tile(position), masked))
+
+        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as workers:
+            for _ in workers.map(again, slots):
+                pass
+        self._ask_ahead(self._current.stop)
 
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
@@ -303,25 +327,33 @@ class TilePool:
 
     def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
         """Read and rasterize one tile; see ``Load``."""
-        photo = self.photos[tile.photo]
         rect = (tile.left, tile.top, tile.width, tile.height)
         rgb, mask = pixels.rect(*rect)
         edge = self.settings.tile
         padded = torch.zeros(edge, edge, 3, dtype=torch.uint8)
         padded[: tile.height, : tile.width] = torch.from_numpy(rgb)
+        masked = None
+        if mask is not None:
+            masked = torch.zeros(edge, edge, dtype=torch.bool)
+            masked[: tile.height, : tile.width] = ~torch.from_numpy(mask)
+        return padded.reshape(-1, 3), *self._seen(tile, masked)
+
+    def _seen(self, tile: Tile, masked: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rasterize one tile: face ids [tile^2] and covered pixels in the curve's order."""
+        photo, edge = self.photos[tile.photo], self.settings.tile
+        rect = (tile.left, tile.top, tile.width, tile.height)
         faces = torch.full((edge, edge), -1, dtype=torch.int32)
         seen = visibility(self.surface, photo.camera, photo.width, photo.height, rect=rect)
-        if mask is not None:
-            seen = seen.masked_fill(~torch.from_numpy(mask).to(seen.device), -1)
         faces[: tile.height, : tile.width] = seen
+        if masked is not None:
+            faces.masked_fill_(masked, _MASKED)
         faces = faces.reshape(-1)
         whole = bool((faces >= 0).all())
-        along = self._curve if whole else self._curve[faces[self._curve] >= 0]
-        return padded.reshape(-1, 3), faces, along
+        return faces, self._curve if whole else self._curve[faces[self._curve] >= 0]
 
     def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
         area = self.settings.tile**2
-        faces = torch.full((area,), -1, dtype=torch.int32)
+        faces = torch.full((area,), _MASKED, dtype=torch.int32)
         return torch.zeros(area, 3, dtype=torch.uint8), faces, faces[:0]
 
     def _put(self, loaded: Loaded) -> None:
@@ -337,13 +369,19 @@ class TilePool:
     def _keep(self, tiles: Sequence[Load]) -> None:
         for position, rgb, face, along in tiles:
             slot = position % self.capacity
-            covered = self._covered[slot, : len(along)]
-            for mine, given in ((self._rgb[slot], rgb), (self._face[slot], face), (covered, along)):
-                mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
-            self._counts[slot] = len(along)
+            self._copy(self._rgb[slot], rgb)
+            self._keep_faces(slot, face, along)
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
+
+    def _keep_faces(self, slot: int, face: Tensor, along: Tensor) -> None:
+        self._copy(self._face[slot], face)
+        self._copy(self._covered[slot, : len(along)], along)
+        self._counts[slot] = len(along)
+
+    def _copy(self, mine: Tensor, given: Tensor) -> None:
+        mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
 
 
 @contextmanager
@@ -359,21 +397,3 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
-    """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if settings.budget_mb * 2**20 <= free // 2:
-            return device
-    return torch.device("cpu")
-
-
-def _morton_order(edge: int) -> np.ndarray:
-    """Return the pixels of a tile [edge^2] (row * edge + column) along a Z curve."""
-    row, column = np.divmod(np.arange(edge * edge, dtype=np.int64), edge)
-    key = np.zeros_like(row)
-    for bit in range(8):
-        key |= (column >> bit & 1) << (2 * bit) | (row >> bit & 1) << (2 * bit + 1)
-    return np.argsort(key, kind="stable")
