@@ -6,7 +6,8 @@
 Sizes: a training at each photo size with the same number of rays; all are rendered at the finest of
 the sizes and scored against photos of that size, so that rows differ in what they were trained on
 and in nothing else. Lengths: trainings of several lengths at one size, each with its own schedule.
-Runs that are there already are kept. Writes results/curves.json and its table in RESULTS.md.
+Runs that are there already are kept. Writes results/curves.json, its table in RESULTS.md, and its
+curves beside it as SVG.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import _runs, tables
+from benchmarks import _chart, _runs, tables
 from xscale.cli import _machine
 from xscale.io.images import write_png
 from xscale.render.run import Run
@@ -43,6 +44,8 @@ def main() -> None:
         if options.lengths:
             found["lengths"] = lengths(scene, runs, options.length_size, options.lengths)
         target.write_text(json.dumps(result, indent=1) + "\n")
+        for label, picture in drawn(found).items():
+            (target.parent / f"curves-{name}-{label}.svg").write_text(picture)
     tables.write("curves", table(result["scenes"]))
 
 
@@ -82,6 +85,25 @@ def lengths(scene: Path, runs: Path, downscale: float, steps: Sequence[int]) -> 
     ]
 
 
+def drawn(found: dict[str, list[dict]]) -> dict[str, str]:
+    """Return SVG documents by name: psnr and lpips_vgg against photo size and against steps.
+
+    Args:
+        found: A scene's lists of ``sizes`` and ``lengths``, those that there are.
+    """
+    pictures = {}
+    for curve, key, across in (
+        ("sizes", "downscale", "photos of the training reduced by"),
+        ("lengths", "steps", "steps of the training"),
+    ):
+        runs = found.get(curve, [])
+        for short in ("psnr", "lpips_vgg") if runs else ():
+            values = [_runs.covered(run["mean"])[short] for run in runs]
+            places = [f"{run[key]:g}" for run in runs]
+            pictures[f"{curve}-{short}"] = _chart.chart(short, across, places, {"default": values})
+    return pictures
+
+
 def scored_at(
     folder: Path, run: Run, downscale: float, samples: int = 1, out: Path | None = None
 ) -> dict:
@@ -98,9 +120,11 @@ def scored_at(
     pictures = out or run.path / "renders" / f"shown_{downscale:g}"
     coverage = pictures / "coverage"
     for name in run.names("test"):
-        frame = run.render(scene.photo(name).camera_at(downscale), samples=samples)
-        write_png(pictures / png_name(name), frame.colour.numpy(), overwrite=True)
-        mask = frame.coverage.numpy().astype("uint8") * 255
+        camera = scene.photo(name).camera_at(downscale)
+        colour = run.render(camera, samples=samples).colour.numpy()
+        write_png(pictures / png_name(name), colour, overwrite=True)
+        # What counts is by the protocol what pixels' centres show, however many samples there are.
+        mask = run.render(camera, ("coverage",)).coverage.numpy().astype("uint8") * 255
         write_png(coverage / png_name(name), mask, overwrite=True)
     return _runs.compared(scene, run.names("test"), downscale, pictures)
 

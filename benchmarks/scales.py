@@ -7,6 +7,7 @@ Trains `default`, and `default` without the fading of levels finer than a pixel,
 there already. Three tables: test photos by footprint octave; test views at several sizes, from a
 quarter of the trained size (as from afar) to twice, against photos of that size; and by how much
 neighbouring frames differ at equal surface points, from 8 times the photo's distance to a quarter.
+The latter two also with as many samples a pixel as `xscale render` takes, where that is not one.
 Writes results/scales.json, its tables in RESULTS.md, its curves beside it as SVG, and
 RUNS/scales.html with what a zoom shows, frame by frame. A scene of `xscale demo` is taken as it is
 (--downscale 1).
@@ -16,13 +17,16 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import _chart, _runs, _shimmer, ablation, curves, tables
 from xscale.cli import _machine
+from xscale.geometry.camera import Camera
 from xscale.render.run import Run
+from xscale.render.sampling import samples_for
 from xscale.report.pictures import embed
 from xscale.scene.scene import Scene
 
@@ -32,6 +36,9 @@ SIZES = (4.0, 2.0, 1.0, 0.5)
 """Downscale in units of the training's."""
 DISTANCES = (8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
 """In units of the photo's."""
+CHOSEN = "_chosen"
+"""Suffix of what is rendered with the samples that `xscale render` takes."""
+LABEL = "samples as chosen"
 
 
 def main() -> None:
@@ -76,20 +83,27 @@ def measure(folder: Path, run: Run, found: dict) -> dict:
         octaves = _shimmer.octaves(Scene.open(folder), run, middle)
         found["octaves"] = {str(k): part for k, part in octaves.items()}
     sizes = [size for size in SIZES if run.downscale * size >= 1]
-    for sized, warped, samples in (("sizes", "warping", 1), ("sizes_resolved", "resolved", 2)):
-        if sized not in found:
-            found[sized] = {
-                f"{size:g}": curves.scored_at(folder, run, run.downscale * size, samples)
-                for size in sizes
-            }
-        if warped not in found:
-            found[warped] = {
-                f"{distance:g}": _shimmer.warping_error(
-                    run, _shimmer.approached(run, middle_view(run), distance), samples
-                )
-                for distance in DISTANCES
-            }
+    scene = Scene.open(folder)
+    for size in sizes:
+        cameras = [scene.photo(name).camera_at(run.downscale * size) for name in run.names("test")]
+        for way, samples in _ways(run, cameras):
+            part = found.setdefault("sizes" + way, {})
+            if f"{size:g}" not in part:
+                scores = curves.scored_at(folder, run, run.downscale * size, samples)
+                part[f"{size:g}"] = {**scores, "samples": samples}
+    for distance in DISTANCES:
+        cameras = _shimmer.approached(run, middle_view(run), distance)
+        for way, samples in _ways(run, cameras):
+            part = found.setdefault("warping" + way, {})
+            if f"{distance:g}" not in part:
+                part[f"{distance:g}"] = _shimmer.warping_error(run, cameras, samples)
     return found
+
+
+def _ways(run: Run, cameras: Sequence[Camera]) -> list[tuple[str, int]]:
+    """Return (suffix of the part's name, samples a pixel's edge) of the ways to render."""
+    chosen = samples_for(run, cameras)
+    return [("", 1)] if chosen == 1 else [("", 1), (CHOSEN, chosen)]
 
 
 def middle_view(run: Run) -> str:
@@ -103,12 +117,13 @@ def curves_of(found: dict[str, dict]) -> dict[str, str]:
     Args:
         found: By variant what ``measure`` returns.
     """
-    labels = ("default", "without fading", "default, four samples a pixel")
+    labels = ("default, one sample", "without fading", f"default, {LABEL}")
     usual, plain = (found[variant] for variant in PAIR)
     sizes, octaves = list(usual["sizes"]), sorted(usual["octaves"], key=int)
     drawn = {}
     for short in ("psnr", "lpips_vgg"):
-        sources = (usual["sizes"], plain["sizes"], usual["sizes_resolved"])
+        chosen = {**usual["sizes"], **usual.get("sizes" + CHOSEN, {})}
+        sources = (usual["sizes"], plain["sizes"], chosen)
         lines = [[_runs.covered(source[k])[short] for k in sizes] for source in sources]
         across = "photo size, 1 as trained, 4 a quarter as wide"
         drawn[short] = _chart.chart(short, across, sizes, dict(zip(labels, lines, strict=True)))
@@ -116,7 +131,8 @@ def curves_of(found: dict[str, dict]) -> dict[str, str]:
     across = "octave of a pixel's size on the surface"
     shown = dict(zip(labels[:2], lines, strict=True))
     drawn["octaves"] = _chart.chart("psnr", across, octaves, shown)
-    sources = (usual["warping"], plain["warping"], usual["resolved"])
+    chosen = {**usual["warping"], **usual.get("warping" + CHOSEN, {})}
+    sources = (usual["warping"], plain["warping"], chosen)
     places = [f"{d:g}" for d in DISTANCES]
     lines = [[source[place] for place in places] for source in sources]
     title, across = "warping error, 8-bit values", "times the photo's distance"
@@ -160,21 +176,23 @@ def table(found: dict[str, dict[str, dict]]) -> list[str]:
             octaves.append([scene, key, share, *(tables.number(*figure) for figure in figures)])
         for key in usual["sizes"]:
             ways = {"default": usual["sizes"], "without fading": plain["sizes"]}
-            # Results kept of before do not have them.
-            ways["four samples a pixel"] = usual.get("sizes_resolved", {})
-            for label in (label for label, way in ways.items() if key in way):
-                scores = _runs.covered(ways[label][key])
+            chosen = usual.get("sizes" + CHOSEN, {})
+            if key in chosen:
+                ways[f"{LABEL}: {chosen[key]['samples']} x {chosen[key]['samples']}"] = chosen
+            for label, way in ways.items():
+                scores = _runs.covered(way[key])
                 figures = [tables.number(scores[m], 4) for m in _runs.SHORT]
                 sizes.append([scene, key, label, *figures])
         for key in usual["warping"]:
-            figures = [usual["warping"][key], plain["warping"][key], usual["resolved"][key]]
+            chosen = usual.get("warping" + CHOSEN, {}).get(key)
+            figures = [usual["warping"][key], plain["warping"][key], chosen]
             warping.append([scene, key, *(tables.number(figure, 2) for figure in figures)])
     without = [f"{name} without" for name in ("psnr", "ssim")]
     heads = ["scene", "octave", "share of pixels", "psnr", "ssim", *without]
     lines = tables.table(heads, octaves, text_columns=2)
     heads = ["scene", "size", "way", *_runs.SHORT]
     lines += ["", *tables.table(heads, sizes, text_columns=3)]
-    heads = ["scene", "distance", "warping error", "without", "four samples a pixel"]
+    heads = ["scene", "distance", "warping error", "without", LABEL]
     return [*lines, "", *tables.table(heads, warping, text_columns=2)]
 
 

@@ -112,6 +112,17 @@ def test_curves_are_a_row_a_run_that_says_at_which_size_it_was_scored():
     assert rows[0][-2:] == ["3.3", "4"]
 
 
+def test_curves_are_drawn_with_a_point_a_run_where_there_are_runs():
+    runs = [
+        {"mean": {"psnr_covered_cc": k, "lpips_vgg_covered_cc": 1 / k}, "downscale": 8 / k}
+        for k in (1, 2, 4)
+    ]
+    pictures = curves.drawn({"sizes": runs})
+    assert list(pictures) == ["sizes-psnr", "sizes-lpips_vgg"]
+    assert all(picture.count("<circle") == 3 for picture in pictures.values())
+    assert all(f">{size:g}</text>" in pictures["sizes-psnr"] for size in (8, 4, 2))
+
+
 def _wall(depth, size):
     corners = [[-size, -size, depth], [size, -size, depth], [size, size, depth]]
     return [*corners, [-size, size, depth]]

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import xscale
-from benchmarks import _chart, _shimmer, photos, scales
+from benchmarks import _chart, _runs, _shimmer, curves, photos, scales
 from tests.render.conftest import write_tiny_run
+from xscale.io.images import read_rgb
 from xscale.metrics.variants import colour_fitted
 from xscale.render.run import Run
 
@@ -32,6 +33,20 @@ def test_frames_of_one_camera_have_no_warping_error_and_fading_lowers_it_from_af
 def test_four_samples_a_pixel_lower_the_warping_error_from_afar(run):
     afar = _shimmer.approached(run, run.names("test")[0], 3.0)
     assert _shimmer.warping_error(run, afar, 2) < 0.9 * _shimmer.warping_error(run, afar)
+
+
+def test_pictures_of_several_samples_count_where_pixels_centres_hit(
+    run, asymmetric_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(_runs, "compared", lambda *_: {})
+    kept = {}
+    for samples in (1, 2):
+        out = tmp_path / f"{samples}"
+        curves.scored_at(asymmetric_folder, run, 2.0, samples, out)
+        name = run.names("test")[0]
+        kept[samples] = [read_rgb(folder / name)[0] for folder in (out, out / "coverage")]
+    assert (kept[1][0] != kept[2][0]).any()
+    np.testing.assert_array_equal(kept[1][1], kept[2][1])
 
 
 def test_a_zoom_shows_the_middle_of_every_frame_at_every_distance(run):
@@ -81,18 +96,16 @@ def test_table_has_a_row_for_each_octave_size_and_distance():
     one = {
         "octaves": {"-1": {"share": 0.25, "psnr": 20.0, "ssim": 0.5}},
         "sizes": {"2": mean, "1": mean},
-        "sizes_resolved": {"2": mean, "1": mean},
+        "sizes_chosen": {"2": {**mean, "samples": 3}},
         "warping": {"8": 1.5, "1": None},
-        "resolved": {"8": 0.5, "1": None},
+        "warping_chosen": {"8": 0.5},
     }
     lines = scales.table({"s": dict.fromkeys(scales.PAIR, one)})
     assert "| s | -1 | 0.25 | 20.00 | 0.500 | 20.00 | 0.500 |" in lines
     assert "| s | 8 | 1.50 | 1.50 | 0.50 |" in lines
     assert "| s | 1 | - | - | - |" in lines
-    assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 3 + 2
-    del one["sizes_resolved"]  # as results made before have it
-    lines = scales.table({"s": dict.fromkeys(scales.PAIR, one)})
-    assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 2 + 2
+    assert sum(line.startswith("| s |") for line in lines) == 1 + 2 * 2 + 1 + 2
+    assert sum(line.startswith("| s | 2 | samples as chosen: 3 x 3 |") for line in lines) == 1
 
 
 def test_photos_table_has_a_row_for_each_way_of_making_pictures():

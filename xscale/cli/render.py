@@ -49,8 +49,9 @@ class Options:
     photos_at_render: bool = False
     """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
     in the run."""
-    samples: int = 1
-    """Samples along a pixel's edge; pixels are means of those that hit the mesh."""
+    samples: int | Literal["auto"] = "auto"
+    """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
+    and up to four where colours are seen from farther away than the photos were taken."""
     background: Literal["run", "learned", "white", "black"] = "run"
     """What pixels show that the mesh does not cover: as the run was trained, or one of these."""
     projection: Literal[
@@ -114,7 +115,7 @@ def run(argv: list[str]) -> int:
         outputs=tuple(options.outputs),
         format=options.format,
         data=options.data,
-        samples=options.samples,
+        samples=_samples(options, opened, frames),
         side_by_side=options.side_by_side,
         background=options.background,
     )
@@ -183,6 +184,20 @@ def _frames(options: Options, opened: Run) -> tuple[list[JobFrame], float]:
                 for suffix, part in parts.items()
             ]
     return frames, fps
+
+
+def _samples(options: Options, opened: Run, frames: list[JobFrame]) -> int:
+    """Return samples along a pixel's edge, one number for all frames."""
+    if options.samples != "auto":
+        return options.samples
+    if "colour" not in options.outputs:
+        return 1
+    from xscale.render.sampling import samples_for
+
+    samples = samples_for(opened, [camera for frame in frames for camera in frame.cameras])
+    if samples > 1:
+        say(f"{samples} x {samples} samples a pixel, as from afar (--samples 1 is faster)")
+    return samples
 
 
 def _names(options: Options, opened: Run) -> list[str]:
