@@ -21,6 +21,7 @@ def render_resolved(
     outputs: Sequence[str],
     rect: Rect | None = None,
     samples: int = 1,
+    exposure: Tensor | None = None,
 ) -> Frame:
     """Render a camera, or a rectangle of its picture, with several samples a pixel.
 
@@ -30,14 +31,15 @@ def render_resolved(
         outputs: See ``Renderer.render``.
         rect: (left, top, width, height) in pixels; None is the whole picture.
         samples: Samples along a pixel's edge.
+        exposure: See ``Renderer.render``.
     """
     if samples == 1:
-        return renderer.render(camera, outputs, rect=rect).on_cpu()
+        return renderer.render(camera, outputs, exposure, rect).on_cpu()
     if _NEED_DEPTH & set(outputs):
         outputs = [*outputs, "depth"]
     fine = camera.scaled(camera.width * samples, camera.height * samples)
     wide = tuple(edge * samples for edge in rect) if rect else None
-    return resolve(renderer.render(fine, outputs, rect=wide), samples).on_cpu()
+    return resolve(renderer.render(fine, outputs, exposure, wide), samples).on_cpu()
 
 
 def resolve(frame: Frame, samples: int) -> Frame:

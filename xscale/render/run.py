@@ -16,7 +16,9 @@ from torch import Tensor
 from xscale.config import from_dict
 from xscale.errors import InputError, IntegrityError, UsageError
 from xscale.gbuffer.build import Rect, build_surface
+from xscale.gbuffer.displace import displaced
 from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.adjust import adjusted
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
@@ -90,7 +92,10 @@ class Run:
         return list(split[views])
 
     def camera(self, name: str) -> Camera:
-        """Return a photo's camera in the scene's frame, at training size."""
+        """Return a photo's camera in the scene's frame, at training size.
+
+        Where cameras were refined, a training photo's is the refined one.
+        """
         c = self.manifest["cameras"][name]
         camera = Camera(
             model=c["model"],
@@ -102,11 +107,35 @@ class Run:
             distortion=np.array(c.get("distortion", [])),
             near=c["near"],
         )
-        return camera.downscaled(self.downscale)
+        camera = camera.downscaled(self.downscale)
+        numbers = self.adjustments.get(name)
+        return camera if numbers is None else adjusted(camera, numbers)
+
+    @cached_property
+    def adjustments(self) -> dict[str, np.ndarray]:
+        """By which the training photos' cameras were refined (``xscale.geometry.adjust``)."""
+        rows = self._refined("cameras", "cameras.adjustments")
+        return {} if rows is None else dict(zip(self.names("train"), rows, strict=True))
+
+    def _refined(self, what: str, name: str) -> np.ndarray | None:
+        """Return what a checkpoint holds of a refinement; None where there was none."""
+        if self.manifest["settings"].get("refine", {}).get(what, "off") == "off":
+            return None
+        checkpoint, _ = load_newest(self.path / "checkpoints", (name,))
+        return None if checkpoint is None else checkpoint.tensors[name]
 
     @cached_property
     def surface(self) -> Surface:
-        """The mesh, ready for the ops; mapped from the file, so that only what is seen is read."""
+        """The mesh, ready for the ops, as the model was trained on it.
+
+        Mapped from the file, so that only what is seen is read, unless vertices were moved.
+        """
+        heights = self._refined("surface", "mesh.heights")
+        return self.mesh if heights is None else displaced(self.mesh, torch.from_numpy(heights))
+
+    @cached_property
+    def mesh(self) -> Surface:
+        """The mesh as the scene had it, mapped from the file."""
         file = self.path / "mesh.safetensors"
         try:
             with safe_open(file, "pt") as stored:

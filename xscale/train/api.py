@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +14,9 @@ import torch
 from xscale import ops
 from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
-from xscale.io.checkpoints import Checkpoint, load_newest
+from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
-from xscale.io.storage import (
-    TEMPORARY_PREFIX,
-    append_line,
-    clean_temporaries,
-    new_folder,
-)
+from xscale.io.storage import append_line, clean_temporaries, new_folder
 from xscale.model.encodings import TextureField
 from xscale.model.model import Model
 from xscale.render.run import Run, new_model
@@ -30,12 +26,15 @@ from xscale.scene.scene import Scene
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.pool import TilePool, pool_device
+from xscale.train.memory import pool_device
+from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
 from xscale.train.preview import previewer
 from xscale.train.record import Record
+from xscale.train.refine import Refinement
 from xscale.train.residuals import vertex_residuals
-from xscale.train.settings import Settings
+from xscale.train.resume import as_begun, never_begun, newest_checkpoint
+from xscale.train.settings import RefineSettings, Settings
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
 
@@ -114,20 +113,23 @@ def train(
     if deterministic and where.type != "cpu":
         _check_deterministic(chosen, where)
     _check_output(out, resume)
-    begun = resume and not _never_begun(out)
-    scene = _as_begun(scene, out, requarantine) if begun else scene
+    begun = resume and not never_begun(out)
+    scene = as_begun(scene, out, requarantine) if begun else scene
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
     check_leaks(scene.photos, split.test, allow_leak, say)
     # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
-    held = Run.open(out, str(where)).surface if begun else None
+    held = Run.open(out, str(where)).mesh if begun else None
     prepared = prepare(scene, split, chosen, downscale, seed, preset, where, held)
-    checkpoint = _checkpoint(prepared, out, say) if begun else None
+    checkpoint = newest_checkpoint(prepared, out, say) if begun else None
     left_out = LeftOutPhotos(scene, say)
     if checkpoint is None:
         check_test_photos(scene, split, downscale)
     elif not requarantine:
         left_out.take_up(checkpoint.state.get("left_out", {}))
+    refinement = _refinement(prepared, chosen.refine, checkpoint, left_out)
+    mesh = prepared.surface
+    prepared = replace(prepared, surface=refinement.surface)
     model = new_model(prepared.manifest, where, surface=prepared.surface)
     _lay_out(model, begun, say)
     say("filling the tile pool")
@@ -151,6 +153,7 @@ def train(
         deterministic=deterministic,
         on_notice=say,
     )
+    trainer.kept_beside = refinement.tensors
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
@@ -159,7 +162,9 @@ def train(
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
     if not begun and not resume:
         new_folder(out)
-    record = Record(prepared, left_out, out, seed, begun=begun, trained=checkpoint is not None)
+    record = Record(
+        prepared, mesh, left_out, out, seed, begun=begun, trained=checkpoint is not None
+    )
     record.write()
     preview = previewer(prepared, trainer, out, record.background)
     with RunLock(out):
@@ -180,7 +185,10 @@ def train(
                 on_begun=record.start_background,
                 before_save=record.complete,
                 left_out=left_out.reasons,
+                before_step=partial(_refine, refinement, trainer, record),
             )
+            for line in refinement.report(out):
+                say(line)
             write_residuals(out, vertex_residuals(trainer))
         finally:
             pool.close()
@@ -194,6 +202,38 @@ def train(
         made = Run.open(out, str(where))
         _keep_photos(made, scene, photos_at_render, say)
     return Run.open(out)
+
+
+def _refinement(
+    prepared: Prepared,
+    settings: RefineSettings,
+    checkpoint: Checkpoint | None,
+    left_out: LeftOutPhotos,
+) -> Refinement:
+    """Return what moves cameras and mesh; they are moved already where a run goes on."""
+    manifest = prepared.manifest
+    refinement = Refinement(
+        settings,
+        prepared.surface,
+        [prepared.scene.photo(name) for name in manifest["split"]["train"]],
+        prepared.local_cameras,
+        prepared.cameras,
+        manifest["scene"]["downscale"],
+        left_out.reasons,
+        left_out.add,
+    )
+    if checkpoint is not None:
+        refinement.load(checkpoint.tensors)
+    return refinement
+
+
+def _refine(refinement: Refinement, trainer: Trainer, record: Record, share: float) -> None:
+    """Move cameras and mesh where that is due."""
+    if refinement.due(share):
+        record.finish_background()  # which is fitted to them as they came
+        start = time.perf_counter()
+        refinement.refine(trainer)
+        trainer.seconds["refinement"] += time.perf_counter() - start
 
 
 def _keep_photos(run: Run, scene: Scene, wanted: bool, say: Callable[[str], None]) -> None:
@@ -248,7 +288,7 @@ def _shares(timing: dict[str, float]) -> str:
 
 def _check_output(out: Path, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
-    if resume and not (out / "manifest.json").exists() and not _never_begun(out):
+    if resume and not (out / "manifest.json").exists() and not never_begun(out):
         raise InputError("holds no run to resume", where=out, advice="leave --resume out")
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
@@ -263,15 +303,6 @@ def _goal(minutes: float | None, steps: int | None) -> Goal:
     return Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
 
 
-def _checkpoint(prepared: Prepared, out: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """Return what to resume from; None where the run was stopped before its first one."""
-    _check_same(Run.open(out).manifest, prepared.manifest, out)
-    checkpoint, refused = load_newest(out / "checkpoints")
-    for line in refused:
-        say(f"W-CHECKPOINT: {line}; an older one is used")
-    return checkpoint
-
-
 def _say_notes(scene: Scene, known: Sequence[str], say: Callable[[str], None]) -> list[str]:
     """Say what decoding photos brought to light and is not known yet; return all of it."""
     lines = scene.notes.lines()
@@ -279,48 +310,3 @@ def _say_notes(scene: Scene, known: Sequence[str], say: Callable[[str], None]) -
         if line not in known:
             say(line)
     return lines
-
-
-def _as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
-    """Leave out of a scene what the run to resume left out when it was opened.
-
-    Raises:
-        UsageError: Such a photo was repaired and shall be used again: the run has no place for it.
-    """
-    manifest = Run.open(out).manifest
-    known = manifest["cameras"]
-    reasons = {e["photo"]: e["reason"] for e in manifest["scene"].get("left_out", [])}
-    repaired = {
-        photo.name: reasons[photo.name]
-        for photo in scene.photos
-        if photo.name in reasons and photo.name not in known
-    }
-    if repaired and requarantine:
-        raise UsageError(
-            f"{next(iter(repaired))} was left out when the run began, which has no place for it",
-            advice="train into a new folder, or leave --requarantine out",
-        )
-    return scene.without(repaired) if repaired else scene
-
-
-def _never_begun(out: Path) -> bool:
-    """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
-    left = [path.name for path in out.iterdir()] if out.is_dir() else []
-    return bool(left) and all(
-        name in ("mesh.safetensors", "background.safetensors") or name.startswith(TEMPORARY_PREFIX)
-        for name in left
-    )
-
-
-def _check_same(saved: dict, wanted: dict, out: Path) -> None:
-    """Refuse to resume with anything that the run's results depend on changed."""
-    for key in ("scene", "settings", "split", "seed", "box"):
-        ours, theirs = saved[key], json.loads(json.dumps(wanted[key]))
-        if key == "scene":
-            ours, theirs = ({k: v[k] for k in ("fingerprint", "downscale")} for v in (ours, theirs))
-        if ours != theirs:
-            raise UsageError(
-                f"cannot resume: {key} differs from the run's",
-                where=out / "manifest.json",
-                advice="give the same options and scene as before, or train into a new folder",
-            )

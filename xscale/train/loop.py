@@ -62,6 +62,7 @@ def run_loop(
     on_begun: Callable[[], None] | None = None,
     before_save: Callable[[], None] | None = None,
     left_out: Mapping[str, str] | None = None,
+    before_step: Callable[[float], None] | None = None,
     preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
 ) -> float:
     """Train until the goal; the last checkpoint is written before this returns.
@@ -77,6 +78,7 @@ def run_loop(
         on_begun: Called once, after the first step.
         before_save: Called before a checkpoint is written.
         left_out: Photos found damaged, with the reason, as it grows; kept with every checkpoint.
+        before_step: Called before each step with the share of the training that is done.
         preview_shares: Shares of the training at which previews are due.
 
     Returns:
@@ -97,6 +99,8 @@ def run_loop(
             share = goal.share(trainer.step, seconds)
             if share >= 1.0 or stopped.is_set():
                 break
+            if before_step is not None:
+                before_step(share)
             average.add(trainer.train_step(share))
             now = time.monotonic()
             # The first step is shown at once: people wait for it.

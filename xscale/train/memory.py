@@ -9,6 +9,7 @@ import torch
 from xscale.errors import ResourceError
 from xscale.model.field import grid_layout_of
 from xscale.model.settings import GridSettings
+from xscale.train.settings import PoolSettings
 
 
 def available_bytes(device: torch.device | None = None) -> int | None:
@@ -64,3 +65,12 @@ def check_memory(grid: GridSettings, fused: bool, device: torch.device | None = 
             f"the hash grid needs {need / 1e9:.1f} GB to train, {free / 1e9:.1f} GB are free",
             advice=f"--set model.grid.log2_table_size={grid.log2_table_size - 1} needs about half",
         )
+
+
+def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
+    """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if settings.budget_mb * 2**20 <= free // 2:
+            return device
+    return torch.device("cpu")

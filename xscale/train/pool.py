@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from xscale import ops
 from xscale.gbuffer.gbuffer import Surface
 from xscale.train.rays import Rays, Squares, sent
 from xscale.train.settings import PoolSettings
 from xscale.train.stream import TileStream
-from xscale.train.tiles import Damaged, Load, Loaded, TileLoader, TrainPhoto
+from xscale.train.tiles import MASKED, Damaged, Load, Loaded, TileLoader, TrainPhoto
 
 _BYTES_A_PIXEL = 11
 _GOLDEN = (5**0.5 - 1) / 2
@@ -114,6 +115,30 @@ class TilePool:
     def close(self) -> None:
         """Stop the workers."""
         self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def recast(self, change: Callable[[], None]) -> None:
+        """Let ``change`` move the photos' cameras, and rasterize all tiles with them again.
+
+        What is drawn afterwards is what a pool made with these cameras would draw.
+        """
+        for future in set(self._pending.values()):
+            self._say_damage(future.result())
+        self._pending = {}
+        change()
+        slots = [slot for slot, p in enumerate(self._position.tolist()) if p >= 0]
+
+        def again(slot: int) -> None:
+            with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
+                position, edge = int(self._position[slot]), self.settings.tile
+                masked = (self._face[slot] == MASKED).reshape(edge, edge).cpu()
+                self._keep_faces(slot, *self._loader.seen(self._stream.tile(position), masked))
+
+        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as workers:
+            for _ in workers.map(again, slots):
+                pass
+        self._take_in()
+        if not self.whole:
+            self._ask_ahead()
 
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
@@ -310,13 +335,19 @@ class TilePool:
     def _keep(self, tiles: Sequence[Load]) -> None:
         for position, rgb, face, along in tiles:
             slot = position % self.capacity
-            covered = self._covered[slot, : len(along)]
-            for mine, given in ((self._rgb[slot], rgb), (self._face[slot], face), (covered, along)):
-                mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
-            self._counts[slot] = len(along)
+            self._copy(self._rgb[slot], rgb)
+            self._keep_faces(slot, face, along)
             self._position[slot] = position
             tile = self._stream.tile(position)
             self._place[slot] = torch.tensor([tile.photo, tile.left, tile.top], dtype=torch.int32)
+
+    def _keep_faces(self, slot: int, face: Tensor, along: Tensor) -> None:
+        self._copy(self._face[slot], face)
+        self._copy(self._covered[slot, : len(along)], along)
+        self._counts[slot] = len(along)
+
+    def _copy(self, mine: Tensor, given: Tensor) -> None:
+        mine.copy_(ops.pinned(given.to(mine.dtype), self._device), non_blocking=True)
 
 
 @contextmanager
@@ -332,12 +363,3 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def pool_device(device: torch.device, settings: PoolSettings) -> torch.device:
-    """Return where a pool's tiles lie best: on the GPU where they take half of its free memory."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        if settings.budget_mb * 2**20 <= free // 2:
-            return device
-    return torch.device("cpu")

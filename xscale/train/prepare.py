@@ -22,10 +22,12 @@ from xscale.model.field import Box, finest_resolution, log2_table_size
 from xscale.render.run import FORMAT
 from xscale.scene.scene import Photo, Scene, Split
 from xscale.train.memory import check_memory
-from xscale.train.pool import TrainPhoto
 from xscale.train.settings import Settings
+from xscale.train.tiles import TrainPhoto
 from xscale.train.trainer import trains_fused
 
+_MARGIN = 4
+"""Median edges, times the reach, that the box of a mesh that may move is larger on each side."""
 _WHOLE = 0.998
 """Coverage from which on photos show nothing but the mesh."""
 
@@ -83,6 +85,10 @@ def prepare(
         )
     grid = settings.model.grid
     low, high = (torch.from_numpy(np.asarray(b)) for b in scene.mesh.bounds)
+    if settings.refine.surface == "learned":
+        # Vertices of the mesh's border may move out of its box.
+        away = _MARGIN * settings.refine.reach * scene.mesh.median_edge
+        low, high = low - away, high + away
     box = Box.around(low, high, grid.per_axis_box)
     covered_pixels = statistics.covered_pixels(sizes)
     grid = dataclasses.replace(

@@ -6,6 +6,7 @@ import copy
 from functools import partial
 from pathlib import Path
 
+from xscale.gbuffer.gbuffer import Surface
 from xscale.io.storage import write_json
 from xscale.model.background import Background
 from xscale.render.run import Run, write_background, write_run
@@ -22,6 +23,7 @@ class Record:
 
     Args:
         prepared: The training's scene.
+        mesh: Its mesh as it came.
         left_out: Photos found damaged.
         out: The run folder.
         seed: Of the pixels by which the background is fitted.
@@ -32,6 +34,7 @@ class Record:
     def __init__(
         self,
         prepared: Prepared,
+        mesh: Surface,
         left_out: LeftOutPhotos,
         out: Path,
         seed: int,
@@ -40,6 +43,7 @@ class Record:
         trained: bool,
     ) -> None:
         self._prepared = prepared
+        self._mesh = mesh
         self._left_out = left_out
         self._out = out
         self._begun = begun
@@ -59,26 +63,30 @@ class Record:
         """Make the folder a run, with what is known by now."""
         if not self._begun:
             self._written = self._manifest()
-            write_run(self._out, self._written, self._prepared.surface)
-        if self._prepared.surface.vertices.device.type != "cpu":
+            write_run(self._out, self._written, self._mesh)
+        if self._mesh.vertices.device.type != "cpu":
             # A GPU's streams are being recorded in the first steps: nothing is fitted beside them.
-            self.background()
+            self.finish_background()
 
     def start_background(self) -> None:
         """Begin to fit the background, beside what is done next."""
         if self._background is not None:
             self._background.start()
 
+    def finish_background(self) -> None:
+        """Wait for the background, where one is fitted."""
+        if self._background is not None:
+            self._background.finish()
+
     def background(self) -> Background | None:
         """Return what uncovered pixels show, waited for if need be; None where that is white."""
         if self._background is not None:
             return self._background.finish()
-        return Run.open(self._out, str(self._prepared.surface.vertices.device)).background
+        return Run.open(self._out, str(self._mesh.vertices.device)).background
 
     def complete(self) -> None:
         """Write what the first steps have brought to light."""
-        if self._background is not None:
-            self._background.finish()
+        self.finish_background()
         manifest = self._manifest()
         if not self._begun and manifest != self._written:
             write_json(self._out / "manifest.json", manifest, overwrite=True)

@@ -155,6 +155,35 @@ class PatchSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RefineSettings:
+    """Whether cameras and mesh may move while the scene is learned."""
+
+    cameras: Literal["off", "pose", "all"] = "off"
+    """What may move: nothing, where cameras stand and look, or also the focal length and principal
+    point of a camera that took at least 4 photos. Cameras of test photos stay as they are."""
+    surface: Literal["off", "learned"] = "off"
+    """Whether the mesh's vertices may move along their normals; the run keeps by how much, and the
+    mesh as it was."""
+    rounds: int = 6
+    """How often all photos are compared with the model's pictures, between 10 and 60 % of the
+    training; each takes about as long as decoding and rendering them."""
+    prior: float = 1.0
+    """Pixels by which cameras are expected to be off; photos that say little move less."""
+    most: float = 8.0
+    """Pixels; a camera that would have to move its picture by more is left where it is, and
+    named."""
+    reach: float = 1.0
+    """How far a vertex may move, in units of its edges' mean length."""
+    slope: float = 0.3
+    """By what share of an edge's length the moves of its ends are expected to differ."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "prior", "most", "reach", "slope"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"refine.{name} must be above 0, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of a training; the outcome stands in the run's manifest."""
 
@@ -166,6 +195,8 @@ class Settings:
     """Tile pool."""
     patch: PatchSettings = field(default_factory=PatchSettings)
     """The last stage."""
+    refine: RefineSettings = field(default_factory=RefineSettings)
+    """Refinement of cameras and mesh."""
 
     def __post_init__(self) -> None:
         if self.patch.share and self.patch.size > self.pool.tile:

@@ -91,3 +91,12 @@ class TileStream:
         group = np.concatenate([[0], np.cumsum(groups)])[photo] + within
         place = rng.permutation(int(groups.sum()))
         return tiles[np.argsort(place[group], kind="stable")]
+
+
+def morton_order(edge: int) -> np.ndarray:
+    """Return the pixels of a tile [edge^2] (row * edge + column) along a Z curve."""
+    row, column = np.divmod(np.arange(edge * edge, dtype=np.int64), edge)
+    key = np.zeros_like(row)
+    for bit in range(8):
+        key |= (column >> bit & 1) << (2 * bit) | (row >> bit & 1) << (2 * bit + 1)
+    return np.argsort(key, kind="stable")

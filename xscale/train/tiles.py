@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,8 +13,10 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
-from xscale.train.stream import Tile, TileStream
+from xscale.train.stream import Tile, TileStream, morton_order
 
+MASKED = -2
+"""In place of a face id where a mask leaves a pixel out."""
 Load = tuple[int, Tensor, Tensor, Tensor]
 """Stream position, pixels [tile^2, 3], face ids [tile^2], covered pixels in the curve's order."""
 Damaged = Callable[[str, InputError], None]
@@ -71,7 +72,7 @@ class TileLoader:
         self._edge = edge
         self._left_out = left_out
         self._forgiving = forgiving
-        self._curve = torch.from_numpy(_morton_order(edge)).int()
+        self._curve = torch.from_numpy(morton_order(edge)).int()
 
     def load(self, positions: Sequence[int]) -> Loaded:
         """Open a photo and load tiles of it, on this thread alone."""
@@ -90,32 +91,31 @@ class TileLoader:
 
     def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
         """Read and rasterize one tile; see ``Load``."""
-        photo = self._photos[tile.photo]
         rect = (tile.left, tile.top, tile.width, tile.height)
         rgb, mask = pixels.rect(*rect)
         edge = self._edge
         padded = torch.zeros(edge, edge, 3, dtype=torch.uint8)
         padded[: tile.height, : tile.width] = torch.from_numpy(rgb)
+        masked = None
+        if mask is not None:
+            masked = torch.zeros(edge, edge, dtype=torch.bool)
+            masked[: tile.height, : tile.width] = ~torch.from_numpy(mask)
+        return padded.reshape(-1, 3), *self.seen(tile, masked)
+
+    def seen(self, tile: Tile, masked: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rasterize one tile: face ids [tile^2] and covered pixels in the curve's order."""
+        photo, edge = self._photos[tile.photo], self._edge
+        rect = (tile.left, tile.top, tile.width, tile.height)
         faces = torch.full((edge, edge), -1, dtype=torch.int32)
         seen = visibility(self._surface, photo.camera, photo.width, photo.height, rect=rect)
-        if mask is not None:
-            seen = seen.masked_fill(~torch.from_numpy(mask).to(seen.device), -1)
         faces[: tile.height, : tile.width] = seen
+        if masked is not None:
+            faces.masked_fill_(masked, MASKED)
         faces = faces.reshape(-1)
         whole = bool((faces >= 0).all())
-        along = self._curve if whole else self._curve[faces[self._curve] >= 0]
-        return padded.reshape(-1, 3), faces, along
+        return faces, self._curve if whole else self._curve[faces[self._curve] >= 0]
 
     def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
         area = self._edge**2
-        faces = torch.full((area,), -1, dtype=torch.int32)
+        faces = torch.full((area,), MASKED, dtype=torch.int32)
         return torch.zeros(area, 3, dtype=torch.uint8), faces, faces[:0]
-
-
-def _morton_order(edge: int) -> np.ndarray:
-    """Return the pixels of a tile [edge^2] (row * edge + column) along a Z curve."""
-    row, column = np.divmod(np.arange(edge * edge, dtype=np.int64), edge)
-    key = np.zeros_like(row)
-    for bit in range(8):
-        key |= (column >> bit & 1) << (2 * bit) | (row >> bit & 1) << (2 * bit + 1)
-    return np.argsort(key, kind="stable")

@@ -1,12 +1,10 @@
 """One training step and the state it changes.
 
 Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolate, encode, shade,
-encode backward, adam) is for everything else, and what tests compare with. The last stage's losses
-look at squares of the photo, so its steps are taken by single ops everywhere.
+encode backward, adam) is for everything else and the last stage's squares, and tests compare.
 
-On a GPU nobody waits for a step: rates, losses and whether anything moves are numbers in the
-device's memory, looked at some steps later (``train.losses``), and fused steps are recorded once
-and played again (``train.graph``).
+On a GPU nobody waits for a step: rates, losses and whether anything moves are in its memory, looked
+at some steps later (``train.losses``), and fused steps are recorded and replayed (``train.graph``).
 """
 
 from __future__ import annotations
@@ -78,6 +76,7 @@ class Trainer:
         self.batch = settings.batch
         """Rays a step; half of the setting's from when the device ran out of memory."""
         self.step = 0
+        self.kept_beside: Callable[[], dict[str, Tensor]] = dict  # of others, in checkpoints
         self._deterministic = deterministic
         self._on_notice = on_notice or (lambda line: None)
         table = model.field.table
@@ -96,8 +95,7 @@ class Trainer:
             name: (torch.zeros_like(p), torch.zeros_like(p))
             for name, p in model.shader.parameters().items()
         }
-        # Both moments of a row lie in one cache line: rows are visited at random.
-        rows, width = table.shape
+        rows, width = table.shape  # both moments of a row in one cache line: visits are random
         state = ops.table_zeros((rows, 2 * width), device=table.device)
         self._moments["field.table"] = state[:, :width], state[:, width:]
         counted = 0 if settings.dense_table else rows
@@ -359,6 +357,7 @@ class Trainer:
             tensors[f"adam.first.{name}"] = first
             tensors[f"adam.second.{name}"] = second
         tensors["adam.row_steps"] = self._row_steps
+        tensors |= self.kept_beside()
         arrays = {name: t.cpu().numpy() for name, t in tensors.items()}
         return {name: a.copy() for name, a in arrays.items()} if copy else arrays
 
