@@ -117,7 +117,7 @@ def curves_of(found: dict[str, dict]) -> dict[str, str]:
     Args:
         found: By variant what ``measure`` returns.
     """
-    labels = ("default, one sample", "without fading", f"default, {LABEL}")
+    labels = ("default", "without fading", LABEL)
     usual, plain = (found[variant] for variant in PAIR)
     sizes, octaves = list(usual["sizes"]), sorted(usual["octaves"], key=int)
     drawn = {}

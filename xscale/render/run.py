@@ -331,13 +331,14 @@ def new_model(
     )
 
 
-def write_run(
-    path: Path, manifest: dict, surface: Surface, background: Background | None = None
-) -> None:
+def write_run(path: Path, manifest: dict, surface: Surface) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
     write_tensors(path / "mesh.safetensors", arrays, overwrite=True)
-    if background is not None:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-        write_tensors(path / "background.safetensors", arrays, overwrite=True)
     write_json(path / "manifest.json", manifest)
+
+
+def write_background(path: Path, background: Background) -> None:
+    """Write a run's background; it must be there when the first checkpoint is."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
+    write_tensors(path / "background.safetensors", arrays, overwrite=True)
