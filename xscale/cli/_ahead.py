@@ -6,9 +6,13 @@ import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Which loads pathlib, tempfile and more: as long as all of this module.
+    from importlib.abc import Loader
 
 _DEFERRED = "torch._meta_registrations"
 _ASKING = ("torch._dynamo", "torch._inductor", "torch._decomp", "torch._prims", "torch._refs")
@@ -40,7 +44,7 @@ def defer_compiler() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds the deferred module; has its body run before the compiler is imported."""
 
     def __init__(self) -> None:
@@ -85,7 +89,7 @@ class _Deferred(ModuleType):
         return getattr(self, name)
 
 
-class _LaterLoader(Loader):
+class _LaterLoader:
     """Gives a module without running its body."""
 
     def __init__(self, module: _Deferred, loader: Loader) -> None:
