@@ -101,11 +101,12 @@ def test_frames_hold_what_the_renderer_gives(tiny_run, frames, whole):
 
 
 def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monkeypatch):
+    camera = frames[0].cameras[0]
+    expected = tiny_run.render(camera).colour
     ahead, _ = load_newest(tiny_run.path / "checkpoints", PICTURES)
     monkeypatch.setattr(run_module, "load_newest", None)
     given = Run.open(tiny_run.path, checkpoint=ahead)
-    camera = frames[0].cameras[0]
-    assert torch.equal(given.render(camera).colour, tiny_run.render(camera).colour)
+    assert torch.equal(given.render(camera).colour, expected)
     assert given.fingerprint == tiny_run.fingerprint
 
 
