@@ -68,3 +68,28 @@ def emulated():
         pytest.fail("the compiled module is missing")
     with ops.use_backend("emulated"):
         yield
+
+
+@pytest.fixture
+def trained_through_and_in_parts(tmp_path, monkeypatch):
+    """Train a scene in one go, and again stopped and resumed; both must end with the same bits."""
+    from xscale.io.checkpoints import load_newest
+    from xscale.train import loop
+    from xscale.train.api import train
+
+    def both(scene, *, stop, steps, **options):
+        """Return the run that went through and its tensors; ``stop`` is the step of the stop."""
+        options = {"steps": steps, **options}
+        whole = train(scene, out=tmp_path / "whole", **options)
+        with monkeypatch.context() as patch:
+            # The schedule belongs to the total.
+            patch.setattr(loop.Goal, "share", lambda self, at, _: 1.0 if at >= stop else at / steps)
+            train(scene, out=tmp_path / "parts", **options)
+        parts = train(scene, out=tmp_path / "parts", resume=True, **options)
+        one, two = (load_newest(run.path / "checkpoints")[0].tensors for run in (whole, parts))
+        assert one.keys() == two.keys()
+        for name in one:
+            assert np.array_equal(one[name], two[name]), name
+        return whole, one
+
+    return both

@@ -34,23 +34,9 @@ def test_a_few_steps_learn_the_scene(asymmetric_folder, tmp_path):
     assert (frame.colour[~frame.coverage].float() - BACKGROUND).abs().mean() < 8
 
 
-def test_resume_ends_with_the_same_bits(asymmetric_folder, tmp_path):
+def test_resume_ends_with_the_same_bits(asymmetric_folder, trained_through_and_in_parts):
     scene = xscale.Scene.open(asymmetric_folder)
-    straight = xscale.train(scene, out=tmp_path / "a", steps=24, settings=SMALL)
-    # The schedule belongs to the total, so the first half is a run to 24 that stops at 12.
-    from xscale.train import loop
-
-    original = loop.Goal.share
-    try:
-        loop.Goal.share = lambda self, step, seconds: 1.0 if step >= 12 else step / 24
-        xscale.train(scene, out=tmp_path / "b", steps=24, settings=SMALL)
-    finally:
-        loop.Goal.share = original
-    resumed = xscale.train(scene, out=tmp_path / "b", steps=24, settings=SMALL, resume=True)
-    one, two = _weights(straight.path), _weights(resumed.path)
-    assert one.keys() == two.keys()
-    for name in one:
-        assert np.array_equal(one[name], two[name]), name
+    trained_through_and_in_parts(scene, stop=12, steps=24, settings=SMALL)
 
 
 def test_run_renders_without_the_photos_and_the_scene(asymmetric_folder, tmp_path):

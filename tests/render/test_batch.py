@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.render.conftest import write_tiny_run
@@ -27,8 +28,10 @@ from xscale.errors import (
     UsageError,
 )
 from xscale.io import storage
+from xscale.io.checkpoints import PICTURES, load_newest
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
+from xscale.render import run as run_module
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import (
     CameraPath,
@@ -95,6 +98,16 @@ def test_frames_hold_what_the_renderer_gives(tiny_run, frames, whole):
     np.testing.assert_array_equal(depth, frame.depth.numpy())
     mask = np.asarray(Image.open(io.BytesIO(whole["coverage/00002.png"])))
     np.testing.assert_array_equal(mask == 255, frame.coverage.numpy())
+
+
+def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monkeypatch):
+    camera = frames[0].cameras[0]
+    expected = tiny_run.render(camera).colour
+    ahead, _ = load_newest(tiny_run.path / "checkpoints", PICTURES)
+    monkeypatch.setattr(run_module, "load_newest", None)
+    given = Run.open(tiny_run.path, checkpoint=ahead)
+    assert torch.equal(given.render(camera).colour, expected)
+    assert given.fingerprint == tiny_run.fingerprint
 
 
 def test_cameras_lie_beside_the_pictures(tiny_run, frames, tmp_path):

@@ -1,5 +1,6 @@
 """Pixels that the mesh does not cover show what the photos show there."""
 
+import os
 import shutil
 from dataclasses import dataclass
 
@@ -10,13 +11,19 @@ from PIL import Image
 
 import xscale
 from tests.builders import BACKGROUND, look_at
-from xscale.errors import IntegrityError, UsageError
+from xscale.errors import (
+    DamagedPhotoError,
+    IntegrityError,
+    InterruptedRunError,
+    UsageError,
+)
 from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
+from xscale.io.checkpoints import load_newest
 from xscale.model.background import Background, fitted_texture, leaving_points
 from xscale.render.run import Run
-from xscale.train.background import fit_background, uncovered_pixels
+from xscale.train.background import LaterBackground, fit_background, uncovered_pixels
 from xscale.train.pool import TrainPhoto
 
 SMALL = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_size=12"]
@@ -230,3 +237,47 @@ def test_a_resumed_run_keeps_its_background_and_a_damaged_one_is_named(runs):
     with pytest.raises(IntegrityError, match="background"):
         Run.open(learned.path).render(learned.camera(learned.names("test")[0]))
     file.write_bytes(before)
+
+
+def test_later_background_is_the_same_and_tells_of_damage_when_it_is_asked_for(parts):
+    surface, photos, cameras = parts
+
+    def damaged():
+        raise DamagedPhotoError("is damaged", where="photo")
+
+    broken = [*photos[:-1], TrainPhoto(64, 48, photos[-1].camera, damaged, "last")]
+    written, told = [], []
+    later = LaterBackground(
+        lambda on_damage: fit_background(surface, broken, cameras, 3, on_damage),
+        written.append,
+        lambda name, error: told.append(name),
+    )
+    later.start()
+    found = later.finish()
+    assert later.finish() is found
+    assert written == [found]
+    assert told == ["last"]
+    at_once = fit_background(surface, broken, cameras, 3, lambda name, error: None)
+    for name, tensor in at_once.tensors().items():
+        assert torch.equal(tensor, found.tensors()[name]), name
+
+
+def test_a_run_with_a_checkpoint_has_its_background_and_one_without_gets_it_again(runs, tmp_path):
+    scene, (_, learned) = runs
+    expected = (learned.path / "background.safetensors").read_bytes()
+    settings = [*SMALL, "model.background=learned"]
+
+    def train(**more):
+        return xscale.train(scene, out=tmp_path / "run", steps=4, settings=settings, **more)
+
+    with pytest.raises(InterruptedRunError):
+        train(on_progress=lambda _: os.kill(os.getpid(), 2))
+    assert load_newest(tmp_path / "run/checkpoints")[0].step == 1
+    assert (tmp_path / "run/background.safetensors").read_bytes() == expected
+    # Killed before the first checkpoint, with and without the file.
+    for there in (False, True):
+        shutil.rmtree(tmp_path / "run/checkpoints")
+        if not there:
+            (tmp_path / "run/background.safetensors").unlink()
+        train(resume=True)
+        assert (tmp_path / "run/background.safetensors").read_bytes() == expected

@@ -104,22 +104,12 @@ def test_a_run_keeps_the_mesh_as_it_was_beside_how_far_it_moved(trained):
 
 
 def test_a_stopped_training_goes_on_with_the_moved_mesh_to_the_same_bits(
-    photographed, tmp_path, monkeypatch
+    photographed, trained_through_and_in_parts
 ):
-    from xscale.train import loop
-
     scene = xscale.Scene.open(photographed)
-    both = ["refine.surface=learned", "refine.cameras=pose", "refine.rounds=2"]
-    options = {"steps": 12, "settings": [*SMALL, *both]}
-    whole = xscale.train(scene, out=tmp_path / "whole", **options)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Goal, "share", lambda self, at, _: 1.0 if at >= 5 else at / 12)
-        xscale.train(scene, out=tmp_path / "parts", **options)
-    parts = xscale.train(scene, out=tmp_path / "parts", resume=True, **options)
-    one, two = (load_newest(run.path / "checkpoints")[0].tensors for run in (whole, parts))
-    assert one["mesh.heights"].any()
-    for name in one:
-        assert np.array_equal(one[name], two[name]), name
+    settings = [*SMALL, "refine.surface=learned", "refine.cameras=pose", "refine.rounds=2"]
+    _, tensors = trained_through_and_in_parts(scene, stop=5, steps=12, settings=settings)
+    assert tensors["mesh.heights"].any()
 
 
 def _heights(**settings):

@@ -7,9 +7,7 @@ import torch
 import xscale
 from xscale.config import override
 from xscale.errors import ConfigError
-from xscale.io.checkpoints import load_newest
 from xscale.metrics.ssim import ssim_map
-from xscale.train import loop
 from xscale.train.patches import PatchLoss
 from xscale.train.pool import TilePool
 from xscale.train.rays import Rays, Squares
@@ -98,19 +96,11 @@ LAST = ["patch.share=0.5", "patch.size=16"]
     ("name", "more"), [("default", []), ("paper", ["optim.dense_table=false"])]
 )
 def test_a_run_stopped_in_the_last_stage_goes_on_to_the_same_bits(
-    asymmetric_folder, tmp_path, monkeypatch, name, more
+    asymmetric_folder, trained_through_and_in_parts, name, more
 ):
     scene = xscale.Scene.open(asymmetric_folder)
-    options = {"preset": name, "settings": [*SMALL, *LAST, *more], "steps": 8}
-    whole = xscale.train(scene, out=tmp_path / "whole", **options)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Goal, "share", lambda self, at, _: 1.0 if at >= 6 else at / 8)
-        xscale.train(scene, out=tmp_path / "parts", **options)
-    parts = xscale.train(scene, out=tmp_path / "parts", resume=True, **options)
-    one, two = (load_newest(run.path / "checkpoints")[0].tensors for run in (whole, parts))
-    assert one.keys() == two.keys()
-    for key in one:
-        assert np.array_equal(one[key], two[key]), key
+    settings = [*SMALL, *LAST, *more]
+    trained_through_and_in_parts(scene, stop=6, steps=8, preset=name, settings=settings)
 
 
 def test_with_no_weight_on_structure_the_last_stage_learns_what_single_pixels_do(

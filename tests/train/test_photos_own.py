@@ -10,7 +10,7 @@ from xscale.errors import ConfigError
 from xscale.io.checkpoints import load_newest
 from xscale.model.settings import ShaderSettings
 from xscale.model.shader import ReluShader
-from xscale.train import loop, trainer
+from xscale.train import trainer
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=12"]
 CPU = torch.device("cpu")
@@ -62,19 +62,10 @@ def test_pictures_take_the_mean_latent_as_part_of_the_bias(shader, rays):
 
 @pytest.mark.parametrize("more", ["model.shader.latent=4", "optim.robust=0.05"])
 def test_training_with_it_resumes_to_the_same_bits_and_renders(
-    asymmetric_folder, tmp_path, monkeypatch, more
+    asymmetric_folder, trained_through_and_in_parts, more
 ):
     scene = xscale.Scene.open(asymmetric_folder)
-    options = {"settings": [*SMALL, more], "steps": 12}
-    straight = xscale.train(scene, out=tmp_path / "a", **options)
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Goal, "share", lambda self, at, _: 1.0 if at >= 5 else at / 12)
-        xscale.train(scene, out=tmp_path / "b", **options)
-    resumed = xscale.train(scene, out=tmp_path / "b", resume=True, **options)
-    one, two = (load_newest(run.path / "checkpoints")[0].tensors for run in (straight, resumed))
-    assert one.keys() == two.keys()
-    for name in one:
-        assert np.array_equal(one[name], two[name]), name
+    straight, one = trained_through_and_in_parts(scene, stop=5, steps=12, settings=[*SMALL, more])
     if "latent" in more:
         assert (one["shader.latent"] != 0).all()
     frame = straight.render(straight.camera(straight.names("test")[0]))

@@ -8,6 +8,7 @@ import torch
 
 from xscale import Scene
 from xscale.gbuffer.build import build_surface
+from xscale.train import pool as pool_module
 from xscale.train.pool import TilePool, TrainPhoto
 from xscale.train.settings import PoolSettings
 from xscale.train.stream import TileStream
@@ -159,3 +160,68 @@ def test_waiting_for_slow_tiles_is_measured(parts):
     pool.close()
     # Four draws waited, each for a photo that takes 30 ms to open; the worker runs ahead a little.
     assert 0.04 < pool.seconds_waited < 30
+
+
+@pytest.fixture
+def slow_growth(monkeypatch):
+    """Pools of all tiles begin with two photos, however small."""
+    monkeypatch.setattr(pool_module, "_FIRST_PIXELS", 1)
+
+
+def test_pool_of_all_begins_with_two_photos_and_ends_with_all(parts, slow_growth):
+    surface, photos, _ = parts
+    pool = TilePool(surface, photos, PoolSettings(tile=32), seed=1, batch=300)
+    assert pool.whole
+    seen = [set(pool.draw(step, 3000).photo.tolist()) for step in range(18)]
+    assert len(seen[0]) == 2
+    assert all(before <= after for before, after in itertools.pairwise(seen))
+    assert seen[16] == set(range(len(photos)))
+    pool.close()
+
+
+def test_growing_pool_draws_a_function_of_seed_and_step_whatever_the_timing(parts, slow_growth):
+    surface, photos, _ = parts
+
+    def slow(photo):
+        time.sleep(0.02)
+        return photo.open()
+
+    slowed = [replace(p, open=lambda p=p: slow(p)) for p in photos]
+    settings = PoolSettings(tile=32)
+    walked = TilePool(surface, photos, settings, seed=5, batch=300)
+    late = TilePool(surface, slowed, settings, seed=5, batch=300)
+    for step in range(18):
+        jumped = TilePool(surface, photos, settings, seed=5, batch=300, first_step=step)
+        rays = [pool.draw(step, 300) for pool in (walked, late, jumped)]
+        for other in rays[1:]:
+            for name, tensor in vars(rays[0]).items():
+                assert torch.equal(tensor, getattr(other, name)), (step, name)
+        jumped.close()
+    walked.close()
+    late.close()
+
+
+def test_pool_begins_with_photos_that_show_the_mesh(parts, slow_growth):
+    surface, photos, _ = parts
+    order = TilePool(surface, photos, PoolSettings(tile=32), seed=1, batch=300)
+    first = set(order.draw(0, 500).photo.tolist())
+    order.close()
+    # Half a turn about the camera's y axis: the mesh is behind it.
+    half = torch.ones(32, dtype=torch.float64)
+    half[[0, 1, 2, 6, 7, 8, 9, 11]] = -1
+    turned = [replace(p, camera=p.camera * half) if k in first else p for k, p in enumerate(photos)]
+    pool = TilePool(surface, turned, PoolSettings(tile=32), seed=1, batch=300)
+    rays = pool.draw(0, 500)
+    assert len(rays.photo) == 500
+    assert not first & set(rays.photo.tolist())
+    pool.close()
+
+
+def test_photos_of_a_growing_pool_follow_each_other():
+    stream = TileStream([(70, 50), (33, 16), (16, 90)], 16, seed=3, fits=100)
+    photos = [stream.photo(k) for k in range(len(stream))]
+    assert stream.photo_ends[-1] == len(stream)
+    assert [len(set(photos[a:b])) for a, b in itertools.pairwise([0, *stream.photo_ends])] == [
+        1
+    ] * 3
+    assert len({stream.tile(k) for k in range(len(stream))}) == len(stream)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import xscale
 from xscale.cli import _crash
+from xscale.cli._ahead import defer_compiler
 from xscale.errors import ResourceError, UsageError, XscaleError, printable
 
 _SUMMARIES = {
@@ -124,6 +125,7 @@ def _dispatch(arguments: list[str]) -> int:
             f"there is no command {name!r}",
             advice=f"did you mean {near[0]}?" if near else "`xscale --help` lists them",
         )
+    defer_compiler()
     return importlib.import_module(COMMANDS[name][0]).run(rest)
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from xscale.cli._ahead import importing
 from xscale.cli._console import parse, print_json, progress_bar, result, say, warn
 from xscale.cli._size import parse_pair, parse_size
 
 if TYPE_CHECKING:
+    from xscale.io.checkpoints import Checkpoint
     from xscale.render.batch import Engine, Summary
     from xscale.render.job import Job, JobFrame
     from xscale.render.run import Run
@@ -96,6 +98,8 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
+    with importing("xscale.render.batch"):
+        checkpoint = _read_ahead(options.run)
     from xscale import ops
     from xscale.errors import UsageError
     from xscale.render.job import Settings, make_job
@@ -109,7 +113,9 @@ def run(argv: list[str]) -> int:
         raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
     shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
     device = str(ops.pick_device(options.device, warn))
-    opened = Run.open(options.run, device, photos_at_render=options.photos_at_render)
+    opened = Run.open(
+        options.run, device, photos_at_render=options.photos_at_render, checkpoint=checkpoint
+    )
     frames, fps = _frames(options, opened)
     settings = Settings(
         outputs=tuple(options.outputs),
@@ -139,6 +145,17 @@ def run(argv: list[str]) -> int:
         _film(options, job, folder, summary, fps)
     result(folder)
     return 0
+
+
+def _read_ahead(run: Path) -> Checkpoint | None:
+    """Read what is rendered while PyTorch loads; what is wrong with it is said by ``Run``."""
+    from xscale.errors import XscaleError
+    from xscale.io.checkpoints import PICTURES, load_newest
+
+    try:
+        return load_newest(run / "checkpoints", PICTURES)[0]
+    except XscaleError:
+        return None
 
 
 def _frames(options: Options, opened: Run) -> tuple[list[JobFrame], float]:

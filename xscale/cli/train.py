@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
+from xscale.cli._ahead import importing
 from xscale.cli._console import parse, progress_bar, result, say, warn
 from xscale.cli._scene import SceneOptions
 
@@ -76,11 +77,21 @@ def run(argv: list[str]) -> int:
 
     # The processes that decode photos start while this one loads PyTorch.
     start_ahead()
+    with importing("xscale.train.api"):
+        scene = options.open()
+        if not options.resume:
+            from xscale.train.ahead import look_ahead
+
+            look_ahead(
+                scene,
+                test_every=options.test_every,
+                test_list=options.test_list,
+                downscale=options.downscale,
+            )
     from xscale import ops
 
     if not ops.built():
         warn("W-SETUP: the compiled module is missing: the slow PyTorch references run")
-    scene = options.open()
     for warning in scene.warnings:
         warn(warning)
     say(

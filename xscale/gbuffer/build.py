@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.gbuffer.clusters import cluster_faces, cluster_points
+from xscale.gbuffer.clusters import cluster_mesh
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.mesh import Mesh
 
@@ -29,12 +28,7 @@ def build_surface(mesh: Mesh, device: torch.device | str = "cpu") -> Surface:
 
 
 def _build(mesh: Mesh, device: torch.device | str) -> Surface:
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
-    with ThreadPoolExecutor(1) as aside:
-        # Normals are worked out with the first look at them.
-        normals = aside.submit(lambda: mesh.normals)
-        order, start, boxes = cluster_faces(mesh.vertices, faces)
-    points, corners, point_start = cluster_points(mesh.vertices, faces, order)
+    clusters = cluster_mesh(mesh)
 
     def tensor(array: np.ndarray) -> Tensor:
         # Arrays of the scene are read-only; the ops only read them too, torch wants to be sure.
@@ -43,14 +37,14 @@ def _build(mesh: Mesh, device: torch.device | str) -> Surface:
 
     return Surface(
         vertices=tensor(mesh.vertices),
-        faces=tensor(faces),
-        normals=tensor(normals.result()),
-        cluster_points=tensor(points),
-        cluster_corners=tensor(corners),
-        cluster_face_ids=tensor(order),
-        cluster_start=tensor(start),
-        cluster_point_start=tensor(point_start),
-        cluster_box=tensor(boxes),
+        faces=tensor(np.asarray(mesh.faces, np.int32)),
+        normals=tensor(mesh.normals),
+        cluster_points=tensor(clusters.points),
+        cluster_corners=tensor(clusters.corners),
+        cluster_face_ids=tensor(clusters.face_ids),
+        cluster_start=tensor(clusters.start),
+        cluster_point_start=tensor(clusters.point_start),
+        cluster_box=tensor(clusters.box),
     )
 
 

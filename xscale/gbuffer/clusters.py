@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
+
+from xscale.geometry.mesh import Mesh
 
 CLUSTER_FACES = 128
 _BLOCK = CLUSTER_FACES << 11
 """Faces that are worked on at a time: temporaries stay in the tens of megabytes."""
+_MOST_THREADS = 16
+
+
+class Clusters(NamedTuple):
+    """A mesh's clusters, as ``Surface`` describes them."""
+
+    face_ids: np.ndarray
+    start: np.ndarray
+    box: np.ndarray
+    points: np.ndarray
+    corners: np.ndarray
+    point_start: np.ndarray
+
+
+_ahead: WeakKeyDictionary[Mesh, Clusters] = WeakKeyDictionary()
+
+
+def cluster_ahead(mesh: Mesh) -> None:
+    """Work out a mesh's clusters and normals now; whoever asks for them next is given these."""
+    _ahead[mesh] = cluster_mesh(mesh)
+
+
+def cluster_mesh(mesh: Mesh) -> Clusters:
+    """Return the clusters of a mesh; its normals are worked out on the way."""
+    if mesh in _ahead:
+        return _ahead.pop(mesh)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+    with ThreadPoolExecutor(1) as aside:
+        # With the first look at them.
+        normals = aside.submit(lambda: mesh.normals)
+        order, start, boxes = cluster_faces(mesh.vertices, faces)
+        points, corners, point_start = cluster_points(mesh.vertices, faces, order)
+        normals.result()
+    return Clusters(order, start, boxes, points, corners, point_start)
 
 
 def spread_bits(x: np.ndarray) -> np.ndarray:
@@ -136,5 +174,5 @@ def _by_blocks(count: int, work: Callable[[int, int], None]) -> None:
     if len(firsts) == 1:
         work(0, count)
         return
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
         list(threads.map(lambda first: work(first, min(first + _BLOCK, count)), firsts))

@@ -88,6 +88,10 @@ def save_checkpoint(
     return path
 
 
+PICTURES = ("field.", "shader.")
+"""Beginnings of the names of what pictures need; two thirds of a file are the optimizer's."""
+
+
 def load_newest(
     folder: Path, prefixes: Sequence[str] | None = None
 ) -> tuple[Checkpoint | None, list[str]]:

@@ -21,7 +21,7 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.adjust import adjusted
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.io.checkpoints import load_newest
+from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.storage import write_json
 from xscale.io.tensors import write_tensors
@@ -58,11 +58,26 @@ class Run:
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
+    _read: Checkpoint | None = None
     _step: int = field(default=0, init=False)
 
     @classmethod
-    def open(cls, path: str | Path, device: str = "cpu", *, photos_at_render: bool = False) -> Run:
-        """Open a run folder; nothing large is read until it is needed."""
+    def open(
+        cls,
+        path: str | Path,
+        device: str = "cpu",
+        *,
+        photos_at_render: bool = False,
+        checkpoint: Checkpoint | None = None,
+    ) -> Run:
+        """Open a run folder; nothing large is read until it is needed.
+
+        Args:
+            path: The folder.
+            device: Where to render.
+            photos_at_render: Whether colours are corrected by the training photos that it keeps.
+            checkpoint: Its newest one, at least what ``PICTURES`` names, where it is read already.
+        """
         path = Path(path)
         file = path / "manifest.json"
         try:
@@ -77,7 +92,7 @@ class Run:
             raise IntegrityError(
                 f"has format {manifest.get('format')}, this version reads {FORMAT}", where=file
             )
-        return cls(path, manifest, torch.device(device), photos_at_render)
+        return cls(path, manifest, torch.device(device), photos_at_render, checkpoint)
 
     @property
     def downscale(self) -> float:
@@ -159,8 +174,10 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The model at the newest good checkpoint, its table in float16: half the bytes to read."""
-        # The optimizer's numbers, two thirds of the file, are neither read nor checked.
-        checkpoint, _ = load_newest(self.path / "checkpoints", ("field.", "shader."))
+        checkpoint, self._read = self._read, None
+        if checkpoint is None:
+            # The optimizer's numbers are neither read nor checked.
+            checkpoint, _ = load_newest(self.path / "checkpoints", PICTURES)
         if checkpoint is None:
             raise InputError(
                 "has no checkpoint yet", where=self.path, advice="let xscale train save one"
@@ -331,13 +348,14 @@ def new_model(
     )
 
 
-def write_run(
-    path: Path, manifest: dict, surface: Surface, background: Background | None = None
-) -> None:
+def write_run(path: Path, manifest: dict, surface: Surface) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
     write_tensors(path / "mesh.safetensors", arrays, overwrite=True)
-    if background is not None:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-        write_tensors(path / "background.safetensors", arrays, overwrite=True)
     write_json(path / "manifest.json", manifest)
+
+
+def write_background(path: Path, background: Background) -> None:
+    """Write a run's background; it must be there when the first checkpoint is."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
+    write_tensors(path / "background.safetensors", arrays, overwrite=True)

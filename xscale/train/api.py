@@ -15,32 +15,28 @@ from xscale import ops
 from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import Checkpoint
-from xscale.io.images import write_png
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import append_line, clean_temporaries, new_folder
-from xscale.model.background import Background
 from xscale.model.encodings import TextureField
 from xscale.model.model import Model
-from xscale.render.run import Run, new_model, write_run
+from xscale.render.run import Run, new_model
 from xscale.render.uncertainty import write_residuals
 from xscale.scene.duplicates import check_leaks
 from xscale.scene.scene import Scene
-from xscale.train.background import fit_background
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.left_out import LeftOutPhotos, check_test_photos
 from xscale.train.loop import Goal, Progress, run_loop
 from xscale.train.memory import pool_device
 from xscale.train.pool import TilePool
 from xscale.train.prepare import Prepared, prepare
+from xscale.train.preview import previewer
+from xscale.train.record import Record
 from xscale.train.refine import Refinement
 from xscale.train.residuals import vertex_residuals
 from xscale.train.resume import as_begun, never_begun, newest_checkpoint
 from xscale.train.settings import RefineSettings, Settings
 from xscale.train.settings import preset as preset_named
 from xscale.train.trainer import Trainer, trains_fused
-
-_PREVIEW_PIXELS = 2_000_000
-"""Previews of larger photos are reduced: they are looked at, and stop the training."""
 
 
 def train(
@@ -158,26 +154,24 @@ def train(
         on_notice=say,
     )
     trainer.kept_beside = refinement.tensors
-    held_run = Run.open(out, str(where)) if begun else None
-    background = _background(prepared, seed, held_run, left_out)
     before = time.monotonic() - start
     if checkpoint is not None:
         trainer.load(checkpoint.step, checkpoint.tensors)
         before = checkpoint.state["seconds"]
     noted = _say_notes(scene, (), say)
-    preview = _previewer(prepared, trainer, out, background)
     # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
-    if not begun:
-        if not resume:
-            new_folder(out)
-        left_out.write_to(prepared.manifest)
-        prepared.manifest["scene"]["warnings"] += noted
-        write_run(out, prepared.manifest, mesh, background)
+    if not begun and not resume:
+        new_folder(out)
+    record = Record(
+        prepared, mesh, left_out, out, seed, begun=begun, trained=checkpoint is not None
+    )
+    record.write()
+    preview = previewer(prepared, trainer, out, record.background)
     with RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
         left_out.log_to(out, lambda: trainer.step)
-        say(f"training on {pool.covered_pixels:,} covered pixels")
+        say(f"training on about {prepared.covered_pixels / 1e6:.3g} million covered pixels")
         board = Board(out / "tensorboard") if tensorboard else None
         try:
             seconds = run_loop(
@@ -188,8 +182,10 @@ def train(
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else None,
+                on_begun=record.start_background,
+                before_save=record.complete,
                 left_out=left_out.reasons,
-                before_step=partial(_refine, refinement, trainer),
+                before_step=partial(_refine, refinement, trainer, record),
             )
             for line in refinement.report(out):
                 say(line)
@@ -231,9 +227,10 @@ def _refinement(
     return refinement
 
 
-def _refine(refinement: Refinement, trainer: Trainer, share: float) -> None:
+def _refine(refinement: Refinement, trainer: Trainer, record: Record, share: float) -> None:
     """Move cameras and mesh where that is due."""
     if refinement.due(share):
+        record.finish_background()  # which is fitted to them as they came
         start = time.perf_counter()
         refinement.refine(trainer)
         trainer.seconds["refinement"] += time.perf_counter() - start
@@ -289,22 +286,6 @@ def _shares(timing: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
 
 
-def _background(
-    prepared: Prepared,
-    seed: int,
-    begun: Run | None,
-    left_out: LeftOutPhotos,
-) -> Background | None:
-    """Return what uncovered pixels show, of a run that goes on the run's own; None is white."""
-    if begun is not None:
-        return begun.background
-    if prepared.manifest["settings"]["model"]["background"] == "white":
-        return None
-    return fit_background(
-        prepared.surface, prepared.photos, prepared.local_cameras, seed, left_out.add
-    )
-
-
 def _check_output(out: Path, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
     if resume and not (out / "manifest.json").exists() and not never_begun(out):
@@ -329,37 +310,3 @@ def _say_notes(scene: Scene, known: Sequence[str], say: Callable[[str], None]) -
         if line not in known:
             say(line)
     return lines
-
-
-def _previewer(
-    prepared: Prepared, trainer: Trainer, out: Path, background: Background | None
-) -> Callable[[int, Board | None], None] | None:
-    """Return what renders a test view into RUN/previews and logs its PSNR."""
-    from xscale.render.renderer import Renderer
-
-    split = prepared.manifest["split"]
-    if not split["test"]:
-        return None
-    name = split["test"][len(split["test"]) // 2]
-    photo = prepared.scene.photo(name)
-    size = photo.camera.width * photo.camera.height
-    downscale = max(prepared.manifest["scene"]["downscale"], (size / _PREVIEW_PIXELS) ** 0.5)
-    camera = photo.camera_at(downscale)
-    origin = prepared.manifest["origin"]
-    renderer = Renderer(prepared.surface, trainer.model, origin, background)
-    truth = torch.from_numpy(photo.read(downscale)).float() / 255
-
-    def preview(step: int, board: Board | None) -> None:
-        frame = renderer.render(camera).on_cpu()
-        write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
-        if frame.coverage.any():
-            error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()
-            psnr = float(-10 * torch.log10(error.clamp(min=1e-12)))
-            line = {"step": step, "test_photo": name, "test_psnr": round(psnr, 4)}
-            append_line(out / "metrics.jsonl", json.dumps(line))
-            if board is not None:
-                board.line(line)
-        if board is not None:
-            board.picture(step, frame.colour.numpy())
-
-    return preview

@@ -1,9 +1,9 @@
-"""Fitting the background to what the mesh leaves of the training photos, before the training."""
+"""Fitting the background to what the mesh leaves of the training photos, beside the first steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import DamagedPhotoError
+from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
-from xscale.train.pool import Damaged, TrainPhoto
+from xscale.train.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
 _TRIAL_ROWS = 256
@@ -154,3 +154,48 @@ def fit_background(
 
     best = min(KINDS, key=error)
     return Background(fitted_texture(places[best], target, _ROWS), best, low, high)
+
+
+class LaterBackground:
+    """A background that is fitted beside the first steps, and written when it is needed.
+
+    Args:
+        fit: As ``fit_background``, with all but ``on_damage`` given.
+        write: Takes the background, once.
+        on_damage: Called as of ``fit_background``, by ``finish``.
+    """
+
+    def __init__(
+        self,
+        fit: Callable[[Damaged], Background],
+        write: Callable[[Background], None],
+        on_damage: Damaged,
+    ) -> None:
+        self._fit = fit
+        self._write = write
+        self._on_damage = on_damage
+        self._damaged: list[tuple[str, InputError]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-background")
+        self._found: Future[Background] | None = None
+        self._written = False
+
+    def start(self) -> None:
+        """Begin to fit, on a thread of its own; what comes of it does not depend on when."""
+        if self._found is None:
+            self._found = self._thread.submit(self._on_one_core)
+
+    def finish(self) -> Background:
+        """Wait for the background; it is written when this returns."""
+        self.start()
+        found = self._found.result()
+        if not self._written:
+            for name, error in self._damaged:
+                self._on_damage(name, error)
+            self._write(found)
+            self._written = True
+        return found
+
+    def _on_one_core(self) -> Background:
+        # The steps need the others, and wait for each other at every turn.
+        torch.set_num_threads(1)
+        return self._fit(lambda name, error: self._damaged.append((name, error)))

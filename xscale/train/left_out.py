@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import torch
+from weakref import WeakKeyDictionary
 
 from xscale.errors import DamagedPhotoError, InputError
 from xscale.io.storage import append_line
@@ -70,18 +70,25 @@ class LeftOutPhotos:
         )
 
 
+_checked: WeakKeyDictionary[Scene, tuple[float, frozenset[str]]] = WeakKeyDictionary()
+
+
 def check_test_photos(scene: Scene, split: Split, downscale: float) -> None:
     """Decode every test photo once: their damage must show before a night of training.
 
-    Photos that are made have no file that could be damaged.
+    Photos that are made have no file that could be damaged. Asked again, nothing is decoded again.
 
     Raises:
         DamagedPhotoError: One is damaged; test photos are never left out.
     """
     names = [name for name in split.test if scene.photo(name).make is None]
-    with ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="xscale-test") as workers:
+    wanted = (downscale, frozenset(names))
+    if _checked.get(scene) == wanted:
+        return
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="xscale-test") as workers:
         for _ in workers.map(lambda name: _decode(scene, name, downscale), names):
             pass
+    _checked[scene] = wanted
 
 
 def _decode(scene: Scene, name: str, downscale: float) -> None:

@@ -59,6 +59,8 @@ def run_loop(
     on_progress: Callable[[Progress], None] | None = None,
     on_preview: Callable[[int], None] | None = None,
     on_log: Callable[[dict], None] | None = None,
+    on_begun: Callable[[], None] | None = None,
+    before_save: Callable[[], None] | None = None,
     left_out: Mapping[str, str] | None = None,
     before_step: Callable[[float], None] | None = None,
     preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
@@ -73,6 +75,8 @@ def run_loop(
         on_progress: Called after the first step, then every two seconds or so.
         on_preview: Called with the step when a preview is due.
         on_log: Called with each line of metrics.jsonl.
+        on_begun: Called once, after the first step.
+        before_save: Called before a checkpoint is written.
         left_out: Photos found damaged, with the reason, as it grows; kept with every checkpoint.
         before_step: Called before each step with the share of the training that is done.
         preview_shares: Shares of the training at which previews are due.
@@ -84,7 +88,7 @@ def run_loop(
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic() - seconds_before
-    saver = _Saver(out / "checkpoints", left_out or {})
+    saver = _Saver(out / "checkpoints", left_out or {}, before_save)
     average = _Running()
     due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
@@ -100,7 +104,8 @@ def run_loop(
             average.add(trainer.train_step(share))
             now = time.monotonic()
             # The first step is shown at once: people wait for it.
-            if average.steps and (now - logged >= _LOG_SECONDS or not shown):
+            first = not shown
+            if average.steps and (now - logged >= _LOG_SECONDS or first):
                 shown = True
                 rate = (trainer.step - logged_step) * trainer.batch / (now - logged)
                 logged, logged_step = now, trainer.step
@@ -112,6 +117,8 @@ def run_loop(
                     on_progress(
                         Progress(trainer.step, share, average.loss, average.psnr, rate, left)
                     )
+                if first and on_begun is not None:
+                    on_begun()
             if on_preview is not None and due and share >= due[0]:
                 due = [later for later in due if later > share]
                 on_preview(trainer.step)
@@ -178,9 +185,12 @@ def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -
 class _Saver:
     """Checkpoints written by a thread; the loop waits only for the copy of the tensors."""
 
-    def __init__(self, folder: Path, left_out: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, left_out: Mapping[str, str], before: Callable[[], None] | None
+    ) -> None:
         self._folder = folder
         self._left_out = left_out
+        self._before = before
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
         self._pending: Future | None = None
 
@@ -195,6 +205,8 @@ class _Saver:
         return True
 
     def save(self, trainer: Trainer, seconds: float, last: bool = False) -> None:
+        if self._before is not None:
+            self._before()
         state = {"seconds": seconds, "left_out": dict(self._left_out)}
         tensors = trainer.state(copy=not last)
         self._pending = self._thread.submit(

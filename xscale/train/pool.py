@@ -2,10 +2,11 @@
 
 A tile is a rectangle of one training photo: its 8-bit pixels, its face ids and the list of its
 covered pixels, 11 bytes a pixel. The tiles of all photos form an endless stream, each epoch in an
-order of its own (stream.py); slot ``p % capacity`` holds stream position ``p``. Where not all tiles
-fit, the pool begins small, grows to its capacity and then drops the oldest. Which positions are in
-the pool at a step is a pure function of (seed, step), so a resumed run draws the same rays whatever
-the timing of the workers.
+order of its own (stream.py); slot ``p % capacity`` holds stream position ``p``. The pool begins
+small, so that the first step is taken soon. Where all tiles fit, it then takes in photo after
+photo; where not, it grows to its capacity and drops the oldest. Which positions are in the pool at
+a step is a pure function of (seed, step), so a resumed run draws the same rays whatever the timing
+of the workers.
 
 A damaged photo's tiles keep their places in the stream and have no covered pixel: nothing is drawn
 from them, and what is drawn stays that function.
@@ -18,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -26,47 +26,20 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import DamagedPhotoError, InputError
-from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
-from xscale.scene.photo import Pixels
 from xscale.train.rays import Rays, Squares, sent
 from xscale.train.settings import PoolSettings
-from xscale.train.stream import Tile, TileStream, morton_order
+from xscale.train.stream import TileStream
+from xscale.train.tiles import MASKED, Damaged, Load, Loaded, TileLoader, TrainPhoto
 
 _BYTES_A_PIXEL = 11
 _GOLDEN = (5**0.5 - 1) / 2
-_MASKED = -2
-"""In place of a face id where a mask leaves a pixel out."""
 _FIRST_TILES = 512
-"""A pool that cannot hold everything begins with these, so that training begins soon."""
-
-Load = tuple[int, Tensor, Tensor, Tensor]
-"""Stream position, pixels [tile^2, 3], face ids [tile^2], covered pixels in the curve's order."""
-Damaged = Callable[[str, InputError], None]
-
-
-@dataclass(frozen=True)
-class TrainPhoto:
-    """What the pool needs of a training photo."""
-
-    width: int
-    height: int
-    camera: Tensor
-    """Float64 [32], packed, local frame, training size."""
-    open: Callable[[], Pixels]
-    """Opens the photo; the pool reads rectangles and then lets go of it."""
-    name: str = ""
-    """The photo's name, for what is said of it."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Tiles of one photo."""
-
-    tiles: list[Load]
-    damaged: tuple[str, InputError] | None = None
-    """The photo's name and what is wrong with it, where its tiles had to stay empty."""
+"""A pool that cannot hold everything begins with these."""
+_FIRST_PIXELS = 1 << 19
+"""A pool that can begins with photos of so many pixels in all, two at least."""
+_GROWING_STEPS = 16
+"""In so many steps it takes in the others."""
 
 
 class TilePool:
@@ -79,7 +52,6 @@ class TilePool:
         seed: Of the tile order and the draws.
         batch: Rays a step, which the rate of replacement follows.
         first_step: Step at which training (re)starts; the pool is filled as it must be then.
-        progress: Called with (tiles done, tiles in all) while the pool is filled.
         capacity: Most tiles to hold; by default what the budget allows.
         device: Where the tiles are kept and the draws are made; the same rays come of any.
         left_out: Names of photos that are not used, found damaged earlier.
@@ -95,7 +67,6 @@ class TilePool:
         seed: int,
         batch: int,
         first_step: int = 0,
-        progress: Callable[[int, int], None] | None = None,
         capacity: int | None = None,
         device: torch.device | str = "cpu",
         left_out: Collection[str] = (),
@@ -110,13 +81,13 @@ class TilePool:
         self.seconds_waited = 0.0
         """Time that draws waited for tiles."""
         edge = settings.tile
-        self._stream = TileStream([(p.width, p.height) for p in photos], edge, seed)
+        sizes = [(p.width, p.height) for p in photos]
         fits = capacity or settings.budget_mb * 2**20 // (edge * edge * _BYTES_A_PIXEL)
+        self._stream = TileStream(sizes, edge, seed, fits)
         self.capacity = int(min(len(self._stream), max(fits, 1)))
-        self.whole = self.capacity == len(self._stream)
+        self.whole = self._stream.by_photo
         wanted = settings.refresh_ratio * batch * settings.refresh_steps / edge**2
         self._entering = 0 if self.whole else min(max(round(wanted), 1), self.capacity)
-        self._at_first = self.capacity if self.whole else min(self.capacity, _FIRST_TILES)
         slots = self.capacity
         self._device = torch.device(device)
         # What empty slots hold is never looked at, nor paged in; huge pages cost less to page in.
@@ -126,18 +97,20 @@ class TilePool:
         self._counts = torch.zeros(slots, dtype=torch.int64)
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
-        self._curve = torch.from_numpy(morton_order(edge)).int()
+        self._loader = TileLoader(
+            surface, photos, self._stream, edge, self._left_out, on_damage is not None
+        )
         threads = max(1, torch.get_num_threads())
-        self._workers = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="xscale-tiles")
+        self._workers = ThreadPoolExecutor(
+            threads if self.whole else max(1, threads // 2), thread_name_prefix="xscale-tiles"
+        )
         self._pending: dict[int, Future[Loaded]] = {}
-        self._current = self._window(first_step)
-        self._fill(self._current, threads, progress)
-        self._ask_ahead(self._current.stop)
+        self._begin(first_step, threads)
 
     @property
     def covered_pixels(self) -> int:
         """Covered pixels in the pool now."""
-        return int(self._counts.sum())
+        return int(self._live.sum())
 
     def close(self) -> None:
         """Stop the workers."""
@@ -157,13 +130,15 @@ class TilePool:
         def again(slot: int) -> None:
             with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
                 position, edge = int(self._position[slot]), self.settings.tile
-                masked = (self._face[slot] == _MASKED).reshape(edge, edge).cpu()
-                self._keep_faces(slot, *self._seen(self._stream.tile(position), masked))
+                masked = (self._face[slot] == MASKED).reshape(edge, edge).cpu()
+                self._keep_faces(slot, *self._loader.seen(self._stream.tile(position), masked))
 
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as workers:
             for _ in workers.map(again, slots):
                 pass
-        self._ask_ahead(self._current.stop)
+        self._take_in()
+        if not self.whole:
+            self._ask_ahead()
 
     def draw(self, step: int, count: int) -> Rays:
         """Return the rays of a step: stratified over all covered pixels in the pool."""
@@ -177,7 +152,7 @@ class TilePool:
         even = self.settings.draw == "even"
         seed = self.seed if even else self.seed * 1_000_003 + step
         generator = torch.Generator().manual_seed(seed)
-        ends = torch.cumsum(self._counts, 0)
+        ends = torch.cumsum(self._live, 0)
         total = int(ends[-1])
         where = self._device
         # One draw in each of equal strata: uniform, and already in the pool's order, so neighbours
@@ -193,7 +168,7 @@ class TilePool:
         first = ((stratum + sent(spread, where)) * (total / draws)).long()
         along = torch.arange(run, device=where)
         rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
-        begins, ends = sent(ends - self._counts, where), sent(ends, where)
+        begins, ends = sent(ends - self._live, where), sent(ends, where)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - begins[slot]].long()
         place = sent(self._place, where)[slot]
@@ -214,13 +189,13 @@ class TilePool:
         """
         self._refresh(step)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        ends = torch.cumsum(self._counts, 0)
+        ends = torch.cumsum(self._live, 0)
         total, squares = int(ends[-1]), max(1, count // size**2)
         spread, *shift = torch.rand(3, squares, generator=generator, dtype=torch.float64)
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
         where = self._device
-        rank = sent(rank - (ends - self._counts)[slot], where)
+        rank = sent(rank - (ends - self._live)[slot], where)
         slot = sent(slot, where)
         within = self._covered[slot, rank].long()
         edge, along = self.settings.tile, torch.arange(size, device=where)
@@ -244,60 +219,97 @@ class TilePool:
         )
         return Squares(rays, place, target)
 
+    def _begin(self, step: int, threads: int) -> None:
+        """Fill the pool with what belongs in it at ``step``."""
+        # Streams of a GPU are being recorded in the first steps: nothing is loaded beside them.
+        all_now = self.whole and self._device.type != "cpu"
+        self._first = self._few_photos()
+        while True:
+            self._current = self._window(step)
+            self._fill(range(self.capacity) if all_now else self._current, threads)
+            self._take_in()
+            if self.covered_pixels or not self.whole or self._first == len(self.photos):
+                break
+            # The first photos show nothing of the mesh: the pool begins with one more.
+            self._first += 1
+        # Others are loaded beside later steps, not beside the first, for which people wait.
+        self._begun, self._later = step, range(self._current.stop, self.capacity)
+        if not self.whole:
+            self._ask_ahead()
+
+    def _few_photos(self) -> int:
+        """Return the number of photos with which a pool of all begins."""
+        order = [self._stream.photo(end - 1) for end in self._stream.photo_ends]
+        pixels = np.cumsum([self.photos[p].width * self.photos[p].height for p in order])
+        enough = int(np.searchsorted(pixels, _FIRST_PIXELS)) + 1
+        return min(max(enough, 2), len(self.photos))
+
     def _window(self, step: int) -> range:
         """Stream positions in the pool at ``step``."""
-        end = self._at_first + step // self.settings.refresh_steps * self._entering
+        if self.whole:
+            others = (len(self.photos) - self._first) * min(step, _GROWING_STEPS)
+            photos = self._first + others // _GROWING_STEPS
+            return range(int(self._stream.photo_ends[photos - 1]))
+        first = min(self.capacity, _FIRST_TILES)
+        end = first + step // self.settings.refresh_steps * self._entering
         return range(max(0, end - self.capacity), end)
 
-    def _fill(
-        self, window: range, threads: int, progress: Callable[[int, int], None] | None
-    ) -> None:
+    def _fill(self, window: range, threads: int) -> None:
         # Photo by photo, so that each is opened once; a few at a time, so that memory is bounded.
-        waiting = self._by_photo(sorted(window, key=lambda p: (self._stream.photo(p), p)))
-        done = 0
-
-        def load(positions: Sequence[int]) -> Loaded:
-            # Into their slots here, on all threads: half the time goes into fresh pages.
-            loaded = self._load(positions)
-            self._keep(loaded.tiles)
-            return loaded
-
+        missing = [p for p in window if self._position[p % self.capacity] != p]
+        waiting = self._by_photo(sorted(missing, key=lambda p: (self._stream.photo(p), p)))
         with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
-            running = deque(
-                workers.submit(load, positions) for positions in islice(waiting, 2 * threads)
-            )
+            running = deque(workers.submit(self._load, p) for p in islice(waiting, 2 * threads))
             while running:
                 loaded = running.popleft().result()
-                running.extend(workers.submit(load, positions) for positions in islice(waiting, 1))
+                running.extend(workers.submit(self._load, p) for p in islice(waiting, 1))
                 self._say_damage(loaded)
-                done += len(loaded.tiles)
-                if progress is not None:
-                    progress(done, len(window))
+
+    def _load(self, positions: Sequence[int]) -> Loaded:
+        """Load tiles of a photo into slots that are not in use.
+
+        On the thread that loads them: half the time goes into fresh pages.
+        """
+        loaded = self._loader.load(positions)
+        self._keep(loaded.tiles)
+        return Loaded([], loaded.damaged)
 
     def _refresh(self, step: int) -> None:
+        if self.whole and self._later and step > self._begun:
+            self._ask_ahead(self._later)
+            self._later = range(0)
         window = self._window(step)
         if window == self._current:
             return
         start = time.perf_counter()
+        asked = [self._pending.pop(p) for p in window if p in self._pending]
+        for future in dict.fromkeys(asked):
+            self._put(future.result())
+        # Where a step was jumped to, nobody has asked for its tiles.
         positions = np.arange(window.start, window.stop)
         missing = positions[self._position.numpy()[positions % self.capacity] != positions]
-        for future in dict.fromkeys(map(self._pending.get, missing.tolist())):
-            if future is not None:
-                self._put(future.result())
-        # Where a step was jumped to, nobody has asked for its tiles.
-        missing = positions[self._position.numpy()[positions % self.capacity] != positions]
         for run in self._by_photo(missing.tolist()):
-            self._put(self._load(run))
+            self._put(self._loader.load(run))
         self.seconds_waited += time.perf_counter() - start
         self._current = window
-        self._pending = {p: f for p, f in self._pending.items() if p >= window.stop}
-        self._ask_ahead(window.stop)
+        self._take_in()
+        if not self.whole:
+            self._pending = {p: f for p, f in self._pending.items() if p >= window.stop}
+            self._ask_ahead()
 
-    def _ask_ahead(self, first: int) -> None:
+    def _take_in(self) -> None:
+        """Let draws take what belongs into the pool now; later photos may be loaded already."""
+        self._live = self._counts.clone()
+        if self.whole:
+            self._live[self._current.stop :] = 0
+
+    def _ask_ahead(self, ahead: range | None = None) -> None:
         """Let the workers load what enters next."""
-        ahead = range(first, first + self._entering)
+        load = self._load if self.whole else self._loader.load
+        first = self._current.stop
+        ahead = range(first, first + self._entering) if ahead is None else ahead
         for run in self._by_photo([p for p in ahead if p not in self._pending]):
-            self._pending.update(dict.fromkeys(run, self._workers.submit(self._load, run)))
+            self._pending.update(dict.fromkeys(run, self._workers.submit(load, run)))
 
     def _by_photo(self, positions: Sequence[int]) -> Iterator[list[int]]:
         """Cut positions into runs of one photo."""
@@ -309,52 +321,6 @@ class TilePool:
             run.append(position)
         if run:
             yield run
-
-    def _load(self, positions: Sequence[int]) -> Loaded:
-        """Open a photo and load tiles of it, on this thread alone."""
-        # Rasterizing goes on beside the training, not behind its steps.
-        with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
-            photo = self.photos[self._stream.photo(positions[0])]
-            if photo.name in self._left_out:
-                return Loaded([(p, *self._no_tile()) for p in positions])
-            try:
-                pixels = photo.open()
-            except DamagedPhotoError as error:
-                if self._on_damage is None:
-                    raise
-                return Loaded([(p, *self._no_tile()) for p in positions], (photo.name, error))
-            return Loaded([(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions])
-
-    def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
-        """Read and rasterize one tile; see ``Load``."""
-        rect = (tile.left, tile.top, tile.width, tile.height)
-        rgb, mask = pixels.rect(*rect)
-        edge = self.settings.tile
-        padded = torch.zeros(edge, edge, 3, dtype=torch.uint8)
-        padded[: tile.height, : tile.width] = torch.from_numpy(rgb)
-        masked = None
-        if mask is not None:
-            masked = torch.zeros(edge, edge, dtype=torch.bool)
-            masked[: tile.height, : tile.width] = ~torch.from_numpy(mask)
-        return padded.reshape(-1, 3), *self._seen(tile, masked)
-
-    def _seen(self, tile: Tile, masked: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rasterize one tile: face ids [tile^2] and covered pixels in the curve's order."""
-        photo, edge = self.photos[tile.photo], self.settings.tile
-        rect = (tile.left, tile.top, tile.width, tile.height)
-        faces = torch.full((edge, edge), -1, dtype=torch.int32)
-        seen = visibility(self.surface, photo.camera, photo.width, photo.height, rect=rect)
-        faces[: tile.height, : tile.width] = seen
-        if masked is not None:
-            faces.masked_fill_(masked, _MASKED)
-        faces = faces.reshape(-1)
-        whole = bool((faces >= 0).all())
-        return faces, self._curve if whole else self._curve[faces[self._curve] >= 0]
-
-    def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
-        area = self.settings.tile**2
-        faces = torch.full((area,), _MASKED, dtype=torch.int32)
-        return torch.zeros(area, 3, dtype=torch.uint8), faces, faces[:0]
 
     def _put(self, loaded: Loaded) -> None:
         self._say_damage(loaded)

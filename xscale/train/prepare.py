@@ -22,8 +22,8 @@ from xscale.model.field import Box, finest_resolution, log2_table_size
 from xscale.render.run import FORMAT
 from xscale.scene.scene import Photo, Scene, Split
 from xscale.train.memory import check_memory
-from xscale.train.pool import TrainPhoto
 from xscale.train.settings import Settings
+from xscale.train.tiles import TrainPhoto
 from xscale.train.trainer import trains_fused
 
 _MARGIN = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,20 +30,31 @@ class TileStream:
         sizes: (width, height) of each photo.
         edge: Of a tile; those at the right and lower borders are smaller.
         seed: Of the order.
+        fits: Tiles that fit into memory. Where all do, each photo's follow each other.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], edge: int, seed: int) -> None:
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], edge: int, seed: int, fits: int = 0
+    ) -> None:
         self._sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
         self._edge = edge
         self._seed = seed
         self._columns = -(-self._sizes[:, 0] // edge)
         counts = self._columns * -(-self._sizes[:, 1] // edge)
         self._first = np.concatenate([[0], np.cumsum(counts)])
+        self.by_photo = len(self) <= fits
+        """Whether each photo's tiles follow each other."""
         self._orders: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         """Tiles of an epoch."""
         return int(self._first[-1])
+
+    @cached_property
+    def photo_ends(self) -> np.ndarray:
+        """Position after each photo's last tile, where photos follow each other (``by_photo``)."""
+        photos = [self.photo(position) for position in range(len(self))]
+        return np.append(np.flatnonzero(np.diff(photos)) + 1, len(self))
 
     def photo(self, position: int) -> int:
         """Return the photo of a stream position."""
@@ -64,8 +76,12 @@ class TileStream:
         return int(self._orders[epoch][at])
 
     def _order(self, epoch: int) -> np.ndarray:
-        """Shuffle each photo's tiles, cut them into groups, shuffle the groups."""
+        """Shuffle each photo's tiles, cut them into groups, shuffle the groups; or the photos."""
         rng = np.random.default_rng([self._seed, epoch])
+        if self.by_photo:
+            photos = rng.permutation(len(self._sizes))
+            tiles = [np.arange(self._first[p], self._first[p + 1]) for p in photos]
+            return np.concatenate(tiles)
         tiles = rng.permutation(len(self))
         photo = np.searchsorted(self._first, tiles, side="right") - 1
         by_photo = np.argsort(photo, kind="stable")
