@@ -4,8 +4,9 @@
         [--sizes 8 4 2] [--shown 2] [--steps 300] [--lengths 50 100 200 400] [--length-size 4]
 
 Sizes: a training at each photo size with the same number of rays; all are rendered at the finest of
-the sizes (or ``--shown``) and scored against photos of that size, so that rows differ in what they were trained on
-and in nothing else. Lengths: trainings of several lengths at one size, each with its own schedule.
+the sizes (or ``--shown``) and scored against photos of that size, so that rows differ in what they
+were trained on and in nothing else. Lengths: trainings of several lengths at one size, each with
+its own schedule.
 Runs that are there already are kept. Writes results/curves.json, its table in RESULTS.md, and its
 curves beside it as SVG.
 """
