@@ -1,11 +1,12 @@
 """More pixels and more time: scores against the photos' size and against the steps of a training.
 
     python -m benchmarks.curves --scenes FOLDER --runs FOLDER [--only SCENE ...]
-        [--sizes 8 4 2] [--steps 300] [--lengths 50 100 200 400] [--length-size 4]
+        [--sizes 8 4 2] [--shown 2] [--steps 300] [--lengths 50 100 200 400] [--length-size 4]
 
 Sizes: a training at each photo size with the same number of rays; all are rendered at the finest of
-the sizes and scored against photos of that size, so that rows differ in what they were trained on
-and in nothing else. Lengths: trainings of several lengths at one size, each with its own schedule.
+the sizes (or ``--shown``) and scored against photos of that size, so that rows differ in what they
+were trained on and in nothing else. Lengths: trainings of several lengths at one size, each with
+its own schedule.
 Runs that are there already are kept. Writes results/curves.json, its table in RESULTS.md, and its
 curves beside it as SVG.
 """
@@ -30,6 +31,7 @@ def main() -> None:
     """Run what is missing, then write the table."""
     parser = _runs.parser(__doc__, steps=300)
     parser.add_argument("--sizes", nargs="*", type=float, default=[8.0, 4.0, 2.0])
+    parser.add_argument("--shown", type=float, help="size that all are scored at")
     parser.add_argument("--lengths", nargs="*", type=int, default=[50, 100, 200, 400])
     parser.add_argument("--length-size", type=float, default=4.0)
     options = parser.parse_args()
@@ -40,7 +42,8 @@ def main() -> None:
         scene, runs = options.scenes / name, options.runs / name
         found = result["scenes"].setdefault(name, {})
         if options.sizes:
-            found["sizes"] = sizes(scene, runs, options.sizes, options.steps)
+            shown = options.shown or min(options.sizes)
+            found["sizes"] = sizes(scene, runs, options.sizes, options.steps, shown)
         if options.lengths:
             found["lengths"] = lengths(scene, runs, options.length_size, options.lengths)
         target.write_text(json.dumps(result, indent=1) + "\n")
@@ -49,9 +52,10 @@ def main() -> None:
     tables.write("curves", table(result["scenes"]))
 
 
-def sizes(scene: Path, runs: Path, downscales: Sequence[float], steps: int) -> list[dict]:
-    """Train at every size, render and score at the finest; return a run a size."""
-    shown = min(downscales)
+def sizes(
+    scene: Path, runs: Path, downscales: Sequence[float], steps: int, shown: float
+) -> list[dict]:
+    """Train at every size, render and score all at the size ``shown``; return a run a size."""
     found = []
     for downscale in downscales:
         out = runs / f"size_{downscale:g}"

@@ -135,7 +135,7 @@ def test_a_refined_run_goes_on_to_the_same_bits(asymmetric_folder, trained_throu
     settings = [*SMALL, "refine.cameras=all", "pool.tile=32"]
     _, tensors = trained_through_and_in_parts(scene, stop=5, steps=12, settings=settings)
     assert tensors["cameras.adjustments"].any()
-    assert tensors["cameras.rounds"] == [6]
+    assert tensors["cameras.rounds"] == [5]
 
 
 def test_a_recast_pool_draws_what_one_made_with_the_cameras_would(asymmetric_folder):
@@ -185,7 +185,7 @@ def _aligned(camera, numbers, points):
     moves = np.sqrt((jacobian**2).sum(1).mean(0))
     pose = np.r_[numbers[:6], np.zeros(3)]
     information = 1e4 * rows.T @ rows
-    return Aligned(pose, information, information @ (pose - numbers), moves, jacobian)
+    return Aligned(pose, information, information @ (pose - numbers), moves, jacobian, 0.0)
 
 
 def _refinement(refine):
@@ -220,6 +220,26 @@ def test_intrinsics_are_solved_for_all_photos_of_a_camera_together(rng):
     refinement._solve_intrinsics(list(found), found, numbers)
     assert np.allclose(numbers[:, 6:], shared, atol=2e-4)
     assert np.allclose(numbers[:, :6], np.stack(true)[:, :6], atol=2e-3)
+
+
+def test_moves_that_may_all_be_chance_are_not_made():
+    refinement, cameras, points = _refinement("pose")
+    off = np.r_[0.01, -0.02, 0.01, np.zeros(6)]
+    found = {k: _aligned(camera, off, points) for k, camera in enumerate(cameras)}
+    assert refinement._trust(found) == 1
+    pixels = found[0].pixels(off)
+    unsure = {k: replace(aligned, chance=pixels * 2) for k, aligned in found.items()}
+    assert refinement._trust(unsure) == 0
+    half = {k: replace(a, chance=a.pixels(a.numbers) * 0.5**0.5) for k, a in found.items()}
+    assert refinement._trust(half) == pytest.approx(0.5, abs=0.1)
+
+
+def test_align_is_less_sure_where_parts_of_a_photo_disagree(view):
+    built, camera, *_ = view
+    plain = _grey(builders.render(built, camera, 4))
+    torn = torch.cat([plain[:, :100], plain[:, 103:], plain[:, -3:]], 1)
+    sure, unsure = (align(_template(view, p), np.zeros(NUMBERS), prior=3.0) for p in (plain, torn))
+    assert unsure.chance > 3 * sure.chance
 
 
 def test_a_camera_that_would_move_far_is_left_and_named(tmp_path):

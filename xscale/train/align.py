@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +40,22 @@ _SETTLED = 0.01
 _STEP = 1e-5
 """Of the numeric derivatives, in radians or shares of the depth."""
 
-Normal = tuple[np.ndarray, np.ndarray, float]
+_PARTS = 8
+"""Parts along each edge of a picture; what pulls one of them is taken for independent of what pulls
+the others."""
+
+
+class Normal(NamedTuple):
+    """Normal equations of a weighted squared error."""
+
+    information: np.ndarray
+    """float64 [9, 9], its curvature, in units of its own scatter."""
+    slope: np.ndarray
+    """float64 [9]."""
+    error: float
+    """A robust size of the error."""
+    pulls: np.ndarray
+    """float64 [N, 9], each pixel's part of the slope."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,9 @@ class Aligned:
     """float64 [9], pixels (root mean square) that a unit of each number moves the picture by."""
     jacobian: np.ndarray
     """float32 [n, 2, 9], of some of its pixels, for lengths of whole adjustments."""
+    chance: float
+    """Pixels (root mean square) by which the pose may be off by chance: by how unlike parts of the
+    picture pull at it."""
 
     def pixels(self, numbers: np.ndarray) -> float:
         """Return by how many pixels (root mean square) an adjustment [9] moves the picture."""
@@ -121,9 +140,11 @@ def align(template: Template, numbers: np.ndarray, prior: float) -> Aligned | No
             return _normal_equations(across, there, looked_up(photo, pixel))
 
         numbers = _descend(normal, numbers, pull, steps, moves)
-    information, slope, _ = normal(numbers)
+    found = normal(numbers)
     some = jacobian[:: max(1, len(jacobian) // 1000)]
-    return Aligned(numbers, information, slope, moves, some)
+    parts = rows * _PARTS // usable.shape[0] * _PARTS + columns * _PARTS // usable.shape[1]
+    chance = _chance(found.information + pull, found.pulls, parts.numpy(), some)
+    return Aligned(numbers, found.information, found.slope, moves, some, chance)
 
 
 def _descend(
@@ -135,30 +156,39 @@ def _descend(
 ) -> np.ndarray:
     """Take Gauss-Newton steps of the pose as long as the error falls."""
     pose = slice(POSE)
-    information, slope, error = normal(now)
+    here = normal(now)
     for _ in range(steps):
-        curve = (information + pull)[pose, pose]
-        step = np.linalg.solve(curve, (slope + pull @ now)[pose])
+        curve = (here.information + pull)[pose, pose]
+        step = np.linalg.solve(curve, (here.slope + pull @ now)[pose])
         if np.linalg.norm(step * moves[pose]) < _SETTLED:
             break
         then = now.copy()
         then[pose] -= step
-        information, slope, found = normal(then)
-        if not found < error:
+        there = normal(then)
+        if not there.error < here.error:
             break
-        now, error = then, found
+        now, here = then, there
     return now
 
 
+def _chance(curve: np.ndarray, pulls: np.ndarray, parts: np.ndarray, some: np.ndarray) -> float:
+    """Return by how many pixels a pose may be off by chance, see ``Aligned.chance``."""
+    each = np.stack([np.bincount(parts, pulls[:, k], _PARTS**2) for k in range(POSE)], 1)
+    each = each[np.unique(parts)]
+    moved = np.linalg.solve(curve[:POSE, :POSE], (each - each.mean(0)).T)
+    return float(np.sqrt(((some[:, :, :POSE] @ moved) ** 2).sum((1, 2)).mean()))
+
+
 def _normal_equations(across: np.ndarray, there: np.ndarray, seen: np.ndarray) -> Normal:
-    """Curvature and slope of the weighted squared error, and a robust size of it.
+    """Normal equations from changes [N, 9], the model's values [N] and the photo's, NaN outside.
 
     Differences that brightness and contrast explain count for nothing; large ones count little.
     """
     inside = np.isfinite(seen)
+    pulls = np.zeros((len(seen), NUMBERS))
     across, there, error = across[inside], there[inside], (seen - there)[inside]
     if len(error) < _LEAST:
-        return np.zeros((NUMBERS, NUMBERS)), np.zeros(NUMBERS), np.inf
+        return Normal(np.zeros((NUMBERS, NUMBERS)), np.zeros(NUMBERS), np.inf, pulls)
     error, weight, scatter, plain = unexplained(there, error)
     heavy = plain * weight[:, None]
     # The two plain columns are projected out of the others too, in the weighted sense.
@@ -166,7 +196,8 @@ def _normal_equations(across: np.ndarray, there: np.ndarray, seen: np.ndarray) -
     scale = 1 / (scatter**2 * CORRELATED)
     weighted = across * weight[:, None]
     robust = float(np.log1p((error / (2 * scatter)) ** 2).mean() + 2 * np.log(scatter))
-    return scale * across.T @ weighted, scale * weighted.T @ error, robust
+    pulls[inside] = scale * weighted * error[:, None]
+    return Normal(scale * across.T @ weighted, pulls.sum(0), robust, pulls)
 
 
 def unexplained(

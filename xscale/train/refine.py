@@ -32,7 +32,7 @@ from xscale.train.settings import RefineSettings
 from xscale.train.trainer import Trainer
 
 FILE = "refined_cameras.json"
-_FIRST, _LAST = 0.1, 0.6
+_FIRST, _LAST = 0.25, 0.7
 """Shares of the training between which the rounds lie."""
 _PIXELS, _PIXELS_OF_MESH = 1 << 17, 1 << 19
 """Of the pictures that are compared, for cameras alone and where vertices move."""
@@ -119,7 +119,7 @@ class Refinement:
 
     def _move(self, found: dict[int, Aligned]) -> None:
         """Take what was found for cameras, but for those that would move too far."""
-        numbers = self._solved(found)
+        numbers = self._solved(found) * self._trust(found)
         for index, aligned in found.items():
             pixels = aligned.pixels(numbers[index]) * self._factor(index)
             if pixels > self.settings.most:
@@ -251,6 +251,15 @@ class Refinement:
                 self._solve_intrinsics(group, found, numbers)
         self._hold_world(found, numbers)
         return numbers
+
+    def _trust(self, found: dict[int, Aligned]) -> float:
+        """Return the share of what was found that is more than chance (empirical Bayes).
+
+        Cameras that are right seem to be off a little, each by what its photo's parts disagree.
+        """
+        moved = np.median([aligned.pixels(aligned.numbers) ** 2 for aligned in found.values()])
+        chance = np.median([aligned.chance**2 for aligned in found.values()])
+        return float(max(1 - chance / max(moved, 1e-12), 0.0))
 
     def _groups(self, found: dict[int, Aligned]) -> list[list[int]]:
         """Photos of one camera: the same model, size and intrinsics."""

@@ -164,8 +164,8 @@ class RefineSettings:
     surface: Literal["off", "learned"] = "off"
     """Whether the mesh's vertices may move along their normals; the run keeps by how much, and the
     mesh as it was."""
-    rounds: int = 6
-    """How often all photos are compared with the model's pictures, between 10 and 60 % of the
+    rounds: int = 5
+    """How often all photos are compared with the model's pictures, between 25 and 70 % of the
     training; each takes about as long as decoding and rendering them."""
     prior: float = 1.0
     """Pixels by which cameras are expected to be off; photos that say little move less."""
