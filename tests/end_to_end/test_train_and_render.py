@@ -88,7 +88,7 @@ def test_run_holds_the_clusters_and_a_resumed_training_maps_them(
     def never(*arguments):
         raise AssertionError("clusters were built again")
 
-    monkeypatch.setattr("xscale.gbuffer.build.cluster_faces", never)
+    monkeypatch.setattr("xscale.gbuffer.build.cluster_mesh", never)
     again = xscale.Scene.open(asymmetric_folder)
     xscale.train(again, out=tmp_path / "run", steps=4, settings=SMALL, resume=True)
 
