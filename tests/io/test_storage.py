@@ -172,3 +172,11 @@ def test_removing_a_missing_file_is_no_error(tmp_path):
     storage.remove_file(tmp_path / "a")
     storage.remove_file(tmp_path / "a")
     assert _names(tmp_path) == []
+
+
+def test_a_removed_folder_leaves_nothing_beside_it(tmp_path):
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    (tmp_path / "run" / "deep" / "file").write_text("x")
+    storage.remove_folder(tmp_path / "run")
+    storage.remove_folder(tmp_path / "run")
+    assert not any(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from xscale import Scene, train
 from xscale.errors import DamagedPhotoError, InterruptedRunError, UsageError
 from xscale.gbuffer.build import build_surface
 from xscale.io.checkpoints import load_newest
+from xscale.train import pool as pool_module
 from xscale.train.pool import TilePool, TrainPhoto
 from xscale.train.settings import PoolSettings
 
@@ -79,6 +80,18 @@ def test_test_photo_and_too_many_stop_before_there_is_a_run(folder, tmp_path):
     with pytest.raises(DamagedPhotoError, match="3 of 10 photos are damaged"):
         _train(folder, tmp_path / "run", 3)
     assert not (tmp_path / "run").exists()
+
+
+def test_too_many_found_in_the_first_steps_leave_no_run(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool_module, "_FIRST_PIXELS", 1)
+    for name in ("view_01.png", "view_02.png", "view_03.png"):
+        _flip(folder / "images" / name)
+    said = []
+    with pytest.raises(DamagedPhotoError, match="3 of 10 photos are damaged"):
+        train(Scene.open(folder), out=tmp_path / "run", steps=20, settings=SETTINGS,
+              on_stage=said.append)  # fmt: skip
+    assert any(line.startswith("training on") for line in said), "they were found before"
+    assert [path.name for path in tmp_path.iterdir()] == ["scene"]
 
 
 def test_small_pool_meets_damage_on_its_way_and_rays_stay_a_function_of_the_step(folder):

@@ -297,6 +297,17 @@ def remove_file(path: str | Path) -> None:
             _sync_folder(path.parent)
 
 
+def remove_folder(path: str | Path) -> None:
+    """Remove a folder with all that is in it, at once under its name; it may be gone already."""
+    path = Path(path)
+    with as_storage_error(path, "remove"):
+        if path.is_dir():
+            temporary = _temporary(path)
+            path.rename(temporary)
+            shutil.rmtree(temporary)
+            _sync_folder(path.parent)
+
+
 def clean_temporaries(folder: str | Path) -> list[str]:
     """Remove what a killed writer left directly in ``folder``; return the names removed.
 

@@ -159,7 +159,7 @@ def train(
         trainer.load(checkpoint.step, checkpoint.tensors)
         before = checkpoint.state["seconds"]
     noted = _say_notes(scene, (), say)
-    # Only now: damage inside a photo shows when it is decoded, and then nothing may be left.
+    # Only now: damage inside the first photos shows when they are decoded.
     if not begun and not resume:
         new_folder(out)
     record = Record(
@@ -167,7 +167,7 @@ def train(
     )
     record.write()
     preview = previewer(prepared, trainer, out, record.background)
-    with RunLock(out):
+    with record.withdrawn_on_damage(), RunLock(out):
         for folder in (out, out / "checkpoints", out / "previews"):
             clean_temporaries(folder)
         left_out.log_to(out, lambda: trainer.step)

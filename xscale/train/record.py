@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.gbuffer import Surface
-from xscale.io.storage import write_json
+from xscale.io.storage import remove_folder, write_json
 from xscale.model.background import Background
 from xscale.render.run import Run, write_background, write_run
 from xscale.train.background import LaterBackground, fit_background
@@ -91,6 +94,18 @@ class Record:
         if not self._begun and manifest != self._written:
             write_json(self._out / "manifest.json", manifest, overwrite=True)
             self._written = manifest
+
+    @contextmanager
+    def withdrawn_on_damage(self) -> Iterator[None]:
+        """Leave no new run where the first steps find too many photos damaged to go on."""
+        try:
+            yield
+        except DamagedPhotoError:
+            if not self._begun and not any((self._out / "checkpoints").glob("*.json")):
+                with suppress(DamagedPhotoError):
+                    self.finish_background()
+                remove_folder(self._out)
+            raise
 
     def _manifest(self) -> dict:
         manifest = copy.deepcopy(self._prepared.manifest)
