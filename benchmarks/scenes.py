@@ -59,7 +59,8 @@ def _scored(scene: Path, out: Path, photos: bool) -> dict:
         run = Run.open(out, photos_at_render=photos)
         names = run.names("test")
         pictures, _ = render_views(run, names, out / "renders" / way)
-        mean = _runs.compared(Scene.open(scene), names, run.downscale, pictures, VARIANTS)
+        variants = VARIANTS[1:] if photos else VARIANTS
+        mean = _runs.compared(Scene.open(scene), names, run.downscale, pictures, variants)
         kept.write_text(json.dumps(mean) + "\n")
     return json.loads(kept.read_text())
 
