@@ -1,5 +1,6 @@
 """Vertices beside the true surface move towards it; where nothing is seen, nothing moves."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from xscale.errors import IntegrityError
 from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.io.checkpoints import load_newest
+from xscale.io.checkpoints import load_newest, save_checkpoint
 from xscale.render.renderer import Renderer
 from xscale.train.align import Template
 from xscale.train.heights import Heights
@@ -101,6 +102,21 @@ def test_a_run_keeps_the_mesh_as_it_was_beside_how_far_it_moved(trained):
     heights = load_newest(run.path / "checkpoints")[0].tensors["mesh.heights"]
     expected = run.mesh.vertices + torch.from_numpy(heights)[:, None] * run.mesh.normals
     assert torch.equal(run.surface.vertices, expected)
+
+
+def test_a_damaged_model_takes_mesh_and_cameras_of_its_checkpoint_with_it(trained, tmp_path):
+    _, run, _ = trained
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    newest = load_newest(copy / "checkpoints")[0]
+    tensors = {**newest.tensors, "mesh.heights": newest.tensors["mesh.heights"] + 1}
+    later = save_checkpoint(copy / "checkpoints", newest.step + 1, tensors, newest.state)
+    expected = xscale.Run.open(run.path).surface.vertices
+    assert not torch.equal(xscale.Run.open(copy).surface.vertices, expected)
+    data = bytearray(later.read_bytes())
+    at = data.index(tensors["field.table"].tobytes()[:64])
+    data[at] ^= 0xFF
+    later.write_bytes(data)
+    assert torch.equal(xscale.Run.open(copy).surface.vertices, expected)
 
 
 def test_a_stopped_training_goes_on_with_the_moved_mesh_to_the_same_bits(

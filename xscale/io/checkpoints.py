@@ -88,7 +88,7 @@ def save_checkpoint(
     return path
 
 
-PICTURES = ("field.", "shader.")
+PICTURES = ("field.", "shader.", "cameras.", "mesh.")
 """Beginnings of the names of what pictures need; two thirds of a file are the optimizer's."""
 
 

@@ -136,8 +136,19 @@ class Run:
         """Return what a checkpoint holds of a refinement; None where there was none."""
         if self.manifest["settings"].get("refine", {}).get(what, "off") == "off":
             return None
-        checkpoint, _ = load_newest(self.path / "checkpoints", (name,))
+        checkpoint = self._newest()
         return None if checkpoint is None else checkpoint.tensors[name]
+
+    def _newest(self) -> Checkpoint | None:
+        """Read what pictures need; cameras and mesh are those that the model was trained with."""
+        if self._read is None:
+            # The optimizer's numbers are neither read nor checked.
+            self._read, _ = load_newest(self.path / "checkpoints", PICTURES)
+        return self._read
+
+    @cached_property
+    def _heights(self) -> np.ndarray | None:
+        return self._refined("surface", "mesh.heights")
 
     @cached_property
     def surface(self) -> Surface:
@@ -145,7 +156,7 @@ class Run:
 
         Mapped from the file, so that only what is seen is read, unless vertices were moved.
         """
-        heights = self._refined("surface", "mesh.heights")
+        heights = self._heights
         return self.mesh if heights is None else displaced(self.mesh, torch.from_numpy(heights))
 
     @cached_property
@@ -174,10 +185,9 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The model at the newest good checkpoint, its table in float16: half the bytes to read."""
-        checkpoint, self._read = self._read, None
-        if checkpoint is None:
-            # The optimizer's numbers are neither read nor checked.
-            checkpoint, _ = load_newest(self.path / "checkpoints", PICTURES)
+        # What goes with this checkpoint is taken from it before it is let go of.
+        checkpoint, _ = self._newest(), (self.adjustments, self._heights)
+        self._read = None
         if checkpoint is None:
             raise InputError(
                 "has no checkpoint yet", where=self.path, advice="let xscale train save one"
