@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks import _runs, curves, tables
 from xscale.cli import _machine
-from xscale.io.images import read_rgb
+from xscale.io.photo.images import read_rgb
 from xscale.render.run import Run
 from xscale.report.pictures import embed
 from xscale.report.score import png_name

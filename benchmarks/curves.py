@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks import _chart, _runs, tables
 from xscale.cli import _machine
-from xscale.io.images import write_png
+from xscale.io.photo.images import write_png
 from xscale.render.run import Run
 from xscale.report.score import png_name
 from xscale.scene.scene import Scene

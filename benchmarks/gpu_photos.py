@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import op_decode
 from benchmarks._timing import Work, milliseconds, row
-from xscale.io.images import read_rgb
+from xscale.io.photo.images import read_rgb
 
 _PROCESSES = 16
 

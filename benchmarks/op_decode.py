@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks._timing import milliseconds, row
-from xscale.io.images import read_rgb
-from xscale.io.resample import area_downscale
+from xscale.io.photo.images import read_rgb
+from xscale.io.photo.resample import area_downscale
 
 _WIDTH, _HEIGHT, _FILES, _THREADS = 6000, 4000, 16, 2
 

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import _runs, tables
 from xscale.cli import _machine
 from xscale.cli.score import score_run
-from xscale.io.images import write_png
+from xscale.io.photo.images import write_png
 from xscale.render.photos_at_hand import Shares
 from xscale.render.run import Run
 from xscale.report.score import png_name, score_renders

@@ -16,7 +16,7 @@ from PIL import Image
 
 from xscale.geometry.camera import Camera
 from xscale.geometry.models import BY_NAME
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.ply import encode_ply
 
 # Rows from top to bottom, as drawn on the quad seen from the front; the F reads mirrored.
 MIRRORED_F = np.array(

@@ -7,7 +7,7 @@ import pytest
 import xscale
 from benchmarks import _chart, _runs, _shimmer, curves, photos, scales
 from tests.render.conftest import write_tiny_run
-from xscale.io.images import read_rgb
+from xscale.io.photo.images import read_rgb
 from xscale.metrics.variants import colour_fitted
 from xscale.render.run import Run
 

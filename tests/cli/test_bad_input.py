@@ -26,7 +26,7 @@ from tests.fuzz.readers import meshes
 from tests.house.tree import ROOT
 from tests.scene.test_nerfstudio import transforms
 from xscale.cli import _crash, main
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.ply import encode_ply
 
 TINY = ["--steps", "2", "--set", "optim.batch=512", "model.grid.levels=4",
         "model.grid.log2_table_size=10", "model.shader.hidden=16"]  # fmt: skip

@@ -13,7 +13,7 @@ from tests import builders
 from xscale.demo.photos import DemoSize, Ring, Studio, cameras
 from xscale.demo.surface import ground
 from xscale.geometry.camera import Camera
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.ply import encode_ply
 from xscale.metrics.variants import score_photo
 
 SIZE = DemoSize(

@@ -6,7 +6,7 @@ import pytest
 
 from xscale import Scene, train
 from xscale.io.checkpoints import load_newest
-from xscale.scene.convert import convert
+from xscale.scene.layouts.convert import convert
 
 SETTINGS = ("optim.batch=4096", "model.grid.log2_table_size=14", "model.grid.levels=8")
 LAYOUTS = {"text": "colmap", "mvsnet": "mvsnet", "nerfstudio": "nerfstudio"}

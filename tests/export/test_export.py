@@ -18,7 +18,7 @@ from xscale.export.unwrap import surface_area, unwrap
 from xscale.gbuffer.build import build_gbuffer, build_surface, pixel_samples, visibility
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import save_checkpoint
-from xscale.io.images import read_pixels
+from xscale.io.photo.images import read_pixels
 from xscale.render.run import Run
 
 OFFSET = np.array([400.0, -3000.0, 70.0])

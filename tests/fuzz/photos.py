@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.fuzz.readers import damage
 from xscale.errors import XscaleError
-from xscale.io.images import read_pixels
+from xscale.io.photo.images import read_pixels
 
 SECONDS_A_FILE = 10
 CHECKED = ("png", "png16")

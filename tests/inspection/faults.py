@@ -12,7 +12,7 @@ from tests import builders
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.ply import encode_ply
 
 WIDTH, HEIGHT = 192, 144
 

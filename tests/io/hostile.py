@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.io.test_meshes import BODY, document, glb
-from xscale.io.meshes import read_mesh_arrays
+from xscale.io.mesh.meshes import read_mesh_arrays
 
 Case = tuple[str, int, Callable[[], object]]
 _LITTLE = "binary_little_endian"

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from xscale.errors import PhotoError
-from xscale.io.images import image_info, read_pixels
+from xscale.io.photo.images import image_info, read_pixels
 
 imagecodecs = pytest.importorskip("imagecodecs")
 tifffile = pytest.importorskip("tifffile")

@@ -14,13 +14,13 @@ from PIL import Image
 
 from xscale import errors
 from xscale.errors import DamagedPhotoError, PhotoError
-from xscale.io import decode_apart
-from xscale.io.images import image_info, read_pixels
+from xscale.io.photo import decode_apart
+from xscale.io.photo.images import image_info, read_pixels
 
 PLANTED = """
 import os, signal, sys, time
 from pathlib import Path
-from xscale.io import decoder_process as process
+from xscale.io.photo import decoder_process as process
 whole = process.read_pixels
 def read_pixels(path, **options):
     if "crash" in path.name: os.kill(os.getpid(), signal.SIGSEGV)

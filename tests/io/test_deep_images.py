@@ -7,8 +7,8 @@ import pytest
 
 from tests.fuzz.readers import damage
 from xscale.errors import InputError, PhotoError, SetupError
-from xscale.io.images import Odd, image_info, read_pixels, read_rgb
-from xscale.io.resample import area_downscale, to_8bit
+from xscale.io.photo.images import Odd, image_info, read_pixels, read_rgb
+from xscale.io.photo.resample import area_downscale, to_8bit
 from xscale.scene.photo import Notes
 
 imagecodecs = pytest.importorskip("imagecodecs")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.io.test_meshes import BODY, FACES, POINTS, document, glb
 from xscale.errors import LimitError, MeshError, SetupError, UnsafePathError
-from xscale.io.meshes import read_mesh_arrays
+from xscale.io.mesh.meshes import read_mesh_arrays
 
 
 def _read(tmp_path, name, data):

@@ -17,8 +17,8 @@ from xscale.errors import (
     PhotoError,
     ResourceError,
 )
-from xscale.io import photo_limits
-from xscale.io.images import (
+from xscale.io.photo import limits as photo_limits
+from xscale.io.photo.images import (
     encode_png,
     exif_orientation,
     image_info,

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from xscale.errors import PhotoError
-from xscale.io.images import read_rgb
-from xscale.io.jpeg import damage
+from xscale.io.photo.images import read_rgb
+from xscale.io.photo.jpeg import damage
 
 
 def picture(kind, rng):

@@ -14,8 +14,8 @@ from tests.io.test_ply import DIALECTS, VERTICES, _read, header
 from tests.io.test_ply import FACES as PLY_FACES
 from xscale.errors import LimitError, MeshError
 from xscale.geometry.mesh import Mesh
-from xscale.io.meshes import read_mesh_arrays
-from xscale.io.polygons import triangulate
+from xscale.io.mesh.meshes import read_mesh_arrays
+from xscale.io.mesh.polygons import triangulate
 
 
 @pytest.mark.parametrize(

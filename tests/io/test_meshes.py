@@ -10,8 +10,8 @@ import pytest
 
 from tests.fuzz.readers import damage
 from xscale.errors import InputError, MeshError
-from xscale.io.meshes import read_mesh_arrays
-from xscale.io.polygons import triangulate
+from xscale.io.mesh.meshes import read_mesh_arrays
+from xscale.io.mesh.polygons import triangulate
 
 POINTS = np.array([[0, 0, 0], [2, 0, 0.5], [2, 1, 0], [0, 1, 0], [0.5, 0.5, 3]], np.float32)
 FACES = np.array([[0, 1, 2], [0, 2, 3], [3, 4, 0]], np.uint16)

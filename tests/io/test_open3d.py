@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from xscale.io.meshes import read_mesh_arrays
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.meshes import read_mesh_arrays
+from xscale.io.mesh.ply import encode_ply
 
 FILES = 50
 # Digits that Open3D writes: all of them in binary files, 6 behind the point or in all in texts.

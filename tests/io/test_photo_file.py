@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from xscale.errors import PhotoError, StorageError, UnreadablePhotoError
-from xscale.io import photo_file
-from xscale.io.images import image_info, read_pixels
+from xscale.io.photo import file as photo_file
+from xscale.io.photo.images import image_info, read_pixels
 
 
 @pytest.fixture

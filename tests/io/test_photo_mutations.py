@@ -7,7 +7,7 @@ import pytest
 
 from tests.fuzz import photos
 from tests.fuzz.readers import damage
-from xscale.io.images import read_pixels
+from xscale.io.photo.images import read_pixels
 
 for needed in ("imagecodecs", "tifffile", "OpenEXR"):
     pytest.importorskip(needed)

@@ -5,8 +5,8 @@ import pytest
 
 from tests import builders
 from xscale.errors import InputError, MeshError
-from xscale.io.meshes import read_mesh_arrays
-from xscale.io.ply import encode_ply, read_ply
+from xscale.io.mesh.meshes import read_mesh_arrays
+from xscale.io.mesh.ply import encode_ply, read_ply
 
 VERTICES = np.array([[0.0, 0, 0], [1, 0, 0.5], [1, 1, 0.25], [0, 1, 0], [-2.5, 0.5, 0.125]])
 FACES = np.array([[0, 1, 2], [0, 2, 3], [3, 4, 0]])

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from xscale.errors import DamagedPhotoError
-from xscale.io.images import read_pixels
-from xscale.io.png_chunks import damage
+from xscale.io.photo.images import read_pixels
+from xscale.io.photo.png_chunks import damage
 
 
 def _png(shape, dtype=np.uint8):

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from xscale.io.resample import area_downscale, mask_downscale
+from xscale.io.photo.resample import area_downscale, mask_downscale
 
 
 def _weights(source, result, i):

@@ -11,7 +11,7 @@ import xscale
 from xscale.cli.main import main
 from xscale.errors import InputError
 from xscale.gbuffer.build import build_gbuffer
-from xscale.io.images import read_rgb
+from xscale.io.photo.images import read_rgb
 from xscale.render import photos_at_hand
 from xscale.render.photos_at_hand import Nearby, Shares, corrected, weight
 from xscale.render.run import Run

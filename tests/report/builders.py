@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xscale.io.images import write_png
+from xscale.io.photo.images import write_png
 from xscale.report.score import png_name
 
 HOSTILE = "near/<script>alert('x')</script>\"&.jpg"

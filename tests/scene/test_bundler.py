@@ -6,8 +6,8 @@ import pytest
 from tests import builders
 from xscale.errors import InputError, SceneError
 from xscale.geometry.camera import Camera
-from xscale.io.ply import encode_ply
-from xscale.scene import bundler
+from xscale.io.mesh.ply import encode_ply
+from xscale.scene.layouts.kinds import bundler
 from xscale.scene.scene import Scene
 
 

@@ -9,11 +9,11 @@ import pytest
 from tests import builders
 from xscale.errors import InputError, SceneError
 from xscale.geometry.camera import Camera
-from xscale.io.ply import encode_ply
-from xscale.scene.conventions import CONVENTIONS, reread
+from xscale.io.mesh.ply import encode_ply
+from xscale.scene.checks.conventions import CONVENTIONS, reread
+from xscale.scene.checks.sightings import check_reprojection
 from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
-from xscale.scene.sightings import check_reprojection
 
 FLIP = np.diag([1.0, -1, -1])
 

@@ -11,8 +11,8 @@ from PIL import Image
 from tests import builders
 from xscale import Scene
 from xscale.errors import DamagedPhotoError, PhotoError, UnsafePathError
+from xscale.scene.layouts.views import View
 from xscale.scene.posed import HowTaken, Remarks, posed_photo
-from xscale.scene.views import View
 
 NAME = "view_03.png"
 

@@ -9,8 +9,8 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError
 from xscale.geometry.frames import rotation_from_quaternion
-from xscale.scene import colmap
-from xscale.scene.views import Choice
+from xscale.scene.layouts.kinds import colmap
+from xscale.scene.layouts.views import Choice
 
 TURN = np.array([0.9, 0.1, -0.3, 0.2]) / np.linalg.norm([0.9, 0.1, -0.3, 0.2])
 SHIFT = np.array([0.2, -0.05, 0.01])

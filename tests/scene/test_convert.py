@@ -13,10 +13,10 @@ from xscale.errors import CameraError, OutputExistsError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.frames import quaternion_from_rotation, rotation_from_quaternion
 from xscale.geometry.models import BY_NAME
-from xscale.io.ply import encode_ply
-from xscale.scene.convert import convert
+from xscale.io.mesh.ply import encode_ply
+from xscale.scene.layouts.convert import convert
+from xscale.scene.layouts.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
 from xscale.scene.scene import Scene
-from xscale.scene.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
 
 TARGETS = [("colmap", False), ("colmap", True), ("mvsnet", False), ("nerfstudio", False)]
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tests import builders
 from xscale import Scene, train
 from xscale.errors import ListError
-from xscale.scene.duplicates import check_leaks, duplicates_of, near_leaks, remarks
+from xscale.scene.checks.duplicates import check_leaks, duplicates_of, near_leaks, remarks
 
 
 def test_equal_files_are_grouped_and_a_leak_into_the_test_photos_is_named(asymmetric_folder):

@@ -9,8 +9,8 @@ import pytest
 from tests import builders
 from xscale.errors import SceneError
 from xscale.geometry.camera import Camera
-from xscale.io.meshes import read_mesh_arrays
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.meshes import read_mesh_arrays
+from xscale.io.mesh.ply import encode_ply
 from xscale.scene.scene import Scene
 
 SIDE = 3163

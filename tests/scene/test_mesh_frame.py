@@ -9,7 +9,7 @@ import pytest
 
 from tests import builders
 from xscale.errors import InputError, MeshError, SceneError
-from xscale.io.ply import encode_ply
+from xscale.io.mesh.ply import encode_ply
 from xscale.scene.scene import Scene
 from xscale.scene.surface import read_surface, read_transform
 

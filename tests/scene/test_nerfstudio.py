@@ -9,10 +9,10 @@ import pytest
 
 from tests import builders
 from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
-from xscale.io.ply import encode_ply
-from xscale.scene import nerfstudio
+from xscale.io.mesh.ply import encode_ply
+from xscale.scene.layouts.kinds import nerfstudio
+from xscale.scene.layouts.views import Choice
 from xscale.scene.scene import Scene
-from xscale.scene.views import Choice
 
 # What nerfstudio documents for a scene processed through COLMAP: world z up by applied_transform.
 APPLIED = [[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0]]

@@ -13,9 +13,9 @@ import xscale
 from tests import builders
 from xscale.errors import CameraError, ListError, MaskError, MeshError, PhotoError, SceneError
 from xscale.geometry.mesh import Mesh
-from xscale.io.ply import encode_ply
-from xscale.io.resample import area_downscale
-from xscale.scene import check
+from xscale.io.mesh.ply import encode_ply
+from xscale.io.photo.resample import area_downscale
+from xscale.scene.checks import plausibility as check
 from xscale.scene.scene import Scene
 
 

@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
     """Parse the options, open the scene, write it."""
     options = parse(Options, argv, "convert")
     from xscale.errors import UsageError
-    from xscale.scene.convert import convert
+    from xscale.scene.layouts.convert import convert
 
     if options.text and options.to != "colmap":
         raise UsageError("--text is a form of COLMAP's layout", advice="leave it out")

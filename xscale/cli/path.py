@@ -180,7 +180,7 @@ def _plot(
 ) -> None:
     import numpy as np
 
-    from xscale.io.images import write_png
+    from xscale.io.photo.images import write_png
     from xscale.render.path_plot import plot_path
 
     vertices = opened.surface.vertices.numpy() + np.array(opened.manifest["origin"])

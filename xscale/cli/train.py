@@ -73,7 +73,7 @@ class Options(SceneOptions):
 def run(argv: list[str]) -> int:
     """Parse the options and train."""
     options = parse(Options, argv, "train")
-    from xscale.io.decode_apart import start_ahead
+    from xscale.io.photo.decode_apart import start_ahead
 
     # The processes that decode photos start while this one loads PyTorch.
     start_ahead()

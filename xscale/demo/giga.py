@@ -21,13 +21,13 @@ from xscale.demo.surface import ground, height
 from xscale.errors import SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.io.images import write_png
+from xscale.io.photo.images import write_png
 from xscale.io.storage import write_json
+from xscale.io.strict_json import read_json
 from xscale.render.run import Run
-from xscale.scene.layouts import RECIPE
+from xscale.scene.layouts.kinds import RECIPE
 from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
-from xscale.scene.strict_json import read_json
 from xscale.train.api import train
 from xscale.train.loop import Progress
 from xscale.train.memory import training_bytes

@@ -13,8 +13,8 @@ from xscale.errors import SetupError
 from xscale.export.bake import HARMONICS_RANGE
 from xscale.export.unwrap import Page
 from xscale.io import storage
-from xscale.io.images import encode_png
-from xscale.io.png_rows import PngRows
+from xscale.io.photo.images import encode_png
+from xscale.io.photo.png_rows import PngRows
 
 MESHES = (".glb", ".obj")
 """Endings of textured meshes."""

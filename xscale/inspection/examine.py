@@ -16,10 +16,10 @@ from xscale.inspection.edges import edge_shift
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, looks_of
 from xscale.inspection.plan import plan_of
-from xscale.scene.duplicates import check_leaks
+from xscale.scene.checks.duplicates import check_leaks
+from xscale.scene.checks.sightings import CODE
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
-from xscale.scene.sightings import CODE
 from xscale.train.left_out import LeftOutPhotos
 
 _PERCENTILES = (1, 5, 50, 95, 99)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xscale.inspection.points import MeshFit
-from xscale.scene.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
+from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
 
 # In small pixels (512 along the photo): what clean scenes stay below by a factor of three or more.
 _FAR_SHIFT = 2.0

@@ -28,7 +28,7 @@ from xscale.errors import InputError, IntegrityError
 from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
-from xscale.io.images import decode_picture, encode_jpeg, encode_png
+from xscale.io.photo.images import decode_picture, encode_jpeg, encode_png
 from xscale.io.tensors import write_tensors
 from xscale.render.sight import View
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from xscale.errors import SetupError, StorageError, UsageError
 from xscale.io import storage
-from xscale.io.png_rows import PngRows
+from xscale.io.photo.png_rows import PngRows
 
 _TILE = 256
 _WHOLE_BYTES = 1 << 30

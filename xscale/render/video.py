@@ -8,7 +8,7 @@ from types import ModuleType
 
 from xscale.errors import StorageError, UsageError
 from xscale.io import storage
-from xscale.io.images import image_size, read_rgb
+from xscale.io.photo.images import image_size, read_rgb
 from xscale.render.sinks import module
 
 _CODECS = {

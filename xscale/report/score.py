@@ -12,7 +12,7 @@ import numpy as np
 
 import xscale
 from xscale.errors import InputError
-from xscale.io.images import image_size, read_rgb
+from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
 from xscale.metrics.lpips import LpipsModel, load_models
 from xscale.metrics.variants import Score, metric_names, score_photo

@@ -13,15 +13,11 @@ import numpy as np
 
 from xscale.errors import CameraError, DamagedPhotoError, SceneError
 from xscale.geometry.mesh import Mesh
-from xscale.scene import check, fit, mvsnet, sightings
-from xscale.scene.conventions import PoseConvention, reread
-from xscale.scene.layouts import detected
-from xscale.scene.names import other_spellings, remark
-from xscale.scene.photo import Notes, Photo, png_name
-from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo
-from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
-from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
-from xscale.scene.views import (
+from xscale.scene.checks import fit, sightings
+from xscale.scene.checks import plausibility as check
+from xscale.scene.checks.conventions import PoseConvention, reread
+from xscale.scene.layouts.kinds import detected, mvsnet
+from xscale.scene.layouts.views import (
     Choice,
     Observations,
     Reading,
@@ -30,6 +26,11 @@ from xscale.scene.views import (
     photo_files,
     some,
 )
+from xscale.scene.names import other_spellings, remark
+from xscale.scene.photo import Notes, Photo, png_name
+from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo
+from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
+from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 
 _NEAR_SHARE = 1e-4
 _MOST_MISSING = 0.05

@@ -12,13 +12,13 @@ import numpy as np
 
 from xscale.errors import DamagedPhotoError, MaskError, PhotoError
 from xscale.geometry.camera import Camera, downscaled_size
-from xscale.io.colour_spaces import Color
-from xscale.io.decode_apart import read_pixels_safely
-from xscale.io.images import Alpha, Odd, read_mask
-from xscale.io.images import Pixels as Stored
-from xscale.io.photo_file import Mark, mark_of
-from xscale.io.resample import area_downscale, mask_downscale
-from xscale.scene.views import some
+from xscale.io.photo.colour_spaces import Color
+from xscale.io.photo.decode_apart import read_pixels_safely
+from xscale.io.photo.file import Mark, mark_of
+from xscale.io.photo.images import Alpha, Odd, read_mask
+from xscale.io.photo.images import Pixels as Stored
+from xscale.io.photo.resample import area_downscale, mask_downscale
+from xscale.scene.layouts.views import some
 
 
 @dataclass(eq=False)

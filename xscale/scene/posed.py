@@ -18,12 +18,19 @@ from xscale.errors import (
     UnsafePathError,
 )
 from xscale.geometry.camera import Camera
-from xscale.io.colour_spaces import Color
-from xscale.io.images import Alpha, ImageInfo, exif_orientation, image_info, image_size, read_pixels
-from xscale.scene.conventions import PoseConvention
+from xscale.io.photo.colour_spaces import Color
+from xscale.io.photo.images import (
+    Alpha,
+    ImageInfo,
+    exif_orientation,
+    image_info,
+    image_size,
+    read_pixels,
+)
+from xscale.scene.checks.conventions import PoseConvention
+from xscale.scene.layouts.views import View, some
 from xscale.scene.photo import Notes, Photo, mask_factor, png_name
 from xscale.scene.quarantine import OnBadPhoto
-from xscale.scene.views import View, some
 
 PixelOrigin = Literal["corner", "center"]
 _MASKS = "masks"

@@ -11,11 +11,11 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from xscale.errors import DamagedPhotoError, InputError
-from xscale.scene.views import some
+from xscale.scene.layouts.views import some
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
-    from xscale.scene.views import View
+    from xscale.scene.layouts.views import View
 
 OnBadPhoto = Literal["skip", "stop"]
 _FEW = 2

@@ -13,19 +13,19 @@ import numpy as np
 
 from xscale.errors import CameraError, DamagedPhotoError, ListError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
-from xscale.io.colour_spaces import Color
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.io.images import Alpha
-from xscale.scene.conventions import PoseConvention
-from xscale.scene.layouts import RECIPE
+from xscale.io.photo.colour_spaces import Color
+from xscale.io.photo.images import Alpha
+from xscale.scene.checks.conventions import PoseConvention
+from xscale.scene.checks.sightings import seen_in
+from xscale.scene.layouts.kinds import RECIPE
+from xscale.scene.layouts.views import Choice, Observations, name_bytes, some
 from xscale.scene.load import open_parts
 from xscale.scene.photo import Notes, Photo
 from xscale.scene.posed import HowTaken, PixelOrigin
 from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
-from xscale.scene.sightings import seen_in
 from xscale.scene.split import Split, split_names
 from xscale.scene.surface import MeshRepair
-from xscale.scene.views import Choice, Observations, name_bytes, some
 
 __all__ = ["Photo", "Scene", "Split"]
 

@@ -21,7 +21,7 @@ from xscale.model.encodings import TextureField
 from xscale.model.model import Model
 from xscale.render.run import Run, new_model
 from xscale.render.uncertainty import write_residuals
-from xscale.scene.duplicates import check_leaks
+from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
 from xscale.train.board import Board, require_tensorboard
 from xscale.train.left_out import LeftOutPhotos, check_test_photos

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xscale.geometry.camera import Camera
-from xscale.io.images import write_png
+from xscale.io.photo.images import write_png
 from xscale.io.storage import append_line
 from xscale.model.background import Background
 from xscale.render.renderer import Renderer

@@ -24,8 +24,8 @@ from xscale.geometry.camera import Camera
 from xscale.io.storage import write_json
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
+from xscale.scene.layouts.views import some
 from xscale.scene.photo import Photo
-from xscale.scene.views import some
 from xscale.train.align import Aligned, Template, align
 from xscale.train.heights import Heights
 from xscale.train.settings import RefineSettings

@@ -1,0 +1,1 @@
+"""Photos and pictures: decoding with limits, colour spaces, resampling, PNG output."""

@@ -1,0 +1,1 @@
+"""Plausibility checks: whether photos, cameras, mesh and sparse points fit together."""

@@ -1,0 +1,1 @@
+"""Readers and writers of scene folders: one module for each program's layout."""
