@@ -11,7 +11,7 @@ from tests.io.test_meshes import SAMPLES
 from tests.io.test_ply import DIALECTS, header, polygons
 from xscale.errors import InputError
 from xscale.io.mesh.meshes import read_mesh_arrays
-from xscale.scene.layouts.kinds import colmap
+from xscale.scene.layouts import colmap
 
 FILES = {f"{name}.ply": data for name, data in DIALECTS.items()} | SAMPLES
 FILES["polygons.ply"] = header("binary_little_endian", faces=4) + polygons()

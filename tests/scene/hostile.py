@@ -15,14 +15,7 @@ from tests.scene.test_metashape import export
 from tests.scene.test_openmvs import scene_mvs
 from tests.scene.test_realitycapture import COLUMNS
 from xscale.render.camera_files import read_cameras
-from xscale.scene.layouts.kinds import (
-    bundler,
-    colmap,
-    metashape,
-    nerfstudio,
-    openmvs,
-    realitycapture,
-)
+from xscale.scene.layouts import bundler, colmap, metashape, nerfstudio, openmvs, realitycapture
 from xscale.scene.split import split_names
 from xscale.scene.surface import read_transform
 

@@ -7,7 +7,7 @@ from tests import builders
 from xscale.errors import InputError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.io.mesh.ply import encode_ply
-from xscale.scene.layouts.kinds import bundler
+from xscale.scene.layouts import bundler
 from xscale.scene.scene import Scene
 
 

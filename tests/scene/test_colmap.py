@@ -11,8 +11,8 @@ from tests import builders
 from tests.lenses import MODELS, camera_of
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.models import BY_NAME
+from xscale.scene.layouts import colmap, colmap_binary, colmap_text
 from xscale.scene.layouts.colmap_model import Tables
-from xscale.scene.layouts.kinds import colmap, colmap_binary, colmap_text
 from xscale.scene.layouts.views import Choice
 from xscale.scene.scene import Scene
 

@@ -9,7 +9,7 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError
 from xscale.geometry.frames import rotation_from_quaternion
-from xscale.scene.layouts.kinds import colmap
+from xscale.scene.layouts import colmap
 from xscale.scene.layouts.views import Choice
 
 TURN = np.array([0.9, 0.1, -0.3, 0.2]) / np.linalg.norm([0.9, 0.1, -0.3, 0.2])

@@ -10,8 +10,8 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, UnsafePathError
 from xscale.geometry.mesh import Mesh
+from xscale.scene.layouts import colmap_text
 from xscale.scene.layouts.colmap_model import Tables
-from xscale.scene.layouts.kinds import colmap_text
 from xscale.scene.scene import Scene
 
 

@@ -8,7 +8,7 @@ from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.models import BY_NAME
 from xscale.io.mesh.ply import encode_ply
-from xscale.scene.layouts.kinds import metashape, metashape_lens
+from xscale.scene.layouts import metashape, metashape_lens
 from xscale.scene.scene import Scene
 
 # World from chunk of the component: the numbers that Metashape writes as rotation, translation,

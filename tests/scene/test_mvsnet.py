@@ -3,7 +3,7 @@ import pytest
 
 from tests import builders
 from xscale.errors import CameraError, SceneError
-from xscale.scene.layouts.kinds import mvsnet
+from xscale.scene.layouts import mvsnet
 from xscale.scene.scene import Scene
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
 from xscale.io.mesh.ply import encode_ply
-from xscale.scene.layouts.kinds import nerfstudio
+from xscale.scene.layouts import nerfstudio
 from xscale.scene.layouts.views import Choice
 from xscale.scene.scene import Scene
 

@@ -8,7 +8,7 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
 from xscale.io.mesh.ply import encode_ply
-from xscale.scene.layouts.kinds import openmvs
+from xscale.scene.layouts import openmvs
 from xscale.scene.scene import Scene
 
 TURN, _ = builders.look_at((1, 2, 3), (0.2, 0, 0.1))

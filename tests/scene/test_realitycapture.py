@@ -7,7 +7,7 @@ from tests import builders
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.camera import Camera
 from xscale.io.mesh.ply import encode_ply
-from xscale.scene.layouts.kinds import realitycapture
+from xscale.scene.layouts import realitycapture
 from xscale.scene.scene import Scene
 
 COLUMNS = "#name,x,y,alt,heading,pitch,roll,f,px,py,k1,k2,k3,k4,t1,t2"

@@ -16,7 +16,8 @@ from xscale.geometry.mesh import Mesh
 from xscale.scene.checks import fit, sightings
 from xscale.scene.checks import plausibility as check
 from xscale.scene.checks.conventions import PoseConvention, reread
-from xscale.scene.layouts.kinds import detected, mvsnet
+from xscale.scene.layouts import mvsnet
+from xscale.scene.layouts.kinds import detected
 from xscale.scene.layouts.views import (
     Choice,
     Observations,

@@ -11,8 +11,8 @@ import numpy as np
 
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.models import supported_model
+from xscale.scene.layouts import colmap_binary, colmap_rigs, colmap_text
 from xscale.scene.layouts.colmap_model import ColmapImage, ColmapPoints, Tables
-from xscale.scene.layouts.kinds import colmap_binary, colmap_rigs, colmap_text
 from xscale.scene.layouts.views import Choice, Observations, Reading, View, some
 
 LAYOUT = "colmap"

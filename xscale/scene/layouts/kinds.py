@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xscale.errors import SceneError
-from xscale.scene import (
+from xscale.scene.layouts import (
     bundler,
     colmap,
     metashape,
