@@ -15,6 +15,7 @@ from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest, save_checkpoint
+from xscale.io.mesh.ply import encode_ply
 from xscale.render.renderer import Renderer
 from xscale.train.align import Template
 from xscale.train.heights import Heights
@@ -65,7 +66,7 @@ def photographed(tmp_path_factory):
     for name in cameras:
         builders.save_photo(folder / "images" / name, flat.photo(name))
     wrong, _ = _plate(_bump)
-    encoded = xscale.io.ply.encode_ply(wrong.astype(np.float32), faces)
+    encoded = encode_ply(wrong.astype(np.float32), faces)
     (folder / "mesh.ply").write_bytes(encoded)
     builders.write_model(flat, folder / "sparse" / "0")
     return folder

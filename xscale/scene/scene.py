@@ -109,7 +109,7 @@ class Scene:
             on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
                 photos are left out, counted and named.
             alpha: Whether photos' alpha channels are masks, ignored, or say how much of their
-                colour lies over white (:func:`xscale.io.images.read_pixels`).
+                colour lies over white (:func:`xscale.io.photo.images.read_pixels`).
             convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
                 they are refused.
             drop_outliers: Whether the few training photos are left out whose cameras do not fit the
