@@ -16,8 +16,8 @@ from pathlib import Path
 from xscale.errors import InterruptedRunError
 from xscale.io.checkpoints import save_checkpoint
 from xscale.io.storage import append_line
-from xscale.train.losses import StepLosses
-from xscale.train.trainer import Trainer
+from xscale.training.losses import StepLosses
+from xscale.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
 CHECKPOINT_STEPS = 1000

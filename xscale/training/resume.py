@@ -12,8 +12,8 @@ from xscale.io.checkpoints import Checkpoint, load_newest
 from xscale.io.storage import TEMPORARY_PREFIX
 from xscale.render.run import Run
 from xscale.scene.scene import Scene
-from xscale.train.prepare import Prepared
-from xscale.train.settings import Settings
+from xscale.training.prepare import Prepared
+from xscale.training.settings import Settings
 
 
 def newest_checkpoint(

@@ -15,9 +15,9 @@ from xscale.io.photo.images import write_png
 from xscale.io.storage import append_line
 from xscale.model.background import Background
 from xscale.render.renderer import Renderer
-from xscale.train.board import Board
-from xscale.train.prepare import Prepared
-from xscale.train.trainer import Trainer
+from xscale.training.board import Board
+from xscale.training.prepare import Prepared
+from xscale.training.trainer import Trainer
 
 _PREVIEW_PIXELS = 2_000_000
 """Previews of larger photos are reduced: they are looked at, and stop the training."""
