@@ -201,7 +201,7 @@ def test_background_is_learned_by_default_but_not_around_masked_objects(
         scene = xscale.Scene.open(tmp_path / name)
         assert len(scene.photos) == 6
         made = xscale.train(scene, out=tmp_path / f"{name}-run", steps=1, settings=SMALL)
-        kinds[name] = made.manifest["settings"]["model"]["background"]
+        kinds[name] = made.manifest.model.background
         assert (made.background is None) == (kinds[name] == "white")
     assert kinds == {"plain": "learned", "masked": "white"}
 
