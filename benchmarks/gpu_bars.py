@@ -39,8 +39,8 @@ from xscale.io.storage import write_json
 from xscale.model.box import Box
 from xscale.model.model import Model
 from xscale.ops import _ceiling
-from xscale.train.settings import PAPER
-from xscale.train.trainer import Trainer
+from xscale.training.settings import PAPER
+from xscale.training.trainer import Trainer
 
 Row = dict[str, object]
 

@@ -9,8 +9,8 @@ import pytest
 from tests import builders
 from xscale import Scene
 from xscale.cli._ahead import importing
-from xscale.train import left_out
-from xscale.train.ahead import look_ahead
+from xscale.training import left_out
+from xscale.training.ahead import look_ahead
 
 
 def _run(code):

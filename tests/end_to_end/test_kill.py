@@ -31,7 +31,7 @@ SETTINGS = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_siz
 CHILD = """
 import os, signal, sys, time
 from xscale.cli.main import main
-from xscale.train import loop, resume
+from xscale.training import loop, resume
 
 loop.CHECKPOINT_STEPS = 5
 newest, share = resume.load_newest, loop.Goal.share

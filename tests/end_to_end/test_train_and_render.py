@@ -94,7 +94,7 @@ def test_run_holds_the_clusters_and_a_resumed_training_maps_them(
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"is no run: it has no manifest\.json"):
+    with pytest.raises(InputError, match=r"is not an xscale run: manifest\.json is missing"):
         xscale.Run.open(tmp_path)
 
 

@@ -23,8 +23,8 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
 from xscale.model.background import Background, fitted_texture, leaving_points
 from xscale.render.run import Run
-from xscale.train.background import LaterBackground, fit_background, uncovered_pixels
-from xscale.train.pool import TrainPhoto
+from xscale.training.background import LaterBackground, fit_background, uncovered_pixels
+from xscale.training.pool import TrainPhoto
 
 SMALL = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_size=12"]
 

@@ -17,9 +17,9 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest, save_checkpoint
 from xscale.io.mesh.ply import encode_ply
 from xscale.render.renderer import Renderer
-from xscale.train.align import Template
-from xscale.train.heights import Heights
-from xscale.train.settings import RefineSettings
+from xscale.training.align import Template
+from xscale.training.heights import Heights
+from xscale.training.settings import RefineSettings
 
 CELLS = 16
 WRONG = 0.03

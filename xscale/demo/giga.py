@@ -28,11 +28,11 @@ from xscale.render.run import Run
 from xscale.scene.layouts.kinds import RECIPE
 from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
-from xscale.train.api import train
-from xscale.train.loop import Progress
-from xscale.train.memory import training_bytes
-from xscale.train.settings import Settings
-from xscale.train.trainer import trains_fused
+from xscale.training.api import train
+from xscale.training.loop import Progress
+from xscale.training.memory import training_bytes
+from xscale.training.settings import Settings
+from xscale.training.trainer import trains_fused
 
 VERSION = 1
 _LARGEST = {"width": 1 << 14, "height": 1 << 14, "supersampling": 16, "cells": 1 << 13}

@@ -11,11 +11,11 @@ from xscale.errors import SceneError
 from xscale.model.field import grid_layout_of
 from xscale.render.run import new_model
 from xscale.scene.scene import Scene
-from xscale.train.memory import available_bytes, training_bytes
-from xscale.train.pool import TilePool
-from xscale.train.prepare import Prepared, prepare
-from xscale.train.settings import preset
-from xscale.train.trainer import Trainer, trains_fused
+from xscale.training.memory import available_bytes, training_bytes
+from xscale.training.pool import TilePool
+from xscale.training.prepare import Prepared, prepare
+from xscale.training.settings import preset
+from xscale.training.trainer import Trainer, trains_fused
 
 PASSES = 8
 """Rays for each covered training pixel: the real scenes of benchmarks/RESULTS.md had 4 to 28."""

@@ -22,20 +22,20 @@ from xscale.render.run import Run, new_model
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
-from xscale.train.board import Board, require_tensorboard
-from xscale.train.left_out import LeftOutPhotos, check_test_photos
-from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.memory import pool_device
-from xscale.train.pool import TilePool
-from xscale.train.prepare import Prepared, prepare
-from xscale.train.preview import previewer
-from xscale.train.record import Record
-from xscale.train.refine import Refinement
-from xscale.train.residuals import vertex_residuals
-from xscale.train.resume import as_begun, newest_checkpoint
-from xscale.train.settings import RefineSettings, Settings
-from xscale.train.settings import preset as preset_named
-from xscale.train.trainer import Trainer, trains_fused
+from xscale.training.board import Board, require_tensorboard
+from xscale.training.left_out import LeftOutPhotos, check_test_photos
+from xscale.training.loop import Goal, Progress, run_loop
+from xscale.training.memory import pool_device
+from xscale.training.pool import TilePool
+from xscale.training.prepare import Prepared, prepare
+from xscale.training.preview import previewer
+from xscale.training.record import Record
+from xscale.training.refine import Refinement
+from xscale.training.residuals import vertex_residuals
+from xscale.training.resume import as_begun, newest_checkpoint
+from xscale.training.settings import RefineSettings, Settings
+from xscale.training.settings import preset as preset_named
+from xscale.training.trainer import Trainer, trains_fused
 
 
 def train(

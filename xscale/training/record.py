@@ -15,9 +15,9 @@ from xscale.model.background import Background
 from xscale.render.run import Run, write_background, write_run
 from xscale.run.folder import RunFolder
 from xscale.run.manifest import Manifest
-from xscale.train.background import LaterBackground, fit_background
-from xscale.train.left_out import LeftOutPhotos
-from xscale.train.prepare import Prepared
+from xscale.training.background import LaterBackground, fit_background
+from xscale.training.left_out import LeftOutPhotos
+from xscale.training.prepare import Prepared
 
 
 class Record:

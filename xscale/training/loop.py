@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
-from xscale.train.losses import StepLosses
-from xscale.train.trainer import Trainer
+from xscale.training.losses import StepLosses
+from xscale.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
 CHECKPOINT_STEPS = 1000

@@ -13,9 +13,9 @@ from xscale.io.photo.images import write_png
 from xscale.model.background import Background
 from xscale.render.renderer import Renderer
 from xscale.run.folder import RunFolder
-from xscale.train.board import Board
-from xscale.train.prepare import Prepared
-from xscale.train.trainer import Trainer
+from xscale.training.board import Board
+from xscale.training.prepare import Prepared
+from xscale.training.trainer import Trainer
 
 _PREVIEW_PIXELS = 2_000_000
 """Previews of larger photos are reduced: they are looked at, and stop the training."""

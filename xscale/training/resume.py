@@ -12,8 +12,8 @@ from xscale.io.checkpoints import Checkpoint
 from xscale.run.folder import RunFolder
 from xscale.run.manifest import Manifest
 from xscale.scene.scene import Scene
-from xscale.train.prepare import Prepared
-from xscale.train.settings import Settings
+from xscale.training.prepare import Prepared
+from xscale.training.settings import Settings
 
 
 def newest_checkpoint(
