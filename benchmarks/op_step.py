@@ -17,7 +17,7 @@ from benchmarks.op_encode import peer_corners
 from xscale import ops
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import Surface
-from xscale.model.field import Box
+from xscale.model.box import Box
 from xscale.model.model import Model
 from xscale.ops.shade_film import shade_film_reference
 from xscale.ops.shade_relu import shade_relu_reference

@@ -6,7 +6,8 @@ import torch
 import xscale
 from xscale import ops
 from xscale.errors import ConfigError, ResourceError, UsageError
-from xscale.model.field import Box, finest_resolution, grid_layout_of, log2_table_size
+from xscale.model.box import Box
+from xscale.model.field import finest_resolution, grid_layout_of, log2_table_size
 from xscale.model.film_shader import FilmShader
 from xscale.model.model import Model
 from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings

@@ -193,7 +193,7 @@ def run_giga(
     frame = run.render(_wide(far)).on_cpu()
     view = run.path / "renders" / "view_4k.png"
     write_png(view, frame.colour.numpy(), overwrite=True)
-    chosen = from_dict(Settings, run.manifest["settings"])
+    chosen = from_dict(Settings, run.manifest.settings)
     fused = trains_fused(chosen.optim, run.device)
     tables = training_bytes(chosen.model.grid, fused)
     return GigaRun(run, view, peak_bytes(), tables)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xscale.config import from_dict, to_dict
 from xscale.errors import UsageError
-from xscale.io.checkpoints import Checkpoint, load_newest
-from xscale.io.storage import TEMPORARY_PREFIX
-from xscale.render.run import Run
+from xscale.io.checkpoints import Checkpoint
+from xscale.run.folder import RunFolder
+from xscale.run.manifest import Manifest
 from xscale.scene.scene import Scene
 from xscale.training.prepare import Prepared
 from xscale.training.settings import Settings
@@ -20,10 +20,13 @@ def newest_checkpoint(
     prepared: Prepared, out: Path, say: Callable[[str], None]
 ) -> Checkpoint | None:
     """Return what to resume from; None where the run was stopped before its first one."""
-    _check_same(Run.open(out).manifest, prepared.manifest, out)
-    checkpoint, refused = load_newest(out / "checkpoints")
-    for line in refused:
-        say(f"W-CHECKPOINT: {line}; an older one is used")
+    folder = RunFolder(out)
+    check_same(folder.manifest, prepared.manifest, folder.manifest_file)
+    checkpoint, remarks = folder.load_newest(None)
+    for line in remarks:
+        say(line)
+    if checkpoint is None:
+        say("the run has no checkpoint yet: it begins again")
     return checkpoint
 
 
@@ -33,9 +36,9 @@ def as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
     Raises:
         UsageError: Such a photo was repaired and shall be used again: the run has no place for it.
     """
-    manifest = Run.open(out).manifest
-    known = manifest["cameras"]
-    reasons = {e["photo"]: e["reason"] for e in manifest["scene"].get("left_out", [])}
+    manifest = RunFolder(out).manifest
+    known = manifest.cameras
+    reasons = {e["photo"]: e["reason"] for e in manifest.scene.left_out or ()}
     repaired = {
         photo.name: reasons[photo.name]
         for photo in scene.photos
@@ -49,27 +52,46 @@ def as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
     return scene.without(repaired) if repaired else scene
 
 
-def never_begun(out: Path) -> bool:
-    """Whether ``out`` is a run that was killed before its manifest, the last file, was written."""
-    left = [path.name for path in out.iterdir()] if out.is_dir() else []
-    return bool(left) and all(
-        name in ("mesh.safetensors", "background.safetensors") or name.startswith(TEMPORARY_PREFIX)
-        for name in left
-    )
+def check_same(saved: Manifest, wanted: Manifest, where: Path) -> None:
+    """Refuse to resume with anything changed that the run's results depend on.
 
+    Args:
+        saved: The run's manifest.
+        wanted: That of the training as it is asked for now.
+        where: The run's manifest file, for errors.
 
-def _check_same(saved: dict, wanted: dict, out: Path) -> None:
-    """Refuse to resume with anything that the run's results depend on changed."""
-    for key in ("scene", "settings", "split", "seed", "box"):
-        ours, theirs = saved[key], json.loads(json.dumps(wanted[key]))
-        if key == "settings":
-            # What a run of an earlier version does not name yet was as it is by default.
-            ours = to_dict(from_dict(Settings, ours))
-        if key == "scene":
-            ours, theirs = ({k: v[k] for k in ("fingerprint", "downscale")} for v in (ours, theirs))
-        if ours != theirs:
+    Raises:
+        UsageError: Something differs; it is named with both values.
+    """
+    # What a run of an earlier version does not name yet was as it is by default.
+    ours = to_dict(from_dict(Settings, saved.settings))
+    pairs: list[tuple[str, object, object]] = [
+        ("the scene", saved.scene.fingerprint, wanted.scene.fingerprint),
+        ("--downscale", saved.scene.downscale, wanted.scene.downscale),
+        ("--seed", saved.seed, wanted.seed),
+        ("the training photos", saved.split.train, wanted.split.train),
+        ("the test photos", saved.split.test, wanted.split.test),
+        *_different("", ours, json.loads(json.dumps(wanted.settings))),
+        ("the box of the mesh", saved.box, wanted.box),
+    ]
+    for what, own, other in pairs:
+        if own != other:
+            shown = what.startswith("the ")
+            values = "differs" if shown else f"is {own} in the run, {other} now"
+            if what.endswith("photos"):
+                values = "differ"
             raise UsageError(
-                f"cannot resume: {key} differs from the run's",
-                where=out / "manifest.json",
+                f"cannot resume: {what} {values}",
+                where=where,
                 advice="give the same options and scene as before, or train into a new folder",
             )
+
+
+def _different(prefix: str, ours: dict, theirs: dict) -> Iterator[tuple[str, object, object]]:
+    """Yield the settings that differ: name, our value, their value."""
+    for key in {**ours, **theirs}:
+        own, other = ours.get(key), theirs.get(key)
+        if isinstance(own, dict) and isinstance(other, dict):
+            yield from _different(f"{prefix}{key}.", own, other)
+        elif own != other:
+            yield f"{prefix}{key}", own, other
