@@ -31,7 +31,6 @@ from xscale.io import storage
 from xscale.io.checkpoints import PICTURES, load_newest
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
-from xscale.render import run as run_module
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import (
     CameraPath,
@@ -43,6 +42,7 @@ from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 from xscale.render.views import render_views
+from xscale.run import folder as folder_module
 
 OUTPUTS = ("colour", "depth", "coverage")
 
@@ -104,7 +104,7 @@ def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monk
     camera = frames[0].cameras[0]
     expected = tiny_run.render(camera).colour
     ahead, _ = load_newest(tiny_run.path / "checkpoints", PICTURES)
-    monkeypatch.setattr(run_module, "load_newest", None)
+    monkeypatch.setattr(folder_module, "load_newest", None)
     given = Run.open(tiny_run.path, checkpoint=ahead)
     assert torch.equal(given.render(camera).colour, expected)
     assert given.fingerprint == tiny_run.fingerprint
@@ -310,7 +310,7 @@ def test_unwritable_folder_and_missing_run_are_named(tiny_run, tmp_path, capsys)
     (tmp_path / "file").write_text("")
     assert main(["render", str(tiny_run.path), "--out", str(tmp_path / "file/x")]) == 4
     assert main(["render", str(tmp_path), "--out", str(tmp_path / "y")]) == 3
-    assert "is no run" in capsys.readouterr().err
+    assert "is not an xscale run" in capsys.readouterr().err
 
 
 # imageio-ffmpeg leaves closing its pipes to the garbage collector.

@@ -14,10 +14,10 @@ from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.adjust import NUMBERS, adjusted
 from xscale.geometry.mesh import Mesh
 from xscale.io.mesh.ply import encode_ply
-from xscale.train.align import Aligned, Template, align
-from xscale.train.pool import TilePool, TrainPhoto
-from xscale.train.refine import Refinement
-from xscale.train.settings import PoolSettings, RefineSettings
+from xscale.training.align import Aligned, Template, align
+from xscale.training.pool import TilePool, TrainPhoto
+from xscale.training.refine import Refinement
+from xscale.training.settings import PoolSettings, RefineSettings
 
 SMALL = ["optim.batch=2048", "model.grid.levels=8", "model.grid.log2_table_size=14"]
 OFF = np.array([0.008, -0.01, 0.006, 0.02, 0.015, -0.02, 0, 0, 0])

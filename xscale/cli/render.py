@@ -150,10 +150,10 @@ def run(argv: list[str]) -> int:
 def _read_ahead(run: Path) -> Checkpoint | None:
     """Read what is rendered while PyTorch loads; what is wrong with it is said by ``Run``."""
     from xscale.errors import XscaleError
-    from xscale.io.checkpoints import PICTURES, load_newest
+    from xscale.run.folder import RunFolder
 
     try:
-        return load_newest(run / "checkpoints", PICTURES)[0]
+        return RunFolder(run).load_newest()[0]
     except XscaleError:
         return None
 
@@ -223,7 +223,7 @@ def _names(options: Options, opened: Run) -> list[str]:
     if len(options.views) == 1 and options.views[0] in ("test", "train", "all"):
         return opened.names(options.views[0])
     for name in options.views:
-        if name not in opened.manifest["cameras"]:
+        if name not in opened.manifest.cameras:
             raise UsageError(f"the run has no photo {name}", where=options.run)
     return options.views
 

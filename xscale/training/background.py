@@ -16,7 +16,7 @@ from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
-from xscale.train.tiles import Damaged, TrainPhoto
+from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
 _TRIAL_ROWS = 256

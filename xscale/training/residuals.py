@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xscale.gbuffer.build import surface_samples
 from xscale.render.uncertainty import corner_weights
-from xscale.train.trainer import Trainer
+from xscale.training.trainer import Trainer
 
 _MOST_RAYS = 1 << 21
 _SHARE = 0.05

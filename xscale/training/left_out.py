@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from xscale.errors import DamagedPhotoError, InputError
-from xscale.io.storage import append_line
+from xscale.run.folder import RunFolder
 from xscale.scene.quarantine import LeftOut, as_test_photo, check_left_out, group_of, notice, record
 from xscale.scene.scene import Scene, Split
 
@@ -56,18 +54,14 @@ class LeftOutPhotos:
         if self._log is not None:
             self._log({"left_out": name, "reason": error.what})
 
-    def write_to(self, manifest: dict) -> None:
-        """Put what is known into a run's manifest."""
+    def found(self) -> tuple[tuple[dict, ...], tuple[str, ...]]:
+        """Return what a manifest says of them: an entry a photo, and remarks."""
         later = {n: left for n, left in self._found.items() if n not in self._scene.left_out}
-        manifest["scene"]["left_out"] = record(self._found)
-        if later:
-            manifest["scene"]["warnings"].append(notice(later))
+        return tuple(record(self._found)), (notice(later),) if later else ()
 
-    def log_to(self, out: Path, step: Callable[[], int]) -> None:
-        """From now on also write photos into RUN/metrics.jsonl, with the step."""
-        self._log = lambda line: append_line(
-            out / "metrics.jsonl", json.dumps({"step": step(), **line})
-        )
+    def log_to(self, folder: RunFolder, step: Callable[[], int]) -> None:
+        """From now on also write photos into the run's log, with the step."""
+        self._log = lambda line: folder.log({"step": step(), **line})
 
 
 _checked: WeakKeyDictionary[Scene, tuple[float, frozenset[str]]] = WeakKeyDictionary()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from xscale import interrupts
 from xscale.errors import InterruptedRunError
-from xscale.io.checkpoints import save_checkpoint
-from xscale.io.storage import append_line
-from xscale.train.losses import StepLosses
-from xscale.train.trainer import Trainer
+from xscale.run.folder import RunFolder
+from xscale.training.losses import StepLosses
+from xscale.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
 CHECKPOINT_STEPS = 1000
@@ -52,7 +47,7 @@ class Goal:
 
 def run_loop(
     trainer: Trainer,
-    out: Path,
+    folder: RunFolder,
     goal: Goal,
     *,
     seconds_before: float = 0.0,
@@ -69,7 +64,7 @@ def run_loop(
 
     Args:
         trainer: Holds everything that changes.
-        out: The run folder.
+        folder: The run folder.
         goal: When to stop.
         seconds_before: Training time already spent (resume, preparation).
         on_progress: Called after the first step, then every two seconds or so.
@@ -88,12 +83,12 @@ def run_loop(
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic() - seconds_before
-    saver = _Saver(out / "checkpoints", left_out or {}, before_save)
+    saver = _Saver(folder, left_out or {}, before_save)
     average = _Running()
     due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
     logged_step, shown = trainer.step, False
-    with _stop_on_signals() as stopped:
+    with interrupts.saving() as stopped:
         while True:
             seconds = time.monotonic() - start
             share = goal.share(trainer.step, seconds)
@@ -109,7 +104,7 @@ def run_loop(
                 shown = True
                 rate = (trainer.step - logged_step) * trainer.batch / (now - logged)
                 logged, logged_step = now, trainer.step
-                line = _log(out, trainer.step, now - start, average, rate)
+                line = _log(folder, trainer.step, now - start, average, rate)
                 if on_log is not None:
                     on_log(line)
                 if on_progress is not None:
@@ -136,7 +131,7 @@ def run_loop(
         if stopped.is_set():
             raise InterruptedRunError(
                 f"stopped at step {trainer.step}; a checkpoint is written",
-                where=out,
+                where=folder.path,
                 advice="go on with --resume",
             )
     return seconds
@@ -168,7 +163,7 @@ class _Running:
         return -10 * math.log10(max(self._mse, 1e-12))
 
 
-def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -> dict:
+def _log(folder: RunFolder, step: int, seconds: float, average: _Running, rate: float) -> dict:
     line = {
         "step": step,
         "time": round(seconds, 3),
@@ -178,7 +173,7 @@ def _log(out: Path, step: int, seconds: float, average: _Running, rate: float) -
     }
     if average.overflows:
         line["skipped_steps"] = average.overflows
-    append_line(out / "metrics.jsonl", json.dumps(line))
+    folder.log(line)
     return line
 
 
@@ -186,9 +181,10 @@ class _Saver:
     """Checkpoints written by a thread; the loop waits only for the copy of the tensors."""
 
     def __init__(
-        self, folder: Path, left_out: Mapping[str, str], before: Callable[[], None] | None
+        self, folder: RunFolder, left_out: Mapping[str, str], before: Callable[[], None] | None
     ) -> None:
         self._folder = folder
+        self._run = folder.manifest.run
         self._left_out = left_out
         self._before = before
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
@@ -210,33 +206,10 @@ class _Saver:
         state = {"seconds": seconds, "left_out": dict(self._left_out)}
         tensors = trainer.state(copy=not last)
         self._pending = self._thread.submit(
-            save_checkpoint, self._folder, trainer.step, tensors, state
+            self._folder.save_checkpoint, trainer.step, tensors, state, self._run
         )
 
     def finish(self) -> None:
         if self._pending is not None:
             self._pending.result()
             self._pending = None
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Set an event at SIGINT or SIGTERM instead of tearing a step apart; a second one does."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = {}
-
-    def handle(number: int, frame: object) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

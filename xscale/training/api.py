@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,27 +15,27 @@ from xscale.config import override
 from xscale.errors import InputError, OutputExistsError, UsageError
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
-from xscale.io.storage import append_line, clean_temporaries, new_folder
+from xscale.io.storage import new_folder
 from xscale.model.encodings import TextureField
 from xscale.model.model import Model
 from xscale.render.run import Run, new_model
-from xscale.render.uncertainty import write_residuals
+from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
-from xscale.train.board import Board, require_tensorboard
-from xscale.train.left_out import LeftOutPhotos, check_test_photos
-from xscale.train.loop import Goal, Progress, run_loop
-from xscale.train.memory import pool_device
-from xscale.train.pool import TilePool
-from xscale.train.prepare import Prepared, prepare
-from xscale.train.preview import previewer
-from xscale.train.record import Record
-from xscale.train.refine import Refinement
-from xscale.train.residuals import vertex_residuals
-from xscale.train.resume import as_begun, never_begun, newest_checkpoint
-from xscale.train.settings import RefineSettings, Settings
-from xscale.train.settings import preset as preset_named
-from xscale.train.trainer import Trainer, trains_fused
+from xscale.training.board import Board, require_tensorboard
+from xscale.training.left_out import LeftOutPhotos, check_test_photos
+from xscale.training.loop import Goal, Progress, run_loop
+from xscale.training.memory import pool_device
+from xscale.training.pool import TilePool
+from xscale.training.prepare import Prepared, prepare
+from xscale.training.preview import previewer
+from xscale.training.record import Record
+from xscale.training.refine import Refinement
+from xscale.training.residuals import vertex_residuals
+from xscale.training.resume import as_begun, newest_checkpoint
+from xscale.training.settings import RefineSettings, Settings
+from xscale.training.settings import preset as preset_named
+from xscale.training.trainer import Trainer, trains_fused
 
 
 def train(
@@ -103,7 +102,8 @@ def train(
         InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
     """
     start = time.monotonic()
-    out = Path(out)
+    folder = RunFolder(out)
+    out = folder.path
     say = on_stage or (lambda line: None)
     goal = _goal(minutes, steps)
     where = ops.pick_device(device, say)
@@ -112,15 +112,16 @@ def train(
     chosen = override(preset_named(preset), list(settings))
     if deterministic and where.type != "cpu":
         _check_deterministic(chosen, where)
-    _check_output(out, resume)
-    begun = resume and not never_begun(out)
+    _check_output(folder, resume)
+    begun = resume and not folder.never_begun()
     scene = as_begun(scene, out, requarantine) if begun else scene
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
     check_leaks(scene.photos, split.test, allow_leak, say)
     # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
     held = Run.open(out, str(where)).mesh if begun else None
-    prepared = prepare(scene, split, chosen, downscale, seed, preset, where, held)
+    known = folder.manifest.run if begun else None
+    prepared = prepare(scene, split, chosen, downscale, seed, preset, where, held, known)
     checkpoint = newest_checkpoint(prepared, out, say) if begun else None
     left_out = LeftOutPhotos(scene, say)
     if checkpoint is None:
@@ -166,17 +167,16 @@ def train(
         prepared, mesh, left_out, out, seed, begun=begun, trained=checkpoint is not None
     )
     record.write()
-    preview = previewer(prepared, trainer, out, record.background)
+    preview = previewer(prepared, trainer, folder, record.background)
     with record.withdrawn_on_damage(), RunLock(out):
-        for folder in (out, out / "checkpoints", out / "previews"):
-            clean_temporaries(folder)
-        left_out.log_to(out, lambda: trainer.step)
+        folder.clean()
+        left_out.log_to(folder, lambda: trainer.step)
         say(f"training on about {prepared.covered_pixels / 1e6:.3g} million covered pixels")
-        board = Board(out / "tensorboard") if tensorboard else None
+        board = Board(folder.tensorboard) if tensorboard else None
         try:
             seconds = run_loop(
                 trainer,
-                out,
+                folder,
                 goal,
                 seconds_before=before,
                 on_progress=on_progress,
@@ -189,7 +189,8 @@ def train(
             )
             for line in refinement.report(out):
                 say(line)
-            write_residuals(out, vertex_residuals(trainer))
+            residuals = vertex_residuals(trainer).cpu().numpy()
+            folder.write(RESIDUALS, {"residual": residuals}, folder.manifest.run)
         finally:
             pool.close()
             if board is not None:
@@ -197,8 +198,7 @@ def train(
         _say_notes(scene, noted, say)
         timing = _timing(trainer, pool, before, seconds)
         say(f"where the time went: {_shares(timing)}")
-        line = {"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing}
-        append_line(out / "metrics.jsonl", json.dumps(line))
+        folder.log({"step": trainer.step, "time": round(seconds, 3), "where_time_went": timing})
         made = Run.open(out, str(where))
         _keep_photos(made, scene, photos_at_render, say)
     return Run.open(out)
@@ -215,10 +215,10 @@ def _refinement(
     refinement = Refinement(
         settings,
         prepared.surface,
-        [prepared.scene.photo(name) for name in manifest["split"]["train"]],
+        [prepared.scene.photo(name) for name in manifest.split.train],
         prepared.local_cameras,
         prepared.cameras,
-        manifest["scene"]["downscale"],
+        manifest.scene.downscale,
         left_out.reasons,
         left_out.add,
     )
@@ -286,9 +286,10 @@ def _shares(timing: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
 
 
-def _check_output(out: Path, resume: bool) -> None:
+def _check_output(folder: RunFolder, resume: bool) -> None:
     """Refuse before any work what would be refused after it."""
-    if resume and not (out / "manifest.json").exists() and not never_begun(out):
+    out = folder.path
+    if resume and not folder.is_run() and not folder.never_begun():
         raise InputError("holds no run to resume", where=out, advice="leave --resume out")
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(

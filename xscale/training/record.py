@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.gbuffer import Surface
-from xscale.io.storage import remove_folder, write_json
+from xscale.io.storage import remove_folder
 from xscale.model.background import Background
 from xscale.render.run import Run, write_background, write_run
-from xscale.train.background import LaterBackground, fit_background
-from xscale.train.left_out import LeftOutPhotos
-from xscale.train.prepare import Prepared
+from xscale.run.folder import RunFolder
+from xscale.run.manifest import Manifest
+from xscale.training.background import LaterBackground, fit_background
+from xscale.training.left_out import LeftOutPhotos
+from xscale.training.prepare import Prepared
 
 
 class Record:
@@ -48,25 +50,26 @@ class Record:
         self._prepared = prepared
         self._mesh = mesh
         self._left_out = left_out
-        self._out = out
+        self._folder = RunFolder(out)
         self._begun = begun
         self._written: dict = {}
         self._background: LaterBackground | None = None
-        if not trained and prepared.manifest["settings"]["model"]["background"] == "learned":
+        if not trained and prepared.manifest.model.background == "learned":
             photos, cameras = prepared.photos, prepared.local_cameras
             self._background = LaterBackground(
                 lambda on_damage: fit_background(
                     prepared.surface, photos, cameras, seed, on_damage
                 ),
-                partial(write_background, out),
+                partial(write_background, self._folder, prepared.manifest.run),
                 left_out.add,
             )
 
     def write(self) -> None:
         """Make the folder a run, with what is known by now."""
         if not self._begun:
-            self._written = self._manifest()
-            write_run(self._out, self._written, self._mesh)
+            manifest = self._manifest()
+            self._written = manifest.to_json()
+            write_run(self._folder, manifest, self._mesh)
         if self._mesh.vertices.device.type != "cpu":
             # A GPU's streams are being recorded in the first steps: nothing is fitted beside them.
             self.finish_background()
@@ -85,15 +88,15 @@ class Record:
         """Return what uncovered pixels show, waited for if need be; None where that is white."""
         if self._background is not None:
             return self._background.finish()
-        return Run.open(self._out, str(self._mesh.vertices.device)).background
+        return Run.open(self._folder.path, str(self._mesh.vertices.device)).background
 
     def complete(self) -> None:
         """Write what the first steps have brought to light."""
         self.finish_background()
         manifest = self._manifest()
-        if not self._begun and manifest != self._written:
-            write_json(self._out / "manifest.json", manifest, overwrite=True)
-            self._written = manifest
+        if not self._begun and manifest.to_json() != self._written:
+            self._folder.write_manifest(manifest, overwrite=True)
+            self._written = manifest.to_json()
 
     @contextmanager
     def withdrawn_on_damage(self) -> Iterator[None]:
@@ -101,14 +104,15 @@ class Record:
         try:
             yield
         except DamagedPhotoError:
-            if not self._begun and not any((self._out / "checkpoints").glob("*.json")):
+            if not self._begun and not any(self._folder.checkpoints.glob("*.json")):
                 with suppress(DamagedPhotoError):
                     self.finish_background()
-                remove_folder(self._out)
+                remove_folder(self._folder.path)
             raise
 
-    def _manifest(self) -> dict:
-        manifest = copy.deepcopy(self._prepared.manifest)
-        self._left_out.write_to(manifest)
-        manifest["scene"]["warnings"] += self._prepared.scene.notes.lines()
-        return manifest
+    def _manifest(self) -> Manifest:
+        manifest = self._prepared.manifest
+        left_out, remarks = self._left_out.found()
+        warnings = (*manifest.scene.warnings, *remarks, *self._prepared.scene.notes.lines())
+        scene = replace(manifest.scene, left_out=left_out, warnings=warnings)
+        return replace(manifest, scene=scene)

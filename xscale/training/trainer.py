@@ -4,7 +4,8 @@ Under the lazy rule ``fused_step`` takes it; the chain of single ops (interpolat
 encode backward, adam) is for everything else and the last stage's squares, and tests compare.
 
 On a GPU nobody waits for a step: rates, losses and whether anything moves are in its memory, looked
-at some steps later (``train.losses``), and fused steps are recorded and replayed (``train.graph``).
+at some steps later (``training.losses``). Fused steps are recorded and replayed
+(``training.graph``).
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
 from xscale.model.settings import ModelSettings
-from xscale.train.graph import StepGraph
-from xscale.train.losses import LossReader, StepLosses
-from xscale.train.patches import PatchLoss
-from xscale.train.pool import TilePool
-from xscale.train.rays import Rays, Squares
-from xscale.train.robust import shade_robustly
-from xscale.train.settings import OptimSettings, PatchSettings
+from xscale.training.graph import StepGraph
+from xscale.training.losses import LossReader, StepLosses
+from xscale.training.patches import PatchLoss
+from xscale.training.pool import TilePool
+from xscale.training.rays import Rays, Squares
+from xscale.training.robust import shade_robustly
+from xscale.training.settings import OptimSettings, PatchSettings
 
 _OF_PHOTOS = ("shader.exposure", "shader.latent")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from xscale.model.film_shader import FilmShader
 from xscale.model.shader import ReluShader
 from xscale.ops.shade import shade_loss
-from xscale.train.settings import OptimSettings
+from xscale.training.settings import OptimSettings
 
 
 def shade_robustly(

@@ -11,8 +11,8 @@ from xscale.errors import SetupError
 from xscale.metrics import ssim
 from xscale.metrics.lpips_loss import FeatureDistance
 from xscale.ops.shade import shade_loss
-from xscale.train.rays import Squares
-from xscale.train.settings import PatchSettings
+from xscale.training.rays import Squares
+from xscale.training.settings import PatchSettings
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Cameras and vertices that move while a scene is learned: a little, held by priors, and reported.
 
 At a few points of the training the model is rendered from every training photo's camera. Cameras
-are moved to where picture and photo agree (``train.align``); what all would move together is taken
-out, for against it stand the mesh and the cameras of pictures yet to be made. Test photos' cameras
-stay as they are. What then is left between picture and photo moves the mesh's vertices
-(``train.heights``).
+are moved to where picture and photo agree (``training.align``). The gauge freedom is removed: a
+motion common to all cameras is undone, since the mesh and the cameras of pictures yet to be made
+stand still. Test photos' cameras stay as they are. The difference that is left between picture and
+photo moves the mesh's vertices (``training.heights``).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.scene.layouts.views import some
 from xscale.scene.photo import Photo
-from xscale.train.align import Aligned, Template, align
-from xscale.train.heights import Heights
-from xscale.train.settings import RefineSettings
-from xscale.train.trainer import Trainer
+from xscale.training.align import Aligned, Template, align
+from xscale.training.heights import Heights
+from xscale.training.settings import RefineSettings
+from xscale.training.trainer import Trainer
 
 FILE = "refined_cameras.json"
 _FIRST, _LAST = 0.25, 0.7

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from xscale.train.rays import Rays
+from xscale.training.rays import Rays
 
 _STEPS_BEFORE = 3
 """Steps of a size that are taken plainly first: libraries make what they need at first use."""

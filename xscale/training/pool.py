@@ -27,10 +27,10 @@ from torch import Tensor
 
 from xscale import ops
 from xscale.gbuffer.gbuffer import Surface
-from xscale.train.rays import Rays, Squares, sent
-from xscale.train.settings import PoolSettings
-from xscale.train.stream import TileStream
-from xscale.train.tiles import MASKED, Damaged, Load, Loaded, TileLoader, TrainPhoto
+from xscale.training.rays import Rays, Squares, sent
+from xscale.training.settings import PoolSettings
+from xscale.training.stream import TileStream
+from xscale.training.tiles import MASKED, Damaged, Load, Loaded, TileLoader, TrainPhoto
 
 _BYTES_A_PIXEL = 11
 _GOLDEN = (5**0.5 - 1) / 2

@@ -19,7 +19,7 @@ from xscale.errors import IntegrityError
 from xscale.gbuffer.displace import displace, displaceable
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.adjust import adjusted
-from xscale.train.align import (
+from xscale.training.align import (
     CORRELATED,
     Template,
     blurred,
@@ -28,7 +28,7 @@ from xscale.train.align import (
     looked_up,
     unexplained,
 )
-from xscale.train.settings import RefineSettings
+from xscale.training.settings import RefineSettings
 
 _BLUR = 3
 _LEAST = 500

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from xscale.geometry.camera import Camera
 from xscale.io.photo.images import write_png
-from xscale.io.storage import append_line
 from xscale.model.background import Background
 from xscale.render.renderer import Renderer
-from xscale.train.board import Board
-from xscale.train.prepare import Prepared
-from xscale.train.trainer import Trainer
+from xscale.run.folder import RunFolder
+from xscale.training.board import Board
+from xscale.training.prepare import Prepared
+from xscale.training.trainer import Trainer
 
 _PREVIEW_PIXELS = 2_000_000
 """Previews of larger photos are reduced: they are looked at, and stop the training."""
@@ -26,7 +24,7 @@ _PREVIEW_PIXELS = 2_000_000
 def previewer(
     prepared: Prepared,
     trainer: Trainer,
-    out: Path,
+    folder: RunFolder,
     background: Callable[[], Background | None],
 ) -> Callable[[int, Board | None], None] | None:
     """Return what renders a test view into RUN/previews and logs its PSNR; None without one.
@@ -34,21 +32,21 @@ def previewer(
     Args:
         prepared: The training's scene.
         trainer: Holds the model.
-        out: The run folder.
+        folder: The run folder.
         background: Gives what uncovered pixels show; asked for by the first preview.
     """
-    split = prepared.manifest["split"]
-    if not split["test"]:
+    split = prepared.manifest.split
+    if not split.test:
         return None
-    name = split["test"][len(split["test"]) // 2]
+    name = split.test[len(split.test) // 2]
 
     @cache
     def parts() -> tuple[Renderer, Camera, Tensor]:
         photo = prepared.scene.photo(name)
         size = photo.camera.width * photo.camera.height
-        downscale = prepared.manifest["scene"]["downscale"]
+        downscale = prepared.manifest.scene.downscale
         downscale = max(downscale, (size / _PREVIEW_PIXELS) ** 0.5)
-        origin = prepared.manifest["origin"]
+        origin = prepared.manifest.origin
         renderer = Renderer(prepared.surface, trainer.model, origin, background())
         truth = torch.from_numpy(photo.read(downscale)).float() / 255
         return renderer, photo.camera_at(downscale), truth
@@ -56,12 +54,13 @@ def previewer(
     def preview(step: int, board: Board | None) -> None:
         renderer, camera, truth = parts()
         frame = renderer.render(camera).on_cpu()
-        write_png(out / "previews" / f"step_{step:08d}.png", frame.colour.numpy(), overwrite=True)
+        file = folder.previews / f"step_{step:08d}.png"
+        write_png(file, frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
             error = (frame.colour.float() / 255 - truth)[frame.coverage].square().mean()
             psnr = float(-10 * torch.log10(error.clamp(min=1e-12)))
             line = {"step": step, "test_photo": name, "test_psnr": round(psnr, 4)}
-            append_line(out / "metrics.jsonl", json.dumps(line))
+            folder.log(line)
             if board is not None:
                 board.line(line)
         if board is not None:

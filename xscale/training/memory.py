@@ -9,7 +9,7 @@ import torch
 from xscale.errors import ResourceError
 from xscale.model.field import grid_layout_of
 from xscale.model.settings import GridSettings
-from xscale.train.settings import PoolSettings
+from xscale.training.settings import PoolSettings
 
 
 def available_bytes(device: torch.device | None = None) -> int | None:

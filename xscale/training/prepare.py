@@ -18,13 +18,14 @@ from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.gbuffer.statistics import scene_statistics
 from xscale.geometry.camera import Camera
-from xscale.model.field import Box, finest_resolution, log2_table_size
-from xscale.render.run import FORMAT
+from xscale.model.box import Box
+from xscale.model.field import finest_resolution, log2_table_size
+from xscale.run.manifest import Manifest, TrainedScene, new_run_id
 from xscale.scene.scene import Photo, Scene, Split
-from xscale.train.memory import check_memory
-from xscale.train.settings import Settings
-from xscale.train.tiles import TrainPhoto
-from xscale.train.trainer import trains_fused
+from xscale.training.memory import check_memory
+from xscale.training.settings import Settings
+from xscale.training.tiles import TrainPhoto
+from xscale.training.trainer import trains_fused
 
 _MARGIN = 4
 """Median edges, times the reach, that the box of a mesh that may move is larger on each side."""
@@ -45,7 +46,7 @@ class Prepared:
     """Of the training photos, by what was looked at."""
     local_cameras: list[Camera]
     """Of the training photos, in the mesh's frame, at training size."""
-    manifest: dict
+    manifest: Manifest
 
 
 def prepare(
@@ -57,6 +58,7 @@ def prepare(
     preset: str,
     device: torch.device,
     surface: Surface | None = None,
+    run: str | None = None,
 ) -> Prepared:
     """Look at the scene and decide everything that the photos decide.
 
@@ -69,6 +71,7 @@ def prepare(
         preset: The preset's name, for the manifest.
         device: Where to compute.
         surface: The mesh's, where the run to resume holds it already.
+        run: Id of the run to resume; None: a new one.
 
     Raises:
         SceneError: No training photo sees the mesh.
@@ -105,32 +108,32 @@ def prepare(
     fused = trains_fused(settings.optim, device, settings.model)
     fused = fused and not settings.patch.share
     check_memory(grid, fused, device)
-    manifest = {
-        "format": FORMAT,
-        "scene": {
-            "fingerprint": scene.fingerprint(),
-            "layout": scene.layout,
-            "root": str(scene.root),
-            "options": scene.options,
-            "provenance": scene.provenance,
-            "photos": len(scene.photos),
-            "downscale": downscale,
-            "warnings": list(scene.warnings),
-        },
-        "origin": [float(x) for x in scene.origin],
-        "box": {"centre": list(box.centre), "extent": list(box.extent)},
-        "preset": preset,
-        "settings": to_dict(settings),
-        "split": {"train": list(split.train), "test": list(split.test)},
-        "cameras": {photo.name: _camera_numbers(photo.camera) for photo in scene.photos},
-        "versions": {
+    manifest = Manifest(
+        run=run or new_run_id(),
+        scene=TrainedScene(
+            fingerprint=scene.fingerprint(),
+            layout=scene.layout,
+            root=str(scene.root),
+            options=scene.options,
+            provenance=scene.provenance,
+            photos=len(scene.photos),
+            downscale=downscale,
+            warnings=scene.warnings,
+        ),
+        origin=tuple(float(x) for x in scene.origin),
+        box=box,
+        preset=preset,
+        settings=to_dict(settings),
+        split=split,
+        cameras={photo.name: photo.camera for photo in scene.photos},
+        versions={
             "xscale": xscale.__version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
-        "seed": seed,
-    }
+        seed=seed,
+    )
     return Prepared(
         scene=scene,
         surface=surface,
@@ -155,16 +158,3 @@ def _train_photo(photo: Photo, camera: Camera, packed: Tensor, downscale: float)
     return TrainPhoto(
         camera.width, camera.height, packed, lambda: photo.pixels(downscale), photo.name
     )
-
-
-def _camera_numbers(camera: Camera) -> dict:
-    return {
-        "model": camera.model,
-        "width": camera.width,
-        "height": camera.height,
-        "K": camera.K.tolist(),
-        "R": camera.R.tolist(),
-        "t": camera.t.tolist(),
-        "distortion": camera.distortion.tolist(),
-        "near": camera.near,
-    }

@@ -13,7 +13,7 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
-from xscale.train.stream import Tile, TileStream, morton_order
+from xscale.training.stream import Tile, TileStream, morton_order
 
 MASKED = -2
 """In place of a face id where a mask leaves a pixel out."""

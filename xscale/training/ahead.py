@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xscale.gbuffer.clusters import cluster_ahead
 from xscale.scene.scene import Scene
-from xscale.train.left_out import check_test_photos
+from xscale.training.left_out import check_test_photos
 
 
 def look_ahead(
