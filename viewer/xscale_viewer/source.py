@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from xscale.render.resolve import render_resolved
 from xscale.render.run import Run
 from xscale.render.sight import View as Sight
 from xscale.render.sight import count, training_views
+from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.scene import Scene
 from xscale_viewer.navigation import up_of
 
@@ -78,26 +79,25 @@ def open_source(path: Path) -> Source:
     if not path.is_dir():
         kind = "is not a folder" if path.exists() else "does not exist"
         raise InputError(kind, where=path, advice="open a run's or a scene's folder")
-    if (path / "manifest.json").is_file():
+    if RunFolder(path).is_run():
         return _of_run(path)
     return _of_scene(Scene.open(path))
 
 
 def _of_run(path: Path) -> Source:
     run = Run.open(path)
-    stored = run.manifest["scene"]
-    root, options = Path(stored["root"]), stored.get("options", {})
+    manifest, stored = run.manifest, run.manifest.scene
+    root, options = Path(stored.root), stored.options
     cameras = {name: run.camera(name) for name in run.names("all")}
-    origin = np.array(run.manifest["origin"], np.float64)
     _ = run.model, run.renderer  # the first picture then comes at once, and faults show now
     modes = [name for name in MODES if name not in NO_MODES]
-    if run.manifest["settings"]["model"].get("encoding", "hash") not in ("hash", "volume"):
+    if manifest.model.encoding not in ("hash", "volume"):
         modes = [name for name in modes if name != "level"]
-    if not (path / "residuals.safetensors").is_file():
+    if not run.folder.has(RESIDUALS):
         modes = [name for name in modes if name != "uncertainty"]
     return _source(
-        path, "run", run, cameras, frozenset(run.names("test")), origin, tuple(modes),
-        lambda: _scene_of(root, options), _georeference(stored),
+        path, "run", run, cameras, frozenset(run.names("test")), run.origin, tuple(modes),
+        lambda: _scene_of(root, options), _georeference(stored.provenance, stored.warnings),
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def _of_scene(scene: Scene) -> Source:
     modes = tuple(n for n in MODES if n not in (*_NOT_OF_A_SCENE, *NO_MODES))
     source = _source(
         scene.root, "scene", run, cameras, frozenset(), scene.origin, modes, lambda: scene,
-        _georeference({"provenance": scene.provenance, "warnings": scene.warnings}),
+        _georeference(scene.provenance, scene.warnings),
     )  # fmt: skip
     source.points = scene.points
     return source
@@ -151,15 +151,13 @@ def _box(vertices: Tensor, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low - room + origin, high + room + origin
 
 
-def _georeference(stored: dict) -> str | None:
+def _georeference(provenance: Mapping[str, object], warnings: Sequence[str]) -> str | None:
     """Return what a scene says about its coordinate system, None where it says nothing."""
-    system = (stored.get("provenance") or {}).get("coordinate_system")
+    system = provenance.get("coordinate_system")
     if isinstance(system, dict) and system.get("name"):
         return str(system["name"])[:80]
-    for line in stored.get("warnings", ()):
-        if "EPSG:4978" in line:
-            return "EPSG:4978"
-    return None
+    geocentric = any("EPSG:4978" in line for line in warnings)
+    return "EPSG:4978" if geocentric else None
 
 
 class SceneRun:

@@ -46,14 +46,14 @@ class App:
         self.pages = Pages(session, self.commands)
         self._theme = ""
         self._generation: object = None
-        self._faults = 0
+        self.faults = 0
 
     def frame(self) -> None:
         """Draw one frame; what goes wrong becomes a line in the status bar."""
         try:
             self._frame()
         except Exception as error:  # a fault of one frame must not end the window
-            self._faults += 1
+            self.faults += 1
             self.session.say(f"a fault in the window: {type(error).__name__}: {error}")
 
     def _frame(self) -> None:
@@ -172,7 +172,7 @@ class App:
         if not paths:
             return
         path = Path(paths[0])
-        if path.is_file() and path.name == "manifest.json":
+        if path.is_file() and path.name == "manifest.json":  # of a run
             path = path.parent
         self.session.open(path)
 
