@@ -80,7 +80,7 @@ def approached(run: Run, name: str, factor: float) -> list[Camera]:
     pixels.
     """
     camera = run.camera(name)
-    origin = run.manifest["origin"]
+    origin = run.manifest.origin
     centre = (camera.width / 2, camera.height / 2)
     target = surface_point(run.surface, origin, camera, *centre)
     if target is None:
@@ -136,7 +136,7 @@ def warping_error(run: Run, cameras: Sequence[Camera], samples: int = 1) -> floa
     if samples > 1:
         colours = [run.render(camera, samples=samples).colour for camera in cameras]
         frames = [replace(f, colour=c) for f, c in zip(frames, colours, strict=True)]
-    origin = np.asarray(run.manifest["origin"])
+    origin = np.asarray(run.manifest.origin)
     total, count = 0.0, 0
     for one, two, camera in zip(frames[:-1], frames[1:], cameras[1:], strict=True):
         covered = one.coverage.numpy()

@@ -36,11 +36,11 @@ from xscale import ops
 from xscale.cli import _machine
 from xscale.gbuffer.build import pixel_samples, visibility
 from xscale.io.storage import write_json
-from xscale.model.field import Box
+from xscale.model.box import Box
 from xscale.model.model import Model
 from xscale.ops import _ceiling
-from xscale.train.settings import PAPER
-from xscale.train.trainer import Trainer
+from xscale.training.settings import PAPER
+from xscale.training.trainer import Trainer
 
 Row = dict[str, object]
 

@@ -20,8 +20,8 @@ from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.train.rays import Rays
-from xscale.train.trainer import Trainer
+from xscale.training.rays import Rays
+from xscale.training.trainer import Trainer
 
 Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)
 

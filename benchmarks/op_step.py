@@ -17,13 +17,13 @@ from benchmarks.op_encode import peer_corners
 from xscale import ops
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import Surface
-from xscale.model.field import Box
+from xscale.model.box import Box
 from xscale.model.model import Model
 from xscale.ops.shade_film import shade_film_reference
 from xscale.ops.shade_relu import shade_relu_reference
-from xscale.train.rays import Rays
-from xscale.train.settings import PAPER, Settings
-from xscale.train.trainer import Trainer
+from xscale.training.rays import Rays
+from xscale.training.settings import PAPER, Settings
+from xscale.training.trainer import Trainer
 
 SIDE, CAMERAS, WIDTH, HEIGHT = 512, 12, 1536, 1024
 

@@ -74,8 +74,8 @@ def emulated():
 def trained_through_and_in_parts(tmp_path, monkeypatch):
     """Train a scene in one go, and again stopped and resumed; both must end with the same bits."""
     from xscale.io.checkpoints import load_newest
-    from xscale.train import loop
-    from xscale.train.api import train
+    from xscale.training import loop
+    from xscale.training.api import train
 
     def both(scene, *, stop, steps, **options):
         """Return the run that went through and its tensors; ``stop`` is the step of the stop."""

@@ -2,7 +2,7 @@ import pytest
 
 from xscale.config import from_dict, override, to_dict
 from xscale.errors import ConfigError
-from xscale.train.settings import PRESETS, Settings, preset
+from xscale.training.settings import PRESETS, Settings, preset
 
 
 def test_settings_survive_the_way_through_plain_values():

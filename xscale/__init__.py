@@ -18,7 +18,7 @@ _PUBLIC = {
     "Scene": "xscale.scene.scene",
     "XscaleError": "xscale.errors",
     "open": "xscale.render.run:Run.open",
-    "train": "xscale.train.api",
+    "train": "xscale.training.api",
 }
 
 __all__ = ["Camera", "Mesh", "Run", "Scene", "XscaleError", "__version__", "open", "train"]

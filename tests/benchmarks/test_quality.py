@@ -6,7 +6,7 @@ from benchmarks import _causes, ablation, curves, quality
 from xscale.config import override
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
-from xscale.train.settings import preset
+from xscale.training.settings import preset
 
 METRICS = (*quality.RAW, *quality.FITTED)
 

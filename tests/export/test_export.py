@@ -93,7 +93,7 @@ def test_cloud_opens_elsewhere_with_places_and_colours(run, tmp_path, ending):
         places, colours = np.asarray(cloud.vertices), np.asarray(cloud.colors)[:, :3]
     position, normal = spread(*_arrays(run), 2000)
     # Local places are float32; nothing more is lost on the way to the world.
-    np.testing.assert_allclose(places, position + np.array(run.manifest["origin"]), atol=1e-6)
+    np.testing.assert_allclose(places, position + np.array(run.manifest.origin), atol=1e-6)
     size = np.sqrt(surface_area(*_arrays(run)[:2]).sum() / 2000)
     np.testing.assert_array_equal(colours, SurfaceColour(run)(position, normal, size))
     assert colours.std(0).min() > 2
@@ -102,7 +102,7 @@ def test_cloud_opens_elsewhere_with_places_and_colours(run, tmp_path, ending):
 
 def test_colour_without_view_dependence_is_the_renderers(run, monkeypatch):
     camera = run.camera(run.names("train")[1])
-    packed = torch.from_numpy(camera.recentred(run.manifest["origin"]).packed())
+    packed = torch.from_numpy(camera.recentred(run.manifest.origin).packed())
     samples, _ = build_gbuffer(run.surface, packed, camera.width, camera.height)
     shade = run.model.shader.shade
     front = torch.tensor([[0.0, 0, -1]])
@@ -167,7 +167,7 @@ def _sum(terms, direction):
 
 def _seen_by(run, name):
     camera = run.camera(name)
-    packed = torch.from_numpy(camera.recentred(run.manifest["origin"]).packed())
+    packed = torch.from_numpy(camera.recentred(run.manifest.origin).packed())
     samples, _ = build_gbuffer(run.surface, packed, camera.width, camera.height)
     return samples
 
@@ -200,7 +200,7 @@ def test_single_colour_is_the_best_one_over_the_training_pixels(run):
     features = run.model.field.encode(torch.from_numpy(point), torch.full((1,), 0.01))
     weights, seen = [], []
     for name in run.names("train"):
-        camera = run.camera(name).recentred(run.manifest["origin"])
+        camera = run.camera(name).recentred(run.manifest.origin)
         # Pixels that a small square around the point covers, by projecting its corners.
         side = 1e-3
         corners = point + side / 2 * np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
@@ -276,7 +276,7 @@ def test_textured_mesh_opens_in_trimesh_and_looks_like_the_render(run, tmp_path,
     scene = trimesh.load(path)
     (mesh,) = scene.dump() if hasattr(scene, "dump") else [scene]
     low, high = run.surface.vertices.double().numpy().min(0), run.surface.vertices.numpy().max(0)
-    origin = np.array(run.manifest["origin"])
+    origin = np.array(run.manifest.origin)
     np.testing.assert_allclose(mesh.bounds, [low + origin, high + origin], atol=1e-4)
     material = mesh.visual.material
     picture = material.baseColorTexture if ending == ".glb" else material.image

@@ -53,3 +53,13 @@ def test_help_is_fast():
         )
         seconds.append(time.perf_counter() - start)
     assert sorted(seconds)[2] < 0.5, seconds
+
+
+def test_train_is_a_plain_function_of_the_package():
+    code = (
+        "import types, xscale\nfrom xscale import train\n"
+        "assert type(train) is type(xscale.train) is types.FunctionType, train\n"
+        "assert train.__module__ == 'xscale.training.api'\n"
+        "import xscale.training.loop\nassert xscale.train is train"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -171,7 +171,7 @@ def test_obj_commands_are_counted_and_never_run(tmp_path):
 
 def test_obj_blocks_join_at_any_line(tmp_path, monkeypatch):
     for size in (64, 65, 97, 130):
-        monkeypatch.setattr("xscale.io.text_numbers.BLOCK", size)
+        monkeypatch.setattr("xscale.io.mesh.text_numbers.BLOCK", size)
         data = OBJ.replace(b"\n", b"\r\n")
         mesh = _read(tmp_path, "a.obj", data)
         np.testing.assert_array_equal(mesh.vertices[mesh.faces], POINTS[FACES])

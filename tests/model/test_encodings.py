@@ -11,8 +11,8 @@ from xscale.errors import UsageError
 from xscale.export.colour import SurfaceColour
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
+from xscale.model.box import Box
 from xscale.model.encodings import VertexField, barycentrics, budget, make_field
-from xscale.model.field import Box
 from xscale.model.settings import GridSettings, ModelSettings
 
 GRID = GridSettings(

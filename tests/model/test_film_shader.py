@@ -6,12 +6,13 @@ import torch
 import xscale
 from xscale import ops
 from xscale.errors import ConfigError, ResourceError, UsageError
-from xscale.model.field import Box, finest_resolution, grid_layout_of, log2_table_size
+from xscale.model.box import Box
+from xscale.model.field import finest_resolution, grid_layout_of, log2_table_size
 from xscale.model.film_shader import FilmShader
 from xscale.model.model import Model
 from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings
-from xscale.train import memory
-from xscale.train.settings import PAPER, preset
+from xscale.training import memory
+from xscale.training.settings import PAPER, preset
 
 SMALL = ["optim.batch=1024", "model.grid.levels=4", "model.grid.log2_table_size=10"]
 RESOLUTIONS = (16, 24, 35, 52, 77, 113, 166, 246, 363, 535, 790, 1167, 1723, 2544, 3757, 5548)

@@ -12,10 +12,12 @@ from xscale.config import to_dict
 from xscale.gbuffer.build import build_surface
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import save_checkpoint
-from xscale.model.field import Box
+from xscale.model.box import Box
 from xscale.model.settings import GridSettings, ModelSettings
 from xscale.render.run import Run, new_model, write_run
-from xscale.render.uncertainty import write_residuals
+from xscale.run.folder import RESIDUALS, RunFolder
+from xscale.run.manifest import Manifest, TrainedScene
+from xscale.scene.split import Split
 
 
 def write_tiny_run(built, path: Path) -> Path:
@@ -27,29 +29,31 @@ def write_tiny_run(built, path: Path) -> Path:
     )
     box = Box.around(low, high, False)
     names = list(built.cameras)
-    manifest = {
-        "format": 1,
-        "scene": {"fingerprint": "0", "root": "nowhere", "downscale": 1.0, "warnings": []},
-        "origin": mesh.origin.tolist(),
-        "box": {"centre": box.centre, "extent": box.extent},
-        "preset": "default",
-        "settings": {"model": to_dict(ModelSettings(grid=grid))},
-        "split": {"train": names[1:], "test": names[:1]},
-        "cameras": {
-            name: {
-                "model": c.model, "width": c.width, "height": c.height, "K": c.K.tolist(),
-                "R": c.R.tolist(), "t": c.t.tolist(), "near": c.near,
-            }
-            for name, c in built.cameras.items()
-        },
-        "seed": 3,
-    }  # fmt: skip
-    write_run(path, manifest, build_surface(mesh))
+    manifest = Manifest(
+        run="0123456789abcdef",
+        scene=TrainedScene(fingerprint="0", layout="colmap", root="nowhere", photos=len(names),
+                           downscale=1.0),
+        origin=tuple(mesh.origin.tolist()),
+        box=box,
+        preset="default",
+        settings={"model": to_dict(ModelSettings(grid=grid))},
+        split=Split(tuple(names[1:]), tuple(names[:1])),
+        cameras=built.cameras,
+        versions={},
+        seed=3,
+    )  # fmt: skip
+    folder = RunFolder(path)
+    write_run(folder, manifest, build_surface(mesh))
     model = new_model(manifest, torch.device("cpu"))
     tensors = {name: tensor.numpy() for name, tensor in model.tensors().items()}
-    save_checkpoint(path / "checkpoints", 1, tensors, {})
-    write_residuals(path, torch.linspace(0.01, 0.1, len(mesh.vertices)))
+    save_checkpoint(folder.checkpoints, 1, tensors, {}, run=manifest.run)
+    write_residuals(path, np.linspace(0.01, 0.1, len(mesh.vertices), dtype=np.float32))
     return path
+
+
+def write_residuals(path: Path, residual: np.ndarray) -> None:
+    folder = RunFolder(path)
+    folder.write(RESIDUALS, {"residual": residual}, folder.manifest.run)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_camera_inside_the_mesh_is_told_and_the_others_go_on(asymmetric, tmp_pat
 @pytest.mark.parametrize(
     ("gone", "code", "words"),
     [
-        ("manifest.json", 3, "is no run"),
+        ("manifest.json", 3, "is not an xscale run"),
         ("mesh.safetensors", 3, "mesh.safetensors"),
         ("checkpoints", 3, "has no checkpoint"),
     ],

@@ -28,10 +28,8 @@ from xscale.errors import (
     UsageError,
 )
 from xscale.io import storage
-from xscale.io.checkpoints import PICTURES, load_newest
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
-from xscale.render import run as run_module
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import (
     CameraPath,
@@ -43,6 +41,7 @@ from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 from xscale.render.views import render_views
+from xscale.run import folder as folder_module
 
 OUTPUTS = ("colour", "depth", "coverage")
 
@@ -103,9 +102,9 @@ def test_frames_hold_what_the_renderer_gives(tiny_run, frames, whole):
 def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monkeypatch):
     camera = frames[0].cameras[0]
     expected = tiny_run.render(camera).colour
-    ahead, _ = load_newest(tiny_run.path / "checkpoints", PICTURES)
-    monkeypatch.setattr(run_module, "load_newest", None)
-    given = Run.open(tiny_run.path, checkpoint=ahead)
+    ahead = tiny_run.folder.load_newest()
+    monkeypatch.setattr(folder_module, "load_newest", None)
+    given = Run.open(tiny_run.path, newest=ahead)
     assert torch.equal(given.render(camera).colour, expected)
     assert given.fingerprint == tiny_run.fingerprint
 
@@ -310,7 +309,7 @@ def test_unwritable_folder_and_missing_run_are_named(tiny_run, tmp_path, capsys)
     (tmp_path / "file").write_text("")
     assert main(["render", str(tiny_run.path), "--out", str(tmp_path / "file/x")]) == 4
     assert main(["render", str(tmp_path), "--out", str(tmp_path / "y")]) == 3
-    assert "is no run" in capsys.readouterr().err
+    assert "is not an xscale run" in capsys.readouterr().err
 
 
 # imageio-ffmpeg leaves closing its pipes to the garbage collector.

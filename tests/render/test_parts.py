@@ -64,7 +64,7 @@ def test_outputs_agree_with_single_rays(tiny_run, asymmetric, view):
     assert same.mean() > 0.999
     seen = hit & same
     world = camera.position + camera.rays(pixel) * np.where(seen, distance, 0)[:, None]
-    found = frame.position.numpy().reshape(-1, 3) + np.asarray(tiny_run.manifest["origin"])
+    found = frame.position.numpy().reshape(-1, 3) + np.asarray(tiny_run.manifest.origin)
     np.testing.assert_allclose(found[seen], world[seen], atol=1e-5)
     assert np.isnan(frame.position.numpy().reshape(-1, 3)[~hit]).all()
     depth = (world @ camera.R.T + camera.t)[:, 2]
@@ -94,7 +94,7 @@ def test_photos_are_those_that_rays_find_unblocked(tiny_run, asymmetric, samples
     camera = tiny_run.camera("view_01.png").scaled(60, 40)
     frame = tiny_run.render(camera, ("photos", "position"), samples=samples)
     hit = frame.coverage.numpy()
-    world = frame.position.numpy()[hit] + np.asarray(tiny_run.manifest["origin"])
+    world = frame.position.numpy()[hit] + np.asarray(tiny_run.manifest.origin)
     expected = np.zeros(len(world))
     for name in tiny_run.names("train"):
         view = tiny_run.camera(name)
@@ -113,6 +113,6 @@ def test_photos_are_those_that_rays_find_unblocked(tiny_run, asymmetric, samples
 
 
 def test_renderer_without_training_photos_says_so(tiny_run, view):
-    alone = renderer.Renderer(tiny_run.surface, tiny_run.model, tiny_run.manifest["origin"])
+    alone = renderer.Renderer(tiny_run.surface, tiny_run.model, tiny_run.manifest.origin)
     with pytest.raises(UsageError, match="does not know the training photos"):
         alone.render(view[0], ("photos",))

@@ -49,7 +49,7 @@ def test_pixel_shows_its_surface_point(tiny_run, asymmetric):
     pixel = np.array([[40.3, 22.8]])
     distance, _ = builders.hits(asymmetric.vertices, asymmetric.faces, camera, pixel)
     expected = camera.position + camera.rays(pixel)[0] * distance[0]
-    origin = tiny_run.manifest["origin"]
+    origin = tiny_run.manifest.origin
     np.testing.assert_allclose(
         surface_point(tiny_run.surface, origin, camera, *pixel[0]), expected, atol=1e-5
     )

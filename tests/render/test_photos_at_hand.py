@@ -32,7 +32,7 @@ def opened(trained) -> Run:
 
 
 def _local(run, name):
-    return run.camera(name).recentred(np.array(run.manifest["origin"]))
+    return run.camera(name).recentred(np.array(run.manifest.origin))
 
 
 def _samples(run, camera):

@@ -14,6 +14,8 @@ from xscale.io.photo.images import read_rgb
 from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
 from xscale.render.run import Run
 from xscale.render.sampling import remoteness, samples_for
+from xscale.run.folder import RunFolder
+from xscale.scene.split import Split
 
 
 def _smaller(camera, factor):
@@ -52,13 +54,19 @@ def test_a_view_of_what_no_photo_shows_takes_one_sample(tiny_run):
 
 
 def test_closer_photos_count_by_their_pixels(tiny_run):
-    manifest = json.loads(json.dumps(tiny_run.manifest))
-    one, other = manifest["split"]["train"][:2]
-    manifest["split"]["train"] = [one, other]
-    close = manifest["cameras"][other] = dict(manifest["cameras"][one])
-    close["K"] = (np.diag([4, 4, 1]) @ np.array(close["K"])).tolist()
-    close["width"], close["height"] = 4 * close["width"], 4 * close["height"]
-    changed = Run(tiny_run.path, manifest, tiny_run.device)
+    manifest = tiny_run.manifest
+    one, other = manifest.split.train[:2]
+    first = manifest.cameras[one]
+    close = replace(
+        first,
+        K=np.diag([4, 4, 1]) @ first.K,
+        width=4 * first.width,
+        height=4 * first.height,
+    )
+    changed = Run(RunFolder(tiny_run.path), tiny_run.device)
+    changed.folder.manifest = replace(
+        manifest, split=Split((one, other), ()), cameras={**manifest.cameras, other: close}
+    )
     # 16 pixels of a quarter of the size beside one of it.
     expected = 4 ** (16 / 17)
     assert remoteness(changed, [changed.camera(one)]) == pytest.approx([expected], rel=1e-3)

@@ -8,18 +8,18 @@ import torch
 from PIL import Image
 
 import xscale
-from tests.render.conftest import write_tiny_run
+from tests.render.conftest import write_residuals, write_tiny_run
 from xscale.cli.main import main
 from xscale.errors import IntegrityError
 from xscale.render.run import Run
-from xscale.render.uncertainty import corner_weights, expected_error, write_residuals
+from xscale.render.uncertainty import corner_weights, expected_error
 
 
 @pytest.fixture
 def run(asymmetric, tmp_path):
     """An untrained run whose residual is 1 plus the x of the place, local frame."""
     path = write_tiny_run(asymmetric, tmp_path / "run")
-    write_residuals(path, 1 + Run.open(path).surface.vertices[:, 0])
+    write_residuals(path, 1 + Run.open(path).surface.vertices[:, 0].numpy())
     return Run.open(path)
 
 
@@ -73,7 +73,7 @@ def test_run_without_residuals_is_told_before_anything_is_written(asymmetric, tm
     assert main(line) == 3
     assert "has no residuals" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-    write_residuals(path, torch.ones(3))
+    write_residuals(path, np.ones(3, np.float32))
     whole = (path / "residuals.safetensors").read_bytes()
     (path / "residuals.safetensors").write_bytes(whole[:20])
     with pytest.raises(IntegrityError, match="residuals"):

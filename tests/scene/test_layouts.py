@@ -104,7 +104,7 @@ def test_run_remembers_where_cameras_and_photos_were(asymmetric, asymmetric_fold
     cameras = _cameras("nerfstudio", asymmetric, bare / "c")
     scene = Scene.open(bare, cameras=cameras, images=asymmetric_folder / "images")
     run = xscale.train(scene, out=tmp_path / "run", steps=2, settings=["optim.batch=64"])
-    options = run.manifest["scene"]["options"]
+    options = run.manifest.scene.options
     assert options == {"cameras": str(cameras), "images": str(asymmetric_folder / "images")}
     scores, _ = score_run(run.path)
     assert set(scores["photos"]) == set(run.names("test"))

@@ -7,7 +7,7 @@ from PIL import Image
 from tests import builders
 from xscale import Scene
 from xscale.errors import DamagedPhotoError, MaskError
-from xscale.train.left_out import check_test_photos
+from xscale.training.left_out import check_test_photos
 
 PHOTOS = 16
 

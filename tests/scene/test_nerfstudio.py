@@ -337,7 +337,7 @@ def test_unknown_keys_and_a_split_are_remarked_once(small, write):
         ('{"w": 1, "w": 2}', "key 'w' is there twice"),
         ("[" * 100_000, "nested deeper than 64"),
         ('{"a": "' + "[" * 1000 + '"}', "has no frames"),
-        ("[]", "is no JSON object"),
+        ("[]", "is not a JSON object"),
         ('{"w": ' + "1" * 5000 + "}", "refused|no frames"),
         ("{}", "has no frames"),
         ('{"frames": [3]}', "/frames/0: is no object"),

@@ -23,8 +23,9 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
 from xscale.model.background import Background, fitted_texture, leaving_points
 from xscale.render.run import Run
-from xscale.train.background import LaterBackground, fit_background, uncovered_pixels
-from xscale.train.pool import TrainPhoto
+from xscale.run import folder
+from xscale.training.background import LaterBackground, fit_background, uncovered_pixels
+from xscale.training.pool import TrainPhoto
 
 SMALL = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_size=12"]
 
@@ -201,7 +202,7 @@ def test_background_is_learned_by_default_but_not_around_masked_objects(
         scene = xscale.Scene.open(tmp_path / name)
         assert len(scene.photos) == 6
         made = xscale.train(scene, out=tmp_path / f"{name}-run", steps=1, settings=SMALL)
-        kinds[name] = made.manifest["settings"]["model"]["background"]
+        kinds[name] = made.manifest.model.background
         assert (made.background is None) == (kinds[name] == "white")
     assert kinds == {"plain": "learned", "masked": "white"}
 
@@ -264,7 +265,12 @@ def test_later_background_is_the_same_and_tells_of_damage_when_it_is_asked_for(p
 
 def test_a_run_with_a_checkpoint_has_its_background_and_one_without_gets_it_again(runs, tmp_path):
     scene, (_, learned) = runs
-    expected = (learned.path / "background.safetensors").read_bytes()
+
+    def kept(run):
+        arrays = run.folder.read(folder.BACKGROUND)
+        return {name: array.tobytes() for name, array in arrays.items()}
+
+    expected = kept(learned)
     settings = [*SMALL, "model.background=learned"]
 
     def train(**more):
@@ -273,11 +279,12 @@ def test_a_run_with_a_checkpoint_has_its_background_and_one_without_gets_it_agai
     with pytest.raises(InterruptedRunError):
         train(on_progress=lambda _: os.kill(os.getpid(), 2))
     assert load_newest(tmp_path / "run/checkpoints")[0].step == 1
-    assert (tmp_path / "run/background.safetensors").read_bytes() == expected
+    assert kept(Run.open(tmp_path / "run")) == expected
     # Killed before the first checkpoint, with and without the file.
     for there in (False, True):
         shutil.rmtree(tmp_path / "run/checkpoints")
+        (tmp_path / "run/metrics.jsonl").unlink()
         if not there:
             (tmp_path / "run/background.safetensors").unlink()
         train(resume=True)
-        assert (tmp_path / "run/background.safetensors").read_bytes() == expected
+        assert kept(Run.open(tmp_path / "run")) == expected

@@ -9,8 +9,8 @@ import torch
 import xscale
 from xscale.io.checkpoints import load_newest
 from xscale.ops import CONTROL_FIELDS
-from xscale.train import api
-from xscale.train.trainer import Trainer
+from xscale.training import api
+from xscale.training.trainer import Trainer
 
 pytestmark = pytest.mark.cuda
 SMALL = [

@@ -7,7 +7,7 @@ import xscale
 from xscale import ops
 from xscale.errors import DeviceError, SetupError, UsageError
 from xscale.ops import _ext
-from xscale.train import board
+from xscale.training import board
 
 
 def test_auto_is_the_cpu_where_the_gpu_lacks_bodies():

@@ -15,10 +15,11 @@ from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest, save_checkpoint
+from xscale.io.mesh.ply import encode_ply
 from xscale.render.renderer import Renderer
-from xscale.train.align import Template
-from xscale.train.heights import Heights
-from xscale.train.settings import RefineSettings
+from xscale.training.align import Template
+from xscale.training.heights import Heights
+from xscale.training.settings import RefineSettings
 
 CELLS = 16
 WRONG = 0.03
@@ -65,7 +66,7 @@ def photographed(tmp_path_factory):
     for name in cameras:
         builders.save_photo(folder / "images" / name, flat.photo(name))
     wrong, _ = _plate(_bump)
-    encoded = xscale.io.ply.encode_ply(wrong.astype(np.float32), faces)
+    encoded = encode_ply(wrong.astype(np.float32), faces)
     (folder / "mesh.ply").write_bytes(encoded)
     builders.write_model(flat, folder / "sparse" / "0")
     return folder
@@ -109,7 +110,9 @@ def test_a_damaged_model_takes_mesh_and_cameras_of_its_checkpoint_with_it(traine
     copy = shutil.copytree(run.path, tmp_path / "copy")
     newest = load_newest(copy / "checkpoints")[0]
     tensors = {**newest.tensors, "mesh.heights": newest.tensors["mesh.heights"] + 1}
-    later = save_checkpoint(copy / "checkpoints", newest.step + 1, tensors, newest.state)
+    later = save_checkpoint(
+        copy / "checkpoints", newest.step + 1, tensors, newest.state, run=run.manifest.run
+    )
     expected = xscale.Run.open(run.path).surface.vertices
     assert not torch.equal(xscale.Run.open(copy).surface.vertices, expected)
     data = bytearray(later.read_bytes())

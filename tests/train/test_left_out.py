@@ -12,9 +12,9 @@ from xscale import Scene, train
 from xscale.errors import DamagedPhotoError, InterruptedRunError, UsageError
 from xscale.gbuffer.build import build_surface
 from xscale.io.checkpoints import load_newest
-from xscale.train import pool as pool_module
-from xscale.train.pool import TilePool, TrainPhoto
-from xscale.train.settings import PoolSettings
+from xscale.training import pool as pool_module
+from xscale.training.pool import TilePool, TrainPhoto
+from xscale.training.settings import PoolSettings
 
 BAD = "view_03.png"
 SETTINGS = (

@@ -9,7 +9,7 @@ import xscale
 from xscale import ops
 from xscale.errors import ResourceError, ShapeError
 from xscale.ops import _ext
-from xscale.train import trainer
+from xscale.training import trainer
 
 SMALL = ["optim.batch=1001", "model.grid.levels=4", "model.grid.log2_table_size=10"]
 

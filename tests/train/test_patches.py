@@ -8,10 +8,10 @@ import xscale
 from xscale.config import override
 from xscale.errors import ConfigError
 from xscale.metrics.ssim import ssim_map
-from xscale.train.patches import PatchLoss
-from xscale.train.pool import TilePool
-from xscale.train.rays import Rays, Squares
-from xscale.train.settings import PatchSettings, PoolSettings, preset
+from xscale.training.patches import PatchLoss
+from xscale.training.pool import TilePool
+from xscale.training.rays import Rays, Squares
+from xscale.training.settings import PatchSettings, PoolSettings, preset
 
 SIZE = 20
 
@@ -83,7 +83,7 @@ def test_squares_are_cut_from_the_photos_around_covered_pixels(asymmetric_folder
 
 
 def _prepared(scene, settings):
-    from xscale.train.prepare import prepare
+    from xscale.training.prepare import prepare
 
     return prepare(scene, scene.split(), settings, 1, 0, "default", torch.device("cpu"))
 

@@ -10,7 +10,7 @@ from xscale.errors import ConfigError
 from xscale.io.checkpoints import load_newest
 from xscale.model.settings import ShaderSettings
 from xscale.model.shader import ReluShader
-from xscale.train import trainer
+from xscale.training import trainer
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=12"]
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ import torch
 
 from xscale import Scene
 from xscale.gbuffer.build import build_surface
-from xscale.train import pool as pool_module
-from xscale.train.pool import TilePool, TrainPhoto
-from xscale.train.settings import PoolSettings
-from xscale.train.stream import TileStream
+from xscale.training import pool as pool_module
+from xscale.training.pool import TilePool, TrainPhoto
+from xscale.training.settings import PoolSettings
+from xscale.training.stream import TileStream
 
 
 @pytest.fixture

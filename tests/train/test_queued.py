@@ -12,8 +12,8 @@ import xscale
 from xscale import ops
 from xscale.errors import NumericsError, UsageError
 from xscale.io.checkpoints import load_newest
-from xscale.train import api, graph, losses
-from xscale.train.trainer import Trainer
+from xscale.training import api, graph, losses
+from xscale.training.trainer import Trainer
 
 SMALL = ["optim.batch=500", "model.grid.levels=4", "model.grid.log2_table_size=10"]
 FILM = ["optim.dense_table=false", "model.grid.levels=2"]

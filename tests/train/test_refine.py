@@ -13,10 +13,11 @@ from xscale.errors import ConfigError
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.adjust import NUMBERS, adjusted
 from xscale.geometry.mesh import Mesh
-from xscale.train.align import Aligned, Template, align
-from xscale.train.pool import TilePool, TrainPhoto
-from xscale.train.refine import Refinement
-from xscale.train.settings import PoolSettings, RefineSettings
+from xscale.io.mesh.ply import encode_ply
+from xscale.training.align import Aligned, Template, align
+from xscale.training.pool import TilePool, TrainPhoto
+from xscale.training.refine import Refinement
+from xscale.training.settings import PoolSettings, RefineSettings
 
 SMALL = ["optim.batch=2048", "model.grid.levels=8", "model.grid.log2_table_size=14"]
 OFF = np.array([0.008, -0.01, 0.006, 0.02, 0.015, -0.02, 0, 0, 0])
@@ -91,9 +92,7 @@ def _scene(folder, built, wrong):
     views = {name: adjusted(c, wrong.get(name, np.zeros(9))) for name, c in built.cameras.items()}
     for name, camera in built.cameras.items():
         builders.save_photo(folder / "images" / name, builders.render(built, camera))
-    (folder / "mesh.ply").write_bytes(
-        xscale.io.ply.encode_ply(built.vertices.astype(np.float32), built.faces)
-    )
+    (folder / "mesh.ply").write_bytes(encode_ply(built.vertices.astype(np.float32), built.faces))
     builders.write_model(replace(built, cameras=views), folder / "sparse" / "0")
     return xscale.Scene.open(folder)
 

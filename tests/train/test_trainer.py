@@ -5,7 +5,7 @@ import pytest
 
 import xscale
 from xscale.io.checkpoints import load_newest
-from xscale.train import loop, trainer
+from xscale.training import loop, trainer
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=14"]
 FILM = ["optim.dense_table=false", "model.grid.levels=4"]

@@ -101,7 +101,7 @@ def _points(options: Options, opened: Run) -> None:
         position,
         normal,
         colour,
-        np.array(opened.manifest["origin"]),
+        np.array(opened.manifest.origin),
         harmonics=harmonics if _follows(options) else None,
         overwrite=options.overwrite,
     )
@@ -165,7 +165,7 @@ def _mesh(options: Options, opened: Run) -> None:
             bar.advance(task, len(page.faces))
     if _follows(options):
         write_harmonics_index(options.out, options.degree, len(pages), overwrite=options.overwrite)
-    origin = np.array(opened.manifest["origin"])
+    origin = np.array(opened.manifest.origin)
     if options.out.suffix.lower() == ".glb":
         write_glb(options.out, pages, textures, origin, overwrite=options.overwrite)
     else:

@@ -84,7 +84,7 @@ def run(argv: list[str]) -> int:
     cameras = _make(options, opened, photos, up)
     if options.size:
         cameras = [resized(camera, *parse_size(options.size)) for camera in cameras]
-    met = check_path(opened.surface, opened.manifest["origin"], cameras)
+    met = check_path(opened.surface, opened.manifest.origin, cameras)
     crossing = [m.frame for m in met if m.crosses]
     if crossing:
         warn(f"W-PATH-MESH: the path goes through the mesh after frames {_some(crossing)}")
@@ -128,7 +128,7 @@ def _make(options: Options, opened: Run, photos: list[Camera], up: np.ndarray) -
         keys = [key.camera for key in read]
         return trajectory.interpolate(keys, options.frames, options.closed)
     for name in options.views:
-        if name not in opened.manifest["cameras"]:
+        if name not in opened.manifest.cameras:
             raise UsageError(f"the run has no photo {name}", where=options.run)
     views = [opened.camera(name) for name in options.views]
     if options.kind == "interpolate":
@@ -155,7 +155,7 @@ def _target(options: Options, opened: Run, view: Camera, views: list[Camera]) ->
     from xscale.errors import UsageError
     from xscale.render.probe import focus_of, surface_point
 
-    origin = opened.manifest["origin"]
+    origin = opened.manifest.origin
     if options.target is not None:
         return np.array(options.target)
     if options.kind == "zoom":
@@ -183,7 +183,7 @@ def _plot(
     from xscale.io.photo.images import write_png
     from xscale.render.path_plot import plot_path
 
-    vertices = opened.surface.vertices.numpy() + np.array(opened.manifest["origin"])
+    vertices = opened.surface.vertices.numpy() + np.array(opened.manifest.origin)
     picture = plot_path(vertices, cameras, photos, up, bad)
     write_png(options.plot, picture, overwrite=options.overwrite)
     result(options.plot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,23 +66,30 @@ def score_run(
     names = opened.names("test")
     if not names:
         raise UsageError("the run has no test photos", where=path, advice="train with --test-every")
-    root = scene_path or Path(manifest["scene"]["root"])
-    options = dict(manifest["scene"].get("options", {}))
+    _ = opened.model
+    remarks = list(opened.warnings)
+    for line in remarks:
+        warn(line)
+    root = scene_path or Path(manifest.scene.root)
+    options = dict(manifest.scene.options)
     if mesh is not None:
         options["mesh"] = mesh
     scene = Scene.open(root, **options)
-    if scene.fingerprint() != manifest["scene"]["fingerprint"]:
+    if scene.fingerprint() != manifest.scene.fingerprint:
         # Other photos, cameras or mesh than the run was trained on give other scores.
         missing = [name for name in names if name not in {p.name for p in scene.photos}]
         if missing:
             raise SceneError(f"has no photo {missing[0]} of this run", where=root)
-        warn("W-SCENE: the scene changed since the training (names, cameras, mesh or file sizes)")
+        remarks.append(
+            "W-SCENE: the scene changed since the training (names, cameras, mesh or file sizes)"
+        )
+        warn(remarks[-1])
     with progress_bar() as bar:
         task = bar.add_task("rendering", total=len(names))
         renders, coverage = render_views(
             opened,
             names,
-            path / "renders" / "test",
+            opened.folder.pictures("test"),
             lambda done, *_: bar.update(task, completed=done),
         )
     downscale = opened.downscale
@@ -103,16 +109,16 @@ def score_run(
             lpips_weights=lpips_weights,
             protocol={
                 "downscale": downscale,
-                "split": manifest["split"],
+                "split": manifest.to_json()["split"],
                 "photos_at_render": photos_at_render,
             },
-            warnings=manifest["scene"]["warnings"],
+            warnings=[*manifest.scene.warnings, *remarks],
             progress=lambda name, row: bar.advance(task),
         )
-    write_scores(path / "scores.json", scores)
+    write_scores(opened.folder.scores_file, scores)
     for line in scores["protocol"]["warnings"]:
         say(line)
-    log = _log_lines(path / "metrics.jsonl")
+    log = [line for line in opened.folder.logged() if "checkpoint" not in line]
     timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
     page = write_report(
         path,
@@ -121,22 +127,11 @@ def score_run(
         read_photo=read,
         renders_dir=renders,
         coverage_dir=coverage,
-        title=Path(manifest["scene"]["root"]).name,
-        facts={"preset": manifest["preset"], "downscale": downscale, "layout": scene.layout},
+        title=Path(manifest.scene.root).name,
+        facts={"preset": manifest.preset, "downscale": downscale, "layout": scene.layout},
         metrics=[line for line in log if "where_time_went" not in line],
         timings=timings,
-        settings=manifest["settings"],
+        settings=manifest.settings,
         groups=groups,
     )
     return scores, page
-
-
-def _log_lines(path: Path) -> list[dict]:
-    """Read a log whose last line a killed writer may have left torn."""
-    lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines

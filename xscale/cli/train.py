@@ -17,7 +17,7 @@ from xscale.cli._scene import SceneOptions
 if TYPE_CHECKING:
     from xscale.render.run import Run
     from xscale.scene.scene import Scene
-    from xscale.train.loop import Progress
+    from xscale.training.loop import Progress
 
 
 Result = TypeVar("Result")
@@ -77,10 +77,10 @@ def run(argv: list[str]) -> int:
 
     # The processes that decode photos start while this one loads PyTorch.
     start_ahead()
-    with importing("xscale.train.api"):
+    with importing("xscale.training.api"):
         scene = options.open()
         if not options.resume:
-            from xscale.train.ahead import look_ahead
+            from xscale.training.ahead import look_ahead
 
             look_ahead(
                 scene,
@@ -126,7 +126,7 @@ def run(argv: list[str]) -> int:
 
 def train_with_bar(scene: Scene, **options: object) -> Run:
     """Train with a progress bar; the options are those of ``xscale.train``."""
-    from xscale.train.api import train
+    from xscale.training.api import train
 
     return with_bar(partial(train, scene, **options))
 

@@ -28,11 +28,11 @@ from xscale.render.run import Run
 from xscale.scene.layouts.kinds import RECIPE
 from xscale.scene.photo import Photo
 from xscale.scene.scene import Scene
-from xscale.train.api import train
-from xscale.train.loop import Progress
-from xscale.train.memory import training_bytes
-from xscale.train.settings import Settings
-from xscale.train.trainer import trains_fused
+from xscale.training.api import train
+from xscale.training.loop import Progress
+from xscale.training.memory import training_bytes
+from xscale.training.settings import Settings
+from xscale.training.trainer import trains_fused
 
 VERSION = 1
 _LARGEST = {"width": 1 << 14, "height": 1 << 14, "supersampling": 16, "cells": 1 << 13}
@@ -193,7 +193,7 @@ def run_giga(
     frame = run.render(_wide(far)).on_cpu()
     view = run.path / "renders" / "view_4k.png"
     write_png(view, frame.colour.numpy(), overwrite=True)
-    chosen = from_dict(Settings, run.manifest["settings"])
+    chosen = from_dict(Settings, run.manifest.settings)
     fused = trains_fused(chosen.optim, run.device)
     tables = training_bytes(chosen.model.grid, fused)
     return GigaRun(run, view, peak_bytes(), tables)

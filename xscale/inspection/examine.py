@@ -20,7 +20,7 @@ from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.checks.sightings import CODE
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
-from xscale.train.left_out import LeftOutPhotos
+from xscale.training.left_out import LeftOutPhotos
 
 _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20

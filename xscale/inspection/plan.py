@@ -9,14 +9,13 @@ import torch
 from xscale import ops
 from xscale.errors import SceneError
 from xscale.model.field import grid_layout_of
-from xscale.model.settings import GridSettings
 from xscale.render.run import new_model
 from xscale.scene.scene import Scene
-from xscale.train.memory import available_bytes, training_bytes
-from xscale.train.pool import TilePool
-from xscale.train.prepare import Prepared, prepare
-from xscale.train.settings import preset
-from xscale.train.trainer import Trainer, trains_fused
+from xscale.training.memory import available_bytes, training_bytes
+from xscale.training.pool import TilePool
+from xscale.training.prepare import Prepared, prepare
+from xscale.training.settings import preset
+from xscale.training.trainer import Trainer, trains_fused
 
 PASSES = 8
 """Rays for each covered training pixel: the real scenes of benchmarks/RESULTS.md had 4 to 28."""
@@ -40,7 +39,7 @@ def plan_of(scene: Scene, downscale: float = 1, measure: bool = True) -> dict[st
         prepared = prepare(scene, scene.split(), settings, downscale, 0, "default", device)
     except SceneError as error:
         return {"possible": False, "because": error.what}
-    grid = GridSettings(**prepared.manifest["settings"]["model"]["grid"])
+    grid = prepared.manifest.model.grid
     rows, width = grid_layout_of(grid).rows, grid.features_per_level
     pool = settings.pool
     tiles = sum(-(-p.width // pool.tile) * -(-p.height // pool.tile) for p in prepared.photos)

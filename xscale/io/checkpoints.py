@@ -8,34 +8,23 @@ Tensors are numpy arrays here; who needs torch converts.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 
 from xscale.errors import IntegrityError
 from xscale.io.hashing import fingerprint_of
+from xscale.io.own_files import open_own, read_own_json
 from xscale.io.storage import open_atomic, remove_file, write_json
+from xscale.io.tensors import read_tensors, stream_tensors, tensor_hash
 
 FORMAT = 1
 _CHUNK = 1 << 24
-_DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "int64": "I64",
-    "int32": "I32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "BOOL",
-}
-"""Names of numpy's types in a safetensors header."""
+_KINDS = {"format": int, "bytes": int, "sha256": str, "tensors": dict, "state": dict}
 _NAME = re.compile(r"step_(\d{8,})\.json")
 
 
@@ -50,11 +39,24 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, step: int, tensors: dict[str, np.ndarray], state: dict, keep: int = 2
+    folder: Path,
+    step: int,
+    tensors: dict[str, np.ndarray],
+    state: dict,
+    keep: int = 2,
+    run: str | None = None,
 ) -> Path:
     """Write one checkpoint, then drop all but the newest ``keep``.
 
     Only for the one who holds the run's lock: tensor files without a manifest are removed.
+
+    Args:
+        folder: Where checkpoints are.
+        step: Of the training.
+        tensors: Arrays by name.
+        state: What is not a tensor.
+        keep: How many checkpoints stay.
+        run: Id of the run that it belongs to.
 
     Returns:
         The tensor file.
@@ -64,18 +66,20 @@ def save_checkpoint(
     """
     path = folder / f"step_{step:08d}.safetensors"
     with open_atomic(path, overwrite=True) as file:
-        size, whole, hashes = _write_tensors(file, tensors)
+        written = stream_tensors(file, tensors)
     manifest = {
         "format": FORMAT,
         "step": step,
         "file": path.name,
-        "bytes": size,
-        "sha256": whole,
+        "bytes": written.size,
+        "sha256": written.sha256,
         "tensors": {name: [str(array.dtype), list(array.shape)] for name, array in tensors.items()},
         # One hash a tensor, so that a render reads and checks a fraction of the file.
-        "hashes": hashes,
+        "hashes": written.hashes,
         "state": state,
     }
+    if run is not None:
+        manifest["run"] = run
     manifest["self"] = fingerprint_of(manifest)
     write_json(path.with_suffix(".json"), manifest, overwrite=True)
     for _, old in _listed(folder)[keep:]:
@@ -93,7 +97,7 @@ PICTURES = ("field.", "shader.", "cameras.", "mesh.")
 
 
 def load_newest(
-    folder: Path, prefixes: Sequence[str] | None = None
+    folder: Path, prefixes: Sequence[str] | None = None, run: str | None = None
 ) -> tuple[Checkpoint | None, list[str]]:
     """Read the newest checkpoint that is intact.
 
@@ -101,6 +105,7 @@ def load_newest(
         folder: Where checkpoints are.
         prefixes: Beginnings of the names of the tensors that are wanted; only those are read and
             checked. None: all.
+        run: Id of the run that they must belong to; None: not asked.
 
     Returns:
         The checkpoint, or None where the folder holds none at all; and a line for each one that
@@ -113,7 +118,7 @@ def load_newest(
     listed = _listed(folder)
     for step, manifest in listed:
         try:
-            return _load(step, manifest, prefixes), refused
+            return _load(step, manifest, prefixes, run), refused
         except IntegrityError as error:
             refused.append(str(error))
     if listed:
@@ -125,47 +130,6 @@ def load_newest(
     return None, refused
 
 
-def _write_tensors(
-    file: BinaryIO, tensors: dict[str, np.ndarray]
-) -> tuple[int, str, dict[str, str]]:
-    """Write a safetensors file piece by piece, while training goes on.
-
-    The library's own writer makes copies of all tensors first: gigabytes of fresh pages for the
-    large table, while a training runs beside it.
-
-    Returns:
-        Bytes written, SHA-256 of the file, and of each tensor.
-    """
-    # Wide types first, as the library does, so that every tensor begins at a multiple of its size.
-    arrays = {
-        name: np.ascontiguousarray(tensors[name])
-        for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    }
-    header, end = {}, 0
-    for name, array in arrays.items():
-        begin, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _DTYPES[str(array.dtype)],
-            "shape": list(array.shape),
-            "data_offsets": [begin, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    text = len(text).to_bytes(8, "little") + text
-    file.write(text)
-    whole, hashes = hashlib.sha256(text), {}
-    for name, array in arrays.items():
-        own = hashlib.sha256()
-        data = array.reshape(-1).view(np.uint8).data
-        for first in range(0, len(data), _CHUNK):
-            piece = data[first : first + _CHUNK]
-            file.write(piece)
-            whole.update(piece)
-            own.update(piece)
-        hashes[name] = own.hexdigest()
-    return len(text) + end, whole.hexdigest(), hashes
-
-
 def _listed(folder: Path) -> list[tuple[int, Path]]:
     found = []
     for path in folder.glob("step_*.json"):
@@ -175,13 +139,17 @@ def _listed(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
-def _load(step: int, manifest_path: Path, prefixes: Sequence[str] | None) -> Checkpoint:
+def _load(
+    step: int, manifest_path: Path, prefixes: Sequence[str] | None, run: str | None
+) -> Checkpoint:
     path = manifest_path.with_suffix(".safetensors")
     try:
-        manifest = json.loads(manifest_path.read_bytes())
-        claimed = manifest.pop("self")
+        manifest = read_own_json(manifest_path)
+        claimed = manifest.pop("self", None)
         intact = claimed == fingerprint_of(manifest) and manifest["step"] == step
-    except (OSError, ValueError, KeyError, AttributeError):
+        intact = intact and all(isinstance(manifest[key], kind) for key, kind in _KINDS.items())
+        intact = intact and isinstance(manifest.get("hashes", {}), dict)
+    except (IntegrityError, FileNotFoundError, ValueError, KeyError):
         intact = False
     if not intact:
         raise IntegrityError("the manifest is damaged", where=manifest_path)
@@ -191,45 +159,40 @@ def _load(step: int, manifest_path: Path, prefixes: Sequence[str] | None) -> Che
             where=manifest_path,
             advice="update xscale",
         )
-    if prefixes is not None and "hashes" in manifest:
-        names = [name for name in manifest["hashes"] if name.startswith(tuple(prefixes))]
-        return Checkpoint(step, _load_some(path, manifest, names), manifest["state"])
+    if run is not None and manifest.get("run") != run:
+        raise IntegrityError("is a checkpoint of another run", where=manifest_path)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise IntegrityError(f"cannot be read: {error.strerror}", where=path) from error
-    if len(data) != manifest["bytes"] or _sha256(data) != manifest["sha256"]:
-        raise IntegrityError("does not match the hash in its manifest", where=path)
-    try:
-        tensors = load_tensors(data)
-    except SafetensorError as error:
-        raise IntegrityError(f"is no safetensors file: {error}", where=path) from error
+        if prefixes is None or "hashes" not in manifest:
+            check_whole(path, manifest["bytes"], manifest["sha256"])
+        known = manifest.get("hashes", {})
+        beginnings = tuple(prefixes) if prefixes is not None else ("",)
+        tensors = read_tensors(
+            path,
+            wanted=lambda name: name.startswith(beginnings),
+            # Of a whole file the hash has been compared.
+            check=lambda name, array: (
+                prefixes is None or not known or known.get(name) == tensor_hash(array)
+            ),
+        )
+    except FileNotFoundError as error:
+        raise IntegrityError("is missing", where=path) from error
+    names = {name for name in manifest["tensors"] if name.startswith(beginnings)}
+    if names - set(tensors):
+        raise IntegrityError(f"lacks the tensor {min(names - set(tensors))}", where=path)
     return Checkpoint(step, tensors, manifest["state"])
 
 
-def _load_some(path: Path, manifest: dict, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read single tensors, each checked by its own hash."""
-    tensors = {}
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(length, manifest["bytes"])))
-            for name in names:
-                dtype, shape = manifest["tensors"][name]
-                array = np.empty(shape, dtype)
-                file.seek(8 + length + header[name]["data_offsets"][0])
-                whole = file.readinto(array.data.cast("B") if array.size else b"") == array.nbytes
-                if array.size and not (whole and _sha256(array.data) == manifest["hashes"][name]):
-                    raise IntegrityError(
-                        f"tensor {name} does not match the hash in its manifest", where=path
-                    )
-                tensors[name] = array
-    except OSError as error:
-        raise IntegrityError(f"cannot be read: {error.strerror}", where=path) from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise IntegrityError(f"is no safetensors file: {error}", where=path) from error
-    return tensors
+def check_whole(path: Path, size: int, sha256: str) -> None:
+    """Compare a file with its size and hash.
 
-
-def _sha256(data: bytes | memoryview) -> str:
-    return hashlib.sha256(data).hexdigest()
+    Raises:
+        FileNotFoundError: It does not exist.
+        IntegrityError: It differs, or it is not a regular file.
+    """
+    digest = hashlib.sha256()
+    with open_own(path) as file:
+        same = os.fstat(file.fileno()).st_size == size
+        while same and (piece := file.read(_CHUNK)):
+            digest.update(piece)
+    if not same or digest.hexdigest() != sha256:
+        raise IntegrityError("does not match the hash in its manifest", where=path)

@@ -13,12 +13,13 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from xscale.errors import OutputExistsError, StorageError
+from xscale.errors import OutputExistsError, StorageError, UnsafePathError
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
@@ -31,6 +32,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another path",
     errno.EISDIR: "a folder stands where a file is needed: choose another path",
+    errno.ELOOP: "it is a symbolic link: remove the link",
     errno.EFBIG: "the file size limit of this shell or file system is reached",
 }
 
@@ -43,7 +45,7 @@ def as_storage_error(path: Path, doing: str) -> Iterator[None]:
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise StorageError(
             f"could not {doing}: {reason}",
             where=path,
@@ -221,6 +223,20 @@ def new_folder(path: str | Path) -> Path:
     return path
 
 
+def refuse_link(path: str | Path) -> None:
+    """Refuse a symbolic link where a folder of ours is expected: it may lead anywhere.
+
+    Raises:
+        UnsafePathError: It is a link.
+    """
+    if Path(path).is_symlink():
+        raise UnsafePathError(
+            "is a symbolic link, which would be followed out of the folder",
+            where=path,
+            advice="remove the link, or give --out with the folder that it leads to",
+        )
+
+
 def make_folder(path: str | Path) -> Path:
     """Make a folder, parents included; it may be there already. StorageError if it cannot be."""
     path = Path(path)
@@ -326,6 +342,12 @@ def clean_temporaries(folder: str | Path) -> list[str]:
     return removed
 
 
+def _check_regular(handle: int) -> None:
+    """Refuse pipes and devices: what is written there is not kept."""
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+
+
 def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     """Add one line to a log with a single write, so that readers never see half of two lines.
 
@@ -341,8 +363,10 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     with as_storage_error(path, "append"):
         if not path.exists():
             _make_folders(path.parent)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        handle = os.open(path, flags, 0o666)
         try:
+            _check_regular(handle)
             size = os.fstat(handle).st_size
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 line = b"\n" + line

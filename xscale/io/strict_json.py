@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xscale.errors import CameraError, SceneError
+from xscale.errors import CameraError, SceneError, XscaleError
 from xscale.io.budget import check_json
 
 MOST_BYTES = 64 << 20
@@ -37,45 +37,64 @@ def read_json(path: Path) -> dict[str, Any]:
         raise SceneError(
             f"cannot be read: {error.strerror}", where=path, advice="check the path"
         ) from error
+    check_json(data, path)
+    return parse_object(data, path)
+
+
+def parse_object(
+    data: bytes,
+    path: Path,
+    kind: type[XscaleError] = SceneError,
+    advice: str = _AGAIN,
+) -> dict[str, Any]:
+    """Return the object that a JSON text holds.
+
+    Args:
+        data: The text.
+        path: Its file, for errors.
+        kind: The error to raise.
+        advice: What to do about a damaged file.
+
+    Raises:
+        XscaleError: Of that kind: deeper than 64 levels, not UTF-8, a key twice, NaN or Infinity,
+            not JSON (with line and column), or not an object.
+    """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SceneError(
-            f"is not UTF-8 at byte {error.start}", where=path, advice="save it as UTF-8"
-        ) from error
-    check_json(data, path)
-    _check_depth(text, path)
+        raise kind(f"is not UTF-8 at byte {error.start}", where=path, advice=advice) from error
+    line = _too_deep(text)
+    if line:
+        raise kind(
+            f"is nested deeper than {_DEEPEST} levels", where=f"{path}:{line}", advice=advice
+        )
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        raise SceneError(
+        raise kind(
             f"is not JSON: {error.msg}",
             where=f"{path}:{error.lineno}:{error.colno}",
-            advice=_AGAIN,
+            advice=advice,
         ) from error
     except ValueError as error:
-        raise SceneError(f"is refused: {error}", where=path, advice=_AGAIN) from error
+        raise kind(f"is refused: {error}", where=path, advice=advice) from error
     if not isinstance(value, dict):
-        raise SceneError("is no JSON object", where=path, advice=_AGAIN)
+        raise kind("is not a JSON object", where=path, advice=advice)
     return value
 
 
-def _check_depth(text: str, path: Path) -> None:
-    """Count brackets outside strings before the parser follows them."""
+def _too_deep(text: str) -> int:
+    """Return the line at which brackets nest too deeply, else 0, before the parser follows them."""
     depth = 0
     for match in _TOKENS.finditer(text):
         token = match.group()
         if token in "[{":
             depth += 1
             if depth > _DEEPEST:
-                line = text.count("\n", 0, match.start()) + 1
-                raise SceneError(
-                    f"is nested deeper than {_DEEPEST} levels",
-                    where=f"{path}:{line}",
-                    advice=_AGAIN,
-                )
+                return text.count("\n", 0, match.start()) + 1
         elif token in "]}":
             depth -= 1
+    return 0
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

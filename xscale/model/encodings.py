@@ -16,7 +16,8 @@ from torch import Tensor
 
 from xscale.errors import SetupError
 from xscale.gbuffer.gbuffer import GBuffer, Surface
-from xscale.model.field import Box, Field, grid_layout_of
+from xscale.model.box import Box
+from xscale.model.field import Field, grid_layout_of
 from xscale.model.settings import GridSettings, ModelSettings
 
 ON_THE_MESH = ("vertex", "texture")

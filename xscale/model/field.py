@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from xscale import ops
 from xscale.gbuffer.gbuffer import GBuffer
+from xscale.model.box import Box
 from xscale.model.settings import GridSettings
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where the grid lies: position in [0, 1] = (x - centre) / extent + 0.5."""
-
-    centre: tuple[float, float, float]
-    """Local frame, world units."""
-    extent: tuple[float, float, float]
-    """Length of each side, world units; all equal unless the settings ask for per-axis scaling."""
-
-    @classmethod
-    def around(cls, low: Tensor, high: Tensor, per_axis: bool) -> Box:
-        """Return the box of a mesh whose bounds are ``low`` and ``high`` ([3], local frame)."""
-        centre = (low.double() + high.double()) / 2
-        extent = (high - low).double() + 1e-6
-        if not per_axis:
-            # A sliver of margin keeps vertices on the border inside the last cell.
-            extent = extent.max().expand(3) * (1 + 1e-4)
-        return cls(tuple(centre.tolist()), tuple(extent.tolist()))
 
 
 class Field:

@@ -1,4 +1,4 @@
-"""Settings of the learned part. Every field is read by the code; presets are in xscale.train."""
+"""Settings of the learned part. Every field is read by the code; presets are in xscale.training."""
 
 from __future__ import annotations
 

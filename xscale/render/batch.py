@@ -132,9 +132,9 @@ def render_batch(
         try:
             _gather(engine(run, job, pending, folder), place, summary, len(mine), on_frame)
         finally:
-            manifest = place.write_manifest(summary.failed)
+            manifest = place.write_manifest(summary.failed, run.warnings)
         summary.complete = len(manifest["finished"]) == len(job.frames)
-        summary.warnings = _warnings(manifest["finished"])
+        summary.warnings = [*run.warnings, *_warnings(manifest["finished"])]
     if summary.failed:
         name, error = next(iter(summary.failed.items()))
         raise PartialError(

@@ -20,11 +20,11 @@ from xscale.geometry.camera import Camera
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import supported_model
 from xscale.io.budget import check_json
+from xscale.io.names import safe_name
 from xscale.io.storage import write_json
 from xscale.scene.layouts import colmap_binary, colmap_text
 from xscale.scene.layouts.colmap_model import Tables
 from xscale.scene.layouts.mvsnet import read_camera
-from xscale.scene.layouts.views import safe_name
 
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _PATH_FIELDS = {

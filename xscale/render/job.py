@@ -14,6 +14,7 @@ import torch
 import xscale
 from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
+from xscale.geometry.camera_json import camera_to_json
 from xscale.io.hashing import fingerprint_of
 from xscale.render.outputs import SIDE_BY_SIDE, OutputFile, output_file, side_by_side
 from xscale.render.picture import Band, bands_of, render_band, write_picture
@@ -81,7 +82,7 @@ class Job:
     def description(self) -> dict:
         """Return the job as JSON values; their fingerprint is the job's hash."""
         frames = [
-            {"name": f.name, "cameras": [_numbers(c) for c in f.cameras]} for f in self.frames
+            {"name": f.name, "cameras": [camera_to_json(c) for c in f.cameras]} for f in self.frames
         ]
         return {
             "format": 1,
@@ -106,18 +107,6 @@ class Job:
                 Path(name if file.output in ("colour", SIDE_BY_SIDE) else file.output / name)
             )
         return paths
-
-
-def _numbers(camera: Camera) -> dict:
-    return {
-        "model": camera.model,
-        "size": [camera.width, camera.height],
-        "K": camera.K.reshape(-1).tolist(),
-        "R": camera.R.reshape(-1).tolist(),
-        "t": camera.t.tolist(),
-        "distortion": camera.distortion.tolist(),
-        "near": camera.near,
-    }
 
 
 def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
@@ -225,7 +214,7 @@ def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | No
     if written.coverage == 0:
         warnings.append("W-FRAME-EMPTY: the camera sees nothing of the mesh")
     elif written.coverage > 0.95 and any(
-        is_inside(run.surface, run.manifest["origin"], c) for c in frame.cameras
+        is_inside(run.surface, run.manifest.origin, c) for c in frame.cameras
     ):
         warnings.append("W-FRAME-INSIDE: the camera sees only backs of faces: inside the mesh?")
     return {

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xscale.errors import BusyError, InputError, IntegrityError, OutputExistsError
 from xscale.io import storage
 from xscale.io.hashing import sha256_file
+from xscale.io.own_files import read_own_json, read_own_lines
 from xscale.io.run_lock import RunLock
 from xscale.render.job import Job
 
@@ -52,6 +54,8 @@ class JobFolder:
             OutputExistsError: It holds something else than this job.
         """
         storage.make_folder(self.path)
+        for file in self.job.settings.files():
+            storage.refuse_link(self.path / file.output)
         if self.shard is None:
             with RunLock(self.path):
                 self._no_shard_runs()
@@ -95,7 +99,7 @@ class JobFolder:
         file = self.path / "job.json"
         mine = {"hash": self.job.hash, **self.job.description()}
         try:
-            theirs = json.loads(file.read_bytes())
+            theirs = read_own_json(file)
         except FileNotFoundError:
             others = [p.name for p in self.path.iterdir() if p.name not in ("lock", "shards")]
             others = [name for name in others if not name.startswith(storage.TEMPORARY_PREFIX)]
@@ -107,11 +111,9 @@ class JobFolder:
                 ) from None
             storage.write_json(file, mine)
             return
-        except (OSError, ValueError) as error:
+        except IntegrityError as error:
             if not overwrite:
-                raise IntegrityError(
-                    f"cannot be read: {error}", where=file, advice="give --overwrite"
-                ) from error
+                raise IntegrityError(error.what, where=file, advice="give --overwrite") from error
             theirs = {}
         if theirs.get("hash") == mine["hash"]:
             return
@@ -134,22 +136,30 @@ class JobFolder:
         """
         done = {}
         for journal in sorted(self.path.glob("journal*.jsonl")):
-            for line in journal.read_bytes().splitlines():
-                record = _parsed(line)
-                if record is not None and self._holds(record, verify):
-                    done[record["index"]] = record
+            for entry in read_own_lines(journal):
+                record = _parsed(entry)
+                try:
+                    if record is not None and self._holds(record, verify):
+                        done[record["index"]] = record
+                except (KeyError, TypeError, AttributeError, ValueError):
+                    continue  # not a line of ours: its frame is rendered again
         return done
 
     def _holds(self, record: dict, verify: bool) -> bool:
         index = record["index"]
-        if not 0 <= index < len(self.job.frames):
+        if type(index) is not int or not 0 <= index < len(self.job.frames):
             return False
-        if set(record["files"]) != {file.output for file in self.job.settings.files()}:
+        files = self.job.settings.files()
+        wanted = zip(files, self.job.paths(self.job.frames[index]), strict=True)
+        # Only the job's own files are looked at, whatever names the line has.
+        expected = {file.output: path.as_posix() for file, path in wanted}
+        if {output: entry["file"] for output, entry in record["files"].items()} != expected:
             return False
         for entry in record["files"].values():
             path = self.path / entry["file"]
             try:
-                if path.stat().st_size != entry["bytes"]:
+                found = path.lstat()
+                if not stat.S_ISREG(found.st_mode) or found.st_size != entry["bytes"]:
                     return False
                 if verify and sha256_file(path) != entry["sha256"]:
                     return False
@@ -165,14 +175,15 @@ class JobFolder:
                                       sort_keys=True), sync=True
         )  # fmt: skip
 
-    def write_manifest(self, failed: dict[str, str]) -> dict:
-        """Write manifest.json: every finished frame of all shards, and this process's failures."""
+    def write_manifest(self, failed: dict[str, str], warnings: Sequence[str] = ()) -> dict:
+        """Write manifest.json: finished frames of all shards, this process's failures, remarks."""
         done = self.finished()
         manifest = {
             "job": self.job.hash,
             "frames": len(self.job.frames),
             "finished": [done[index] for index in sorted(done)],
             "failed": [{"name": name, "error": error} for name, error in failed.items()],
+            "warnings": list(warnings),
         }
         storage.write_json(self.path / "manifest.json", manifest, overwrite=True)
         return manifest
@@ -199,10 +210,9 @@ class JobFolder:
         }
 
 
-def _parsed(line: bytes) -> dict | None:
+def _parsed(entry: dict) -> dict | None:
     """Return a line's record, None where it is torn or damaged."""
     try:
-        entry = json.loads(line)
         record = entry["record"]
         text = json.dumps(record, sort_keys=True)
         return record if entry["crc"] == zlib.crc32(text.encode()) else None

@@ -17,11 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from xscale.errors import InputError, IntegrityError
@@ -29,10 +27,9 @@ from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.io.photo.images import decode_picture, encode_jpeg, encode_png
-from xscale.io.tensors import write_tensors
 from xscale.render.sight import View
+from xscale.run.folder import PHOTOS, RunFolder
 
-FILE = "photos.safetensors"
 _NEAREST = 4
 """Photos that a point is corrected by."""
 _CANDIDATES = 16
@@ -81,7 +78,7 @@ class PhotosAtHand:
     """The pictures of a run's training photos.
 
     Args:
-        stored: Arrays by name, as ``write_photos`` wrote them.
+        stored: Arrays by name, as ``kept_photos`` made them.
         surface: The mesh, in its local frame.
         views: What each training camera sees.
         cameras: Of the training photos, local frame, at training size.
@@ -215,13 +212,12 @@ def _looked_up(picture: Tensor, pixel: Tensor) -> Tensor:
     return ((upper * (1 - v) + lower * v) / 255).T
 
 
-def write_photos(
-    folder: Path, names: Sequence[str], render: Callable[[int, bool], Tensor], read: Read, step: int
-) -> None:
-    """Write what a run needs of its training photos.
+def kept_photos(
+    names: Sequence[str], render: Callable[[int, bool], Tensor], read: Read, step: int
+) -> dict[str, np.ndarray]:
+    """Return what a run keeps of its training photos: ``photos.safetensors``.
 
     Args:
-        folder: The run's.
         names: Of the training photos.
         render: Takes a photo's number and whether its own exposure is meant, else the mean;
             returns the model's picture of it, float32 sRGB [H, W, 3].
@@ -243,26 +239,35 @@ def write_photos(
         if mask is not None:
             data = encode_png(mask.astype(np.uint8) * 255)
             arrays[f"mask.{number}"] = np.frombuffer(data, np.uint8)
-    write_tensors(folder / FILE, arrays, overwrite=True)
+    return arrays
 
 
-def read_photos(folder: Path, step: int) -> dict[str, Tensor]:
-    """Return what ``write_photos`` wrote.
+def read_photos(run: RunFolder, step: int, photos: int) -> dict[str, Tensor]:
+    """Return what ``kept_photos`` made of the photos.
+
+    Args:
+        run: The run's folder.
+        step: Of the checkpoint that is rendered.
+        photos: Training photos of the run.
 
     Raises:
         InputError: The run keeps no photos, or those of another checkpoint.
         IntegrityError: The file is damaged.
     """
-    file = folder / FILE
+    file = run.path / PHOTOS
     advice = "xscale train with --photos-at-render, or again with --resume, keeps them"
-    if not file.exists():
-        raise InputError("keeps no photos to render with", where=folder, advice=advice)
-    try:
-        with safe_open(file, "pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        made = int(tensors["step"])
-    except (OSError, SafetensorError, KeyError) as error:
-        raise IntegrityError(f"cannot be read: {error}", where=file) from error
-    if made != step:
-        raise InputError(f"is of step {made}, not of {step}", where=file, advice=advice)
-    return tensors
+    stored = run.read(PHOTOS, what="keeps no photos to render with", advice=advice)
+    made = stored.pop("step", None)
+    known = {f"{kind}.{n}" for kind in ("residual", "rendered", "mask") for n in range(photos)}
+    pictures = all(a.dtype == np.uint8 and a.ndim == 1 for a in stored.values())
+    if made is None or made.dtype != np.int64 or made.shape != (1,) or not pictures:
+        raise IntegrityError("does not hold photos", where=file)
+    if set(stored) - known or any(
+        f"rendered.{name.removeprefix('residual.')}" not in stored
+        for name in stored
+        if name.startswith("residual.")
+    ):
+        raise IntegrityError("holds photos that are not the run's", where=file)
+    if int(made[0]) != step:
+        raise InputError(f"is of step {int(made[0])}, not of {step}", where=file, advice=advice)
+    return {name: torch.from_numpy(array) for name, array in stored.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,56 +9,53 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from xscale.config import from_dict
 from xscale.errors import InputError, IntegrityError, UsageError
 from xscale.gbuffer.build import Rect, build_surface
 from xscale.gbuffer.displace import displaced
 from xscale.gbuffer.gbuffer import Surface
-from xscale.geometry.adjust import adjusted
+from xscale.gbuffer.stored import stored_surface
+from xscale.geometry.adjust import NUMBERS, adjusted
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest
+from xscale.io.checkpoints import Checkpoint
 from xscale.io.hashing import fingerprint_of, sha256_file
-from xscale.io.storage import write_json
-from xscale.io.tensors import write_tensors
+from xscale.io.names import name_bytes
 from xscale.model.background import Background, Plain
 from xscale.model.encodings import ON_THE_MESH
-from xscale.model.field import Box
 from xscale.model.model import Model
-from xscale.model.settings import ModelSettings
 from xscale.render import photos_at_hand
 from xscale.render.frame import Frame
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.sight import View, count, training_views
-from xscale.render.uncertainty import FILE as RESIDUALS
 from xscale.render.uncertainty import expected_error, read_residuals
+from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
+from xscale.run.manifest import Manifest
 
-FORMAT = 1
 BACKGROUNDS = ("run", "learned", "white", "black")
 """What uncovered pixels may show: as the run was trained, or one of these."""
 
 
 @dataclass(eq=False)
 class Run:
-    """A training's folder: manifest, mesh and newest good checkpoint.
+    """A training's folder, opened for rendering: cameras and pictures.
 
     Raises (on opening):
-        InputError: The folder is no run.
+        InputError: The folder is not a run.
         IntegrityError: The manifest or every checkpoint is damaged.
     """
 
-    path: Path
-    manifest: dict
+    folder: RunFolder
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
-    _read: Checkpoint | None = None
+    _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
+    warnings: list[str] = field(default_factory=list, init=False)
+    """Coded one-line remarks about the folder: an older checkpoint was used, and the like."""
 
     @classmethod
     def open(
@@ -68,7 +64,7 @@ class Run:
         device: str = "cpu",
         *,
         photos_at_render: bool = False,
-        checkpoint: Checkpoint | None = None,
+        newest: tuple[Checkpoint | None, list[str]] | None = None,
     ) -> Run:
         """Open a run folder; nothing large is read until it is needed.
 
@@ -76,110 +72,109 @@ class Run:
             path: The folder.
             device: Where to render.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
-            checkpoint: Its newest one, at least what ``PICTURES`` names, where it is read already.
+            newest: What ``RunFolder.load_newest`` gave, where it is read already.
         """
-        path = Path(path)
-        file = path / "manifest.json"
-        try:
-            manifest = json.loads(file.read_bytes())
-        except FileNotFoundError:
-            raise InputError(
-                "is no run: it has no manifest.json", where=path, advice="xscale train makes one"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise IntegrityError(f"cannot be read: {error}", where=file) from error
-        if manifest.get("format") != FORMAT:
-            raise IntegrityError(
-                f"has format {manifest.get('format')}, this version reads {FORMAT}", where=file
-            )
-        return cls(path, manifest, torch.device(device), photos_at_render, checkpoint)
+        folder = RunFolder(path)
+        _ = folder.manifest
+        run = cls(folder, torch.device(device), photos_at_render)
+        if newest is not None:
+            run._read, run.warnings = newest
+        return run
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was trained, on what, with which settings."""
+        return self.folder.manifest
+
+    @property
+    def origin(self) -> np.ndarray:
+        """World position of the mesh's local origin, float64 [3]."""
+        return self.manifest.origin_array
 
     @property
     def downscale(self) -> float:
         """Factor by which the photos were reduced for training and scoring."""
-        return self.manifest["scene"]["downscale"]
+        return self.manifest.scene.downscale
 
     def names(self, views: str = "test") -> list[str]:
         """Return the names of the "test", "train" or "all" photos."""
-        split = self.manifest["split"]
+        split = self.manifest.split
         if views == "all":
-            return sorted(split["train"] + split["test"], key=lambda name: name.encode())
-        return list(split[views])
+            return sorted((*split.train, *split.test), key=name_bytes)
+        return list(split.train if views == "train" else split.test)
 
     def camera(self, name: str) -> Camera:
         """Return a photo's camera in the scene's frame, at training size.
 
         Where cameras were refined, a training photo's is the refined one.
         """
-        c = self.manifest["cameras"][name]
-        camera = Camera(
-            model=c["model"],
-            width=c["width"],
-            height=c["height"],
-            K=np.array(c["K"]),
-            R=np.array(c["R"]),
-            t=np.array(c["t"]),
-            distortion=np.array(c.get("distortion", [])),
-            near=c["near"],
-        )
-        camera = camera.downscaled(self.downscale)
+        camera = self.manifest.cameras[name].downscaled(self.downscale)
         numbers = self.adjustments.get(name)
         return camera if numbers is None else adjusted(camera, numbers)
 
     @cached_property
     def adjustments(self) -> dict[str, np.ndarray]:
-        """By which the training photos' cameras were refined (``xscale.geometry.adjust``)."""
-        rows = self._refined("cameras", "cameras.adjustments")
-        return {} if rows is None else dict(zip(self.names("train"), rows, strict=True))
+        """Refinements of the training photos' cameras (``xscale.geometry.adjust``), by name."""
+        names = self.names("train")
+        rows = self._refined("cameras", "cameras.adjustments", (len(names), NUMBERS))
+        return {} if rows is None else dict(zip(names, rows, strict=True))
 
-    def _refined(self, what: str, name: str) -> np.ndarray | None:
+    def _refined(self, what: str, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
         """Return what a checkpoint holds of a refinement; None where there was none."""
-        if self.manifest["settings"].get("refine", {}).get(what, "off") == "off":
+        if not self.manifest.refines(what):
             return None
         checkpoint = self._newest()
-        return None if checkpoint is None else checkpoint.tensors[name]
+        if checkpoint is None:
+            return None
+        found = checkpoint.tensors.get(name)
+        if found is None or found.shape != shape or found.dtype.kind != "f":
+            raise IntegrityError(
+                f"tensor {name} is missing or has another shape than the run's settings imply",
+                where=self.folder.checkpoints,
+            )
+        return found
 
     def _newest(self) -> Checkpoint | None:
         """Read what pictures need; cameras and mesh are those that the model was trained with."""
         if self._read is None:
             # The optimizer's numbers are neither read nor checked.
-            self._read, _ = load_newest(self.path / "checkpoints", PICTURES)
+            self._read, self.warnings = self.folder.load_newest()
         return self._read
 
     @cached_property
     def _heights(self) -> np.ndarray | None:
-        return self._refined("surface", "mesh.heights")
+        if not self.manifest.refines("surface"):
+            return None
+        return self._refined("surface", "mesh.heights", (len(self.mesh.vertices),))
 
     @cached_property
     def surface(self) -> Surface:
         """The mesh, ready for the ops, as the model was trained on it.
 
-        Mapped from the file, so that only what is seen is read, unless vertices were moved.
+        Mapped from the file, unless vertices were moved.
         """
         heights = self._heights
         return self.mesh if heights is None else displaced(self.mesh, torch.from_numpy(heights))
 
     @cached_property
     def mesh(self) -> Surface:
-        """The mesh as the scene had it, mapped from the file."""
-        file = self.path / "mesh.safetensors"
+        """The mesh as the scene had it, mapped from the file and checked."""
+        arrays = self.folder.read(MESH)
+        where = self.path / MESH
+        if "cluster_points" in arrays:
+            return stored_surface(arrays, self.device, where)
+        # A run of version 0.1.0 before clusters with their points were kept.
         try:
-            with safe_open(file, "pt") as stored:
-                arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            if "cluster_points" in arrays:
-                return Surface(**{name: a.to(self.device) for name, a in arrays.items()})
-            # A run of version 0.1.0 before clusters with their points were kept.
             mesh = Mesh(
-                vertices=arrays["vertices"].numpy(),
-                faces=arrays["faces"].numpy(),
-                origin=np.array(self.manifest["origin"]),
+                vertices=arrays["vertices"], faces=arrays["faces"], origin=self.origin.copy()
             )
-        except FileNotFoundError as error:
-            raise InputError(
-                "is missing", where=file, advice="copy the whole run folder, or train again"
-            ) from error
-        except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise IntegrityError(f"cannot be read: {error}", where=file) from error
+        except KeyError as error:
+            raise IntegrityError(f"lacks the mesh's {error.args[0]}", where=where) from error
         return build_surface(mesh, self.device)
 
     @cached_property
@@ -195,9 +190,9 @@ class Run:
         self._step = checkpoint.step
         tensors = {name: torch.from_numpy(a) for name, a in checkpoint.tensors.items()}
         table = tensors.get("field.table", torch.zeros(1))
-        fits = bool(torch.stack(table.aminmax()).abs().max() <= torch.finfo(torch.float16).max)
-        encoding = self.manifest["settings"]["model"].get("encoding", "hash")
-        surface = self.surface if encoding in ON_THE_MESH else None
+        most = torch.finfo(torch.float16).max
+        fits = not table.numel() or bool(torch.stack(table.aminmax()).abs().max() <= most)
+        surface = self.surface if self.manifest.model.encoding in ON_THE_MESH else None
         model = new_model(self.manifest, self.device, frozen=fits, surface=surface)
         model.load(tensors)
         return model
@@ -205,29 +200,29 @@ class Run:
     @cached_property
     def background(self) -> Background | None:
         """What uncovered pixels show; None where that is white."""
-        if self.manifest["settings"]["model"].get("background") != "learned":
+        if self.manifest.model.background != "learned":
             return None
-        file = self.path / "background.safetensors"
+        arrays = self.folder.read(BACKGROUND)
         try:
-            with safe_open(file, "pt") as stored:
-                tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-            return Background.load(tensors, self.device)
-        except (OSError, SafetensorError, KeyError) as error:
-            raise IntegrityError(f"cannot be read: {error}", where=file) from error
+            return Background.load(
+                {name: torch.from_numpy(array) for name, array in arrays.items()}, self.device
+            )
+        except (KeyError, ValueError, IndexError, RuntimeError) as error:
+            raise IntegrityError(
+                f"does not hold a background: {error}", where=self.path / BACKGROUND
+            ) from error
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over what decides the pixels: mesh, checkpoint, background, photos, residuals."""
         _ = self.model
-        file = self.path / "checkpoints" / f"step_{self._step:08d}.json"
-        tensors = json.loads(file.read_bytes())["sha256"]
-        parts = [tensors, sha256_file(self.path / "mesh.safetensors")]
+        parts = [self.folder.checkpoint_hash(self._step), sha256_file(self.path / MESH)]
         if self.background is not None:
-            parts.append(sha256_file(self.path / "background.safetensors"))
-        if (self.path / RESIDUALS).exists():
+            parts.append(sha256_file(self.path / BACKGROUND))
+        if self.folder.has(RESIDUALS):
             parts.append(sha256_file(self.path / RESIDUALS))
         if self.at_hand is not None:
-            parts.append(sha256_file(self.path / photos_at_hand.FILE))
+            parts.append(sha256_file(self.path / PHOTOS))
         return fingerprint_of(parts)
 
     @cached_property
@@ -257,7 +252,7 @@ class Run:
         return Renderer(
             self.surface,
             self.model,
-            self.manifest["origin"],
+            self.manifest.origin,
             background,
             photos=lambda position: count(self.views, position),
             uncertainty=lambda face_id, position: expected_error(
@@ -269,7 +264,7 @@ class Run:
     @cached_property
     def residuals(self) -> torch.Tensor:
         """What the training left unexplained, see ``xscale.render.uncertainty``; float32 [V]."""
-        return read_residuals(self.path, self.device)
+        return read_residuals(self.folder, len(self.mesh.vertices), self.device)
 
     @cached_property
     def at_hand(self) -> PhotosAtHand | None:
@@ -277,9 +272,9 @@ class Run:
         if not self.photos_at_render:
             return None
         _ = self.model
-        stored = photos_at_hand.read_photos(self.path, self._step)
-        origin = np.array(self.manifest["origin"])
-        cameras = [self.camera(name).recentred(origin) for name in self.names("train")]
+        names = self.names("train")
+        stored = photos_at_hand.read_photos(self.folder, self._step, len(names))
+        cameras = [self.camera(name).recentred(self.origin) for name in names]
         return PhotosAtHand(stored, self.surface, self.views, cameras)
 
     def keep_photos(self, read: photos_at_hand.Read) -> None:
@@ -296,13 +291,14 @@ class Run:
             return self.renderer.render(camera, ("srgb",), exposure=exposure).srgb
 
         _ = self.model
-        photos_at_hand.write_photos(self.path, names, render, read, self._step)
+        arrays = photos_at_hand.kept_photos(names, render, read, self._step)
+        self.folder.write(PHOTOS, arrays, self.manifest.run)
 
     @cached_property
     def views(self) -> list[View]:
         """What the training cameras see; made when first asked for."""
         cameras = [self.camera(name) for name in self.names("train")]
-        return training_views(self.surface, cameras, np.array(self.manifest["origin"]))
+        return training_views(self.surface, cameras, self.origin)
 
     def model_bytes(self) -> int:
         """Return the memory that model and mesh take."""
@@ -340,7 +336,7 @@ class Run:
 
 
 def new_model(
-    manifest: dict,
+    manifest: Manifest,
     device: torch.device,
     *,
     frozen: bool = False,
@@ -348,24 +344,24 @@ def new_model(
 ) -> Model:
     """Make the untrained model that a manifest describes; see ``Model`` for the arguments."""
     return Model(
-        from_dict(ModelSettings, manifest["settings"]["model"]),
-        Box(tuple(manifest["box"]["centre"]), tuple(manifest["box"]["extent"])),
-        photos=len(manifest["split"]["train"]),
+        manifest.model,
+        manifest.box,
+        photos=len(manifest.split.train),
         device=device,
-        seed=manifest["seed"],
+        seed=manifest.seed,
         frozen=frozen,
         surface=surface,
     )
 
 
-def write_run(path: Path, manifest: dict, surface: Surface) -> None:
+def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
-    write_tensors(path / "mesh.safetensors", arrays, overwrite=True)
-    write_json(path / "manifest.json", manifest)
+    folder.write(MESH, arrays, manifest.run)
+    folder.write_manifest(manifest)
 
 
-def write_background(path: Path, background: Background) -> None:
-    """Write a run's background; it must be there when the first checkpoint is."""
+def write_background(folder: RunFolder, run: str | None, background: Background) -> None:
+    """Write a run's background; it must exist when the first checkpoint does."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-    write_tensors(path / "background.safetensors", arrays, overwrite=True)
+    folder.write(BACKGROUND, arrays, run)

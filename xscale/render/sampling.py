@@ -49,7 +49,7 @@ def remoteness(run: Run, cameras: Sequence[Camera]) -> list[float]:
         run: Whose training photos are compared with.
         cameras: World frame.
     """
-    origin = np.array(run.manifest["origin"])
+    origin = run.origin
     looks = [_look(run.surface, camera.recentred(origin)) for camera in cameras]
     if not looks:
         return []

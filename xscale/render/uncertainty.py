@@ -7,44 +7,35 @@ takes that back.
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from xscale.errors import InputError, IntegrityError
+from xscale.errors import IntegrityError
 from xscale.gbuffer.gbuffer import Surface
-from xscale.io.tensors import write_tensors
-
-FILE = "residuals.safetensors"
-"""Of a run's folder."""
+from xscale.run.folder import RESIDUALS, RunFolder
 
 
-def write_residuals(run: Path, residual: Tensor) -> None:
-    """Keep residuals [V] with a run, in place of older ones."""
-    write_tensors(run / FILE, {"residual": residual.cpu().numpy()}, overwrite=True)
-
-
-def read_residuals(run: Path, device: torch.device) -> Tensor:
+def read_residuals(run: RunFolder, vertices: int, device: torch.device) -> Tensor:
     """Return a run's residuals, float32 [V].
+
+    Args:
+        run: The run's folder.
+        vertices: Of its mesh.
+        device: Where they are wanted.
 
     Raises:
         InputError: The run has none: it is older, or its training did not end.
         IntegrityError: They are damaged.
     """
-    file = run / FILE
-    if not file.exists():
-        raise InputError(
-            "has no residuals, which its uncertainty is made of",
-            where=run,
-            advice="let xscale train end (--resume), or train again",
-        )
-    try:
-        with safe_open(file, "pt") as stored:
-            return stored.get_tensor("residual").to(device)
-    except (OSError, SafetensorError) as error:
-        raise IntegrityError(f"cannot be read: {error}", where=file) from error
+    found = run.read(
+        RESIDUALS,
+        what="has no residuals, which uncertainty is made of",
+        advice="let xscale train end (--resume), or train again",
+    ).get("residual")
+    if found is None or found.dtype != np.float32 or found.shape != (vertices,):
+        raise IntegrityError("does not fit the mesh", where=run.path / RESIDUALS)
+    return torch.from_numpy(found).to(device)
 
 
 def corner_weights(surface: Surface, face_id: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:

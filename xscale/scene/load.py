@@ -13,20 +13,13 @@ import numpy as np
 
 from xscale.errors import CameraError, DamagedPhotoError, SceneError
 from xscale.geometry.mesh import Mesh
+from xscale.io.names import name_bytes
 from xscale.scene.checks import fit, sightings
 from xscale.scene.checks import plausibility as check
 from xscale.scene.checks.conventions import PoseConvention, reread
 from xscale.scene.layouts import mvsnet
 from xscale.scene.layouts.kinds import detected
-from xscale.scene.layouts.views import (
-    Choice,
-    Observations,
-    Reading,
-    View,
-    name_bytes,
-    photo_files,
-    some,
-)
+from xscale.scene.layouts.views import Choice, Observations, Reading, View, photo_files, some
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Notes, Photo, png_name
 from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo

@@ -117,11 +117,11 @@ class Photo:
     orientation: int = 1
     """EXIF orientation that is applied to the stored pixels: 1 (none), or 5 to 8."""
     alpha: Alpha = "mask"
-    """What its alpha channel means (:func:`xscale.io.images.read_pixels`)."""
+    """What its alpha channel means (:func:`xscale.io.photo.images.read_pixels`)."""
     convert_cmyk: bool = False
     """Whether a CMYK JPEG is converted instead of refused."""
     color: Color = "srgb"
-    """What its numbers mean (:func:`xscale.io.colour_spaces.as_srgb`)."""
+    """What its numbers mean (:func:`xscale.io.photo.colour_spaces.as_srgb`)."""
     mark: Mark | None = None
     """By which its file is known again; None where that does not matter."""
     notes: Notes = field(default_factory=Notes)

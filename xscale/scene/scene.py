@@ -14,12 +14,13 @@ import numpy as np
 from xscale.errors import CameraError, DamagedPhotoError, ListError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
+from xscale.io.names import name_bytes
 from xscale.io.photo.colour_spaces import Color
 from xscale.io.photo.images import Alpha
 from xscale.scene.checks.conventions import PoseConvention
 from xscale.scene.checks.sightings import seen_in
 from xscale.scene.layouts.kinds import RECIPE
-from xscale.scene.layouts.views import Choice, Observations, name_bytes, some
+from xscale.scene.layouts.views import Choice, Observations, some
 from xscale.scene.load import open_parts
 from xscale.scene.photo import Notes, Photo
 from xscale.scene.posed import HowTaken, PixelOrigin
@@ -109,7 +110,7 @@ class Scene:
             on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
                 photos are left out, counted and named.
             alpha: Whether photos' alpha channels are masks, ignored, or say how much of their
-                colour lies over white (:func:`xscale.io.images.read_pixels`).
+                colour lies over white (:func:`xscale.io.photo.images.read_pixels`).
             convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
                 they are refused.
             drop_outliers: Whether the few training photos are left out whose cameras do not fit the

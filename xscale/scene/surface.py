@@ -17,8 +17,8 @@ import numpy as np
 from xscale.errors import InputError, MeshError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.mesh.meshes import EXTENSIONS, MeshArrays, read_mesh_arrays
+from xscale.io.names import name_bytes
 from xscale.scene.checks import plausibility as check
-from xscale.scene.layouts.views import name_bytes
 
 MeshRepair = Literal["none", "drop-bad-faces"]
 _BLOCK = 1 << 20

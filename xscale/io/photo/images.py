@@ -266,8 +266,8 @@ def read_pixels(
         alpha: ``mask`` leaves out where alpha is below 128 of 255; ``ignore`` keeps all colours as
             they are stored; ``over-white`` lays them over white, in sRGB as editors do.
         convert_cmyk: Whether a CMYK JPEG is converted, as if its inks were ideal.
-        color: What integers mean: :func:`xscale.io.colour_spaces.as_srgb`. Floating-point pictures
-            are linear light in any case.
+        color: What integers mean: :func:`xscale.io.photo.colour_spaces.as_srgb`. Floating-point
+            pictures are linear light in any case.
         on_odd: Called where such a picture has pixels outside of what can be shown.
     """
     path = Path(path)

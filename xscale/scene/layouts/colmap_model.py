@@ -11,7 +11,7 @@ import numpy as np
 from xscale.errors import CameraError
 from xscale.geometry.frames import rotation_from_quaternion
 from xscale.geometry.models import CameraModel
-from xscale.scene.layouts.views import safe_name
+from xscale.io.names import safe_name
 
 CAMERA_BYTES, PHOTO_BYTES = 600, 1600
 """What one of them takes in memory, at most."""

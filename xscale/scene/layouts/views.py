@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import SceneError, UnsafePathError
+from xscale.errors import SceneError
+from xscale.io.names import name_bytes
 from xscale.scene.checks.conventions import Convention
 
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
@@ -82,22 +83,6 @@ class Reading:
     """What to do when cameras and mesh do not meet, where this layout has a usual cause."""
 
 
-def safe_name(name: str, where: object) -> str:
-    """Return a photo name that stays inside the photo folder.
-
-    Raises:
-        UnsafePathError: It is absolute, has ``..`` or is no name at all.
-    """
-    path = PurePosixPath(name)
-    if not name or "\0" in name or path.is_absolute() or ".." in path.parts or not path.parts:
-        raise UnsafePathError(
-            f"photo name {name!r} leaves the photo folder",
-            where=where,
-            advice="names must be relative to the photo folder, without '..'",
-        )
-    return path.as_posix()
-
-
 def beginning(path: Path, size: int = 1 << 12) -> bytes:
     """Read the first bytes of a file, by which its kind is recognised.
 
@@ -122,11 +107,6 @@ def photo_files(folder: Path) -> list[str]:
             if path.suffix.lower() in PHOTO_SUFFIXES:
                 found.append(path.relative_to(folder).as_posix())
     return sorted(found, key=name_bytes)
-
-
-def name_bytes(name: str) -> bytes:
-    """Return the bytes by which photos are sorted."""
-    return os.fsencode(name)
 
 
 def some(names: list[str], shown: int = 3) -> str:

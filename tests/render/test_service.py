@@ -1,0 +1,160 @@
+"""Render service: the latest request wins, and pictures at rest are xscale render's."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from xscale.errors import UsageError
+from xscale.render.modes import MODES
+from xscale.render.service import Picture, RenderService, ViewRequest
+
+_LONG = 60.0
+
+
+class Watched(RenderService):
+    """A service whose pictures and errors are kept."""
+
+    def __init__(self, run, **options):
+        self.pictures: list[Picture] = []
+        self.errors: list[str] = []
+        super().__init__(run, self.pictures.append, on_error=self.errors.append, **options)
+
+
+@pytest.fixture
+def camera(tiny_run):
+    return tiny_run.camera(tiny_run.names("test")[0])
+
+
+@pytest.mark.parametrize("background", ["run", "black"])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_at_rest_the_bits_are_those_of_a_render(tiny_run, camera, samples, background):
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(camera, background=background, samples=samples))
+        assert service.wait(_LONG)
+    last = service.pictures[-1]
+    expected = tiny_run.render(
+        camera, ("colour", "depth", "face"), samples=samples, background=background
+    )
+    assert last.complete
+    assert last.samples == samples
+    assert np.array_equal(last.rgba[..., :3], expected.colour.numpy())
+    assert np.array_equal(last.depth, expected.depth.numpy())
+    assert np.array_equal(last.face, expected.face.numpy())
+    assert (last.rgba[..., 3] == 255).all()
+
+
+def test_a_picture_at_rest_grows_from_top_to_bottom_and_then_gets_finer(tiny_run, camera):
+    big = camera.scaled(camera.width * 6, camera.height * 6)
+    with Watched(tiny_run) as service:
+        number = service.request(ViewRequest(big, samples=4))
+        assert service.wait(_LONG)
+    assert {p.number for p in service.pictures} == {number}
+    assert [p.samples for p in service.pictures if p.complete] == [1, 2, 4]
+    assert {p.stage for p in service.pictures} == {"exact", "refined"}
+    exact = [p.rows for p in service.pictures if p.samples == 1]
+    assert len(exact) > 1
+    assert all(first == 0 for first, _ in exact)
+    assert [last for _, last in exact] == sorted({last for _, last in exact})
+
+
+def test_moving_pictures_come_whole(tiny_run, camera):
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(camera, moving=True))
+        assert service.wait(_LONG)
+    assert [(p.stage, p.complete) for p in service.pictures] == [("moving", True)]
+
+
+def test_the_latest_request_wins(tiny_run, camera):
+    big = camera.scaled(camera.width * 8, camera.height * 8)
+    small = camera.scaled(16, 9)
+    begun = threading.Event()
+    pictures = []
+
+    def keep(picture):
+        pictures.append(picture)
+        begun.set()
+
+    with RenderService(tiny_run, keep) as service:
+        first = service.request(ViewRequest(big, samples=16))
+        assert begun.wait(_LONG)
+        service.request(ViewRequest(big, samples=16))
+        last = service.request(ViewRequest(small, samples=1))
+        assert service.wait(_LONG)
+    assert pictures[0].number == first
+    assert not any(p.complete and p.samples == 16 for p in pictures)
+    assert pictures[-1].number == last
+    assert pictures[-1].complete
+
+
+def test_idle_drops_the_request_and_the_next_one_is_answered(tiny_run, camera):
+    big = camera.scaled(camera.width * 8, camera.height * 8)
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(big, samples=16))
+        service.idle()
+        assert service.wait(_LONG)
+        assert not any(p.samples == 16 and p.complete for p in service.pictures)
+        number = service.request(ViewRequest(camera, samples=1))
+        assert service.wait(_LONG)
+        assert service.pictures[-1].number == number
+
+
+def test_errors_are_reported_and_the_thread_goes_on(tiny_run, camera):
+    with Watched(tiny_run) as service:
+        for bad in (
+            ViewRequest(camera, mode="nothing"),
+            ViewRequest(camera, background="nothing"),
+            ViewRequest(camera, samples=0),
+        ):
+            service.request(bad)
+            assert service.wait(_LONG)
+        assert len(service.errors) == 3
+        service.request(ViewRequest(camera))
+        assert service.wait(_LONG)
+    assert service.pictures[-1].complete
+
+
+def test_work_runs_on_the_render_thread_between_bands(tiny_run, camera):
+    big = camera.scaled(camera.width * 8, camera.height * 8)
+    answers = []
+
+    def work(run):
+        assert run is tiny_run
+        return threading.current_thread().name
+
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(big, samples=16))
+        service.ask(work, answers.append)
+        service.ask(lambda run: 1 / 0)
+        end = time.monotonic() + _LONG
+        while not (answers and service.errors) and time.monotonic() < end:
+            time.sleep(0.001)
+        service.idle()
+    assert answers == ["xscale-render"]
+    assert "ZeroDivisionError" in service.errors[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_mode_gives_a_picture_of_more_than_one_colour(tiny_run, camera, mode):
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(camera, mode=mode))
+        assert service.wait(_LONG)
+    assert service.errors == []
+    picture = service.pictures[-1].rgba[..., :3].reshape(-1, 3)
+    assert len(np.unique(picture, axis=0)) > 1
+
+
+def test_a_closed_service_may_be_closed_again(tiny_run):
+    service = Watched(tiny_run)
+    service.close()
+    service.close()
+
+
+def test_unknown_modes_are_refused():
+    from xscale.render.modes import mode_of
+
+    with pytest.raises(UsageError, match="colour"):
+        mode_of("nothing")

@@ -1,0 +1,201 @@
+"""Fitting the background to what the mesh leaves of the training photos, beside the first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xscale import ops
+from xscale.errors import DamagedPhotoError, InputError
+from xscale.gbuffer.build import visibility
+from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.camera import Camera
+from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
+from xscale.training.tiles import Damaged, TrainPhoto
+
+_ROWS = 1024
+_TRIAL_ROWS = 256
+_HELD_EVERY = 4
+_MOST_PHOTOS = 256
+_LEAST_PHOTOS = 32
+_MOST_LOOKED_AT = 1 << 27
+"""Pixels of all photos that are decoded: seconds on two cores."""
+_MOST_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Uncovered:
+    """Pixels of training photos that the mesh does not cover."""
+
+    photo: Tensor
+    """Int32 [N], index of the training photo."""
+    direction: Tensor
+    """Float32 [N, 3], unit."""
+    target: Tensor
+    """Uint8 [N, 3]."""
+
+
+def uncovered_pixels(
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    seed: int,
+    on_damage: Damaged | None = None,
+) -> Uncovered:
+    """Return a random sample of the training photos' uncovered pixels; masked ones are left out.
+
+    Args:
+        surface: The mesh.
+        photos: The training photos; of many, an even spread is looked at.
+        cameras: Their cameras in the mesh's local frame, at training size.
+        seed: Of the sample.
+        on_damage: Called with the name and error of a damaged photo, which is then passed over.
+    """
+    pixels = sum(photo.width * photo.height for photo in photos)
+    most = _MOST_LOOKED_AT * len(photos) // max(pixels, 1)
+    count = min(len(photos), max(_LEAST_PHOTOS, min(_MOST_PHOTOS, most)))
+    chosen = [k * len(photos) // count for k in range(count)]
+    threads = max(1, torch.get_num_threads())
+
+    def look(index: int) -> Uncovered | DamagedPhotoError:
+        with ops.limit_threads(1), ops.own_stream(surface.vertices.device):
+            try:
+                return _uncovered(surface, photos, cameras, index, seed, _MOST_PIXELS // count)
+            except DamagedPhotoError as error:
+                return error
+
+    parts = [
+        Uncovered(torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
+    ]
+    # As many photos at a time as there are threads: that is what memory is counted for.
+    with ThreadPoolExecutor(threads, thread_name_prefix="xscale-background") as workers:
+        for index, found in zip(chosen, workers.map(look, chosen), strict=True):
+            if isinstance(found, Uncovered):
+                parts.append(found)
+            elif on_damage is None:
+                raise found
+            else:
+                on_damage(photos[index].name, found)
+    return Uncovered(
+        torch.cat([part.photo for part in parts]),
+        torch.cat([part.direction for part in parts]),
+        torch.cat([part.target for part in parts]),
+    )
+
+
+def _uncovered(
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    index: int,
+    seed: int,
+    most: int,
+) -> Uncovered:
+    """Return at most ``most`` uncovered pixels of a photo, evenly spread from a random start."""
+    photo, camera = photos[index], cameras[index]
+    rgb, mask = photo.open().rect(0, 0, photo.width, photo.height)
+    covered = visibility(surface, photo.camera, photo.width, photo.height) >= 0
+    free = ~covered.cpu().numpy()
+    place = np.flatnonzero(free if mask is None else free & mask)
+    if len(place) > most:
+        start = np.random.default_rng((seed, index)).random(most)
+        place = place[((np.arange(most) + start) * (len(place) / most)).astype(np.int64)]
+    rows, columns = np.divmod(place, photo.width)
+    direction = camera.rays(np.stack([columns + 0.5, rows + 0.5], 1))
+    seen = np.isfinite(direction).all(1)
+    return Uncovered(
+        torch.full((int(seen.sum()),), index, dtype=torch.int32),
+        torch.from_numpy(direction[seen]).float(),
+        torch.from_numpy(rgb[rows[seen], columns[seen]]),
+    )
+
+
+def fit_background(
+    surface: Surface,
+    photos: Sequence[TrainPhoto],
+    cameras: Sequence[Camera],
+    seed: int,
+    on_damage: Damaged | None = None,
+) -> Background:
+    """Fit a background to the training photos; the result depends on the arguments alone.
+
+    What rays are looked up by is what predicts every fourth of the photos better from the others.
+
+    Args:
+        surface: The mesh.
+        photos: The training photos.
+        cameras: Their cameras in the mesh's local frame, at training size.
+        seed: Of the pixels that are looked at.
+        on_damage: As for :func:`uncovered_pixels`.
+    """
+    device = surface.vertices.device
+    centres = torch.from_numpy(np.stack([camera.position for camera in cameras])).float()
+    centres = centres.to(device)
+    corners = torch.cat([surface.vertices, centres])
+    low, high = corners.amin(0), corners.amax(0)
+    pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
+    if not len(pixels.target):
+        white = torch.full((2, 4, 3), 255, dtype=torch.uint8, device=device)
+        return Background(white, "direction", low, high)
+    start = centres[pixels.photo.long()]
+    held = (pixels.photo % _HELD_EVERY == _HELD_EVERY - 1).to(device)
+    places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}
+    target = pixels.target.to(device)
+
+    def error(kind: Kind) -> float:
+        texture = fitted_texture(places[kind][~held], target[~held], _TRIAL_ROWS)
+        found = look_up(texture, places[kind][held])
+        return float((found - target[held].float() / 255).abs().sum())
+
+    best = min(KINDS, key=error)
+    return Background(fitted_texture(places[best], target, _ROWS), best, low, high)
+
+
+class LaterBackground:
+    """A background that is fitted beside the first steps, and written when it is needed.
+
+    Args:
+        fit: As ``fit_background``, with all but ``on_damage`` given.
+        write: Takes the background, once.
+        on_damage: Called as of ``fit_background``, by ``finish``.
+    """
+
+    def __init__(
+        self,
+        fit: Callable[[Damaged], Background],
+        write: Callable[[Background], None],
+        on_damage: Damaged,
+    ) -> None:
+        self._fit = fit
+        self._write = write
+        self._on_damage = on_damage
+        self._damaged: list[tuple[str, InputError]] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-background")
+        self._found: Future[Background] | None = None
+        self._written = False
+
+    def start(self) -> None:
+        """Begin to fit, on a thread of its own; what comes of it does not depend on when."""
+        if self._found is None:
+            self._found = self._thread.submit(self._on_one_core)
+
+    def finish(self) -> Background:
+        """Wait for the background; it is written when this returns."""
+        self.start()
+        found = self._found.result()
+        if not self._written:
+            for name, error in self._damaged:
+                self._on_damage(name, error)
+            self._write(found)
+            self._written = True
+        return found
+
+    def _on_one_core(self) -> Background:
+        # The steps need the others, and wait for each other at every turn.
+        torch.set_num_threads(1)
+        return self._fit(lambda name, error: self._damaged.append((name, error)))

@@ -1,0 +1,215 @@
+"""The loop: steps until the steps or the minutes are over; logs, previews and checkpoints aside."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from xscale import interrupts
+from xscale.errors import InterruptedRunError
+from xscale.run.folder import RunFolder
+from xscale.training.losses import StepLosses
+from xscale.training.trainer import Trainer
+
+CHECKPOINT_SECONDS = 300.0
+CHECKPOINT_STEPS = 1000
+_LOG_SECONDS = 2.0
+
+
+@dataclass
+class Progress:
+    """What a progress bar shows."""
+
+    step: int
+    share: float
+    loss: float
+    psnr: float
+    rays_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
+
+    steps: int | None
+    seconds: float | None
+
+    def share(self, step: int, seconds: float) -> float:
+        """Return how much of the training is done, 0 to 1."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
+
+
+def run_loop(
+    trainer: Trainer,
+    folder: RunFolder,
+    goal: Goal,
+    *,
+    seconds_before: float = 0.0,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_preview: Callable[[int], None] | None = None,
+    on_log: Callable[[dict], None] | None = None,
+    on_begun: Callable[[], None] | None = None,
+    before_save: Callable[[], None] | None = None,
+    left_out: Mapping[str, str] | None = None,
+    before_step: Callable[[float], None] | None = None,
+    preview_shares: tuple[float, ...] = (0.02, 0.1, 0.25, 0.5, 0.75),
+) -> float:
+    """Train until the goal; the last checkpoint is written before this returns.
+
+    Args:
+        trainer: Holds everything that changes.
+        folder: The run folder.
+        goal: When to stop.
+        seconds_before: Training time already spent (resume, preparation).
+        on_progress: Called after the first step, then every two seconds or so.
+        on_preview: Called with the step when a preview is due.
+        on_log: Called with each line of metrics.jsonl.
+        on_begun: Called once, after the first step.
+        before_save: Called before a checkpoint is written.
+        left_out: Photos found damaged, with the reason, as it grows; kept with every checkpoint.
+        before_step: Called before each step with the share of the training that is done.
+        preview_shares: Shares of the training at which previews are due.
+
+    Returns:
+        Training time in seconds, earlier sessions included.
+
+    Raises:
+        InterruptedRunError: SIGINT or SIGTERM came; a checkpoint was written first.
+    """
+    start = time.monotonic() - seconds_before
+    saver = _Saver(folder, left_out or {}, before_save)
+    average = _Running()
+    due = list(preview_shares)
+    saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
+    logged_step, shown = trainer.step, False
+    with interrupts.saving() as stopped:
+        while True:
+            seconds = time.monotonic() - start
+            share = goal.share(trainer.step, seconds)
+            if share >= 1.0 or stopped.is_set():
+                break
+            if before_step is not None:
+                before_step(share)
+            average.add(trainer.train_step(share))
+            now = time.monotonic()
+            # The first step is shown at once: people wait for it.
+            first = not shown
+            if average.steps and (now - logged >= _LOG_SECONDS or first):
+                shown = True
+                rate = (trainer.step - logged_step) * trainer.batch / (now - logged)
+                logged, logged_step = now, trainer.step
+                line = _log(folder, trainer.step, now - start, average, rate)
+                if on_log is not None:
+                    on_log(line)
+                if on_progress is not None:
+                    left = (now - start) * (1 - share) / max(share, 1e-6)
+                    on_progress(
+                        Progress(trainer.step, share, average.loss, average.psnr, rate, left)
+                    )
+                if first and on_begun is not None:
+                    on_begun()
+            if on_preview is not None and due and share >= due[0]:
+                due = [later for later in due if later > share]
+                on_preview(trainer.step)
+            if (
+                trainer.step - saved_step >= CHECKPOINT_STEPS
+                or now - saved_time >= CHECKPOINT_SECONDS
+            ) and saver.idle():
+                saved_step, saved_time = trainer.step, now
+                saver.save(trainer, now - start)
+        trainer.finish()
+        seconds = time.monotonic() - start
+        saver.finish()
+        saver.save(trainer, seconds, last=True)
+        saver.finish()
+        if stopped.is_set():
+            raise InterruptedRunError(
+                f"stopped at step {trainer.step}; a checkpoint is written",
+                where=folder.path,
+                advice="go on with --resume",
+            )
+    return seconds
+
+
+class _Running:
+    """Loss and mean squared error, averaged over about the last 50 steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.overflows = 0
+        self.loss = math.nan
+        self._mse = math.nan
+
+    def add(self, found: StepLosses | None) -> None:
+        """Take in what is known of some steps together."""
+        if found is None:
+            return
+        self.overflows = found.overflows
+        if found.steps == 0:
+            return
+        old = 0.0 if self.steps == 0 else 0.98**found.steps
+        self.steps += found.steps
+        self.loss = old * (self.loss if old else 0.0) + (1 - old) * found.loss
+        self._mse = old * (self._mse if old else 0.0) + (1 - old) * found.squared_error
+
+    @property
+    def psnr(self) -> float:
+        return -10 * math.log10(max(self._mse, 1e-12))
+
+
+def _log(folder: RunFolder, step: int, seconds: float, average: _Running, rate: float) -> dict:
+    line = {
+        "step": step,
+        "time": round(seconds, 3),
+        "loss": round(average.loss, 6),
+        "psnr": round(average.psnr, 4),
+        "rays_per_second": round(rate),
+    }
+    if average.overflows:
+        line["skipped_steps"] = average.overflows
+    folder.log(line)
+    return line
+
+
+class _Saver:
+    """Checkpoints written by a thread; the loop waits only for the copy of the tensors."""
+
+    def __init__(
+        self, folder: RunFolder, left_out: Mapping[str, str], before: Callable[[], None] | None
+    ) -> None:
+        self._folder = folder
+        self._run = folder.manifest.run
+        self._left_out = left_out
+        self._before = before
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
+        self._pending: Future | None = None
+
+    def idle(self) -> bool:
+        """Whether the last save is over; raises its error here, in the loop's thread."""
+        if self._pending is None:
+            return True
+        if not self._pending.done():
+            return False
+        self._pending.result()
+        self._pending = None
+        return True
+
+    def save(self, trainer: Trainer, seconds: float, last: bool = False) -> None:
+        if self._before is not None:
+            self._before()
+        state = {"seconds": seconds, "left_out": dict(self._left_out)}
+        tensors = trainer.state(copy=not last)
+        self._pending = self._thread.submit(
+            self._folder.save_checkpoint, trainer.step, tensors, state, self._run
+        )
+
+    def finish(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
