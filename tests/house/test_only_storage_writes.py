@@ -112,7 +112,12 @@ def test_only_the_command_line_prints_or_exits():
         f"{name_of(path)}:{call.lineno} {name}"
         for path in _sources()
         if not name_of(path).startswith(
-            ("xscale/cli/", "xscale/__main__.py", "xscale/interrupts.py")
+            (
+                "xscale/cli/",
+                "xscale/__main__.py",
+                "xscale/interrupts.py",
+                "viewer/xscale_viewer/__main__.py",
+            )
         )
         for name, call in calls(path)
         if name in ("print", "sys.exit", "exit", "quit", "os._exit")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xscale.errors import SetupError
+from xscale.errors import InterruptedRunError, SetupError
 from xscale_viewer.display import check_display
 from xscale_viewer.settings import load_settings
 
 if TYPE_CHECKING:
     from xscale_viewer.gui.app import App
 
+INTERRUPTED = InterruptedRunError.exit_code
 _MOST_A_SECOND = 60.0
 _IDLE_A_SECOND = 1.0
 """Frames a second while nothing happens; events and finished pictures wake the loop at once."""
@@ -79,7 +80,7 @@ def run(start: Start) -> int:
         app.textures.enabled = False
         app.commands.keep_settings()
         session.close()
-    return 0
+    return INTERRUPTED if app.interrupted else 0
 
 
 def runner_params(app: App, start: Start) -> object:
@@ -107,7 +108,14 @@ def runner_params(app: App, start: Start) -> object:
     idling.time_active_after_last_event = _AWAKE
     held: list[object] = []
 
+    def interrupted(number: int, frame: object) -> None:
+        app.interrupted = True
+        params.app_shall_exit = True
+
     def ready() -> None:
+        # Python's own handler would raise in the middle of a frame, below C++.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupted)
         io = imgui.get_io()
         io.config_error_recovery_enable_assert = False
         io.config_error_recovery_enable_tooltip = False
@@ -138,7 +146,6 @@ def main(argv: list[str]) -> int:
     """Run the process that ``xscale view`` starts: ``--check``, or one argument of ``Start``."""
     from xscale.errors import XscaleError
 
-    began = time.perf_counter()
     try:
         if argv == ["--check"]:
             check_display()
@@ -149,5 +156,4 @@ def main(argv: list[str]) -> int:
         sys.stderr.write(f"xscale: error: {error}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write(f"xscale: interrupted after {time.perf_counter() - began:.0f} s\n")
-        return 130
+        return INTERRUPTED

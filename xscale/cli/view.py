@@ -68,8 +68,8 @@ def run(argv: list[str]) -> int:
     try:
         code = process.wait()
     except KeyboardInterrupt:
+        # The window takes its leave by itself; this process has less than a second.
         process.terminate()
-        process.wait()
         raise
     if code < 0 or code == 1:
         # The window's process says why it ends by any other code.

@@ -47,6 +47,7 @@ class App:
         self._theme = ""
         self._generation: object = None
         self.faults = 0
+        self.interrupted = False
 
     def frame(self) -> None:
         """Draw one frame; what goes wrong becomes a line in the status bar."""
