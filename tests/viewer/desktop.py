@@ -18,6 +18,8 @@ from PIL import Image
 
 NEEDED = ("Xvfb", "openbox", "xdotool")
 SIZE = (900, 600)
+SERVER = "DISPLAY_SERVER_OF_TESTS"
+"""Variable that holds the display's process id."""
 _SCREEN = (1000, 700)
 
 
@@ -43,7 +45,7 @@ def desktop(folder: Path, *options: str) -> Iterator[dict[str, str]]:
         assert number, "Xvfb did not start"
         environment = {
             **os.environ, "DISPLAY": f":{number}", "XSCALE_CONFIG": str(folder / "config"),
-            "OMP_NUM_THREADS": "1", "HOME": str(folder),
+            "OMP_NUM_THREADS": "1", "HOME": str(folder), SERVER: str(server.pid),
         }  # fmt: skip
         manager = subprocess.Popen(
             ["openbox"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

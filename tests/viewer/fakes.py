@@ -74,7 +74,7 @@ class FakeSource:
     def extent(self) -> float:
         return 15.0
 
-    def open_scene(self):
+    def open_scene(self, folder=None):
         from xscale.errors import InputError
 
         raise InputError("the photos' folder is not there", where="gone")

@@ -76,17 +76,6 @@ def test_a_change_asks_for_a_moving_picture_and_rest_for_an_exact_one(session):
     assert service.requests[-1].camera.width == 320
 
 
-def test_slow_moving_pictures_become_half_size_and_rest_stays_whole(session):
-    service = session._service
-    session.tick(0.0)
-    service.answer(seconds=0.9)
-    session.poll()
-    session.go(navigation.look(session.view, 0.1, 0, UP))
-    session.tick(1.0)
-    session.tick(1.0 + REST_AFTER + 0.01)
-    assert [r.camera.width for r in service.requests] == [320, 160, 320]
-
-
 def test_low_power_moves_at_half_size_with_one_sample_at_rest(session):
     session.settings.low_power = True
     session.tick(0.0)

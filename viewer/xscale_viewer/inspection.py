@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from xscale.geometry.camera import Camera
 from xscale_viewer import measure, picking
 from xscale_viewer.motion import Motion
 from xscale_viewer.session import Session
-from xscale_viewer.sightings import Sighting, beyond, sightings
 from xscale_viewer.units import coordinates, length
+
+if TYPE_CHECKING:
+    from xscale.render.sightings import Sighting
 
 HOVER_AFTER = 0.2
 """Seconds without a move of the cursor after which the photos of its point are looked for."""
@@ -52,6 +55,9 @@ def look_up(
         camera: The picture's.
         pixel: (u, v), corner origin.
     """
+    # With PyTorch, which the window does not wait for.
+    from xscale.render.sightings import photos_seeing
+
     column, row = int(pixel[0]), int(pixel[1])
     if not (0 <= column < camera.width and 0 <= row < camera.height):
         return None
@@ -64,8 +70,8 @@ def look_up(
     distance = float(np.linalg.norm(away))
     cosine = abs(float(away @ normal)) / max(distance, 1e-12)
     frontal = distance / math.sqrt(camera.fx * camera.fy)
-    size = frontal / math.sqrt(max(cosine, 1e-3))
-    seen = sightings(run.surface, origin, cameras, point, normal)
+    size = frontal / math.sqrt(max(cosine, 0.1))
+    seen = photos_seeing(run.surface, cameras, point, normal, origin)
     return Found(point, normal, distance, size, cosine, seen)
 
 
@@ -165,6 +171,16 @@ class Inspector:
         self._session.ask(
             lambda run: look_up(run, source.origin, source.cameras, camera, pixel), on_done
         )
+
+
+def beyond(size: float, seen: list[Sighting]) -> float | None:
+    """Return how many times finer a picture is than the best photo; None without any photo.
+
+    Args:
+        size: Width of the picture's pixel on the surface, world units.
+        seen: Photos that see the point, the finest first.
+    """
+    return seen[0].size / size if seen and size > 0 else None
 
 
 def evidence(found: Found, unit: str | None) -> str:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 REST_AFTER = 0.12
 """Seconds without a change after which the picture at rest is asked for."""
-_SLOW = 0.12
-"""Seconds a moving picture may take before it is made at half size."""
 
 
 class Session:
@@ -92,7 +91,6 @@ class Session:
         self._wanted: tuple | None = None
         self._changed_at = 0.0
         self._at_rest = True
-        self._pixel_cost = 0.0
         self._closing: list[threading.Thread] = []
 
     # Opening and closing
@@ -173,13 +171,7 @@ class Session:
         """Look for the photos in another folder."""
         if self.photos is None:
             return
-
-        def opened() -> object:
-            from xscale.scene.scene import Scene
-
-            return Scene.open(folder)
-
-        self.photos.locate(opened)
+        self.photos.locate(partial(self.source.open_scene, folder))
         self.say(f"Looking for the photos in {printable(folder)}")
 
     def keep_measurements(self) -> None:
@@ -235,10 +227,6 @@ class Session:
         self.picture = picture
         if picture.complete:
             self.base = picture
-        if picture.complete and picture.stage == "moving":
-            pixels = picture.rgba.shape[0] * picture.rgba.shape[1]
-            cost = picture.seconds / max(pixels, 1)
-            self._pixel_cost = cost if not self._pixel_cost else 0.6 * self._pixel_cost + 0.4 * cost
         if picture.complete and picture.stage == "exact":
             self._rested()
 
@@ -336,17 +324,14 @@ class Session:
         from xscale.render.service import ViewRequest
 
         low = self.settings.low_power
-        if moving:
-            pixels = camera.width * camera.height
-            if low or self._pixel_cost * pixels > _SLOW:
-                camera = camera.scaled(max(1, camera.width // 2), max(1, camera.height // 2))
-        else:
+        if moving and low:
+            camera = camera.scaled(max(1, camera.width // 2), max(1, camera.height // 2))
+        elif not moving:
             # The camera as a file gives it back: a copied view renders to the same bits.
             self.document = document_of(camera)
             camera = from_document(self.document)
-        mode, photo = self.mode, self._exposure()
-        if photo is not None:
-            mode = "render" if has_mode("render") else "colour"
+        photo = self._exposure()
+        mode = self.mode if photo is None else "render"
         self._service.request(
             ViewRequest(
                 camera, mode, photo, self.settings.background, moving,
@@ -376,10 +361,3 @@ def _render_service() -> Callable[..., RenderService]:
     from xscale.render.service import RenderService
 
     return RenderService
-
-
-def has_mode(name: str) -> bool:
-    """Whether the render service knows a mode."""
-    from xscale.render.modes import MODES
-
-    return name in MODES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ from xscale.render.modes import MODES
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.run import Run
+from xscale.render.scene_photos import find_photos
 from xscale.render.sight import View as Sight
 from xscale.render.sight import count, training_views
 from xscale.run.folder import RESIDUALS, RunFolder
@@ -56,8 +57,8 @@ class Source:
     modes: tuple[str, ...]
     near: float
     """Near plane of views, world units."""
-    open_scene: Callable[[], Scene]
-    """Opens the scene with the photos; may take seconds, and fail."""
+    open_scene: Callable[..., Scene]
+    """Opens the scene with the photos, or one in another folder; may take seconds, and fail."""
     georeference: str | None = None
     """Name of the coordinate system of positions, where the scene says it."""
     points: np.ndarray | None = None
@@ -86,27 +87,27 @@ def open_source(path: Path) -> Source:
 
 def _of_run(path: Path) -> Source:
     run = Run.open(path)
-    manifest, stored = run.manifest, run.manifest.scene
-    root, options = Path(stored.root), stored.options
+    stored = run.manifest.scene
     cameras = {name: run.camera(name) for name in run.names("all")}
     _ = run.model, run.renderer  # the first picture then comes at once, and faults show now
     modes = [name for name in MODES if name not in NO_MODES]
-    if manifest.model.encoding not in ("hash", "volume"):
+    if run.manifest.model.encoding not in ("hash", "volume"):
         modes = [name for name in modes if name != "level"]
     if not run.folder.has(RESIDUALS):
         modes = [name for name in modes if name != "uncertainty"]
     return _source(
         path, "run", run, cameras, frozenset(run.names("test")), run.origin, tuple(modes),
-        lambda: _scene_of(root, options), _georeference(stored.provenance, stored.warnings),
+        partial(_scene_of, run),
+        _georeference(stored.provenance, stored.warnings),
     )  # fmt: skip
 
 
-def _scene_of(root: Path, options: dict) -> Scene:
-    if not root.is_dir():
-        raise InputError(
-            "the photos' folder is not there", where=root, advice="name the folder, or drop it here"
-        )
-    return Scene.open(root, **options)
+def _scene_of(run: Run, folder: Path | None = None) -> Scene:
+    """Open the scene that a run was trained on, where it is or in a folder."""
+    found = find_photos(run, folder)
+    if found.scene is None:
+        raise InputError(found.line)
+    return found.scene
 
 
 def _of_scene(scene: Scene) -> Source:
@@ -115,7 +116,8 @@ def _of_scene(scene: Scene) -> Source:
     cameras = {photo.name: photo.camera for photo in scene.photos}
     modes = tuple(n for n in MODES if n not in (*_NOT_OF_A_SCENE, *NO_MODES))
     source = _source(
-        scene.root, "scene", run, cameras, frozenset(), scene.origin, modes, lambda: scene,
+        scene.root, "scene", run, cameras, frozenset(), scene.origin, modes,
+        lambda folder=None: scene,
         _georeference(scene.provenance, scene.warnings),
     )  # fmt: skip
     source.points = scene.points
@@ -130,7 +132,7 @@ def _source(
     tests: frozenset[str],
     origin: np.ndarray,
     modes: tuple[str, ...],
-    open_scene: Callable[[], Scene],
+    open_scene: Callable[..., Scene],
     georeference: str | None,
 ) -> Source:
     low, high = _box(run.surface.vertices, origin)

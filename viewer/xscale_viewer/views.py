@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xscale.geometry.camera import Camera
-from xscale_viewer.navigation import View, is_usable, look_at, view_of
+from xscale_viewer.navigation import View, angles, is_usable, level, look_at, view_of
 
 if TYPE_CHECKING:
     from xscale_viewer.source import Source
+
+
+_MOST_ROLL = 20.0
+"""Degrees: a photo that was held more aslant is levelled when a window opens with its view."""
 
 
 def first_view(source: Source) -> View:
@@ -23,7 +27,8 @@ def first_view(source: Source) -> View:
         nearest = names[int(np.argmin(np.linalg.norm(centres - middle, axis=1)))]
         view = view_of(source.cameras[nearest])
         if is_usable(view):
-            return view
+            rolled = abs(angles(view, source.up)[2]) > _MOST_ROLL
+            return level(view, source.up) if rolled else view
     centre, extent = (source.low + source.high) / 2, source.extent
     side = np.cross(source.up, np.eye(3)[int(np.argmin(np.abs(source.up)))])
     return look_at(centre + (side + 0.5 * source.up) * extent, centre, source.up)

@@ -143,12 +143,13 @@ class App:
 
     def _keys(self) -> None:
         io = imgui.get_io()
-        if io.want_text_input:
-            return
-        if not io.key_ctrl:
+        typing = io.want_text_input
+        if not io.key_ctrl and not typing:
             self._fly(io)
         modifiers = ("Ctrl+" if io.key_ctrl else "") + ("Shift+" if io.key_shift else "")
         for key in keys.KEYS:
+            if typing and not key.key.startswith("F"):
+                continue
             before, _, last = key.key.rpartition("+")
             wanted = before + "+" if before else ""
             held = wanted == modifiers or (last == "equal" and modifiers == "Shift+")

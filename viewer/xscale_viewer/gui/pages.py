@@ -17,6 +17,7 @@ class Pages:
     def __init__(self, session: Session, commands: Commands) -> None:
         self._session, self._commands = session, commands
         self._path = ""
+        self._focus = True
 
     def first(self) -> None:
         """Draw the first screen: what to open."""
@@ -37,6 +38,9 @@ class Pages:
     def _chooser(self) -> None:
         s, em = self._session, imgui.get_font_size()
         imgui.set_next_item_width(em * 30)
+        if self._focus:
+            imgui.set_keyboard_focus_here()
+            self._focus = False
         entered, self._path = imgui.input_text_with_hint(
             "##path", "folder", self._path, imgui.InputTextFlags_.enter_returns_true.value
         )
@@ -50,7 +54,7 @@ class Pages:
                 self._open(Path(text))
 
     def _open(self, path: Path) -> None:
-        self._commands.show_open = False
+        self._commands.show_open, self._focus = False, True
         self._session.open(path)
 
     def over(self) -> None:
