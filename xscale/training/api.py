@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 
 from xscale import ops
-from xscale.config import override
-from xscale.errors import InputError, OutputExistsError, UsageError
+from xscale.errors import UsageError
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import new_folder
@@ -22,19 +21,19 @@ from xscale.render.run import Run, new_model
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
-from xscale.training.board import Board, require_tensorboard
+from xscale.training.board import Board
 from xscale.training.left_out import LeftOutPhotos, check_test_photos
-from xscale.training.loop import Goal, Progress, run_loop
+from xscale.training.loop import Progress, run_loop
 from xscale.training.memory import pool_device
 from xscale.training.pool import TilePool
 from xscale.training.prepare import Prepared, prepare
 from xscale.training.preview import previewer
 from xscale.training.record import Record
 from xscale.training.refine import Refinement
+from xscale.training.request import Request
 from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
-from xscale.training.settings import preset as preset_named
 from xscale.training.trainer import Trainer, trains_fused
 
 
@@ -54,7 +53,7 @@ def train(
     device: str = "auto",
     deterministic: bool = False,
     allow_leak: bool = False,
-    requarantine: bool = False,
+    use_repaired: bool = False,
     tensorboard: bool = False,
     photos_at_render: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -79,7 +78,7 @@ def train(
         deterministic: Whether a GPU's result must repeat to the last bit on the same kind of GPU,
             at the price of slower sums and more memory. The CPU's always does.
         allow_leak: Whether test photos may be training photos too, under another name.
-        requarantine: Whether a resumed run may use photos again that it left out because they
+        use_repaired: Whether a resumed run may use photos again that it left out because they
             could not be decoded; its bits are then not those of a run that went through.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
         photos_at_render: Whether the run keeps the training photos, so that it can be rendered with
@@ -105,16 +104,23 @@ def train(
     folder = RunFolder(out)
     out = folder.path
     say = on_stage or (lambda line: None)
-    goal = _goal(minutes, steps)
+    chosen, goal = Request(
+        out=out,
+        preset=preset,
+        minutes=minutes,
+        steps=steps,
+        downscale=downscale,
+        seed=seed,
+        settings=settings,
+        resume=resume,
+        device=device,
+        tensorboard=tensorboard,
+    ).check()
     where = ops.pick_device(device, say)
-    if tensorboard:
-        require_tensorboard()
-    chosen = override(preset_named(preset), list(settings))
     if deterministic and where.type != "cpu":
         _check_deterministic(chosen, where)
-    _check_output(folder, resume)
     begun = resume and not folder.never_begun()
-    scene = as_begun(scene, out, requarantine) if begun else scene
+    scene = as_begun(scene, out, use_repaired) if begun else scene
     split = scene.split(test_every=test_every, test_list=test_list)
     say("looking at the scene")
     check_leaks(scene.photos, split.test, allow_leak, say)
@@ -126,7 +132,7 @@ def train(
     left_out = LeftOutPhotos(scene, say)
     if checkpoint is None:
         check_test_photos(scene, split, downscale)
-    elif not requarantine:
+    elif not use_repaired:
         left_out.take_up(checkpoint.state.get("left_out", {}))
     refinement = _refinement(prepared, chosen.refine, checkpoint, left_out)
     mesh = prepared.surface
@@ -284,24 +290,6 @@ def _shares(timing: dict[str, float]) -> str:
     total = max(sum(timing.values()), 1e-9)
     ordered = sorted(timing.items(), key=lambda item: -item[1])
     return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
-
-
-def _check_output(folder: RunFolder, resume: bool) -> None:
-    """Refuse before any work what would be refused after it."""
-    out = folder.path
-    if resume and not folder.is_run() and not folder.never_begun():
-        raise InputError("holds no run to resume", where=out, advice="leave --resume out")
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExistsError(
-            "is there already", where=out, advice="choose another folder, or --resume"
-        )
-
-
-def _goal(minutes: float | None, steps: int | None) -> Goal:
-    """Return when to stop."""
-    if minutes is not None and steps is not None:
-        raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
-    return Goal(steps, None if steps is not None else 60 * (10.0 if minutes is None else minutes))
 
 
 def _say_notes(scene: Scene, known: Sequence[str], say: Callable[[str], None]) -> list[str]:

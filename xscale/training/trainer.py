@@ -341,7 +341,7 @@ class Trainer:
                 epsilon=1e-8,
                 control=self._control,
             )
-        self.model.shader.settle(s.decay(squared_error, self._control))
+        self.model.shader.settle(_direction_decay(s, squared_error, self._control))
 
     def state(self, *, copy: bool = True) -> dict[str, np.ndarray]:
         """Return every tensor that the next step depends on.
@@ -398,3 +398,16 @@ def trains_fused(
 
 def _rows(tensor: Tensor) -> Tensor:
     return tensor if tensor.dim() == 2 else tensor[:, None]
+
+
+def _direction_decay(
+    settings: OptimSettings, squared_error: float | Tensor, control: Tensor | None
+) -> float | Tensor:
+    """Return the share that the view direction's weights lose at a step; 0 where nothing moves."""
+    if settings.direction_decay == 0:
+        return 0.0
+    if control is None:
+        return settings.direction_decay * min(squared_error / settings.direction_error, 1.0) ** 3
+    error = torch.as_tensor(squared_error).to(control.device, non_blocking=True)
+    share = (error / settings.direction_error).clamp(max=1.0) ** 3
+    return share.nan_to_num(0.0) * (settings.direction_decay * control[2])
