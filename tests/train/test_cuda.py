@@ -103,7 +103,7 @@ def test_mixed_training_learns_as_float32_does(asymmetric_folder, tmp_path):
                 scene, out=tmp_path / precision, steps=200, device="cuda", on_stage=said.append,
                 settings=[*SMALL, f"optim.precision={precision}"],
             )  # fmt: skip
-        control = dict(zip(CONTROL_FIELDS, trainers[0]._control.tolist(), strict=True))
+        control = dict(zip(CONTROL_FIELDS, trainers[0]._parts.control.tolist(), strict=True))
         loss[precision] = control["loss"] / control["steps"]
         assert control["overflows"] < 20
     assert not any("W-PRECISION" in line for line in said)

@@ -12,7 +12,7 @@ import xscale
 from xscale import ops
 from xscale.errors import NumericsError, UsageError
 from xscale.io.checkpoints import load_newest
-from xscale.training import api, graph, losses
+from xscale.training import api, graph, readback
 from xscale.training.trainer import Trainer
 
 SMALL = ["optim.batch=500", "model.grid.levels=4", "model.grid.log2_table_size=10"]
@@ -116,7 +116,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_nothing_has_moved(
         _train(asymmetric_folder, tmp_path / "run", steps=200)
     assert caught.value.exit_code == 7
     trainer = trainers[0]
-    assert 20 < trainer.step <= 20 + 2 * losses.READ_EVERY + 16
+    assert 20 < trainer.step <= 20 + 2 * readback.READ_EVERY + 16
     for kept, now in zip(trainer.kept, trainer.model.tensors().values(), strict=True):
         assert torch.equal(kept.nan_to_num(7.0), now.nan_to_num(7.0))
 

@@ -34,7 +34,8 @@ from xscale.training.request import Request
 from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
-from xscale.training.trainer import Trainer, trains_fused
+from xscale.training.steps import trains_fused
+from xscale.training.trainer import Trainer
 
 
 def train(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xscale import interrupts
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
-from xscale.training.losses import StepLosses
+from xscale.training.readback import StepLosses
 from xscale.training.request import Goal
 from xscale.training.trainer import Trainer
 
