@@ -73,7 +73,7 @@ class Graded:
 
 
 class PatchLoss:
-    """Loss of squares: the pixels' own loss, structural similarity, a distance of features, weighed.
+    """Loss of squares: pixels' own loss, structural similarity and a distance of features, weighed.
 
     Pixels that the mesh does not cover show the photo in both pictures, as in scoring.
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import NumericsError
+from xscale.errors import NumericsError, UsageError
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
@@ -32,7 +32,7 @@ from xscale.training.losses import PatchLoss, shade_robustly
 from xscale.training.optimizer import Optimizer
 from xscale.training.pool import TilePool
 from xscale.training.rays import Rays, Squares
-from xscale.training.settings import OptimSettings, PatchSettings
+from xscale.training.settings import OptimSettings, PatchSettings, Settings
 
 Means = tuple[float | Tensor, float | Tensor]
 """A step's mean loss and mean squared error; tensors on a device that nobody waits for."""
@@ -105,6 +105,30 @@ def trains_fused(
     usual = model is None or (model.encoding == "hash" and not model.shader.latent)
     plain = usual and not settings.robust and ops.encoding() == "xscale"
     return plain and has_body and not settings.dense_table
+
+
+def check_deterministic(settings: Settings, device: torch.device) -> None:
+    """Refuse settings that have no deterministic steps on a GPU.
+
+    Raises:
+        UsageError: These have none; the line names the setting.
+    """
+    if not trains_fused(settings.optim, device, settings.model):
+        raise UsageError(
+            "--deterministic on a GPU needs steps that fused_step takes",
+            advice="leave optim.dense_table, optim.robust, model.encoding and model.shader.latent "
+            "as they are, or use --device cpu",
+        )
+    if settings.optim.precision == "mixed":
+        raise UsageError(
+            "--deterministic on a GPU does not go with optim.precision=mixed",
+            advice="leave one of them out",
+        )
+    if settings.patch.share:
+        raise UsageError(
+            "--deterministic on a GPU does not go with patch.share",
+            advice="leave one of them out, or use --device cpu",
+        )
 
 
 @dataclass
