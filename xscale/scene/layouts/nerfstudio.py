@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import CameraError, InputError, MaskError, SceneError
+from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.mesh.ply_points import read_ply_points
 from xscale.io.photo.images import image_size
 from xscale.io.strict_json import matrix, number, read_json, text, whole
 from xscale.scene.layouts.applied import applied_world
-from xscale.scene.layouts.paths import path_below, with_suffix
-from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
+from xscale.scene.layouts.labels import join_labels, parts_of
+from xscale.scene.layouts.paths import is_address, path_below, with_suffix
+from xscale.scene.layouts.views import NO_SIZE, Choice, Reading, View, beginning, some
 
 LAYOUT = "nerfstudio"
 FILE = "transforms.json"
@@ -164,11 +165,21 @@ class _Reader:
 
         The photo folder is the first folder of all paths where they share one, as ``images/``.
         """
-        paths = []
+        paths, listed, outside = [], [], False
         for index, frame in enumerate(frames):
             where = self.at(f"/frames/{index}/file_path")
-            given = text(frame.get("file_path"), where)
-            paths.append(path_below(given, self.base, where))
+            listed.append(text(frame.get("file_path"), where))
+            try:
+                paths.append(path_below(listed[-1], self.base, where))
+            except UnsafePathError:
+                # Of a path of another computer only its end can be found, in the folder named.
+                if self.images is None or is_address(listed[-1]):
+                    raise
+                outside = True
+        if outside:
+            joined = join_labels(listed, self.images, self.path)
+            self.warnings += joined.warnings
+            return self.images, joined.names
         first = paths[0].split("/")[0]
         shared = all(path.startswith(f"{first}/") for path in paths)
         folder = self.images or (self.base / first if shared else self.base)
@@ -194,7 +205,7 @@ class _Reader:
         mask = None
         if frame.get("mask_path") is not None:
             place = self.at(f"{pointer}/mask_path")
-            mask = self.base / path_below(text(frame["mask_path"], place), self.base, place)
+            mask = self._mask(text(frame["mask_path"], place), place)
             if not mask.is_file():
                 raise MaskError(
                     f"the mask {frame['mask_path']} is missing",
@@ -202,6 +213,22 @@ class _Reader:
                     advice="add it, or take mask_path out of the frame",
                 )
         return View(name, where, model, K, R, t, distortion, size, mask)
+
+    def _mask(self, given: str, place: str) -> Path:
+        """Return a frame's mask; of a path of another computer, its end below ``masks/``."""
+        try:
+            return self.base / path_below(given, self.base, place)
+        except UnsafePathError as error:
+            parts = parts_of(given)
+            for first in range(len(parts)):
+                found = self.base.joinpath("masks", *parts[first:])
+                if not is_address(given) and found.is_file():
+                    return found
+            raise UnsafePathError(
+                error.what,
+                where=place,
+                advice="put the masks into masks/ beside the file, under the names that it has",
+            ) from error
 
     def _pose(self, frame: dict, pointer: str) -> tuple[np.ndarray, np.ndarray]:
         """Return R and t of an OpenCV camera in the original world."""
@@ -240,7 +267,7 @@ class _Reader:
     def _intrinsics(
         self, frame: dict, pointer: str, photo: Path, where: str
     ) -> tuple[str, np.ndarray, np.ndarray, tuple[int, int]]:
-        size = self._size(frame, pointer) or image_size(photo)
+        size = self._size(frame, pointer) or (image_size(photo) if photo.exists() else NO_SIZE)
         values = {key: self._value(frame, key, pointer) for key in (*_FOCAL, *_CENTRE, *_BENDING)}
         model = self._model(frame, pointer)
         if model == "EQUIRECTANGULAR":
