@@ -116,12 +116,16 @@ def _make(options: Options, opened: Run, photos: list[Camera], up: np.ndarray) -
     from xscale.errors import UsageError
     from xscale.geometry import trajectory
     from xscale.render.camera_files import read_cameras
+    from xscale.render.known import known_to
 
     if options.kind == "flythrough":
         if options.keys is None:
             raise UsageError("flythrough needs key poses", advice="give --keys FILE")
         size = parse_size(options.size) if options.size else None
-        read = read_cameras(options.keys, size).cameras
+        found = read_cameras(options.keys, size, known_to(opened))
+        for line in found.warnings:
+            warn(line)
+        read = found.cameras
         for key in read:
             if key.camera is None:
                 raise UsageError(f"key pose {key.name} is bad: {key.fault}")

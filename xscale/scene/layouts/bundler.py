@@ -23,7 +23,7 @@ from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_model import PHOTO_BYTES
 from xscale.scene.layouts.colmap_text import integer, lines, parse_number
 from xscale.scene.layouts.labels import join_labels, parts_of
-from xscale.scene.layouts.views import NO_SIZE, Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "bundler"
 _NO_CHOICE = Choice()
@@ -91,7 +91,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     joined = join_labels([label for label, _ in posed], folder, path)
     warnings += joined.warnings
     views = [
-        _view(name, folder if there else None, *camera)
+        _view(name, image_size(folder / name) if there else choice.missing_size, *camera)
         for (_, camera), name, there in zip(posed, joined.names, joined.found, strict=True)
     ]
     found = np.frombuffer(positions).reshape(-1, 3)
@@ -107,10 +107,9 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
 
 
 def _view(
-    name: str, folder: Path | None, where: str, lens: list[float], R: np.ndarray, t: np.ndarray
+    name: str, size: tuple[int, int], where: str, lens: list[float], R: np.ndarray, t: np.ndarray
 ) -> View:
     focal, k1, k2 = lens
-    size = NO_SIZE if folder is None else image_size(folder / name)
     model = supported_model(BY_NAME["RADIAL" if k1 or k2 else "SIMPLE_PINHOLE"], where)
     values = [focal, size[0] / 2, size[1] / 2, k1, k2][: len(model.parameters)]
     K, distortion = model.intrinsics(np.array(values))

@@ -31,7 +31,7 @@ from xscale.io.photo.images import image_size
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_text import lines, parse_number
 from xscale.scene.layouts.labels import join_labels
-from xscale.scene.layouts.views import NO_SIZE, Choice, Reading, View, beginning
+from xscale.scene.layouts.views import Choice, Reading, View, beginning
 
 LAYOUT = "realitycapture"
 _NO_CHOICE = Choice()
@@ -87,7 +87,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     rows = _rows(path)
     joined = join_labels([row["name"] for _, row in rows], folder, path)
     views = [
-        _view(name, folder if found else None, where, row)
+        _view(name, image_size(folder / name) if found else choice.missing_size, where, row)
         for (where, row), name, found in zip(rows, joined.names, joined.found, strict=True)
     ]
     return Reading(LAYOUT, detect(root, choice) or "", folder, views, warnings=joined.warnings)
@@ -123,11 +123,9 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _view(name: str, folder: Path | None, where: str, row: dict[str, str]) -> View:
-    """Return a row's view; the photo says its size, ``folder`` is None where it is missing."""
+def _view(name: str, size: tuple[int, int], where: str, row: dict[str, str]) -> View:
     numeric = (*_POSE, *_CALIBRATION, *(c for c in (*_BENDING, *_TANGENTIAL) if c in row))
     values = {column: parse_number(row[column].strip(), where) for column in numeric}
-    size = NO_SIZE if folder is None else image_size(folder / name)
     larger = max(size)
     if not values["f"] > 0:
         raise CameraError(f"the focal length is {values['f']:g}", where=where, advice=_AGAIN)

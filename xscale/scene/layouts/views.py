@@ -16,9 +16,6 @@ from xscale.scene.checks.conventions import Convention
 PHOTO_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of photos, in lower case; missing endings are tried in this order."""
 
-NO_SIZE = (1, 1)
-"""Size of a photo that is missing, where the layout takes sizes from the photos."""
-
 Observations = dict[str, tuple[np.ndarray, np.ndarray, tuple[int, int]]]
 """By photo name: keypoints float64 [N, 2] in pixels of the model's camera, the points they show
 float64 [N, 3] in the scene's frame, and that camera's (width, height)."""
@@ -36,6 +33,8 @@ class Choice:
     """The file (or folder) with the cameras, wherever it is."""
     images: Path | None = None
     """The folder that photo names are relative to."""
+    missing_size: tuple[int, int] = (1, 1)
+    """(width, height) of photos that are missing, where the layout takes sizes from the photos."""
 
 
 @dataclass(frozen=True, eq=False)
