@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from tests import builders
+from tests.render.conftest import write_tiny_run
 from tests.scene import test_bundler, test_metashape, test_nerfstudio, test_openmvs
 from tests.scene import test_realitycapture as test_rc
+from xscale.cli.main import main
 from xscale.errors import CameraError, InputError
 from xscale.render.camera_files import read_cameras
 from xscale.render.foreign_cameras import Known
@@ -168,3 +170,22 @@ def test_what_holds_no_cameras_says_what_is_read(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(InputError, match="holds no cameras that are known"):
         read_cameras(tmp_path / "notes.txt")
+
+
+def test_cameras_that_see_nothing_are_refused_with_their_probable_frame(small, tmp_path, capsys):
+    far = small.moved((5000.0, -300.0, 80.0))
+    run = write_tiny_run(far, tmp_path / "run")
+    (tmp_path / "path.json").write_text(json.dumps(_viewer_path()))
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["render", str(run), "--cameras", str(tmp_path / "path.json"), *out]) == 3
+    error = capsys.readouterr().err
+    assert "none of the 1 cameras sees the mesh" in error
+    assert "dataparser_transforms.json" in error
+    assert not (tmp_path / "out").exists()
+    # The advice followed: the file says that the frame was moved, and the picture shows the mesh.
+    move = np.eye(4)
+    move[:3, 3] = (-5000.0, 300.0, -83.0)
+    beside = tmp_path / "dataparser_transforms.json"
+    beside.write_text(json.dumps({"transform": move.tolist(), "scale": 1.0}))
+    size = ["--size", "32x18"]
+    assert main(["render", str(run), "--cameras", str(tmp_path / "path.json"), *out, *size]) == 0
