@@ -114,7 +114,8 @@ class Renderer:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
         for name in ("photos", "uncertainty", "features"):
             if name in outputs and getattr(self, name) is None and name not in self.at_vertices:
-                raise UsageError(f"this renderer has nothing that the output {name} is made of")
+                lacks = "the features" if name == "features" else "the training photos"
+                raise UsageError(f"this renderer does not know {lacks}")
         if "level" in outputs and self.model.settings.encoding not in ("hash", "volume"):
             raise UsageError(f"model.encoding={self.model.settings.encoding} has no levels")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
