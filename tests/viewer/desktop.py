@@ -115,9 +115,16 @@ class Viewer:
 
     def close(self) -> int:
         """Close the window as a user does; return the exit code."""
-        self.do("windowactivate", "--sync", self.window)
-        self.do("key", "alt+F4")
-        return self.process.wait(60)
+        limit = time.monotonic() + 60
+        while self.process.poll() is None and time.monotonic() < limit:
+            self.do("windowactivate", self.window)
+            self.do("key", "alt+F4")
+            # A busy machine's window manager may have missed it.
+            for _ in range(50):
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        return self.process.wait(1)
 
 
 @contextmanager

@@ -139,8 +139,8 @@ def test_the_first_screen_opens_what_is_typed_and_says_what_is_wrong(screen, run
         v.save("gone")
         v.key("ctrl+a")
         v.do("type", "--delay", 30, str(run_folder))
-        v.key("Return")
         before = v.picture()
+        v.key("Return")
         v.wait(lambda: changed(before, v.picture()) > 0.3, "picture")
         v.settled()
         assert v.close() == 0
