@@ -55,7 +55,7 @@ def run(argv: list[str]) -> int:
             SMALL if options.scale == "small" else TINY,
             lambda done, count: bar.update(task, completed=done, total=count),
         )
-    say(f"{scene_path}: {'made' if made else 'is there already'}")
+    say(f"{scene_path}: {'made' if made else 'already exists'}")
     scene = Scene.open(scene_path)
     run_path = _next_run(options.out)
     train_with_bar(

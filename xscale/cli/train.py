@@ -52,7 +52,7 @@ class Options(SceneOptions):
     seed: int = 0
     """Seed of the initial weights and of the rays."""
     background: Literal["auto", "learned", "white"] | None = None
-    """What pictures show where the mesh covers nothing: what the photos show around it, or white;
+    """Background where the mesh covers nothing: what the photos show around it, or white;
     auto learns it where photos see anything but the mesh and have no masks. Short for --set
     model.background=..."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)

@@ -53,10 +53,10 @@ class WrongSizeError(CameraError):
 
 @dataclass(frozen=True)
 class HowTaken:
-    """What the user said about photos and cameras."""
+    """The user's choices for photos and cameras."""
 
     pixel_origin: PixelOrigin = "corner"
-    """What the cameras' principal points count from."""
+    """Origin of the cameras' pixel coordinates."""
     alpha: Alpha = "mask"
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
@@ -78,7 +78,7 @@ class Remarks:
     outside: list[str] = field(default_factory=list)
     scaled_masks: list[str] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
-    """What only decoding will show."""
+    """Remarks that only decoding brings."""
 
     def lines(self) -> list[str]:
         """Return them as coded lines."""
@@ -109,7 +109,7 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         view: Its camera as the file gives it.
         path: The photo.
         root: The scene's folder, where masks are.
-        taken: What the user said about photos and cameras.
+        taken: The user's choices for photos and cameras.
         remarks: Grows by what is worth a remark.
 
     Raises:
@@ -262,7 +262,7 @@ def _check_intrinsics(camera: Camera) -> None:
     if least < _SHORTEST_FOCAL or largest > _LARGEST_INTRINSIC:
         raise CameraError(
             f"focal lengths {camera.fx:g} and {camera.fy:g} with principal point {camera.cx:g}, "
-            f"{camera.cy:g} are no camera's"
+            f"{camera.cy:g} are not a camera's"
         )
 
 
@@ -312,7 +312,7 @@ def mask_remarks(root: Path, photos: Sequence[Photo], names: Iterable[str]) -> l
     spare = [name for name in spare if name not in known]
     if spare:
         found.append(
-            f"W-MASK-UNUSED: {len(spare)} files in {_MASKS}/ are no photo's mask: {some(spare)}; "
-            "a mask is called as its photo, with .png"
+            f"W-MASK-UNUSED: {len(spare)} files in {_MASKS}/ are not a photo's mask: "
+            f"{some(spare)}; a mask is called as its photo, with .png"
         )
     return found

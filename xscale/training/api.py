@@ -293,7 +293,7 @@ def _check_output(folder: RunFolder, resume: bool) -> None:
         raise InputError("holds no run to resume", where=out, advice="leave --resume out")
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(
-            "is there already", where=out, advice="choose another folder, or --resume"
+            "already exists", where=out, advice="choose another folder, or --resume"
         )
 
 

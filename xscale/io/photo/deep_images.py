@@ -32,7 +32,7 @@ _ASSOCIATED = 1
 
 
 class Header(NamedTuple):
-    """What such a picture's header says."""
+    """Header of such a picture."""
 
     width: int
     height: int
@@ -55,7 +55,7 @@ class Deep(NamedTuple):
     profile: bytes | None = None
     """The embedded ICC profile, where the numbers still follow it."""
     unreal: np.ndarray | None = None
-    """bool [H, W], pixels that are no numbers; None where all are."""
+    """bool [H, W], pixels that are not numbers; None where all are."""
     clipped: int = 0
     """Pixels that were negative or brighter than white."""
     linear: bool = False

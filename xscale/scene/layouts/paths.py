@@ -38,7 +38,7 @@ def path_below(given: str, root: Path, where: object) -> str:
     outside = path == ".." or path.startswith("../") or posixpath.isabs(path)
     if outside or _DRIVE.match(given) or path == "." or "\0" in given:
         raise UnsafePathError(
-            f"{given!r} is no file below the scene folder",
+            f"{given!r} is not a file below the scene folder",
             where=where,
             advice="paths must be relative to the scene folder; photos elsewhere: give --images",
         )
