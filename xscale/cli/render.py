@@ -164,13 +164,20 @@ def _frames(options: Options, opened: Run) -> tuple[list[JobFrame], float]:
     from xscale.geometry.trajectory import resized
     from xscale.render.camera_files import NamedCamera, read_cameras
     from xscale.render.job import JobFrame
+    from xscale.render.known import cameras_not_seeing, known_to
+    from xscale.render.probe import sees_mesh
     from xscale.render.projections import project
 
     size = parse_size(options.size) if options.size else None
     fps = 24.0
     if options.cameras is not None:
-        path = read_cameras(options.cameras, size)
+        path = read_cameras(options.cameras, size, known_to(opened))
+        for line in path.warnings:
+            warn(line)
         named, fps = list(path.cameras), path.fps
+        good = [entry.camera for entry in named if entry.camera is not None]
+        if good and not sees_mesh(opened.surface, opened.manifest.origin, good):
+            raise cameras_not_seeing(opened, good, options.cameras)
     else:
         named = [NamedCamera(_stem(n), opened.camera(n)) for n in _names(options, opened)]
     if options.fps is not None:
