@@ -36,6 +36,9 @@ class Frame:
     uncertainty: Tensor | None = None
     """Float32 [H, W], how far the colour is likely to be off: mean of the channels, sRGB from 0 to
     1, see ``xscale.render.uncertainty``; NaN where nothing is hit."""
+    features: Tensor | None = None
+    """Float32 [H, W, 3], the three strongest components of the point's features, in [0, 1]; 1 where
+    nothing is hit."""
     srgb: Tensor | None = None
     """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
     or 1 where nothing is hit."""
