@@ -21,7 +21,7 @@ _PROBED = 20_000
 
 
 class Commands:
-    """What the user can do to a session, by the names of ``keys.KEYS``.
+    """Everything that the user can do to a session, by the names of ``keys.KEYS``.
 
     Args:
         session: The session.

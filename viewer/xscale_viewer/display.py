@@ -1,4 +1,4 @@
-"""What a window needs of this machine, asked before one is opened."""
+"""Check of the display: whether a window can be opened on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known about the surface point under the cursor, and about a clicked one."""
+"""Facts about the surface point under the cursor, and about a clicked one."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ MOUSE: tuple[tuple[str, str], ...] = (
     ("click", "photos that see the point; in measuring, a pick"),
     ("W A S D, Q E", "fly; Shift faster, Alt slower; speed follows the distance to the surface"),
 )
-"""What the mouse does, for F1."""
+"""Actions of the mouse, for F1."""
 
 _SHOWN = {
     "left_bracket": "[", "right_bracket": "]", "minus": "-", "equal": "+", "backspace": "Backspace",

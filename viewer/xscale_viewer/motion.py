@@ -24,7 +24,7 @@ _LONGEST_STEP = 0.1
 
 @dataclass(eq=False)
 class _Probe:
-    """What a ray from a place met."""
+    """A ray from a place, and how far away it met the surface."""
 
     position: np.ndarray
     direction: np.ndarray

@@ -29,7 +29,7 @@ def user_folder() -> Path:
 
 @dataclass(eq=False)
 class Settings:
-    """What the viewer remembers from one start to the next."""
+    """Settings that are kept from one start to the next."""
 
     theme: str = "dark"
     """dark or light."""

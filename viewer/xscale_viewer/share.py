@@ -48,7 +48,7 @@ def camera_from_text(text: str) -> Camera:
     """Return the first camera of a JSON camera path, for pasting a view.
 
     Raises:
-        InputError: It is no camera path.
+        InputError: It is not a camera path.
         CameraError: Its camera is wrong.
     """
     from xscale.errors import CameraError, InputError

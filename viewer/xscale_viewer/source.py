@@ -1,4 +1,4 @@
-"""What a window shows: a run, or a scene before any training."""
+"""Sources of a window: a run, or a scene before any training."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ class SceneRun:
 
     @cached_property
     def views(self) -> list[Sight]:
-        """What the photos' cameras see of the mesh."""
+        """Depths that the photos' cameras see of the mesh."""
         cameras = [photo.camera for photo in self._scene.photos]
         return training_views(self.surface, cameras, self.origin)
 

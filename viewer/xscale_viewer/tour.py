@@ -23,7 +23,7 @@ class Place:
     normal: np.ndarray
     """Float64 [3], unit."""
     value: float
-    """What it is listed for."""
+    """Value that it is listed for."""
 
 
 def places(

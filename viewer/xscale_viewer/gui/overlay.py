@@ -1,4 +1,4 @@
-"""What is drawn over the picture: photos' cameras, measurements, the clicked point."""
+"""Drawings over the picture: photos' cameras, measurements, the clicked point."""
 
 from __future__ import annotations
 

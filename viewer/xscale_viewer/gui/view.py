@@ -139,7 +139,7 @@ class ViewPanel:
             overlay.label(drawing, (low[0] + 8, high[1] - 28), s.photos.fault)
 
     def _side(self, side: str) -> object | None:
-        """Return the texture of a side of the wipe; None for the render, which is there already."""
+        """Return the texture of a side of the wipe; None for the render, which is drawn below."""
         s = self._session
         if side == "render" or s.photos is None:
             return None
