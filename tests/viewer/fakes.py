@@ -60,6 +60,7 @@ class FakeSource:
     tests = frozenset({"b.jpg"})
     up = UP
     run = None
+    frustum = 0.3
 
     def __init__(self, path: Path = Path("fake")) -> None:
         self.path = Path(path)

@@ -30,6 +30,7 @@ from xscale.scene.scene import Scene
 from xscale_viewer.navigation import up_of
 
 _SAMPLED = 200_000
+_NEIGHBOURS = 500
 _NOT_OF_A_SCENE = ("level", "uncertainty", "features")
 NO_MODES = ("photo", "render", "error")
 """Modes of the service that the wipe asks for by itself."""
@@ -63,6 +64,17 @@ class Source:
     """Name of the coordinate system of positions, where the scene says it."""
     points: np.ndarray | None = None
     """Sparse points, float64 [P, 3], world."""
+
+    @cached_property
+    def frustum(self) -> float:
+        """Depth at which a camera's pyramid is drawn: a third of the way to the next photo."""
+        largest = 0.03 * self.extent
+        centres = np.array([camera.position for camera in self.cameras.values()])[:_NEIGHBOURS]
+        if len(centres) < 2:
+            return largest
+        apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+        np.fill_diagonal(apart, np.inf)
+        return float(np.clip(np.median(apart.min(1)) / 3, 0.1 * largest, largest))
 
     @property
     def extent(self) -> float:
