@@ -38,6 +38,7 @@ class SceneOptions:
         "world-to-camera-opengl",
         "camera-to-world",
         "camera-to-world-opengl",
+        "world-to-camera-centre",
     ] = "layout"
     """What the cameras' matrices are, where that is not what their layout documents: which way
     they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
