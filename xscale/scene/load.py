@@ -19,7 +19,7 @@ from xscale.scene.checks import fit, sightings
 from xscale.scene.checks import plausibility as check
 from xscale.scene.checks.advice import advise
 from xscale.scene.checks.agree import photo_trial
-from xscale.scene.checks.conventions import PoseConvention, reread
+from xscale.scene.checks.conventions import Convention, PoseConvention, reread
 from xscale.scene.layouts import mvsnet
 from xscale.scene.layouts.kinds import detected
 from xscale.scene.layouts.views import Choice, Observations, Reading, View, photo_files, some
@@ -53,6 +53,8 @@ class Opened(NamedTuple):
     missing: tuple[str, ...]
     left_out: dict[str, LeftOut]
     notes: Notes
+    convention: Convention
+    frames: tuple[tuple[str, np.ndarray], ...]
 
 
 def open_parts(
@@ -115,6 +117,8 @@ def open_parts(
         missing,
         left_out,
         notes,
+        reading.convention if taken.pose_convention == "layout" else taken.pose_convention,
+        tuple(reading.frames),
     )
 
 
