@@ -1,4 +1,4 @@
-"""What is suspicious, and what to do about it: one line each, the worst first."""
+"""Findings: what is suspicious and what to do about it, one line each, the worst first."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ABSURD_SCALE = 2.0
 
 @dataclass(frozen=True)
 class PhotoRow:
-    """What was measured of one photo."""
+    """Measurements of one photo."""
 
     name: str
     scale: float
@@ -67,7 +67,7 @@ class Finding:
     what: str
     """One line: what is off, by how much."""
     advice: str
-    """What to do."""
+    """One line: what to do."""
 
     @property
     def line(self) -> str:
@@ -221,8 +221,8 @@ def _photo(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
             row.name,
             1 + _FEW_MATCHES - row.matched,
             f"only {row.matched:.0%} of its picture matches its neighbours through the mesh",
-            "its sparse points fit, so its camera is right: the mesh lacks what it shows, trees for "
-            "example"
+            "its sparse points fit, so its camera is right: the mesh lacks what it shows, for "
+            "example trees"
             if placed
             else "is it blurred, of another day, or is its camera far off? look at it, or leave it "
             "out",

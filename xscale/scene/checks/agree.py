@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xscale.errors import XscaleError
+from xscale.scene.checks.fit import Evidence
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
-    from xscale.scene.checks.fit import Evidence
     from xscale.scene.photo import Photo
+    from xscale.scene.scene import Scene
 
 AGREES, DISAGREES = 0.3, 0.12
 """Correlations from which photos agree, and below which they do not."""
@@ -199,3 +200,26 @@ def photo_trial(photos: Sequence[Photo], evidence: Evidence) -> PhotoTrial:
     """Return the trial of a scene whose surface was sampled already."""
     surface = evidence.surface
     return PhotoTrial(photos, surface[:: max(1, len(surface) // SAMPLES)])
+
+
+def quick_check(scene: Scene) -> str:
+    """Return one line about whether photos agree through the mesh, in a second.
+
+    It is a coded warning where they do not, or cannot be compared.
+    """
+    if any(photo.make is not None for photo in scene.photos):
+        return "photos are made on demand from the mesh: they agree with it"
+    evidence = Evidence(scene.mesh, [photo.camera for photo in scene.photos], None)
+    found = photo_trial(scene.photos, evidence).of()
+    measured = f"correlation {found.correlation:.2f} over {found.pairs} pairs"
+    if not found.compared:
+        return (
+            "W-SCENE-UNCOMPARED: whether photos, cameras and mesh fit together was not measured: "
+            f"{found.pairs} pairs of photos could be compared; run xscale inspect"
+        )
+    if found.agrees:
+        return f"photos agree through the mesh: {measured}"
+    return (
+        f"W-SCENE-DISAGREES: photos do not agree through the mesh ({measured}): cameras and mesh "
+        "may not fit together; run xscale inspect"
+    )
