@@ -1,4 +1,4 @@
-"""Scenes made wrong in known ways, and right ones: what inspect says of each, and what its advice does.
+"""Scenes made wrong in known ways, and right ones: the verdict, and the effect of the advice.
 
 Run as ``python -m tests.inspection.table`` for the table.
 """

@@ -1,4 +1,4 @@
-"""What was measured of a scene, how much of it, how well it is spread, and what follows.
+"""Evidence: measurements of a scene, their amount, their spread, and their consequences.
 
 Agreement counts only where it was measured: too few comparisons are a finding of their own. A
 cause is named only after it was undone on the scene and photos agreed better.
@@ -23,7 +23,7 @@ from xscale.scene.scene import Scene
 Verdict = Literal["together", "partly", "apart", "unknown"]
 MOST_APART = 1.0
 """Small pixels (512 along the photo) by which photos may lie apart."""
-_WELL_MATCHED = 0.82
+_WELL_MATCHED, _WELL_APART = 0.82, 0.6
 _HARDLY_MATCHED = 0.3
 _LEAST_SPREAD = 0.5
 _LEAST_PATCHES = 12
@@ -54,16 +54,17 @@ class Measured:
 
     @property
     def verdict(self) -> Verdict:
-        """What follows from the comparisons alone."""
+        """Conclusion from the comparisons alone."""
         if not self.enough:
             return "unknown"
         if self.matched < _HARDLY_MATCHED or (self.shift or 0.0) > MOST_APART:
             return "apart"
-        return "together" if self.matched >= _WELL_MATCHED else "partly"
+        near = (self.shift or 0.0) <= _WELL_APART
+        return "together" if self.matched >= _WELL_MATCHED and near else "partly"
 
     @property
     def line(self) -> str:
-        """What was compared, in words."""
+        """The comparisons in words."""
         apart = "" if self.shift is None else f", {self.shift:.1f} small pixels apart (median)"
         return (
             f"{self.compared} of {self.photos} photos compared, {self.matched:.0%} of "

@@ -24,6 +24,8 @@ _NO_OFFSET = 5e-4
 _BETTER = 1.6
 _FAR_SCALE = 0.002
 _LITTLE_COVERAGE = 0.03
+_HARDLY_APART = 0.25
+"""Small pixels by which photos of scenes with an exact mesh lie apart, at most."""
 _SMALL_OFFSET = 0.004
 _ABSURD_SCALE = 2.0
 
@@ -104,7 +106,8 @@ def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bo
     if off or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
         return True
     pointless = all(row.mesh_offset is None for row in rows)
-    return photos.verdict == "partly" and (pointless or offset > _SMALL_OFFSET)
+    unsure = photos.verdict == "partly" or (photos.shift or 0.0) > _HARDLY_APART
+    return unsure and (pointless or offset > _SMALL_OFFSET)
 
 
 def _causes(

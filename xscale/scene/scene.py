@@ -68,7 +68,7 @@ class Scene:
     notes: Notes = field(default_factory=Notes)
     """Remarks from decoding the photos; they grow with every photo that is read."""
     convention: Convention = "world-to-camera"
-    """What the cameras' matrices were taken for."""
+    """Meaning that the cameras' matrices were taken to have."""
     frames: tuple[tuple[str, np.ndarray], ...] = ()
     """Frames that the scene's own file names, in which a mesh may stand: words, and the matrix
     float64 [4, 4] that takes such a mesh into the scene's frame."""

@@ -1,4 +1,4 @@
-"""What would make cameras and mesh meet: usual causes, each tried before it is advised.
+"""Usual causes of cameras and mesh that do not meet, each tried before it is advised.
 
 A cause is named where photos agree through the mesh once it is undone. Where photos are too flat
 to tell, the mesh must fill as much of the pictures as scenes usually do, and far more than before.

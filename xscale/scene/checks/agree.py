@@ -68,7 +68,7 @@ class Agreement:
 
 
 SAMPLES = 8_000
-"""Of the surface, for a trial."""
+"""Samples of the surface for a trial."""
 
 
 class PhotoTrial:

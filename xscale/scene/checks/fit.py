@@ -215,7 +215,7 @@ def check_frame(
     """Refuse a mesh that lies in another frame or unit than the sparse points.
 
     What is advised is tried on the photos: where they agree as it is, or do not agree as advised,
-    nothing is said.
+    nothing is reported.
 
     Raises:
         SceneError: A usual change of axes or unit brings five times as many points to the surface.
