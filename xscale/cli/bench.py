@@ -47,6 +47,8 @@ class Options:
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
+    threads: int | None = None
+    """Threads to compute with; all cores that this process may use where not given."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Whose bodies to time; auto takes the GPU where the kernels run on it."""
 
