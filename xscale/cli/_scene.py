@@ -53,7 +53,7 @@ class SceneOptions:
     no_outside: bool = False
     """Refuse photos that are links out of the photo folder."""
     threads: int | None = None
-    """Threads to compute with; all cores that this process may use where not given."""
+    """Threads to compute with; default: all cores that this process may use."""
     drop_outliers: bool = False
     """Leave out the few training photos whose cameras do not fit the others, instead of naming
     them only."""

@@ -48,7 +48,7 @@ class Options:
     overwrite: bool = False
     """Replace the file if it is there."""
     threads: int | None = None
-    """Threads to compute with; all cores that this process may use where not given."""
+    """Threads to compute with; default: all cores that this process may use."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
 

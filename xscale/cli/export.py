@@ -47,7 +47,7 @@ class Options:
     data: Literal["npy", "exr", "tiff"] = "exr"
     """maps: format of depth and normals."""
     threads: int | None = None
-    """Threads to compute with; all cores that this process may use where not given."""
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace existing files."""
 

@@ -88,7 +88,7 @@ class Options:
     device: str = "auto"
     """Where to compute; auto takes the GPU where the kernels run on it."""
     threads: int | None = None
-    """Threads to compute with; all cores that this process may use where not given."""
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False

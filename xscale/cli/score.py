@@ -24,7 +24,7 @@ class Options:
     photos_at_render: bool = False
     """Score pictures that are corrected by the training photos that the run keeps."""
     threads: int | None = None
-    """Threads to compute with; all cores that this process may use where not given."""
+    """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 
