@@ -31,7 +31,7 @@ class Settings:
     """How every frame of a job is rendered and written."""
 
     outputs: tuple[str, ...] = ("colour",)
-    """See ``xscale.render.outputs.OUTPUTS``."""
+    """See ``xscale.render.outputs.output_names``."""
     format: str = "png"
     """Of colours."""
     data: str = "npy"
@@ -121,7 +121,7 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
     if not frames:
         raise UsageError("there is nothing to render", advice="give --views or --cameras")
     files = settings.files()
-    run.renderer_on(settings.background)
+    run.renderer_on(settings.background).check([name for f in files for name in f.needs])
     if any("uncertainty" in file.needs for file in files):
         _ = run.residuals
     seen: set[str] = set()
@@ -142,7 +142,7 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
                 where=run.path,
                 advice="render an earlier checkpoint, or train again",
             )
-    depths = _depth_range(run, frames) if "depth_map" in settings.outputs else (0.0, 0.0)
+    depths = _depth_range(run, frames) if any(f.needs_depths for f in files) else (0.0, 0.0)
     return Job(tuple(frames), settings, run.fingerprint, depths)
 
 
