@@ -163,12 +163,6 @@ class SetupError(XscaleError):
     exit_code = 13
 
 
-class TimeLimitError(XscaleError):
-    """The time asked for is over; a checkpoint was written."""
-
-    exit_code = 14
-
-
 class InterruptedRunError(XscaleError):
     """The user stopped the run; a checkpoint was written first."""
 

@@ -31,24 +31,24 @@ SETTINGS = ["optim.batch=512", "model.grid.levels=4", "model.grid.log2_table_siz
 CHILD = """
 import os, signal, sys, time
 from xscale.cli.main import main
-from xscale.training import loop, resume
+from xscale.run import folder
+from xscale.training import loop
 
 loop.CHECKPOINT_STEPS = 5
-newest, share = resume.load_newest, loop.Goal.share
+newest, share = folder.load_newest, loop.Goal.share
 
 def slowly(*given):
     time.sleep(0.02)
     return share(*given)
 
-def told(folder):
-    found = newest(folder)
+def told(*given):
+    found = newest(*given)
     print("resumed at", found[0].step if found[0] else 0, flush=True)
     return found
 
-resume.load_newest, loop.Goal.share = told, slowly
+folder.load_newest, loop.Goal.share = told, slowly
 if sys.argv[1] == "die-before-manifest":
-    import xscale.render.run as run
-    run.write_json = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    folder.write_json = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(main(sys.argv[2:]))
 """
 

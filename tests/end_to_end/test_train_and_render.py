@@ -52,7 +52,7 @@ def test_run_renders_without_the_photos_and_the_scene(asymmetric_folder, tmp_pat
 def test_resume_with_another_setting_is_refused_and_named(asymmetric_folder, tmp_path):
     scene = xscale.Scene.open(asymmetric_folder)
     xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL)
-    with pytest.raises(UsageError, match="settings differs"):
+    with pytest.raises(UsageError, match=r"optim\.loss is l1 in the run, l2 now"):
         xscale.train(
             scene, out=tmp_path / "run", steps=4, settings=[*SMALL, "optim.loss=l2"], resume=True
         )

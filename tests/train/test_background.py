@@ -23,6 +23,7 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import load_newest
 from xscale.model.background import Background, fitted_texture, leaving_points
 from xscale.render.run import Run
+from xscale.run import folder
 from xscale.training.background import LaterBackground, fit_background, uncovered_pixels
 from xscale.training.pool import TrainPhoto
 
@@ -264,7 +265,12 @@ def test_later_background_is_the_same_and_tells_of_damage_when_it_is_asked_for(p
 
 def test_a_run_with_a_checkpoint_has_its_background_and_one_without_gets_it_again(runs, tmp_path):
     scene, (_, learned) = runs
-    expected = (learned.path / "background.safetensors").read_bytes()
+
+    def kept(run):
+        arrays = run.folder.read(folder.BACKGROUND)
+        return {name: array.tobytes() for name, array in arrays.items()}
+
+    expected = kept(learned)
     settings = [*SMALL, "model.background=learned"]
 
     def train(**more):
@@ -273,11 +279,12 @@ def test_a_run_with_a_checkpoint_has_its_background_and_one_without_gets_it_agai
     with pytest.raises(InterruptedRunError):
         train(on_progress=lambda _: os.kill(os.getpid(), 2))
     assert load_newest(tmp_path / "run/checkpoints")[0].step == 1
-    assert (tmp_path / "run/background.safetensors").read_bytes() == expected
+    assert kept(Run.open(tmp_path / "run")) == expected
     # Killed before the first checkpoint, with and without the file.
     for there in (False, True):
         shutil.rmtree(tmp_path / "run/checkpoints")
+        (tmp_path / "run/metrics.jsonl").unlink()
         if not there:
             (tmp_path / "run/background.safetensors").unlink()
         train(resume=True)
-        assert (tmp_path / "run/background.safetensors").read_bytes() == expected
+        assert kept(Run.open(tmp_path / "run")) == expected

@@ -110,7 +110,9 @@ def test_a_damaged_model_takes_mesh_and_cameras_of_its_checkpoint_with_it(traine
     copy = shutil.copytree(run.path, tmp_path / "copy")
     newest = load_newest(copy / "checkpoints")[0]
     tensors = {**newest.tensors, "mesh.heights": newest.tensors["mesh.heights"] + 1}
-    later = save_checkpoint(copy / "checkpoints", newest.step + 1, tensors, newest.state)
+    later = save_checkpoint(
+        copy / "checkpoints", newest.step + 1, tensors, newest.state, run=run.manifest.run
+    )
     expected = xscale.Run.open(run.path).surface.vertices
     assert not torch.equal(xscale.Run.open(copy).surface.vertices, expected)
     data = bytearray(later.read_bytes())

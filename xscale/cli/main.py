@@ -20,8 +20,8 @@ import traceback
 from pathlib import Path
 
 import xscale
-from xscale.cli import _crash
-from xscale.cli._ahead import defer_compiler
+from xscale import interrupts
+from xscale.cli import _ahead, _crash
 from xscale.errors import ResourceError, UsageError, XscaleError, printable
 
 _SUMMARIES = {
@@ -75,36 +75,52 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code (docs/exit-codes.md).
     """
+    if argv is None:
+        interrupts.install()
     # PyTorch's modules are a million objects that stay: to look through them again and again for
     # garbage is a tenth of the time that importing them takes, and as long again at the end.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = _dispatch(arguments)
+        code = _dispatch([argument for argument in arguments if argument != "--debug"])
         sys.stdout.flush()
-    except BrokenPipeError:
+        failure = None
+    except BaseException as error:
+        failure = error
+    # An interrupt that was lost, or that some library turned into an error of its own, still ends.
+    if interrupts.ending():
+        failure = KeyboardInterrupt()
+    if failure is not None:
+        interrupts.answered()
+        code = _explain(failure, debug)
+    if interrupts.ending() or _ahead.unfinished():
+        interrupts.leave(code)
+    return code
+
+
+def _explain(error: BaseException, debug: bool) -> int:
+    """Print what ended the command; return its exit code."""
+    if isinstance(error, BrokenPipeError):
         # The reader of our output left (`xscale ... | head`): nothing more to say, and the
         # interpreter must not stumble over the closed pipe when it ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except XscaleError as error:
+    if isinstance(error, XscaleError):
         return _fail(error, error.exit_code, debug)
-    except KeyboardInterrupt as error:
-        return _fail(error, 130, debug, "interrupted")
-    except SystemExit as error:
+    if isinstance(error, KeyboardInterrupt):
+        return _fail(error, interrupts.EXIT_CODE, debug, "interrupted")
+    if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except Exception as error:
-        if _is_out_of_memory(error):
-            lack = ResourceError(
-                f"out of memory ({error})", advice="use --downscale 2, or a smaller --preset"
-            )
-            return _fail(lack, lack.exit_code, debug)
-        return _fail(error, 1, debug, f"unexpected {type(error).__name__}: {error}; {_report()}")
-    return code
+    if _is_out_of_memory(error):
+        lack = ResourceError(
+            f"out of memory ({error})", advice="use --downscale 2, or a smaller --preset"
+        )
+        return _fail(lack, lack.exit_code, debug)
+    report = _report(error)
+    return _fail(error, 1, debug, f"unexpected {type(error).__name__}: {error}; {report}")
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -125,7 +141,6 @@ def _dispatch(arguments: list[str]) -> int:
             f"there is no command {name!r}",
             advice=f"did you mean {near[0]}?" if near else "`xscale --help` lists them",
         )
-    defer_compiler()
     return importlib.import_module(COMMANDS[name][0]).run(rest)
 
 
@@ -137,7 +152,7 @@ def _fail(error: BaseException, code: int, debug: bool, message: str | None = No
     return code
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` is a lack of memory, in whatever way torch says so."""
     if isinstance(error, MemoryError):
         return True
@@ -147,8 +162,8 @@ def _is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _report() -> str:
-    """Write the crash file while an exception is handled; say where it is."""
+def _report(error: BaseException) -> str:
+    """Write the crash file of an unexpected error; say where it is."""
     name = f"xscale-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     path = (_crash.folder or Path(tempfile.gettempdir())) / name
     text = "\n".join(
@@ -157,7 +172,7 @@ def _report() -> str:
             f"{platform.platform()}",
             "command: xscale " + printable(" ".join(sys.argv[1:]), 2000),
             "",
-            traceback.format_exc(),
+            "".join(traceback.format_exception(error)),
         ]
     )
     try:

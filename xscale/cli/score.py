@@ -118,7 +118,7 @@ def score_run(
     write_scores(opened.folder.scores_file, scores)
     for line in scores["protocol"]["warnings"]:
         say(line)
-    log = [line for line in opened.folder.logged() if "step" in line]
+    log = [line for line in opened.folder.logged() if "checkpoint" not in line]
     timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
     page = write_report(
         path,

@@ -156,7 +156,7 @@ class RunFolder:
         """Write a checkpoint, and a line of the log that says so."""
         self._own_folders()
         save_checkpoint(self.checkpoints, step, tensors, state, run=run)
-        self.log({"checkpoint": step})
+        self.log({"step": step, "checkpoint": True})
 
     def checkpoint_hash(self, step: int) -> str:
         """Return the hash of a checkpoint's tensors."""
@@ -178,7 +178,7 @@ class RunFolder:
 
     def _step_saved(self) -> int | None:
         """Return the step of the last checkpoint that the log says was written."""
-        steps = [line["checkpoint"] for line in self.logged() if "checkpoint" in line]
+        steps = [line.get("step", 0) for line in self.logged() if line.get("checkpoint") is True]
         return steps[-1] if steps else None
 
     def _own_folders(self) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
+from xscale import interrupts
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
 from xscale.training.losses import StepLosses
@@ -90,7 +88,7 @@ def run_loop(
     due = list(preview_shares)
     saved_step, saved_time, logged = trainer.step, time.monotonic(), time.monotonic()
     logged_step, shown = trainer.step, False
-    with _stop_on_signals() as stopped:
+    with interrupts.saving() as stopped:
         while True:
             seconds = time.monotonic() - start
             share = goal.share(trainer.step, seconds)
@@ -215,26 +213,3 @@ class _Saver:
         if self._pending is not None:
             self._pending.result()
             self._pending = None
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """Set an event at SIGINT or SIGTERM instead of tearing a step apart; a second one does."""
-    stopped = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    before = {}
-
-    def handle(number: int, frame: object) -> None:
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, handle)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,0 +1,167 @@
+"""Ctrl-C and SIGTERM: they end a command within two seconds, once, with exit code 130.
+
+Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import, a
+finalizer or a callback the exception is lost; inside native code it waits. Therefore the signal
+also wakes a thread, which ends the process if the exception has not ended it within ``GRACE``
+seconds. A training asks for time to write a checkpoint first (:func:`saving`).
+
+Only the program installs this; a Python session keeps its own handlers.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXIT_CODE = 130
+GRACE = 0.7
+"""Seconds from a signal until the process is ended without further clean-up."""
+LINE = "xscale: error: interrupted\n"
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _State:
+    """What has happened; written by the main thread and by the watching thread."""
+
+    def __init__(self) -> None:
+        self.installed = False
+        self.ending = False
+        """Whether an interrupt has come that nobody saves for."""
+        self.answered = False
+        """Whether the line about the outcome has been printed."""
+        self.saving: threading.Event | None = None
+        self.saving_known: threading.Event | None = None
+        """The training that the watching thread has already given time to."""
+
+
+_state = _State()
+
+
+def install() -> None:
+    """Let this process end on Ctrl-C and SIGTERM; called once, by the program's first lines."""
+    if _state.installed or threading.current_thread() is not threading.main_thread():
+        return
+    _state.installed = True
+    # SIGINT is ignored where a shell has put the command into the background: it stays so.
+    caught = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    sys.excepthook = _excepthook
+    sys.unraisablehook = _unraisablehook
+    threading.Thread(target=_watch, args=(reader,), name="xscale-interrupts", daemon=True).start()
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in caught:
+        signal.signal(number, _handle)
+
+
+def ending() -> bool:
+    """Whether an interrupt is ending this process."""
+    return _state.ending
+
+
+def answered() -> None:
+    """Note that the outcome is being printed: no further line is, and nothing more is raised."""
+    _state.answered = _state.installed
+
+
+def leave(code: int) -> None:
+    """End the process at once where this module is installed: threads may still be at work."""
+    if not _state.installed:
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)
+
+
+@contextmanager
+def saving() -> Iterator[threading.Event]:
+    """Set the event at the first Ctrl-C or SIGTERM of the body; the second interrupts it.
+
+    Where the program has not installed its handlers, the body has some of its own; on another
+    thread than the main one the event is never set.
+    """
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = {}
+    if not _state.installed:
+        before = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    _state.saving = stopped
+    try:
+        yield stopped
+    finally:
+        _state.saving = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(number: int, frame: object) -> None:
+    """Stop a training softly, anything else by an exception of the main thread."""
+    saving = _state.saving
+    if saving is not None and not saving.is_set():
+        saving.set()
+        return
+    first, _state.ending = not _state.ending, _state.installed
+    # Clean-up is not interrupted again: the watching thread ends it in time.
+    if not _state.answered and (first or not _state.installed):
+        raise KeyboardInterrupt
+
+
+def _watch(reader: int) -> None:
+    """End the process where the main thread does not; runs on a thread of its own."""
+    while not _interrupted(os.read(reader, 64)):
+        pass
+    _state.ending = True
+    ready, _, _ = select.select([reader], [], [], GRACE)
+    if not ready or _interrupted(os.read(reader, 64)):
+        _end()
+    select.select([], [], [], GRACE)
+    _end()
+
+
+def _interrupted(numbers: bytes) -> bool:
+    """Whether signals ask for the end: all but the first of a training that saves."""
+    found = False
+    for number in numbers:
+        if number not in _SIGNALS:
+            continue
+        saving = _state.saving
+        if saving is not None and _state.saving_known is not saving:
+            _state.saving_known = saving
+            continue
+        found = True
+    return found
+
+
+def _end() -> None:
+    """End the process; the terminal gets its cursor back, which a progress bar hides."""
+    line = "" if _state.answered else LINE
+    try:
+        if os.isatty(2):
+            line = "\x1b[?25h\n" + line
+        os.write(2, line.encode())
+    finally:
+        os._exit(EXIT_CODE)
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """Replace the traceback of an interrupt by the one line."""
+    if issubclass(kind, KeyboardInterrupt):
+        _end()
+    sys.__excepthook__(kind, error, trace)
+
+
+def _unraisablehook(found: object) -> None:
+    """Say nothing about an interrupt that Python could not raise; the process ends anyway."""
+    if not isinstance(getattr(found, "exc_value", None), KeyboardInterrupt):
+        sys.__unraisablehook__(found)
