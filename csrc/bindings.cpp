@@ -19,6 +19,7 @@
 #include "ops/shade_film.h"
 #include "ops/shade_relu.h"
 #include "parallel_cpu.h"
+#include "reproject/reproject.h"
 
 namespace py = pybind11;
 
@@ -284,6 +285,20 @@ static void bind_rasterize(py::module_& m) {
         rasterize_emulated, {rasterize_scratch, XS_CUDA(rasterize_scratch)});
 }
 
+static void bind_reproject(py::module_& m) {
+    using A = ReprojectArgs;
+    bind_op<A>(m, "reproject", reproject_cpu, XS_CUDA(reproject_cuda),
+               {XS_FIELD(A, vertices),  XS_FIELD(A, faces),       XS_FIELD(A, camera),
+                XS_FIELD(A, face_id),   XS_FIELD(A, left),        XS_FIELD(A, top),
+                XS_FIELD(A, width),     XS_FIELD(A, height),      XS_FIELD(A, offset_x),
+                XS_FIELD(A, offset_y),  XS_FIELD(A, key_cameras), XS_FIELD(A, key_colour),
+                XS_FIELD(A, key_depth), XS_FIELD(A, key_height),  XS_FIELD(A, key_width),
+                XS_FIELD(A, order),     XS_FIELD(A, keys),        XS_FIELD(A, tolerance),
+                XS_FIELD(A, sharper),   XS_FIELD(A, coarser),     XS_FIELD(A, rgb),
+                XS_FIELD(A, depth),     XS_FIELD(A, missing)},
+               reproject_emulated);
+}
+
 static void bind_shade_relu(py::module_& m) {
     using A = ShadeReluArgs;
     bind_op<A>(
@@ -337,6 +352,7 @@ PYBIND11_MODULE(_core, m) {
     xs::bind_fused_step(m);
     xs::bind_interpolate(m);
     xs::bind_rasterize(m);
+    xs::bind_reproject(m);
     xs::bind_shade_film(m);
     xs::bind_shade_relu(m);
 #if XSCALE_WITH_CUDA

@@ -28,7 +28,6 @@ from xscale.errors import (
     UsageError,
 )
 from xscale.io import storage
-from xscale.io.checkpoints import PICTURES, load_newest
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
 from xscale.render.batch import render_batch
@@ -103,9 +102,9 @@ def test_frames_hold_what_the_renderer_gives(tiny_run, frames, whole):
 def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monkeypatch):
     camera = frames[0].cameras[0]
     expected = tiny_run.render(camera).colour
-    ahead, _ = load_newest(tiny_run.path / "checkpoints", PICTURES)
+    ahead = tiny_run.folder.load_newest()
     monkeypatch.setattr(folder_module, "load_newest", None)
-    given = Run.open(tiny_run.path, checkpoint=ahead)
+    given = Run.open(tiny_run.path, newest=ahead)
     assert torch.equal(given.render(camera).colour, expected)
     assert given.fingerprint == tiny_run.fingerprint
 

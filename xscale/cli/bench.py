@@ -85,9 +85,10 @@ def benchmarks_folder() -> Path:
     Raises:
         SetupError: There is no checkout around this installation.
     """
-    for root in (Path(xscale.__file__).resolve().parents[1], Path.cwd()):
-        if (root / "benchmarks" / "_timing.py").is_file():
-            return root / "benchmarks"
+    # Never those of the current folder: they are executed.
+    folder = Path(xscale.__file__).resolve().parents[1] / "benchmarks"
+    if (folder / "_timing.py").is_file():
+        return folder
     raise SetupError(
         "the benchmarks are in the source checkout, not in the installed package",
         advice="clone the repository and run `make bench` there",

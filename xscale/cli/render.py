@@ -99,7 +99,7 @@ def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
     with importing("xscale.render.batch"):
-        checkpoint = _read_ahead(options.run)
+        newest = _read_ahead(options.run)
     from xscale import ops
     from xscale.errors import UsageError
     from xscale.render.job import Settings, make_job
@@ -113,9 +113,7 @@ def run(argv: list[str]) -> int:
         raise UsageError("--cameras needs a folder for the pictures", advice="give --out FOLDER")
     shard = None if options.shard is None else parse_pair(options.shard, "--shard", "i/n", "/")
     device = str(ops.pick_device(options.device, warn))
-    opened = Run.open(
-        options.run, device, photos_at_render=options.photos_at_render, checkpoint=checkpoint
-    )
+    opened = Run.open(options.run, device, photos_at_render=options.photos_at_render, newest=newest)
     frames, fps = _frames(options, opened)
     settings = Settings(
         outputs=tuple(options.outputs),
@@ -127,7 +125,7 @@ def run(argv: list[str]) -> int:
     )
     job = make_job(opened, frames, settings)
     named = "-".join(options.views) if len(options.views) == 1 else "views"
-    folder = options.out or options.run / "renders" / named
+    folder = options.out or opened.folder.pictures(named)
     if options.check:
         return _check(job, folder)
     overwrite = options.overwrite or options.out is None
@@ -147,13 +145,13 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _read_ahead(run: Path) -> Checkpoint | None:
+def _read_ahead(run: Path) -> tuple[Checkpoint | None, list[str]] | None:
     """Read what is rendered while PyTorch loads; what is wrong with it is said by ``Run``."""
     from xscale.errors import XscaleError
     from xscale.run.folder import RunFolder
 
     try:
-        return RunFolder(run).load_newest()[0]
+        return RunFolder(run).load_newest()
     except XscaleError:
         return None
 

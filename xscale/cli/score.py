@@ -89,7 +89,7 @@ def score_run(
         renders, coverage = render_views(
             opened,
             names,
-            opened.folder.renders / "test",
+            opened.folder.pictures("test"),
             lambda done, *_: bar.update(task, completed=done),
         )
     downscale = opened.downscale

@@ -24,6 +24,7 @@ from xscale.io.tensors import read_tensors, stream_tensors, tensor_hash
 
 FORMAT = 1
 _CHUNK = 1 << 24
+_KINDS = {"format": int, "bytes": int, "sha256": str, "tensors": dict, "state": dict}
 _NAME = re.compile(r"step_(\d{8,})\.json")
 
 
@@ -146,6 +147,8 @@ def _load(
         manifest = read_own_json(manifest_path)
         claimed = manifest.pop("self", None)
         intact = claimed == fingerprint_of(manifest) and manifest["step"] == step
+        intact = intact and all(isinstance(manifest[key], kind) for key, kind in _KINDS.items())
+        intact = intact and isinstance(manifest.get("hashes", {}), dict)
     except (IntegrityError, FileNotFoundError, ValueError, KeyError):
         intact = False
     if not intact:

@@ -38,9 +38,10 @@ def open_own(path: Path) -> Iterator[BinaryIO]:
         link = error.errno in (errno.ELOOP, errno.EMLINK)
         what = "is a symbolic link" if link else f"cannot be read: {error.strerror}"
         raise IntegrityError(what, where=path, advice=_ADVICE) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise IntegrityError("is not a regular file", where=path, advice=_ADVICE)
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise IntegrityError("is not a regular file", where=path, advice=_ADVICE)
         try:
             yield file
         except OSError as error:

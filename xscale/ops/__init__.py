@@ -29,6 +29,7 @@ from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
+from xscale.ops.reproject import KeyFrames, Reprojected, reproject
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
@@ -65,7 +66,9 @@ __all__ = [
     "FrameGrid",
     "FrameShader",
     "GridLayout",
+    "KeyFrames",
     "ReluShaderLayout",
+    "Reprojected",
     "ShadeGradients",
     "StepGrid",
     "StepRays",
@@ -105,6 +108,7 @@ __all__ = [
     "pinned",
     "rasterize",
     "relu_shader_init",
+    "reproject",
     "shade_film",
     "shade_film_backward",
     "shade_film_train",

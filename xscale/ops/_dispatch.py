@@ -44,6 +44,7 @@ OPS: dict[str, Op] = {
         Op("fused_step", ("fused_step",), 2e-5, chained=True),
         Op("interpolate", ("interpolate",), 1e-6),
         Op("rasterize", ("rasterize",), 0.0),
+        Op("reproject", ("reproject",), 1.001 / 255),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
         Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 4e-6),
     ]

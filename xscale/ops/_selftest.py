@@ -26,6 +26,7 @@ from xscale.ops.fused_step import (
 )
 from xscale.ops.interpolate import interpolate, interpolate_reference
 from xscale.ops.rasterize import rasterize, rasterize_reference
+from xscale.ops.reproject import KeyFrames, Reprojected, reproject, reproject_reference
 from xscale.ops.shade_film import (
     FilmShaderLayout,
     shade_film,
@@ -203,6 +204,37 @@ def _fused_frame(device: torch.device) -> float:
     return worst
 
 
+def reproject_problem(width: int = 77, height: int = 45) -> tuple:
+    """Return the arguments of ``reproject`` for a picture of a bumpy sheet beside its key frame."""
+    vertices, faces, camera = _bumps()
+    mesh = _one_cluster(vertices, faces)
+    face_id, _ = rasterize(*mesh, camera, (0, 0, width, height), (0.5, 0.5))
+    key = camera.clone()
+    key[9:12] += torch.tensor([0.03, -0.02, 0.04], dtype=torch.float64)
+    _, depth = rasterize(*mesh, key, (0, 0, width, height), (0.5, 0.5))
+    generator = torch.Generator().manual_seed(6)
+    colour = torch.randint(0, 256, (1, height, width, 3), generator=generator, dtype=torch.uint8)
+    keys = KeyFrames(key[None].clone(), colour, depth[None].clone())
+    return vertices, faces, camera, face_id, keys, torch.zeros(1, dtype=torch.int32)
+
+
+def _reproject(device: torch.device) -> float:
+    """The error that one pixel in a thousand passes, of colours, as a share of white."""
+    arguments = reproject_problem()
+    moved = [
+        KeyFrames(*(part.to(device) for part in value))
+        if isinstance(value, KeyFrames)
+        else value.to(device)
+        for value in arguments
+    ]
+    ours = Reprojected(*(part.cpu() for part in reproject(*moved)))
+    exact = reproject_reference(
+        *arguments, corner=(0, 0), offset=(0.5, 0.5), tolerance=3.0, sharper=0.8, coarser=2.0
+    )
+    error = (ours.rgb.int() - exact.rgb.int()).abs().amax(-1).double().flatten() / 255
+    return float(torch.quantile(error, 0.999))
+
+
 def _shade_relu(device: torch.device) -> float:
     generator = torch.Generator().manual_seed(3)
     layout = ReluShaderLayout(features=16)
@@ -340,6 +372,7 @@ SELF_TESTS: dict[str, SelfTest] = {
     "fused_step": _fused_step,
     "interpolate": _interpolate,
     "rasterize": _rasterize,
+    "reproject": _reproject,
     "shade_film": _shade_film,
     "shade_relu": _shade_relu,
 }

@@ -52,7 +52,7 @@ class Run:
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
-    _read: Checkpoint | None = None
+    _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
     """Coded one-line remarks about the folder: an older checkpoint was used, and the like."""
@@ -64,7 +64,7 @@ class Run:
         device: str = "cpu",
         *,
         photos_at_render: bool = False,
-        checkpoint: Checkpoint | None = None,
+        newest: tuple[Checkpoint | None, list[str]] | None = None,
     ) -> Run:
         """Open a run folder; nothing large is read until it is needed.
 
@@ -72,11 +72,14 @@ class Run:
             path: The folder.
             device: Where to render.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
-            checkpoint: Its newest one, at least what ``PICTURES`` names, where it is read already.
+            newest: What ``RunFolder.load_newest`` gave, where it is read already.
         """
         folder = RunFolder(path)
         _ = folder.manifest
-        return cls(folder, torch.device(device), photos_at_render, checkpoint)
+        run = cls(folder, torch.device(device), photos_at_render)
+        if newest is not None:
+            run._read, run.warnings = newest
+        return run
 
     @property
     def path(self) -> Path:

@@ -162,6 +162,16 @@ class RunFolder:
         """Return the hash of a checkpoint's tensors."""
         return str(read_own_json(self.checkpoints / f"step_{step:08d}.json")["sha256"])
 
+    def pictures(self, name: str) -> Path:
+        """Return the folder of some pictures of the run, below ``renders``.
+
+        Raises:
+            UnsafePathError: It is a symbolic link.
+        """
+        refuse_link(self.renders)
+        refuse_link(self.renders / name)
+        return self.renders / name
+
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``."""
         append_line(self.metrics_file, json.dumps(dict(line)))
