@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import SceneError, UsageError
-from xscale.metrics.lpips_weights import check_folder
+from xscale.metrics.lpips_weights import check_available
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.page import write_report
@@ -69,7 +69,7 @@ def score_run(
         IntegrityError: The run is damaged.
         StorageError: A file cannot be written.
     """
-    check_folder(lpips_weights)
+    check_available(lpips_weights)
     if not isinstance(run, Run):
         run = Run.open(run, device, photos_at_render=photos_at_render)
     names = run.names("test")
@@ -84,10 +84,10 @@ def score_run(
         if on_warning is not None:
             on_warning(line)
 
+    opened = _scene(run, scene, mesh, names, remark)
     _ = run.model
     for line in run.warnings:
         remark(line)
-    opened = _scene(run, scene, mesh, names, remark)
     renders, coverage = render_views(run, names, run.folder.pictures("test"), on_render)
     downscale = run.downscale
     masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
@@ -118,7 +118,7 @@ def score_run(
         progress=scored,
     )
     write_scores(run.folder.scores_file, scores)
-    log = [line for line in run.folder.logged() if "step" in line]
+    log = [line for line in run.folder.logged() if "checkpoint" not in line]
     timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
     page = write_report(
         run.path,
