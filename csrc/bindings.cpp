@@ -7,19 +7,19 @@
 #include <type_traits>
 #include <vector>
 
+#include "adam/adam.h"
+#include "ceiling/ceiling.h"
 #include "check.h"
+#include "encode/encode.h"
+#include "fused/frame.h"
+#include "fused/step.h"
+#include "interpolate/interpolate.h"
 #include "isa.h"
-#include "ops/adam.h"
-#include "ops/ceiling.h"
-#include "ops/encode.h"
-#include "ops/fused_frame.h"
-#include "ops/fused_step.h"
-#include "ops/interpolate.h"
-#include "ops/rasterize.h"
-#include "ops/shade_film.h"
-#include "ops/shade_relu.h"
 #include "parallel_cpu.h"
+#include "rasterize/rasterize.h"
 #include "reproject/reproject.h"
+#include "shade/film.h"
+#include "shade/relu.h"
 
 namespace py = pybind11;
 

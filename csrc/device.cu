@@ -1,3 +1,4 @@
+// How many GPUs the CUDA runtime finds.
 #include <cuda_runtime.h>
 
 namespace xs {

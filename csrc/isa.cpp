@@ -1,3 +1,4 @@
+// The choice of instruction set: by processor, or lower by XSCALE_ISA.
 #include "isa.h"
 
 #include <cstdlib>

@@ -1,7 +1,7 @@
 // Pixels of points: the inverse of camera_ray (camera.h), for host and device.
 #pragma once
 
-#include "ops/camera.h"
+#include "camera/camera.h"
 
 namespace xs {
 

@@ -4,8 +4,8 @@
 // the same depth, about as large, gives the colour.
 #pragma once
 
+#include "interpolate/interpolate.h"
 #include "isa.h"
-#include "ops/interpolate.h"
 #include "reproject/project.h"
 
 namespace xs {

@@ -1,4 +1,4 @@
-"""Numbers that steps on a device read and write without their host (csrc/ops/step_control.h)."""
+"""Numbers that steps on a device read and write without their host (csrc/adam/control.h)."""
 
 from __future__ import annotations
 

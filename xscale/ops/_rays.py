@@ -1,4 +1,4 @@
-"""Pixel rays of packed cameras in float64: what csrc/ops/camera.h computes, for the references."""
+"""Pixel rays of packed cameras in float64: csrc/camera/camera.h in PyTorch, for the references."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What both shaders share: harmonics of the direction, the sRGB curve, the losses, in PyTorch.
 
-These are the references of csrc/ops/shade_math.h: plain, differentiable, any float dtype.
+These are the references of csrc/shade/math.h: plain, differentiable, any float dtype.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from xscale.errors import ShapeError, UsageError
 from xscale.ops._check import check_tensor
 
 LOSSES = ("given", "l1", "charbonnier", "l2")
-"""Kinds of loss in the order of csrc/ops/shade_math.h; "given" is a gradient from outside."""
+"""Kinds of loss in the order of csrc/shade/math.h; "given" is a gradient from outside."""
 
 CHARBONNIER_EPSILON = 1e-3
 

@@ -1,0 +1,331 @@
+// fused_frame for a warp: the device kernel, also run on the host by tests.
+//
+// A warp takes 8 x 4 pixels from face ids to bytes on its own. Each lane finds its pixel's surface
+// point and features; then the pixels are the rows of the shader's matrix products, whose operands
+// are half floats and whose sums are float. What goes from layer to layer stays in the warp's
+// memory.
+#pragma once
+
+#include <type_traits>
+
+#include "encode/scatter.h"
+#include "fused/frame_net.h"
+
+namespace xs {
+
+constexpr int kFrameTileWidth = 8;
+constexpr int kFrameTileHeight = kWarpLanes / kFrameTileWidth;
+// A sine of an argument of any size up to about 1e5: reduced first, by the device's fast one then.
+XS_HD inline float frame_sine(float x) {
+    const float turns = rintf(x * 0.15915494309189535f);
+    const float rest = fmaf(-turns, 6.28125f, x);
+    const float angle = fmaf(-turns, 1.9353071795864769e-3f, rest);
+#if defined(__CUDA_ARCH__)
+    return __sinf(angle);
+#else
+    return sinf(angle);
+#endif
+}
+
+// A layer's inputs: 32 rows of half floats, 16-byte aligned.
+struct FrameRows {
+    Half* row;
+    int32_t stride;
+};
+
+// kSums products at once, with the same outputs: writes value(row, column, sums) to `out`. Outputs
+// are made in strips of kStrip tiles of 8 columns.
+template <int kSums, int kStrip, class Warp, class Value>
+XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const int (&layers)[kSums],
+                                const FrameRows (&inputs)[kSums], const FrameRows& out,
+                                const Value& value) {
+    constexpr int kHalves = kWarpLanes / 16;  // tiles of 16 rows
+    const int tiles = net.hidden / 8;
+    for (int strip = 0; strip < tiles; strip += kStrip) {
+        typename Warp::template PerLane<MmaC> sum[kSums][kHalves][kStrip];
+        warp.each([&](int lane) {
+            XS_UNROLL
+            for (int s = 0; s < kSums; ++s) {
+                const float* bias = net.biases + net.layers[layers[s]].bias;
+                XS_UNROLL
+                for (int j = 0; j < kStrip; ++j) {
+                    XS_UNROLL
+                    for (int i = 0; i < 4; ++i) {
+                        const int column = (strip + j) * 8 + mma_column(lane, i);
+                        const float begin = column < net.hidden ? bias[column] : 0.0f;
+                        XS_UNROLL
+                        for (int half = 0; half < kHalves; ++half) {
+                            sum[s][half][j][lane].value[i] = begin;
+                        }
+                    }
+                }
+            }
+        });
+        XS_UNROLL
+        for (int s = 0; s < kSums; ++s) {
+            const FrameLayer& layer = net.layers[layers[s]];
+            const FrameRows& in = inputs[s];
+            for (int step = 0; step < layer.steps; ++step) {
+                typename Warp::template PerLane<MmaA> a[kHalves];
+                warp.each([&](int lane) {
+                    XS_UNROLL
+                    for (int half = 0; half < kHalves; ++half) {
+                        XS_UNROLL
+                        for (int i = 0; i < 4; ++i) {
+                            const int row = half * 16 + mma_row(lane, 2 * (i % 2));
+                            const int column = step * 16 + mma_column(lane, 0) + i / 2 * 8;
+                            a[half][lane].pair[i] = load_pair(in.row + row * in.stride + column);
+                        }
+                    }
+                });
+                XS_UNROLL
+                for (int j = 0; j < kStrip; ++j) {
+                    if (strip + j >= tiles) {
+                        break;
+                    }
+                    typename Warp::template PerLane<MmaB> b;
+                    warp.each([&](int lane) {
+                        const int64_t place = (int64_t{step} * tiles + strip + j) * kWarpLanes;
+                        const EncodeWords<2> words =
+                            encode_words<2>(net.weights + layer.weight + (place + lane) * 4);
+                        b[lane].pair[0] = words.word[0];
+                        b[lane].pair[1] = words.word[1];
+                    });
+                    XS_UNROLL
+                    for (int half = 0; half < kHalves; ++half) {
+                        warp.product(a[half], b, sum[s][half][j]);
+                    }
+                }
+            }
+        }
+        warp.each([&](int lane) {
+            XS_UNROLL
+            for (int j = 0; j < kStrip && strip + j < tiles; ++j) {
+                XS_UNROLL
+                for (int half = 0; half < kHalves; ++half) {
+                    XS_UNROLL
+                    for (int i = 0; i < 4; i += 2) {
+                        const int row = half * 16 + mma_row(lane, i);
+                        const int column = (strip + j) * 8 + mma_column(lane, 0);
+                        float result[2];
+                        XS_UNROLL
+                        for (int c = 0; c < 2; ++c) {
+                            float sums[kSums];
+                            XS_UNROLL
+                            for (int s = 0; s < kSums; ++s) {
+                                sums[s] = sum[s][half][j][lane].value[i + c];
+                            }
+                            result[c] = value(row, column + c, sums);
+                        }
+                        store_pair(out.row + row * out.stride + column,
+                                   half_pair(result[0], result[1]));
+                    }
+                }
+            }
+        });
+    }
+    warp.sync();
+}
+
+// The layers of either shader, from features in `x` to the last layer's inputs, whose rows are
+// returned. `direction` [32, 3] are the rays'.
+template <int kShader, class Warp>
+XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, const FrameNet& net,
+                                    const FrameRows& x, const FrameRows& y,
+                                    const float* direction) {
+    using N = FrameNet;
+    if constexpr (kShader == kFrameRelu) {
+        const auto relu = [](int, int, const float (&sum)[1]) {
+            return sum[0] > 0.0f || sum[0] != sum[0] ? sum[0] : 0.0f;
+        };
+        warp.each([&](int lane) {
+            float harmonics[kMaxHarmonics];
+            const float* d = direction + 3 * lane;
+            spherical_harmonics<float>(d[0], d[1], d[2], a.sh_degree, harmonics);
+            for (int i = 0; i < kMaxHarmonics; ++i) {
+                y.row[lane * y.stride + net.hidden + i] = float_to_half(harmonics[i]);
+            }
+        });
+        frame_product<1, 8>(warp, net, {N::kFirst}, {x}, y, relu);
+        frame_product<1, 8>(warp, net, {N::kSecond}, {y}, x, relu);
+        return x;
+    } else {
+        const auto sine = [](int, int, const float (&sum)[1]) { return frame_sine(sum[0]); };
+        frame_product<1, 8>(warp, net, {N::kFirst}, {x}, y, sine);
+        frame_product<1, 8>(warp, net, {N::kSecond}, {y}, x, sine);
+        frame_product<1, 8>(warp, net, {N::kMapping}, {x}, y, [](int, int, const float (&sum)[1]) {
+            return sum[0] > 0.0f ? sum[0] : kLeakySlope * sum[0];
+        });
+        const float* first = a.weights + net.direction;
+        frame_product<2, 4>(warp, net, {N::kFrequency1, N::kPhase1}, {y, y}, x,
+                            [&](int row, int column, const float (&sum)[2]) {
+                                const float* d = direction + 3 * row;
+                                const float* w = first + 3 * column;
+                                float u = first[3 * net.hidden + column];
+                                for (int axis = 0; axis < 3; ++axis) {
+                                    u += w[axis] * d[axis];
+                                }
+                                return frame_sine(sum[0] * u + sum[1]);
+                            });
+        const FrameRows out{x.row + net.hidden, x.stride};
+        frame_product<3, 2>(
+            warp, net, {N::kFrequency2, N::kPhase2, N::kDirection}, {y, y, x}, out,
+            [](int, int, const float (&sum)[3]) { return frame_sine(sum[0] * sum[2] + sum[1]); });
+        return out;
+    }
+}
+
+// A level's features into a row.
+template <int F>
+XS_HD inline void frame_store(Half* to, const float (&feature)[F]) {
+    if constexpr (F == 8) {
+        store_eight(to, {half_pair(feature[0], feature[1]), half_pair(feature[2], feature[3]),
+                         half_pair(feature[4], feature[5]), half_pair(feature[6], feature[7])});
+    } else if constexpr (F == 1) {
+        *to = float_to_half(feature[0]);
+    } else {
+        for (int f = 0; f < F; f += 2) {
+            store_pair(to + f, half_pair(feature[f], feature[f + 1]));
+        }
+    }
+}
+
+// One lane's pixel: features into its row of `x`, and its direction.
+template <int F>
+XS_HD inline void frame_point(const FusedFrameArgs& a, const EncodeArgs& points,
+                              const EncodeGrid& grid, int64_t px, int64_t py, int32_t face,
+                              Half* row, float* direction) {
+    const float pixel[2] = {static_cast<float>(a.left + px) + a.offset_x,
+                            static_cast<float>(a.top + py) + a.offset_y};
+    const int32_t camera = 0;
+    float position[3], footprint, depth;
+    const InterpolateArgs at{a.vertices, a.faces,  nullptr, a.camera,  &camera,    pixel, &face,
+                             1,          position, nullptr, direction, &footprint, &depth};
+    interpolate_one(at, 0);
+    for (int axis = 0; axis < 3; ++axis) {
+        position[axis] = (position[axis] - a.box[axis]) * a.box[3 + axis] + 0.5f;
+    }
+    footprint *= a.footprint_unit;
+    for (int32_t l = 0; l < a.levels; ++l) {
+        const float fade = a.footprint_unit > 0.0f
+                               ? encode_fade(footprint * a.footprint_scale, grid.level[l].scale)
+                               : 1.0f;
+        float sum[F];
+        encode_features<F>(points, grid.level[l], position, fade, sum);
+        frame_store<F>(row + l * F, sum);
+    }
+}
+
+inline EncodeArgs frame_encode_args(const FusedFrameArgs& a) {
+    EncodeArgs args{};
+    args.table = a.table;
+    args.table_half = a.table_half;
+    args.offsets = a.offsets;
+    args.resolutions = a.resolutions;
+    args.scales = a.scales;
+    args.levels = a.levels;
+    args.width = a.features;
+    args.smoothstep = a.smoothstep;
+    return args;
+}
+
+inline int64_t frame_tiles(const FusedFrameArgs& a) {
+    return (a.width + kFrameTileWidth - 1) / kFrameTileWidth *
+           ((a.height + kFrameTileHeight - 1) / kFrameTileHeight);
+}
+
+// One tile of the picture.
+template <int F, int kShader, class Warp>
+XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const EncodeArgs& points,
+                             const EncodeGrid& grid, const FrameNet& net, int64_t tile) {
+    const int64_t columns = (a.width + kFrameTileWidth - 1) / kFrameTileWidth;
+    const int64_t left = tile % columns * kFrameTileWidth;
+    const int64_t top = tile / columns * kFrameTileHeight;
+    const auto place = [&](int lane) -> int64_t {  // in the picture, -1: outside
+        const int64_t px = left + lane % kFrameTileWidth;
+        const int64_t py = top + lane / kFrameTileWidth;
+        return px < a.width && py < a.height ? py * a.width + px : -1;
+    };
+    const auto face_of = [&](int lane) {
+        const int64_t at = place(lane);
+        return at < 0 ? -1 : a.face_id[at];
+    };
+    const FrameRows x{reinterpret_cast<Half*>(warp.memory), net.stride_x};
+    const FrameRows y{x.row + kWarpLanes * net.stride_x, net.stride_y};
+    float* direction = reinterpret_cast<float*>(y.row + kWarpLanes * net.stride_y);
+    const bool covered = warp.any([&](int lane) { return face_of(lane) >= 0; });
+    if (covered) {
+        warp.each([&](int lane) {
+            Half* row = x.row + lane * x.stride;
+            float* d = direction + 3 * lane;
+            const int32_t face = face_of(lane);
+            if (face >= 0) {
+                frame_point<F>(a, points, grid, left + lane % kFrameTileWidth,
+                               top + lane / kFrameTileWidth, face, row, d);
+            } else {
+                d[0] = d[1] = d[2] = 0.0f;
+            }
+            for (int32_t i = face >= 0 ? net.width : 0; i < net.padded; ++i) {
+                row[i].bits = 0;
+            }
+        });
+        warp.sync();
+    }
+    const FrameRows last = covered ? frame_layers<kShader>(warp, a, net, x, y, direction) : x;
+    warp.each([&](int lane) {
+        const int64_t at = place(lane);
+        if (at < 0) {
+            return;
+        }
+        uint8_t* rgb = a.rgb + 3 * at;
+        if (a.face_id[at] < 0) {
+            rgb[0] = rgb[1] = rgb[2] = 255;
+            return;
+        }
+        const float* weights = a.weights + net.colour;
+        float raw[3];
+        for (int c = 0; c < 3; ++c) {
+            raw[c] = weights[3 * net.hidden + c];
+        }
+        for (int32_t k = 0; k < net.hidden; k += 8) {
+            const HalfEight inputs = load_eight(last.row + lane * last.stride + k);
+            for (int i = 0; i < 8; ++i) {
+                const uint32_t bits = inputs.pair[i / 2] >> (16 * (i % 2));
+                const float input = half_to_float({static_cast<uint16_t>(bits)});
+                for (int c = 0; c < 3; ++c) {
+                    raw[c] += weights[c * net.hidden + k + i] * input;
+                }
+            }
+        }
+        HeadColour colour;
+        head_colour<kShader == kFrameFilm>(kShader == kFrameFilm ? nullptr : a.exposure, raw,
+                                           colour);
+        for (int c = 0; c < 3; ++c) {
+            rgb[c] = frame_byte(colour.rgb[c], a.range);
+        }
+    });
+}
+
+// Calls run(F, shader) with both as constants, for the args' sizes.
+template <class Run>
+inline void frame_pick(const FusedFrameArgs& a, const Run& run) {
+    const auto pick = [&](auto features) {
+        if (a.shader == kFrameRelu) {
+            run(features, std::integral_constant<int, kFrameRelu>{});
+        } else {
+            run(features, std::integral_constant<int, kFrameFilm>{});
+        }
+    };
+    switch (a.features) {
+        case 1:
+            return pick(std::integral_constant<int, 1>{});
+        case 2:
+            return pick(std::integral_constant<int, 2>{});
+        case 4:
+            return pick(std::integral_constant<int, 4>{});
+        default:
+            return pick(std::integral_constant<int, 8>{});
+    }
+}
+
+}  // namespace xs

@@ -1,0 +1,168 @@
+// Where fused_step's rays come from and their gradients go, for the shaders' device kernels.
+#pragma once
+
+#include "encode/scatter.h"
+#include "fused/step.h"
+#include "interpolate/interpolate.h"
+#include "shade/products.h"
+
+namespace xs {
+
+// Beside a shader's memory, of a tile's rays: position in the unit cube and footprint.
+constexpr int kStepChannels = 4;
+
+inline EncodeArgs step_encode_args(const FusedStepArgs& a) {
+    EncodeArgs points{};
+    points.table = a.table;
+    points.offsets = a.offsets;
+    points.resolutions = a.resolutions;
+    points.scales = a.scales;
+    points.levels = a.levels;
+    points.width = a.width;
+    points.smoothstep = a.smoothstep;
+    points.grad_table = a.gradient;
+    points.grad_stride = a.width;
+    points.touched = a.touched;
+    return points;
+}
+
+// Where the shader's rays come from and their gradients go (TensorEnds in shade/tiles.h). The
+// levels' width is looked at here: a shader for each would take minutes to compile.
+struct StepEnds {
+    const FusedStepArgs& a;
+    const EncodeArgs& points;
+    const EncodeGrid& grid;
+
+    XS_HD float fade(const float* point, int level) const {
+        return a.footprint_scale > 0.0f ? encode_fade(point[3 * kTileStride] * a.footprint_scale,
+                                                      grid.level[level].scale)
+                                        : 1.0f;
+    }
+
+    template <class Block>
+    XS_HD void load(const Block& block, float* point, int64_t ray, int rays, float* features,
+                    float* direction) const {
+        block.phase([&](int thread) {
+            if (thread >= kTileRays) {
+                return;
+            }
+            float at[3] = {}, towards[3] = {};
+            float footprint = 0.0f, depth;
+            if (thread < rays) {
+                const int64_t r = ray + thread;
+                const InterpolateArgs args{
+                    a.vertices,      a.faces,       nullptr, a.cameras, a.camera_index + r,
+                    a.pixel + 2 * r, a.face_id + r, 1,       at,        nullptr,
+                    towards,         &footprint,    &depth};
+                interpolate_one(args, 0);
+            }
+            for (int axis = 0; axis < 3; ++axis) {
+                point[axis * kTileStride + thread] =
+                    (at[axis] - a.centre[axis]) * a.unit[axis] + 0.5f;
+                direction[axis * kTileStride + thread] = towards[axis];
+            }
+            point[3 * kTileStride + thread] = footprint * a.footprint_unit;
+        });
+        block.phase([&](int thread) {
+            switch (a.width) {
+                case 1:
+                    return look_up<1>(point, rays, thread, features);
+                case 2:
+                    return look_up<2>(point, rays, thread, features);
+                case 4:
+                    return look_up<4>(point, rays, thread, features);
+                default:
+                    return look_up<8>(point, rays, thread, features);
+            }
+        });
+    }
+
+    template <class Block>
+    XS_HD void store(const Block& block, float* point, int64_t, int rays, const float* grad) const {
+        block.phase([&](int thread) {
+            switch (a.width) {
+                case 1:
+                    return scatter<1>(point, rays, thread, grad);
+                case 2:
+                    return scatter<2>(point, rays, thread, grad);
+                case 4:
+                    return scatter<4>(point, rays, thread, grad);
+                default:
+                    return scatter<8>(point, rays, thread, grad);
+            }
+        });
+    }
+
+  private:
+    // A thread's share of the features of a tile's rays.
+    template <int F>
+    XS_HD void look_up(const float* point, int rays, int thread, float* features) const {
+        for (int i = thread; i < kTileRays * a.levels; i += kBlockThreads) {
+            const int level = i / kTileRays;
+            const float* mine = point + i % kTileRays;
+            float* to = features + level * F * kTileStride + i % kTileRays;
+            const float position[3] = {mine[0], mine[kTileStride], mine[2 * kTileStride]};
+            float sum[F] = {};
+            if (i % kTileRays < rays) {
+                encode_features<F>(points, grid.level[level], position, fade(mine, level), sum);
+            }
+            for (int f = 0; f < F; ++f) {
+                to[f * kTileStride] = sum[f];
+            }
+        }
+    }
+
+    // A thread takes one corner at one level through the tile's rays: those that follow each other
+    // in the same cell, as neighbours do, are added up before memory sees them.
+    template <int F>
+    XS_HD void scatter(const float* point, int rays, int thread, const float* grad) const {
+        for (int i = thread; i < 8 * a.levels; i += kBlockThreads) {
+            const int level = i / 8;
+            EncodeRun<F> run;
+            for (int r = 0; r < rays; ++r) {
+                const float* mine = point + r;
+                const float visible = fade(mine, level);
+                if (visible == 0.0f) {
+                    continue;
+                }
+                const float position[3] = {mine[0], mine[kTileStride], mine[2 * kTileStride]};
+                const EncodeCell at = encode_cell(grid.level[level], position, points.smoothstep);
+                const int64_t row =
+                    grid.level[level].offset + encode_corner_row(grid.level[level], at, i % 8);
+                const float weight = encode_corner_weight(at, i % 8) * visible;
+                if (row != run.row) {
+                    flush<F>(run);
+                    run.row = row;
+                }
+                const float* from = grad + level * F * kTileStride + r;
+                for (int f = 0; f < F; ++f) {
+                    run.sum[f] += weight * from[f * kTileStride];
+                }
+            }
+            flush<F>(run);
+        }
+    }
+
+    template <int F>
+    XS_HD void flush(EncodeRun<F>& run) const {
+        if (run.row < 0) {
+            return;
+        }
+        if (a.gradient_fixed == nullptr && a.gradient_half == nullptr) {
+            encode_flush<F>(points, true, run);
+            return;
+        }
+        if (a.gradient_half != nullptr) {
+            row_add<F>(a.gradient_half + run.row * F, run.sum);
+        }
+        for (int f = 0; f < F; ++f) {
+            if (a.gradient_fixed != nullptr) {
+                fixed_add(a.gradient_fixed + run.row * F + f, run.sum[f]);
+            }
+            run.sum[f] = 0.0f;
+        }
+        encode_touch(a.touched, run.row);
+    }
+};
+
+}  // namespace xs
