@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
                 engine=engine,
                 overwrite=options.overwrite,
                 verify=options.verify,
-                on_plan=_tell_samples,
+                on_plan=_tell_samples if options.samples == "auto" else None,
                 on_frame=on_frame,
                 on_film=on_film,
             )
@@ -124,7 +124,7 @@ def _engine(options: Options) -> Engine:
 def _tell_samples(planned: Planned) -> None:
     samples = planned.job.settings.samples
     if samples > 1:
-        say(f"{samples} x {samples} samples a pixel (--samples 1 is faster)")
+        say(f"{samples} x {samples} samples a pixel, as from afar (--samples 1 is faster)")
 
 
 def _tell(summary: Summary) -> None:
