@@ -40,7 +40,7 @@ const char* dtype_code() {
     using U = std::remove_cv_t<T>;
     if constexpr (std::is_same_v<U, float>) {
         return "f4";
-    } else if constexpr (std::is_same_v<U, double>) {
+    } else if constexpr (std::is_same_v<U, double> || std::is_same_v<U, Camera>) {
         return "f8";
     } else if constexpr (std::is_same_v<U, Half>) {
         return "f2";

@@ -1,4 +1,4 @@
-// The packed camera of the ops (xscale/geometry/camera.py, Camera.packed) and its pixel rays.
+// The camera of the ops (xscale/geometry/camera.py, Camera.packed) and its pixel rays.
 //
 // Functions with loops are static: sources compiled once per instruction set must not share them
 // through the linker.
@@ -8,12 +8,21 @@
 
 namespace xs {
 
-// float64[32]: 0-8 R row major, 9-11 t, 12 fx, 13 fy, 14 cx, 15 cy, 16 skew, 17 near,
-// 18 projection, 19 whether distortion is more than radial, 20-30 coefficients n1 n2 n3 n4,
-// d1 d2 d3, p1 p2, then e1 e2 of perspective lenses and sx sy of fisheyes (20 of a FOV lens:
-// omega), 31 largest |q| of the domain. R, t map the mesh's local frame. The formulas are those of
-// xscale/geometry/lens.py.
+// A camera as Python packs it: 32 numbers. rotation and translation map the mesh's local frame. The
+// formulas are those of xscale/geometry/lens.py.
+struct Camera {
+    double rotation[9];     // row major
+    double translation[3];  // camera = rotation * local + translation
+    double fx, fy, cx, cy, skew;
+    double near;        // least multiple of a ray that counts as a hit
+    double projection;  // a Projection
+    double turning;     // whether distortion is more than radial
+    double lens[11];    // n1 n2 n3 n4, d1 d2 d3, p1 p2, then e1 e2 of perspective lenses and sx sy
+                        // of fisheyes; a FOV lens: omega
+    double domain;      // largest |q| of the lens's domain
+};
 constexpr int kCameraSize = 32;
+static_assert(sizeof(Camera) == kCameraSize * sizeof(double), "Camera.packed of Python");
 
 enum Projection { kPinhole = 0, kPerspective = 1, kFisheye = 2, kFov = 3, kEquirectangular = 4 };
 
@@ -31,30 +40,33 @@ XS_HD inline double dot(const Vec3d& a, const Vec3d& b) {
     return a.x * b.x + a.y * b.y + a.z * b.z;
 }
 
-XS_HD inline Vec3d camera_from_local(const double* camera, const Vec3d& p) {
-    return {camera[0] * p.x + camera[1] * p.y + camera[2] * p.z + camera[9],
-            camera[3] * p.x + camera[4] * p.y + camera[5] * p.z + camera[10],
-            camera[6] * p.x + camera[7] * p.y + camera[8] * p.z + camera[11]};
+XS_HD inline Vec3d camera_from_local(const Camera& camera, const Vec3d& p) {
+    return {camera.rotation[0] * p.x + camera.rotation[1] * p.y + camera.rotation[2] * p.z +
+                camera.translation[0],
+            camera.rotation[3] * p.x + camera.rotation[4] * p.y + camera.rotation[5] * p.z +
+                camera.translation[1],
+            camera.rotation[6] * p.x + camera.rotation[7] * p.y + camera.rotation[8] * p.z +
+                camera.translation[2]};
 }
 
-XS_HD inline Vec3d camera_from_local(const double* camera, const float* p) {
+XS_HD inline Vec3d camera_from_local(const Camera& camera, const float* p) {
     return camera_from_local(camera, Vec3d{p[0], p[1], p[2]});
 }
 
-XS_HD inline bool is_pinhole(const double* camera) {
-    return camera[18] == 0.0;
+XS_HD inline bool is_pinhole(const Camera& camera) {
+    return camera.projection == 0.0;
 }
 
 // The ray of a pinhole camera through continuous pixel (u, v), with z = 1.
-XS_HD inline Vec3d pinhole_ray(const double* camera, double u, double v) {
-    const double y = (v - camera[15]) / camera[13];
-    const double x = (u - camera[14] - camera[16] * y) / camera[12];
+XS_HD inline Vec3d pinhole_ray(const Camera& camera, double u, double v) {
+    const double y = (v - camera.cy) / camera.fy;
+    const double x = (u - camera.cx - camera.skew * y) / camera.fx;
     return {x, y, 1.0};
 }
 
 // The solid angle of the pixel around such a ray of length `length`, in steradians.
-XS_HD inline double pinhole_solid_angle(const double* camera, double length) {
-    return 1.0 / (length * length * length * camera[12] * camera[13]);
+XS_HD inline double pinhole_solid_angle(const Camera& camera, double length) {
+    return 1.0 / (length * length * length * camera.fx * camera.fy);
 }
 
 // N / D of the radial part at s, and its derivative by s.
@@ -147,13 +159,13 @@ XS_HD static inline bool lens_solve(const double* c, bool fisheye, double most, 
 // for wide ones (fisheyes, equirectangular), so that the multiple of it that reaches a point is
 // the point's z or its distance. Zero outside the lens's domain: a zero ray hits nothing.
 // `solid_angle` becomes the pixel's, in steradians.
-XS_HD static inline Vec3d camera_ray(const double* camera, double u, double v,
+XS_HD static inline Vec3d camera_ray(const Camera& camera, double u, double v,
                                      double* solid_angle) {
     const Vec3d flat = pinhole_ray(camera, u, v);
-    const double area = camera[12] * camera[13];
-    const double* c = camera + 20;
-    const double most = camera[31];
-    const int projection = static_cast<int>(camera[18]);
+    const double area = camera.fx * camera.fy;
+    const double* c = camera.lens;
+    const double most = camera.domain;
+    const int projection = static_cast<int>(camera.projection);
     *solid_angle = 0.0;
     if (projection == kPinhole) {
         *solid_angle = pinhole_solid_angle(camera, sqrt(dot(flat, flat)));
@@ -184,7 +196,7 @@ XS_HD static inline Vec3d camera_ray(const double* camera, double u, double v,
         determinant = wide * cos(angle) * cos(angle) / (omega * factor);
     } else {
         double r = lens_solve_radial(c, wanted, most, &determinant);
-        const bool turning = camera[19] != 0.0;
+        const bool turning = camera.turning != 0.0;
         if (r > most) {
             if (!turning) {
                 return {0.0, 0.0, 0.0};

@@ -15,9 +15,9 @@ namespace xs {
 enum FrameShader : int32_t { kFrameRelu = 0, kFrameFilm = 1 };
 
 struct FusedFrameArgs {
-    const float* vertices;     // [vertices, 3] local frame
-    const int32_t* faces;      // [faces, 3] in file order
-    const double* camera;      // [32] packed
+    const float* vertices;  // [vertices, 3] local frame
+    const int32_t* faces;   // [faces, 3] in file order
+    const Camera* camera;
     const int32_t* face_id;    // [height, width], -1: nothing is hit
     int64_t left, top;         // of the rectangle in the picture
     int64_t width, height;     // of the rectangle

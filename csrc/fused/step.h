@@ -10,6 +10,7 @@
 #pragma once
 
 #include "adam/adam.h"
+#include "camera/camera.h"
 #include "encode/encode.h"
 
 namespace xs {
@@ -17,7 +18,7 @@ namespace xs {
 struct FusedStepArgs {
     const float* vertices;        // [vertices, 3] local frame
     const int32_t* faces;         // [faces, 3] in file order
-    const double* cameras;        // [cameras, 32] packed
+    const Camera* cameras;        // [cameras]
     const int32_t* camera_index;  // [rays]; also the row of exposure
     const float* pixel;           // [rays, 2]
     const int32_t* face_id;       // [rays]

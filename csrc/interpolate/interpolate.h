@@ -10,7 +10,7 @@ struct InterpolateArgs {
     const float* vertices;        // [vertices, 3] local frame
     const int32_t* faces;         // [faces, 3] in file order
     const float* normals;         // [vertices, 3] unit; null: normals are not wanted
-    const double* cameras;        // [cameras, 32] packed
+    const Camera* cameras;        // [cameras]
     const int32_t* camera_index;  // [n]
     const float* pixel;           // [n, 2] continuous (u, v)
     const int32_t* face_id;       // [n], -1: nothing is hit
@@ -29,7 +29,7 @@ struct InterpolateHit {
     double footprint, depth;
 };
 
-XS_HD XS_ALWAYS_INLINE static InterpolateHit interpolate_hit(const double* camera, const Vec3d& ray,
+XS_HD XS_ALWAYS_INLINE static InterpolateHit interpolate_hit(const Camera& camera, const Vec3d& ray,
                                                              double length, double solid_angle,
                                                              const Vec3d& p0, const Vec3d& p1,
                                                              const Vec3d& p2) {
@@ -51,7 +51,7 @@ XS_HD XS_ALWAYS_INLINE static InterpolateHit interpolate_hit(const double* camer
     hit.position = {b0 * p0.x + b1 * p1.x + b2 * p2.x, b0 * p0.y + b1 * p1.y + b2 * p2.y,
                     b0 * p0.z + b1 * p1.z + b2 * p2.z};
     hit.depth = sum != 0.0 ? f.det / sum : c0.z;
-    const double* R = camera;
+    const double* R = camera.rotation;
     hit.direction = {(R[0] * ray.x + R[3] * ray.y + R[6] * ray.z) / length,
                      (R[1] * ray.x + R[4] * ray.y + R[7] * ray.z) / length,
                      (R[2] * ray.x + R[5] * ray.y + R[8] * ray.z) / length};
@@ -69,7 +69,7 @@ XS_HD static inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
     float* position = a.position + 3 * i;
     float* direction = a.direction + 3 * i;
     const int32_t id = a.face_id[i];
-    const double* camera = a.cameras + static_cast<int64_t>(kCameraSize) * a.camera_index[i];
+    const Camera& camera = a.cameras[a.camera_index[i]];
     double solid_angle = 0.0;
     Vec3d ray{0.0, 0.0, 0.0};
     if (id >= 0) {

@@ -55,7 +55,7 @@ void gather(const InterpolateArgs& a, int64_t begin, int n, Block& b) {
     }
 }
 
-void compute(const double* camera, int n, Block& b, float* __restrict footprint,
+void compute(const Camera& camera, int n, Block& b, float* __restrict footprint,
              float* __restrict depth) {
     for (int i = 0; i < n; ++i) {
         const Vec3d ray = pinhole_ray(camera, b.u[i], b.v[i]);
@@ -83,9 +83,8 @@ void interpolate_chunk(const InterpolateArgs& a, int64_t begin, int64_t end) {
     int n;
     for (int64_t first = begin; first < end; first += n) {
         n = seen_by_one(a, first, end);
-        double camera[kCameraSize];  // a copy, which nothing that is written can change
-        memcpy(camera, a.cameras + static_cast<int64_t>(kCameraSize) * a.camera_index[first],
-               sizeof camera);
+        const Camera camera =
+            a.cameras[a.camera_index[first]];  // a copy, which no store can change
         if (n == 0 || a.normals != nullptr || !is_pinhole(camera)) {
             n = n == 0 ? 1 : n;
             for (int64_t i = first; i < first + n; ++i) {

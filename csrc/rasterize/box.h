@@ -18,26 +18,26 @@ struct RasterPlane {
 };
 
 // (x, y, z) . x_camera + offset >= 0, moved into the local frame.
-XS_HD static inline RasterPlane raster_plane(const double* c, double x, double y, double z,
+XS_HD static inline RasterPlane raster_plane(const Camera& c, double x, double y, double z,
                                              double offset) {
     RasterPlane h;
     for (int i = 0; i < 3; ++i) {
-        h.normal[i] = x * c[i] + y * c[3 + i] + z * c[6 + i];
+        h.normal[i] = x * c.rotation[i] + y * c.rotation[3 + i] + z * c.rotation[6 + i];
     }
-    h.distance = x * c[9] + y * c[10] + z * c[11] + offset;
+    h.distance = x * c.translation[0] + y * c.translation[1] + z * c.translation[2] + offset;
     return h;
 }
 
 // Near plane and the four sides of the rectangle's frustum, a pixel wider.
 XS_HD static inline void raster_frustum(const RasterizeArgs& a, RasterPlane* planes) {
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     const double left = a.left - 1.0, right = a.left + a.width + 1.0;
     const double top = a.top - 1.0, bottom = a.top + a.height + 1.0;
-    planes[0] = raster_plane(c, 0.0, 0.0, 1.0, -c[17]);
-    planes[1] = raster_plane(c, c[12], c[16], c[14] - left, 0.0);
-    planes[2] = raster_plane(c, -c[12], -c[16], right - c[14], 0.0);
-    planes[3] = raster_plane(c, 0.0, c[13], c[15] - top, 0.0);
-    planes[4] = raster_plane(c, 0.0, -c[13], bottom - c[15], 0.0);
+    planes[0] = raster_plane(c, 0.0, 0.0, 1.0, -c.near);
+    planes[1] = raster_plane(c, c.fx, c.skew, c.cx - left, 0.0);
+    planes[2] = raster_plane(c, -c.fx, -c.skew, right - c.cx, 0.0);
+    planes[3] = raster_plane(c, 0.0, c.fy, c.cy - top, 0.0);
+    planes[4] = raster_plane(c, 0.0, -c.fy, bottom - c.cy, 0.0);
 }
 
 XS_HD static inline double raster_least(double a, double b) {
@@ -78,9 +78,9 @@ struct RasterBounds {
     double u0 = 1e300, v0 = 1e300, u1 = -1e300, v1 = -1e300;
 
     XS_HD void add(const RasterizeArgs& a, double x, double y, double z) {
-        const double* c = a.camera;
-        const double u = (c[12] * x + c[16] * y) / z + c[14] - a.left - a.offset_x;
-        const double v = c[13] * y / z + c[15] - a.top - a.offset_y;
+        const Camera& c = *a.camera;
+        const double u = (c.fx * x + c.skew * y) / z + c.cx - a.left - a.offset_x;
+        const double v = c.fy * y / z + c.cy - a.top - a.offset_y;
         u0 = raster_least(u0, u);
         u1 = raster_most(u1, u);
         v0 = raster_least(v0, v);
@@ -115,7 +115,7 @@ XS_HD static inline RasterBox raster_box(const RasterizeArgs& a, int32_t row_beg
         }
         return raster_box_of(a, row_begin, row_end, bounds, 1e-4);
     }
-    const double plane = a.camera[17] * (1.0 - 1e-6);
+    const double plane = a.camera->near * (1.0 - 1e-6);
     if (!(plane > 0.0)) {
         return {0, row_begin, a.width - 1, row_end - 1};
     }

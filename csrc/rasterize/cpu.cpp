@@ -66,12 +66,12 @@ void draw_pinhole(const RasterizeArgs& a, uint64_t* words) {
     std::vector<double> column_x(a.width);
     std::vector<double> row_y(a.height);
     for (int32_t x = 0; x < a.width; ++x) {
-        column_x[x] = pinhole_ray(a.camera, a.left + x + a.offset_x, 0.0).x;
+        column_x[x] = pinhole_ray(*a.camera, a.left + x + a.offset_x, 0.0).x;
     }
     for (int32_t y = 0; y < a.height; ++y) {
-        row_y[y] = pinhole_ray(a.camera, 0.0, a.top + y + a.offset_y).y;
+        row_y[y] = pinhole_ray(*a.camera, 0.0, a.top + y + a.offset_y).y;
     }
-    const bool skewed = a.camera[16] != 0.0;
+    const bool skewed = a.camera->skew != 0.0;
     const Bands bands(a);
     const std::vector<ClusterView> views = view_clusters(a);
     std::vector<std::vector<int32_t>> lists = clusters_of_bands(views, bands);
@@ -130,7 +130,7 @@ void rasterize_cpu(const RasterizeArgs& a) {
     parallel_ranges(pixels, 1 << 17, [&](int64_t begin, int64_t end) {
         std::fill(word + begin, word + end, kRasterMiss);
     });
-    if (is_pinhole(a.camera)) {
+    if (is_pinhole(*a.camera)) {
         draw_pinhole(a, word);
     } else {
         rasterize_rays_cpu(a, word);

@@ -6,9 +6,6 @@
 
 #include "rasterize/box.h"
 
-// Vectors are passed between inlined functions only.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace xs {
 namespace XS_ISA {
 
@@ -33,18 +30,15 @@ typedef int32_t FourInts __attribute__((vector_size(16)));
 typedef int32_t EightInts __attribute__((vector_size(32)));
 typedef int64_t FourLongs __attribute__((vector_size(32)));
 
-constexpr int kBatch = 128;                  // faces worked on together, in the first cache
-constexpr double kDeepest = 0x1.ffffffp127;  // a depth below it is finite in float32
+constexpr int kBatch = 128;  // faces worked on together, in the first cache
 
 inline void draw_sample(const RasterizeArgs& a, const RasterScreen& s, const RasterFace& face,
                         int32_t id, int32_t x, int32_t y) {
     const Vec3d ray = s.column_x != nullptr
                           ? Vec3d{s.column_x[x], s.row_y[y], 1.0}
-                          : pinhole_ray(a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y);
-    const double z = raster_hit(face, ray);
-    if (z > a.camera[17] && z != 0.0) {
-        raster_store(s.words + static_cast<int64_t>(y) * a.width + x, z, id);
-    }
+                          : pinhole_ray(*a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y);
+    const double z = raster_hit(face, ray, raster_near(*a.camera));
+    raster_store(s.words + static_cast<int64_t>(y) * a.width + x, z, id);
 }
 
 // Faces ready for their samples, one array a number, so that loops over them become vectors.
@@ -66,9 +60,8 @@ struct Batch {
 
 // raster_face of all faces. Corners are moved into camera space here and not point by point: of a
 // far cluster's points few belong to faces that come this far.
-void prepare(const double* camera, Batch& b) {
-    double c[12];
-    std::memcpy(c, camera, sizeof c);
+void prepare(const Camera& camera, Batch& b) {
+    const Camera c = camera;
     auto& n = b.normal;
     const auto corner = [&](int k, int i) {
         const float p[3] = {b.corner[k][0][i], b.corner[k][1][i], b.corner[k][2][i]};
@@ -130,7 +123,7 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
     for (int i = b.count; i % 8 != 0; ++i) {
         x[i] = y[i] = static_cast<double>(NAN);  // no sample, and on no edge
     }
-    const double nearest = raster_most(a.camera[17], 0.0);
+    const double nearest = raster_near(*a.camera);
     const Wide none = Wide{} + static_cast<double>(NAN);
     WideMask edge{};
     for (int i = 0; i < b.count; i += kWide) {
@@ -144,8 +137,7 @@ void draw_singles(const RasterizeArgs& a, const RasterScreen& s, const int32_t* 
             edge |= e[k] == 0.0;
         }
         const Wide t = load_wide(b.det + i) / (e[0] + e[1] + e[2]);
-        const WideMask hit =
-            (e[0] > 0.0) & (e[1] > 0.0) & (e[2] > 0.0) & (t > nearest) & (t < kDeepest);
+        const WideMask hit = (e[0] > 0.0) & (e[1] > 0.0) & (e[2] > 0.0) & raster_counts(t, nearest);
         const WideFloats narrow = __builtin_convertvector(hit ? t : none, WideFloats);
         std::memcpy(depth + i, &narrow, sizeof narrow);
     }
@@ -178,7 +170,7 @@ __attribute__((always_inline)) inline void draw_quad(const RasterizeArgs& a, con
     const Quad e1 = rx * f.n1.x + ry * f.n1.y + f.n1.z;
     const Quad e2 = rx * f.n2.x + ry * f.n2.y + f.n2.z;
     const Quad t = f.det / (e0 + e1 + e2);
-    const QuadMask hit = (e0 > 0.0) & (e1 > 0.0) & (e2 > 0.0) & (t > nearest) & (t < kDeepest);
+    const QuadMask hit = (e0 > 0.0) & (e1 > 0.0) & (e2 > 0.0) & raster_counts(t, nearest);
     const Quad none = {NAN, NAN, NAN, NAN};
     const Four depth = __builtin_convertvector(hit ? t : none, Four);
     uint64_t* const p = s.words + static_cast<int64_t>(y) * a.width + x;
@@ -199,7 +191,7 @@ __attribute__((always_inline)) inline void draw_quad(const RasterizeArgs& a, con
 }
 
 void draw_boxes(const RasterizeArgs& a, const RasterScreen& s, const int32_t* ids, const Batch& b) {
-    const double nearest = raster_most(a.camera[17], 0.0);
+    const double nearest = raster_near(*a.camera);
     for (int i = 0; i < b.count; ++i) {
         const RasterFace face = b.face(i);
         const RasterBox box = b.box[i];

@@ -89,7 +89,7 @@ XS_HD inline void item_store(uint64_t* word, double t, int32_t id) {
 // Set up: item 0 the planes and the counter, items below the longer side the rays, all the words.
 XS_HD inline void raster_item_setup(const RasterItems& w, int64_t i) {
     const RasterizeArgs& a = w.a;
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     if (i == 0) {
         *w.found = 0;
         raster_frustum(a, w.planes);
@@ -107,26 +107,24 @@ XS_HD inline void raster_item_setup(const RasterItems& w, int64_t i) {
 XS_HD inline void item_draw(const RasterItems& w, const RasterFace& face, int32_t id,
                             const RasterBox& box, int64_t first, int64_t step) {
     const RasterizeArgs& a = w.a;
-    const double near = a.camera[17];
-    const bool skewed = a.camera[16] != 0.0;
+    const double near = raster_near(*a.camera);
+    const bool skewed = a.camera->skew != 0.0;
     const int32_t columns = box.columns();
     for (int64_t i = first; i < box.samples(); i += step) {
         const int32_t x = box.x0 + static_cast<int32_t>(i % columns);
         const int32_t y = box.y0 + static_cast<int32_t>(i / columns);
         const Vec3d ray =
-            skewed ? pinhole_ray(a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y)
+            skewed ? pinhole_ray(*a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y)
                    : Vec3d{w.column_x[x], w.row_y[y], 1.0};
-        const double z = raster_hit(face, ray);
-        if (z > near && z != 0.0) {
-            item_store(w.words + static_cast<int64_t>(y) * a.width + x, z, id);
-        }
+        item_store(w.words + static_cast<int64_t>(y) * a.width + x, raster_hit(face, ray, near),
+                   id);
     }
 }
 
 // Faces: kItemFaces items a cluster.
 XS_HD inline void raster_item_faces(const RasterItems& w, int64_t i) {
     const RasterizeArgs& a = w.a;
-    if (!is_pinhole(a.camera)) {
+    if (!is_pinhole(*a.camera)) {
         return;
     }
     const int32_t cluster = static_cast<int32_t>(i / kItemFaces);
@@ -193,7 +191,7 @@ XS_HD inline bool item_meets(const double* origin, const double* direction, cons
 // Pixels of a camera whose lens bends: each ray against the clusters that it meets.
 XS_HD inline void raster_item_pixel(const RasterItems& w, int64_t i) {
     const RasterizeArgs& a = w.a;
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     if (is_pinhole(c)) {
         return;
     }
@@ -205,8 +203,10 @@ XS_HD inline void raster_item_pixel(const RasterItems& w, int64_t i) {
     }
     double origin[3], direction[3];
     for (int k = 0; k < 3; ++k) {
-        origin[k] = -(c[k] * c[9] + c[3 + k] * c[10] + c[6 + k] * c[11]);
-        direction[k] = c[k] * ray.x + c[3 + k] * ray.y + c[6 + k] * ray.z;
+        origin[k] = -(c.rotation[k] * c.translation[0] + c.rotation[3 + k] * c.translation[1] +
+                      c.rotation[6 + k] * c.translation[2]);
+        direction[k] =
+            c.rotation[k] * ray.x + c.rotation[3 + k] * ray.y + c.rotation[6 + k] * ray.z;
     }
     for (int32_t cluster = 0; cluster < a.clusters; ++cluster) {
         if (!item_meets(origin, direction, a.cluster_box + 6 * static_cast<int64_t>(cluster))) {
@@ -216,9 +216,8 @@ XS_HD inline void raster_item_pixel(const RasterItems& w, int64_t i) {
             Vec3d corner[3];
             raster_corners(a, cluster, row, corner);
             const RasterFace face = raster_face(corner[0], corner[1], corner[2]);
-            const double t = face.valid ? raster_hit(face, ray) : 0.0;
-            if (t > c[17] && t != 0.0) {
-                item_store(w.words + i, t, a.face_ids[row]);
+            if (face.valid) {
+                item_store(w.words + i, raster_hit(face, ray, raster_near(c)), a.face_ids[row]);
             }
         }
     }

@@ -12,6 +12,12 @@
     "compile with -ffp-contract=off: put the file's folder into XS_EXACT_FOLDERS of CMakeLists.txt"
 #endif
 
+#if !defined(__CUDACC__)
+// Vectors are passed between functions of one file only, so how they are passed (in memory without
+// AVX) concerns nobody else.
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
 namespace xs {
 
 struct RasterizeArgs {
@@ -22,7 +28,7 @@ struct RasterizeArgs {
     const int32_t* point_start;    // [clusters + 1] first point of each cluster
     const float* cluster_box;      // [clusters, 6] low, high corner
     int32_t clusters;
-    const double* camera;       // packed
+    const Camera* camera;
     int32_t left, top;          // of the rectangle, in pixels
     int32_t width, height;      // of the rectangle
     double offset_x, offset_y;  // sample position inside a pixel, (0.5, 0.5) is the centre
@@ -37,7 +43,7 @@ XS_HD inline void raster_corners(const RasterizeArgs& a, int32_t cluster, int64_
                                  Vec3d* corner) {
     for (int i = 0; i < 3; ++i) {
         const int64_t point = int64_t{a.point_start[cluster]} + a.corners[3 * row + i];
-        corner[i] = camera_from_local(a.camera, a.points + 3 * point);
+        corner[i] = camera_from_local(*a.camera, a.points + 3 * point);
     }
 }
 
@@ -69,23 +75,39 @@ XS_HD inline bool edge_inside(double e, const Vec3d& n) {
     return e > 0.0 || (e == 0.0 && (n.x > 0.0 || (n.x == 0.0 && n.y > 0.0)));
 }
 
-// Multiple of the ray that reaches the face (camera z for rays with z = 1), or 0 where it misses.
-XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray) {
+// What a ray meets beyond this is no finite float32.
+constexpr double kRasterDeepest = 0x1.ffffffp127;
+
+// The least multiple of a camera's rays that counts.
+XS_HD inline double raster_near(const Camera& camera) {
+    return camera.near > 0.0 ? camera.near : 0.0;
+}
+
+// Whether multiples of a ray count as hits: the near plane is decided here and nowhere else. For
+// numbers, and for vectors of them.
+template <class T>
+XS_HD XS_ALWAYS_INLINE static auto raster_counts(const T& t, double near) {
+    return (t > near) & (t < kRasterDeepest);
+}
+
+// Multiple of the ray that reaches the face (camera z for rays with z = 1); infinity where it
+// misses, or meets the face before `near` (raster_near).
+XS_HD inline double raster_hit(const RasterFace& f, const Vec3d& ray, double near) {
     const double e0 = dot(ray, f.n0);
     const double e1 = dot(ray, f.n1);
     const double e2 = dot(ray, f.n2);
     if (!edge_inside(e0, f.n0) || !edge_inside(e1, f.n1) || !edge_inside(e2, f.n2)) {
-        return 0.0;
+        return INFINITY;
     }
-    const double sum = e0 + e1 + e2;
-    return sum > 0.0 ? f.det / sum : 0.0;
+    const double t = f.det / (e0 + e1 + e2);
+    return raster_counts(t, near) ? t : INFINITY;
 }
 
 // The bodies draw into a word a pixel that holds depth bits above the face id, so that the lesser
 // word is the nearer face, and at equal depth the lower id, whatever the order of drawing.
 constexpr uint64_t kRasterMiss = 0x7f800000ffffffffull;  // +inf, -1
 
-// Draws depth t into a word.
+// Draws depth t into a word; infinity changes nothing.
 static inline void raster_store(uint64_t* word, double t, int32_t id) {
     const float depth = static_cast<float>(t);
     uint32_t bits;

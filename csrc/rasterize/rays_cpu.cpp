@@ -105,7 +105,7 @@ class Tree {
             Vec3d ray{0.0, 0.0, 0.0};
             if (x < a.width && y < a.height) {
                 double solid_angle;
-                ray = camera_ray(a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y,
+                ray = camera_ray(*a.camera, a.left + x + a.offset_x, a.top + y + a.offset_y,
                                  &solid_angle);
             }
             const double values[3] = {ray.x, ray.y, ray.z};
@@ -156,7 +156,7 @@ struct Ball {
                                          static_cast<double>(middle[i]) - box[i]);
             radius += half * half;
         }
-        const Vec3d centre = camera_from_local(a.camera, middle);
+        const Vec3d centre = camera_from_local(*a.camera, middle);
         const double distance = std::sqrt(dot(centre, centre));
         // R is a rotation up to rounding; the slack covers that, and rounding of far coordinates.
         opening = Opening::of_ball(distance, std::sqrt(radius) * (1.0 + 1e-6) + 1e-9 * distance);

@@ -68,7 +68,7 @@ void draw_leaf(const Target& to, const Faces& faces, const uint8_t* list, int co
     const double* rx = to.tree.rays + leaf * 3 * kRayPixels;
     const double* ry = rx + kRayPixels;
     const double* rz = ry + kRayPixels;
-    const double near = to.a.camera[17];
+    const double near = raster_near(*to.a.camera);
     uint64_t* const corner =
         to.words + static_cast<int64_t>(y) * kRayEdge * to.a.width + x * kRayEdge;
     for (int i = 0; i < count; ++i) {
@@ -94,9 +94,9 @@ void draw_leaf(const Target& to, const Faces& faces, const uint8_t* list, int co
             }
             double t = faces.det[f] / sum[k];
             if (least[k] == 0.0) {
-                t = raster_hit({n[0], n[1], n[2], faces.det[f], true}, {rx[k], ry[k], rz[k]});
+                t = raster_hit({n[0], n[1], n[2], faces.det[f], true}, {rx[k], ry[k], rz[k]}, near);
             }
-            if (t > near && t != 0.0) {
+            if (raster_counts(t, near)) {
                 raster_store(
                     corner + static_cast<int64_t>(k / kRayEdge) * to.a.width + k % kRayEdge, t,
                     faces.id[f]);

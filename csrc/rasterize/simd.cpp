@@ -10,7 +10,7 @@ namespace {
 // may have got wrong covers the slack, which the exact test does not share.
 float projection_slack(const RasterizeArgs& a) {
     const double size =
-        std::fabs(a.camera[14] - a.left) + std::fabs(a.camera[15] - a.top) + a.width + a.height;
+        std::fabs(a.camera->cx - a.left) + std::fabs(a.camera->cy - a.top) + a.width + a.height;
     return static_cast<float>(1e-4 + 1e-6 * size);
 }
 
@@ -23,7 +23,7 @@ float projection_slack(const RasterizeArgs& a) {
 // infinity, and no bounds, where the cluster reaches too near to the camera's plane for float32.
 float project(const RasterizeArgs& a, const float* box, const float* __restrict point,
               int64_t count, float* __restrict bound) {
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     const float middle[3] = {0.5f * (box[0] + box[3]), 0.5f * (box[1] + box[4]),
                              0.5f * (box[2] + box[5])};
     const Vec3d base = camera_from_local(c, middle);
@@ -32,7 +32,7 @@ float project(const RasterizeArgs& a, const float* box, const float* __restrict 
         0.5 * (double{box[3]} - box[0] + double{box[4]} - box[1] + double{box[5]} - box[2]);
     const double nearest = base.z - reach;
     const double aside = (std::fabs(base.x) + std::fabs(base.y) + reach) / nearest;
-    const double focal = std::fabs(c[12]) + std::fabs(c[13]) + std::fabs(c[16]);
+    const double focal = std::fabs(c.fx) + std::fabs(c.fy) + std::fabs(c.skew);
     // Some sixteen roundings of 2^-24 on the way, and the quotient's share of them.
     const double error = 1e-6 * focal * (1.0 + aside) * (aside + (base.z + reach) / nearest);
     if (!(nearest > 1e-30 && error < 0.25)) {
@@ -40,15 +40,15 @@ float project(const RasterizeArgs& a, const float* box, const float* __restrict 
     }
     float row[3][4];  // u and v times z, z
     for (int i = 0; i < 4; ++i) {
-        const double x = i < 3 ? c[i] : base.x;
-        const double y = i < 3 ? c[3 + i] : base.y;
-        const double z = i < 3 ? c[6 + i] : base.z;
-        row[0][i] = static_cast<float>(c[12] * x + c[16] * y);
-        row[1][i] = static_cast<float>(c[13] * y);
+        const double x = i < 3 ? c.rotation[i] : base.x;
+        const double y = i < 3 ? c.rotation[3 + i] : base.y;
+        const double z = i < 3 ? c.rotation[6 + i] : base.z;
+        row[0][i] = static_cast<float>(c.fx * x + c.skew * y);
+        row[1][i] = static_cast<float>(c.fy * y);
         row[2][i] = static_cast<float>(z);
     }
-    const float shift_u = static_cast<float>(c[14] - a.left - a.offset_x);
-    const float shift_v = static_cast<float>(c[15] - a.top - a.offset_y);
+    const float shift_u = static_cast<float>(c.cx - a.left - a.offset_x);
+    const float shift_v = static_cast<float>(c.cy - a.top - a.offset_y);
     for (int64_t i = 0; i < count; i += 8) {
         EightFloats p[3];
         float last[24] = {};
@@ -87,11 +87,11 @@ float project(const RasterizeArgs& a, const float* box, const float* __restrict 
 
 // The same point by point through float64. Points not well in front of the camera are at infinity.
 float project_near(const RasterizeArgs& a, const float* point, int64_t count, float* bound) {
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     for (int64_t i = 0; i < count; ++i) {
         const Vec3d at = camera_from_local(c, point + 3 * i);
-        const double u = (c[12] * at.x + c[16] * at.y) / at.z + c[14] - a.left - a.offset_x;
-        const double v = c[13] * at.y / at.z + c[15] - a.top - a.offset_y;
+        const double u = (c.fx * at.x + c.skew * at.y) / at.z + c.cx - a.left - a.offset_x;
+        const double v = c.fy * at.y / at.z + c.cy - a.top - a.offset_y;
         const bool in_front = raster_in_front(at) && at.z > 1e-30;
         bound[4 * i] = in_front ? static_cast<float>(u) : INFINITY;
         bound[4 * i + 1] = in_front ? static_cast<float>(v) : INFINITY;
@@ -196,9 +196,9 @@ void gather(const RasterizeArgs& a, const RasterScreen& s, const float* points,
             __builtin_prefetch(word + a.width, 1);
             if (near && (bounds[4 * k[0]] == INFINITY || bounds[4 * k[1]] == INFINITY ||
                          bounds[4 * k[2]] == INFINITY)) {
-                const Vec3d corner[3] = {camera_from_local(a.camera, points + 3 * k[0]),
-                                         camera_from_local(a.camera, points + 3 * k[1]),
-                                         camera_from_local(a.camera, points + 3 * k[2])};
+                const Vec3d corner[3] = {camera_from_local(*a.camera, points + 3 * k[0]),
+                                         camera_from_local(*a.camera, points + 3 * k[1]),
+                                         camera_from_local(*a.camera, points + 3 * k[2])};
                 to.box[i] = raster_box(a, s.top, s.bottom, corner);
                 if (to.box[i].empty()) {
                     continue;
@@ -238,7 +238,7 @@ void raster_cluster(const RasterizeArgs& a, const RasterScreen& s, int32_t clust
         Batch batch;
         for (int which = 0; which < 2; ++which) {
             gather(a, s, points, corners, bounds, near, selection, which, batch);
-            prepare(a.camera, batch);
+            prepare(*a.camera, batch);
             if (which == 0) {
                 draw_singles(a, s, ids, batch);
             } else {

@@ -32,17 +32,17 @@ struct RasterSpan {
 // Looks at the box of a cluster, turned into camera space.
 static inline ClusterView view_of_box(const RasterizeArgs& a, const RasterPlane* planes,
                                       const float* box) {
-    const double* c = a.camera;
+    const Camera& c = *a.camera;
     double at[3];
     double half[3];
     for (int i = 0; i < 3; ++i) {
-        at[i] = c[9 + i];
+        at[i] = c.translation[i];
         half[i] = 0.0;
         for (int k = 0; k < 3; ++k) {
-            at[i] += c[3 * i + k] * (0.5 * (double{box[k]} + box[3 + k]));
-            half[i] += std::fabs(c[3 * i + k]) * (0.5 * (double{box[3 + k]} - box[k]));
+            at[i] += c.rotation[3 * i + k] * (0.5 * (double{box[k]} + box[3 + k]));
+            half[i] += std::fabs(c.rotation[3 * i + k]) * (0.5 * (double{box[3 + k]} - box[k]));
         }
-        half[i] += 1e-12 * (half[i] + std::fabs(at[i]) + std::fabs(c[9 + i]));
+        half[i] += 1e-12 * (half[i] + std::fabs(at[i]) + std::fabs(c.translation[i]));
     }
     const double near = at[2] - half[2];
     const double far = at[2] + half[2];
@@ -53,20 +53,18 @@ static inline ClusterView view_of_box(const RasterizeArgs& a, const RasterPlane*
     }
     const RasterSpan x(at[0] - half[0], at[0] + half[0], near, far);
     const RasterSpan y(at[1] - half[1], at[1] + half[1], near, far);
-    const double skew = c[16];
-    const double u0 =
-        std::min(c[12] * x.low, c[12] * x.high) + std::min(skew * y.low, skew * y.high);
-    const double u1 =
-        std::max(c[12] * x.low, c[12] * x.high) + std::max(skew * y.low, skew * y.high);
-    const double v0 = std::min(c[13] * y.low, c[13] * y.high);
-    const double v1 = std::max(c[13] * y.low, c[13] * y.high);
-    const double shift_u = c[14] - a.left - a.offset_x;
-    const double shift_v = c[15] - a.top - a.offset_y;
+    const double skew = c.skew;
+    const double u0 = std::min(c.fx * x.low, c.fx * x.high) + std::min(skew * y.low, skew * y.high);
+    const double u1 = std::max(c.fx * x.low, c.fx * x.high) + std::max(skew * y.low, skew * y.high);
+    const double v0 = std::min(c.fy * y.low, c.fy * y.high);
+    const double v1 = std::max(c.fy * y.low, c.fy * y.high);
+    const double shift_u = c.cx - a.left - a.offset_x;
+    const double shift_v = c.cy - a.top - a.offset_y;
     const double slack = 1.0 + 1e-6 * (std::fabs(shift_u) + std::fabs(shift_v) + u1 - u0 + v1 - v0);
     const double left = u0 + shift_u - slack, right = u1 + shift_u + slack;
     const double top = v0 + shift_v - slack, bottom = v1 + shift_v + slack;
     if (right < 0.0 || left > a.width - 1.0 || bottom < 0.0 || top > a.height - 1.0 ||
-        far < c[17] * (1.0 - 1e-9)) {
+        far < c.near * (1.0 - 1e-9)) {
         return {false, 0, 0, 0, 0, -1};
     }
     // Samples of faces seen almost from their edge may come out nearer than their corners.

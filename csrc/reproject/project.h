@@ -12,17 +12,17 @@ struct CameraPixel {
     double solid_angle;
 };
 
-XS_HD XS_ALWAYS_INLINE static CameraPixel pinhole_pixel(const double* camera, const Vec3d& local) {
+XS_HD XS_ALWAYS_INLINE static CameraPixel pinhole_pixel(const Camera& camera, const Vec3d& local) {
     const Vec3d p = camera_from_local(camera, local);
     const double x = p.x / p.z;
     const double y = p.y / p.z;
     const double square = x * x + y * y + 1.0;
     CameraPixel pixel;
-    pixel.u = x * camera[12] + y * camera[16] + camera[14];
-    pixel.v = y * camera[13] + camera[15];
+    pixel.u = x * camera.fx + y * camera.skew + camera.cx;
+    pixel.v = y * camera.fy + camera.cy;
     pixel.u = p.z > 0.0 ? pixel.u : NAN;
     pixel.depth = p.z;
-    pixel.solid_angle = 1.0 / (square * sqrt(square) * camera[12] * camera[13]);
+    pixel.solid_angle = 1.0 / (square * sqrt(square) * camera.fx * camera.fy);
     return pixel;
 }
 
@@ -55,14 +55,14 @@ XS_HD static inline bool lens_distort(const double* c, bool fisheye, double most
     return sqrt(s) <= most && *determinant > 0.0;
 }
 
-XS_HD static inline CameraPixel camera_pixel(const double* camera, const Vec3d& local) {
-    const int projection = static_cast<int>(camera[18]);
+XS_HD static inline CameraPixel camera_pixel(const Camera& camera, const Vec3d& local) {
+    const int projection = static_cast<int>(camera.projection);
     if (projection == kPinhole) {
         return pinhole_pixel(camera, local);
     }
     const Vec3d p = camera_from_local(camera, local);
     const double distance = sqrt(dot(p, p));
-    const double* c = camera + 20;
+    const double* c = camera.lens;
     double x, y, depth, solid;
     bool seen;
     if (projection == kEquirectangular) {
@@ -79,7 +79,7 @@ XS_HD static inline CameraPixel camera_pixel(const double* camera, const Vec3d& 
         double determinant;
         x = p.x * scale;
         y = p.y * scale;
-        seen = lens_distort(c, true, camera[31], &x, &y, &determinant) && distance > 0.0;
+        seen = lens_distort(c, true, camera.domain, &x, &y, &determinant) && distance > 0.0;
         depth = distance;
         solid = (theta > 0.0 ? sin(theta) / theta : 1.0) / determinant;
     } else {
@@ -93,11 +93,11 @@ XS_HD static inline CameraPixel camera_pixel(const double* camera, const Vec3d& 
             const double factor = r > 0.0 ? atan(r * wide) / (omega * r) : wide / omega;
             // The derivative along the radius times that across it.
             determinant = wide / (omega * (1.0 + r * wide * (r * wide))) * factor;
-            seen = r <= camera[31];
+            seen = r <= camera.domain;
             x *= factor;
             y *= factor;
         } else {
-            seen = lens_distort(c, false, camera[31], &x, &y, &determinant);
+            seen = lens_distort(c, false, camera.domain, &x, &y, &determinant);
         }
         const double length = distance / p.z;
         depth = p.z;
@@ -105,10 +105,10 @@ XS_HD static inline CameraPixel camera_pixel(const double* camera, const Vec3d& 
         seen = seen && p.z > 0.0;
     }
     CameraPixel pixel;
-    pixel.u = seen ? x * camera[12] + y * camera[16] + camera[14] : NAN;
-    pixel.v = y * camera[13] + camera[15];
+    pixel.u = seen ? x * camera.fx + y * camera.skew + camera.cx : NAN;
+    pixel.v = y * camera.fy + camera.cy;
     pixel.depth = depth;
-    pixel.solid_angle = solid / (camera[12] * camera[13]);
+    pixel.solid_angle = solid / (camera.fx * camera.fy);
     return pixel;
 }
 

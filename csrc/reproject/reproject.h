@@ -13,12 +13,12 @@ namespace xs {
 struct ReprojectArgs {
     const float* vertices;      // [vertices, 3] local frame
     const int32_t* faces;       // [faces, 3] in file order
-    const double* camera;       // [32] packed: the new view
+    const Camera* camera;       // the new view
     const int32_t* face_id;     // [height, width], -1: nothing is hit
     int64_t left, top;          // of the rectangle in the picture
     int64_t width, height;      // of the rectangle
     float offset_x, offset_y;   // sample position inside a pixel
-    const double* key_cameras;  // [key frames, 32] packed
+    const Camera* key_cameras;  // [key frames]
     const uint8_t* key_colour;  // [key frames, key_height, key_width, 3]
     const float* key_depth;     // [key frames, key_height, key_width], +inf: nothing is hit
     int64_t key_height, key_width;
@@ -43,7 +43,7 @@ struct ReprojectSeen {
     double u, v, depth, footprint;
 };
 
-XS_HD XS_ALWAYS_INLINE static ReprojectPoint reproject_point(const double* camera, const Vec3d& ray,
+XS_HD XS_ALWAYS_INLINE static ReprojectPoint reproject_point(const Camera& camera, const Vec3d& ray,
                                                              double length, double solid_angle,
                                                              const Vec3d& p0, const Vec3d& p1,
                                                              const Vec3d& p2) {
@@ -59,10 +59,11 @@ XS_HD XS_ALWAYS_INLINE static ReprojectPoint reproject_point(const double* camer
     return point;
 }
 
-XS_HD XS_ALWAYS_INLINE static Vec3d camera_centre(const double* c) {
-    return {-(c[0] * c[9] + c[3] * c[10] + c[6] * c[11]),
-            -(c[1] * c[9] + c[4] * c[10] + c[7] * c[11]),
-            -(c[2] * c[9] + c[5] * c[10] + c[8] * c[11])};
+XS_HD XS_ALWAYS_INLINE static Vec3d camera_centre(const Camera& camera) {
+    const double* r = camera.rotation;
+    const double* t = camera.translation;
+    return {-(r[0] * t[0] + r[3] * t[1] + r[6] * t[2]), -(r[1] * t[0] + r[4] * t[1] + r[7] * t[2]),
+            -(r[2] * t[0] + r[5] * t[1] + r[8] * t[2])};
 }
 
 // The point as a key frame sees it: its pixel, and the pixel's size on the face.
@@ -124,7 +125,7 @@ XS_HD static inline void reproject_one(const ReprojectArgs& a, int64_t i) {
     const float u = static_cast<float>(a.left + i % a.width) + a.offset_x;
     const float v = static_cast<float>(a.top + i / a.width) + a.offset_y;
     double solid_angle;
-    const Vec3d ray = camera_ray(a.camera, u, v, &solid_angle);
+    const Vec3d ray = camera_ray(*a.camera, u, v, &solid_angle);
     const double length = sqrt(dot(ray, ray));
     if (length == 0.0) {
         return;
@@ -134,12 +135,12 @@ XS_HD static inline void reproject_one(const ReprojectArgs& a, int64_t i) {
     const float* p1 = a.vertices + 3 * static_cast<int64_t>(face[1]);
     const float* p2 = a.vertices + 3 * static_cast<int64_t>(face[2]);
     const ReprojectPoint point =
-        reproject_point(a.camera, ray, length, solid_angle, {p0[0], p0[1], p0[2]},
+        reproject_point(*a.camera, ray, length, solid_angle, {p0[0], p0[1], p0[2]},
                         {p1[0], p1[1], p1[2]}, {p2[0], p2[1], p2[2]});
     a.depth[i] = static_cast<float>(point.depth);
     for (int64_t k = 0; k < a.keys; ++k) {
         const int64_t key = a.order[k];
-        const double* camera = a.key_cameras + kCameraSize * key;
+        const Camera& camera = a.key_cameras[key];
         const CameraPixel pixel = camera_pixel(camera, point.position);
         const ReprojectSeen seen = reproject_seen(pixel, camera_centre(camera), point);
         if (reproject_take(a, key, seen, point.footprint, rgb)) {

@@ -43,7 +43,7 @@ void gather(const ReprojectArgs& a, Block& b) {
     }
 }
 
-XS_ALWAYS_INLINE void find_point(const double* camera, Block& b, int i, const Vec3d& ray,
+XS_ALWAYS_INLINE void find_point(const Camera& camera, Block& b, int i, const Vec3d& ray,
                                  double length, double solid_angle) {
     const ReprojectPoint point = reproject_point(camera, ray, length, solid_angle,
                                                  {b.corner[0][i], b.corner[1][i], b.corner[2][i]},
@@ -59,9 +59,8 @@ XS_ALWAYS_INLINE void find_point(const double* camera, Block& b, int i, const Ve
     b.footprint[i] = static_cast<float>(point.footprint);
 }
 
-void find_points(const double* packed, Block& b) {
-    double camera[kCameraSize];  // a copy, which nothing that is written can change
-    memcpy(camera, packed, sizeof camera);
+void find_points(const Camera& packed, Block& b) {
+    const Camera camera = packed;  // a copy, which nothing that is written can change
     const int n = b.count;
     if (!is_pinhole(camera)) {
         for (int i = 0; i < n; ++i) {
@@ -92,9 +91,8 @@ XS_ALWAYS_INLINE void see(Block& b, int i, const ReprojectSeen& seen) {
     b.seen_footprint[i] = static_cast<float>(seen.footprint);
 }
 
-void look(const double* packed, Block& b) {
-    double camera[kCameraSize];
-    memcpy(camera, packed, sizeof camera);
+void look(const Camera& packed, Block& b) {
+    const Camera camera = packed;
     const Vec3d centre = camera_centre(camera);
     const int n = b.count;
     if (!is_pinhole(camera)) {
@@ -133,18 +131,18 @@ void take(const ReprojectArgs& a, int64_t key, Block& b) {
 
 void run(const ReprojectArgs& a, Block& b) {
     gather(a, b);
-    find_points(a.camera, b);
+    find_points(*a.camera, b);
     for (int i = 0; i < b.count; ++i) {
         a.depth[b.place[i]] = b.depth[i];
     }
     for (int64_t k = 0; k < a.keys && b.count > 0; ++k) {
-        look(a.key_cameras + kCameraSize * a.order[k], b);
+        look(a.key_cameras[a.order[k]], b);
         take(a, a.order[k], b);
     }
 }
 
 // Whether pixel (u, v) sees anything at all: a lens may end inside the picture.
-bool inside(const double* camera, float u, float v) {
+bool inside(const Camera& camera, float u, float v) {
     if (is_pinhole(camera)) {
         return true;
     }
@@ -164,7 +162,7 @@ void reproject_chunk(const ReprojectArgs& a, int64_t begin, int64_t end) {
         const int32_t id = a.face_id[i];
         const float u = static_cast<float>(a.left + i % a.width) + a.offset_x;
         const float v = static_cast<float>(a.top + i / a.width) + a.offset_y;
-        if (id < 0 || !inside(a.camera, u, v)) {
+        if (id < 0 || !inside(*a.camera, u, v)) {
             a.depth[i] = INFINITY;
             a.missing[i] = -1;
         } else {

@@ -243,14 +243,14 @@ def test_matrix_of_three_rows_is_enough(small, write):
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("../outside.png", "no file below"),
-        ("/etc/passwd", "no file below"),
-        ("images/../../x.png", "no file below"),
+        ("../outside.png", "not a file below"),
+        ("/etc/passwd", "not a file below"),
+        ("images/../../x.png", "not a file below"),
         ("http://example.org/a.png", "never fetched"),
         ("file:///etc/passwd", "never fetched"),
         ("data:image/png;base64,AAAA", "never fetched"),
-        ("C:\\photos\\a.png", "no file below"),
-        ("a\0b", "no file below"),
+        ("C:\\photos\\a.png", "not a file below"),
+        ("a\0b", "not a file below"),
     ],
 )
 def test_paths_that_leave_the_folder_are_refused(small, write, path, words):

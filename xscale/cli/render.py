@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
                 engine=engine,
                 overwrite=options.overwrite,
                 verify=options.verify,
-                on_plan=_tell_samples if options.samples == "auto" else None,
+                on_plan=lambda planned: _tell_plan(planned, options.samples == "auto"),
                 on_frame=on_frame,
                 on_film=on_film,
             )
@@ -121,9 +121,12 @@ def _engine(options: Options) -> Engine:
     return ray_engine(options.address, options.workers, options.split)
 
 
-def _tell_samples(planned: Planned) -> None:
+def _tell_plan(planned: Planned, chosen: bool) -> None:
+    """Report what the camera file says and is not followed, and the samples if we chose them."""
+    for line in planned.warnings:
+        warn(line)
     samples = planned.job.settings.samples
-    if samples > 1:
+    if chosen and samples > 1:
         say(f"{samples} x {samples} samples a pixel, as from afar (--samples 1 is faster)")
 
 

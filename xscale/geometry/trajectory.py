@@ -48,6 +48,23 @@ def up_of(cameras: Sequence[Camera]) -> np.ndarray:
     return _unit(mean if np.linalg.norm(mean) > 1e-6 else -cameras[0].R[1])
 
 
+def usual_arm(cameras: Sequence[Camera], centre: np.ndarray, up: np.ndarray) -> tuple[float, float]:
+    """Return at which distance from an axis, and at which height, cameras mostly stand.
+
+    Args:
+        cameras: At least one.
+        centre: [3], on the axis; heights count from it.
+        up: The axis, [3].
+    """
+    up = _unit(np.asarray(up, np.float64))
+    arms = np.array([camera.position for camera in cameras]) - centre
+    heights = arms @ up
+    return (
+        float(np.median(np.linalg.norm(arms - heights[:, None] * up, axis=1))),
+        float(np.median(heights)),
+    )
+
+
 def orbit(
     camera: Camera,
     centre: np.ndarray,

@@ -12,7 +12,9 @@ from xscale.render.batch import Engine, Summary, local_engine, render_batch
 from xscale.render.camera_files import NamedCamera, read_cameras
 from xscale.render.job import Job, JobFrame, make_job
 from xscale.render.journal import JobFolder
+from xscale.render.known import cameras_not_seeing, known_to
 from xscale.render.options import RenderOptions
+from xscale.render.probe import sees_mesh
 from xscale.render.projections import project
 from xscale.render.run import Run
 from xscale.render.sampling import samples_for
@@ -33,6 +35,8 @@ class Planned:
     """Frames a second of a film."""
     into_run: bool
     """Whether the folder is the run's own, whose older job is replaced."""
+    warnings: tuple[str, ...] = ()
+    """Coded lines about the camera file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,16 +61,18 @@ def plan_job(
     folder = None if out is None else Path(out)
     options.validate(folder, overwrite=overwrite)
     run = run if isinstance(run, Run) else Run.open(run)
-    frames, fps = _frames(run, options)
+    named, path_fps, warnings = _cameras(run, options)
+    frames = _frames(named, options)
+    fps = path_fps if options.fps is None else options.fps
     samples = options.samples
     if samples == "auto":
         cameras = [camera for frame in frames for camera in frame.cameras]
         samples = samples_for(run, cameras) if "colour" in options.outputs else 1
     job = make_job(run, frames, options.settings(samples))
     if folder is not None:
-        return Planned(run, job, folder, fps, into_run=False)
-    named = options.views[0] if len(options.views) == 1 else "views"
-    return Planned(run, job, run.folder.pictures(named), fps, into_run=True)
+        return Planned(run, job, folder, fps, into_run=False, warnings=warnings)
+    place = options.views[0] if len(options.views) == 1 else "views"
+    return Planned(run, job, run.folder.pictures(place), fps, into_run=True)
 
 
 def render_job(
@@ -138,15 +144,21 @@ def check_job(
     return planned.folder, JobFolder(planned.folder, planned.job).check()
 
 
-def _frames(run: Run, options: RenderOptions) -> tuple[list[JobFrame], float]:
-    """Return the frames to render, and frames a second."""
+def _cameras(run: Run, options: RenderOptions) -> tuple[list[NamedCamera], float, tuple[str, ...]]:
+    """Return the cameras that options name, frames a second, and coded lines about their file."""
+    if options.cameras is None:
+        names = _names(run, options.views)
+        return [NamedCamera(frame_name(name), run.camera(name)) for name in names], _FPS, ()
+    path = read_cameras(options.cameras, options.width_and_height, known_to(run))
+    good = [entry.camera for entry in path.cameras if entry.camera is not None]
+    if good and not sees_mesh(run.surface, run.manifest.origin, good):
+        raise cameras_not_seeing(run, good, options.cameras)
+    return list(path.cameras), path.fps, path.warnings
+
+
+def _frames(named: list[NamedCamera], options: RenderOptions) -> list[JobFrame]:
+    """Return the frames that cameras give, in the options' size and projection."""
     size = options.width_and_height
-    fps = _FPS
-    if options.cameras is not None:
-        path = read_cameras(options.cameras, size)
-        named, fps = list(path.cameras), path.fps
-    else:
-        named = [NamedCamera(frame_name(n), run.camera(n)) for n in _names(run, options.views)]
     frames: list[JobFrame] = []
     for entry in named:
         if entry.camera is None:
@@ -168,7 +180,7 @@ def _frames(run: Run, options: RenderOptions) -> tuple[list[JobFrame], float]:
                 replace(whole, name=entry.name + suffix, cameras=(part,))
                 for suffix, part in parts.items()
             ]
-    return frames, fps if options.fps is None else options.fps
+    return frames
 
 
 def _names(run: Run, views: tuple[str, ...]) -> list[str]:

@@ -33,6 +33,8 @@ class Choice:
     """The file (or folder) with the cameras, wherever it is."""
     images: Path | None = None
     """The folder that photo names are relative to."""
+    missing_size: tuple[int, int] = (1, 1)
+    """(width, height) of photos that are missing, where the layout takes sizes from the photos."""
 
 
 @dataclass(frozen=True, eq=False)
