@@ -47,8 +47,8 @@ class Options:
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Whose bodies to time."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Whose bodies to time; auto takes the GPU where the kernels run on it."""
 
 
 def run(argv: list[str]) -> int:
@@ -60,7 +60,9 @@ def run(argv: list[str]) -> int:
     busy = machine["load"][0] > machine["cores"] + 0.5
     if busy:
         warn(f"W-LOAD: {machine['load'][0]} processes want {machine['cores']:g} cores")
-    os.environ["XSCALE_BENCH_DEVICE"] = options.device
+    from xscale import ops
+
+    os.environ["XSCALE_BENCH_DEVICE"] = ops.pick_device(options.device, warn).type
     rows: list[dict] = []
     for path in files:
         console.print(f"timing {path.stem.removeprefix('op_')}", markup=False)

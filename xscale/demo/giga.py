@@ -32,7 +32,7 @@ from xscale.training.api import train
 from xscale.training.loop import Progress
 from xscale.training.memory import training_bytes
 from xscale.training.settings import Settings
-from xscale.training.trainer import trains_fused
+from xscale.training.steps import trains_fused
 
 VERSION = 1
 _LARGEST = {"width": 1 << 14, "height": 1 << 14, "supersampling": 16, "cells": 1 << 13}

@@ -55,14 +55,10 @@ class Output:
     """Whether the picture's colours depend on the depths that the whole job sees."""
 
 
-def _no_photos(renderer: Renderer) -> str | None:
-    known = renderer.photos is not None
-    return None if known else "this renderer does not know the training photos"
-
-
-def _no_residuals(renderer: Renderer) -> str | None:
-    known = renderer.uncertainty is not None
-    return None if known else "this renderer does not know the training's residuals"
+def _unless_known(name: str, what: str) -> Callable[[Renderer], str | None]:
+    """Refuse where a renderer was not told how an output is computed."""
+    reason = f"this renderer does not know the {what}"
+    return lambda renderer: None if getattr(renderer, name) is not None else reason
 
 
 def _no_levels(renderer: Renderer) -> str | None:
@@ -140,15 +136,24 @@ TABLE: dict[str, Output] = {
         meaning="number of training photos that see the point; where it is 0 the colour is made up",
         miss=0.0, resolve="nearest", dtype=np.float32,
         values=lambda hits: hits.renderer.photos(hits.points.position),
-        refusal=_no_photos,
+        refusal=_unless_known("photos", "training photos"),
     ),
     "uncertainty": Output(
         meaning="likely error of the colour: mean of the channels, sRGB from 0 to 1; NaN where "
         "nothing is hit",
         miss=float("nan"), resolve="nearest", dtype=np.float32,
-        values=lambda hits: hits.renderer.uncertainty(hits.face_id, hits.points.position),
-        refusal=_no_residuals,
+        values=lambda hits: hits.renderer.uncertainty(
+            hits.points.face_id, hits.points.position
+        ),
+        refusal=_unless_known("uncertainty", "training photos"),
         map=_uncertainty_map, map_meaning="the same colour for the same number in every picture",
+    ),
+    "features": Output(
+        meaning="the three strongest components of the point's features, 0 to 1; 1 where nothing "
+        "is hit",
+        miss=1.0, resolve="colour", dtype=np.float32, channels=3,
+        values=lambda hits: hits.renderer.features(hits.points),
+        refusal=_unless_known("features", "features"), file=None,
     ),
     "srgb": Output(
         meaning="colour from 0 to 1 before it is rounded to 8 bits; the background or 1 where "

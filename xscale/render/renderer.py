@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from xscale.model.model import Model
 from xscale.render.frame import Frame
 from xscale.render.outputs import TABLE
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
+from xscale.render.vertex_values import interpolated
 
 _BAND_PIXELS = 1 << 19
 # The background's steps work on arrays that stay in the second-level cache and, unlike large ones,
@@ -34,8 +35,6 @@ class Hits:
     renderer: Renderer
     points: GBuffer
     """Their surface points, N of them."""
-    face_id: Tensor
-    """Int32 [N], rows of the mesh's faces."""
     colour: Tensor
     """Float32 [N, 3], sRGB from 0 to 1; empty where nobody asked for colours."""
 
@@ -55,6 +54,9 @@ class Renderer:
         uncertainty: Tells from face ids [N] and those points how far off their colours may be;
             likewise.
         at_hand: Photos that colours are corrected by; None leaves them as the model gives them.
+        features: Turns surface points into colours [N, 3] that show their features; likewise.
+        at_vertices: Values [V] at the mesh's vertices, by output: photos and uncertainty are then
+            interpolated between these, which is coarser and much faster.
     """
 
     def __init__(
@@ -68,6 +70,8 @@ class Renderer:
         photos: Callable[[Tensor], Tensor] | None = None,
         uncertainty: Callable[[Tensor, Tensor], Tensor] | None = None,
         at_hand: PhotosAtHand | None = None,
+        features: Callable[[GBuffer], Tensor] | None = None,
+        at_vertices: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
@@ -76,6 +80,8 @@ class Renderer:
         self.photos = photos
         self.uncertainty = uncertainty
         self.at_hand = at_hand
+        self.features = features
+        self.at_vertices = at_vertices or {}
         has_body = ops.has_body("fused_frame", model.device.type)
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
@@ -90,7 +96,8 @@ class Renderer:
         for name in outputs:
             if name not in TABLE:
                 raise UsageError(f"no output {name!r}; there are {', '.join(TABLE)}")
-            if (reason := TABLE[name].refusal(self)) is not None:
+            reason = None if name in self.at_vertices else TABLE[name].refusal(self)
+            if reason is not None:
                 raise UsageError(reason)
 
     @torch.inference_mode()
@@ -198,11 +205,19 @@ class Renderer:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
-        hits = Hits(self, samples, face_id.reshape(-1)[place], shaded)
+        hits = Hits(self, samples, shaded)
         for name in fields:
-            values = TABLE[name].values(hits)
+            values = self._values(name, hits)
             shape = (rows * width, *values.shape[1:])
             full = torch.full(shape, TABLE[name].miss, device=packed.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
+
+    def _values(self, name: str, hits: Hits) -> Tensor:
+        """Return an output's values [N, ...] of pixels that hit the mesh."""
+        if name in self.at_vertices:
+            points = hits.points
+            values = self.at_vertices[name]
+            return interpolated(self.surface, values, points.face_id, points.position)
+        return TABLE[name].values(hits)

@@ -82,6 +82,11 @@ class MovingRenderer:
         self._pixel_seconds = 3e-7
         self._wanted: Camera | None = None
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is a key frame."""
+        return any(camera is not None for camera in self._cameras)
+
     @torch.inference_mode()
     def render(self, camera: Camera) -> tuple[Frame, float]:
         """Return colour, coverage, depth and face ids of a view, and the share reused.

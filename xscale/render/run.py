@@ -26,6 +26,7 @@ from xscale.model.background import Background, Plain
 from xscale.model.encodings import ON_THE_MESH
 from xscale.model.model import Model
 from xscale.render import photos_at_hand
+from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
@@ -259,7 +260,24 @@ class Run:
                 self.surface, self.residuals, face_id, position, count(self.views, position)
             ),
             at_hand=self.at_hand,
+            features=FeatureColours(self.model, self.surface, self._local_cameras).of,
         )
+
+    def exposure(self, photo: str) -> Tensor | None:
+        """Return a training photo's exposure, as ``Renderer.render`` takes it.
+
+        None for test photos: an exposure is fitted to training photos only, so the mean of those
+        stands for all others.
+
+        Raises:
+            UsageError: The run has no photo of that name.
+        """
+        names = self.names("train")
+        if photo in names:
+            return self.model.shader.exposure[names.index(photo)]
+        if photo not in self.manifest.cameras:
+            raise UsageError(f"the run has no photo {photo}", where=self.path)
+        return None
 
     @cached_property
     def residuals(self) -> torch.Tensor:
@@ -272,10 +290,13 @@ class Run:
         if not self.photos_at_render:
             return None
         _ = self.model
-        names = self.names("train")
-        stored = photos_at_hand.read_photos(self.folder, self._step, len(names))
-        cameras = [self.camera(name).recentred(self.origin) for name in names]
+        cameras = self._local_cameras()
+        stored = photos_at_hand.read_photos(self.folder, self._step, len(cameras))
         return PhotosAtHand(stored, self.surface, self.views, cameras)
+
+    def _local_cameras(self) -> list[Camera]:
+        """Return the training photos' cameras in the mesh's local frame."""
+        return [self.camera(name).recentred(self.origin) for name in self.names("train")]
 
     def keep_photos(self, read: photos_at_hand.Read) -> None:
         """Write the training photos into the run, so that it can be opened with them.
@@ -315,6 +336,7 @@ class Run:
         rect: Rect | None = None,
         samples: int = 1,
         background: str = "run",
+        photo: str | None = None,
     ) -> Frame:
         """Render one camera, or a part of its picture.
 
@@ -324,6 +346,8 @@ class Run:
             rect: (left, top, width, height) in pixels; None is the whole picture.
             samples: Samples along a pixel's edge; values are means of those that hit the mesh.
             background: What uncovered pixels show, one of ``BACKGROUNDS``.
+            photo: Name of the photo whose exposure is taken (:meth:`exposure`); None takes the mean
+                of the training.
 
         Returns:
             Tensors [H, W, ...] on the run's device.
@@ -331,7 +355,9 @@ class Run:
         Raises:
             UsageError: An output or background is not known, or the rectangle leaves the picture.
         """
-        return render_resolved(self.renderer_on(background), camera, outputs, rect, samples)
+        exposure = None if photo is None else self.exposure(photo)
+        renderer = self.renderer_on(background)
+        return render_resolved(renderer, camera, outputs, rect, samples, exposure)
 
 
 def new_model(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from xscale import interrupts
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
-from xscale.training.losses import StepLosses
+from xscale.training.readback import StepLosses
+from xscale.training.request import Goal
 from xscale.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
@@ -29,20 +30,6 @@ class Progress:
     psnr: float
     rays_per_second: float
     seconds_left: float
-
-
-@dataclass(frozen=True)
-class Goal:
-    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
-
-    steps: int | None
-    seconds: float | None
-
-    def share(self, step: int, seconds: float) -> float:
-        """Return how much of the training is done, 0 to 1."""
-        if self.steps is not None:
-            return min(step / self.steps, 1.0)
-        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
 
 
 def run_loop(

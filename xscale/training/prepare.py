@@ -24,8 +24,8 @@ from xscale.run.manifest import Manifest, TrainedScene, new_run_id
 from xscale.scene.scene import Photo, Scene, Split
 from xscale.training.memory import check_memory
 from xscale.training.settings import Settings
+from xscale.training.steps import trains_fused
 from xscale.training.tiles import TrainPhoto
-from xscale.training.trainer import trains_fused
 
 _MARGIN = 4
 """Median edges, times the reach, that the box of a mesh that may move is larger on each side."""
