@@ -1,4 +1,4 @@
-"""What this machine is: for ``doctor``, for bench files and for crash reports."""
+"""Description of this machine, for ``doctor``, bench files and crash reports."""
 
 from __future__ import annotations
 

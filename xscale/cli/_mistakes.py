@@ -1,4 +1,4 @@
-"""What is wrong with a command line, in one line: unknown, missing and impossible options."""
+"""Mistakes in a command line, each in one line: unknown, missing and impossible options."""
 
 from __future__ import annotations
 

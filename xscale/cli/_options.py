@@ -61,7 +61,7 @@ METAVARS: dict[str, str] = {
     "target": "X Y Z",
     "pixel": "U V",
 }
-"""What the help shows as an option's value, where its type does not say it."""
+"""Value of an option in the help, where its type does not say it."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Option:
     flags: tuple[str, ...]
     """For example ("--test-every",); empty for what stands at its place."""
     metavar: str
-    """What the help shows as its value; empty for a switch."""
+    """Its value in the help; empty for a switch."""
     required: bool
     default: object
     meaning: str

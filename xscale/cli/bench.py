@@ -42,13 +42,13 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
+    """Op to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Whose bodies to time; auto takes the GPU where the kernels run on it."""
+    """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
 
 
 def run(argv: list[str]) -> int:
@@ -116,7 +116,7 @@ def _load(path: Path) -> ModuleType:
         sys.path.insert(0, root)
     spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise SetupError("is no Python file", where=path)
+        raise SetupError("is not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

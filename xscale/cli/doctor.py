@@ -180,7 +180,7 @@ def _verdict(machine: dict, failed: list[dict]) -> tuple[str, bool]:
     if ops.cuda_built() and (machine["gpu"] is not None or machine["driver"] is not None):
         reason = ops.why_unusable(torch.device("cuda"))
     if reason is not None:
-        # Ops that fail on a GPU whose kernels do not start are no wrong results.
+        # Ops that fail on a GPU whose kernels do not start are not wrong results.
         failed = [row for row in failed if row["backend"] != "cuda"]
     if failed:
         names = ", ".join(f"{row['op']} ({row['backend']})" for row in failed)

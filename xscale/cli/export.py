@@ -31,7 +31,7 @@ class Options:
     out: Path
     """The file, or the folder for maps."""
     texel: float | None = None
-    """mesh: a texel's length in world units; what the photos resolve where not given."""
+    """mesh: a texel's length in world units; default: what the photos resolve."""
     page: int = 4096
     """mesh: edge of a texture in texels; as many as needed are made."""
     udim: bool = False
@@ -191,7 +191,7 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     there = options.out.exists() or (_follows(options) and index.exists())
     if there and not options.overwrite:
         raise OutputExistsError(
-            "is there already", where=options.out, advice="choose another name or give --overwrite"
+            "already exists", where=options.out, advice="choose another name or give --overwrite"
         )
 
 

@@ -32,7 +32,7 @@ class Options(RenderOptions):
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
     out: Path | None = None
-    """Folder for the pictures. Default: RUN/renders/VIEWS."""
+    """Folder for the pictures; default: RUN/renders/VIEWS."""
     outputs: Annotated[tuple[str, ...], tyro.conf.arg(help=output_meanings())] = ("colour",)
     photos_at_render: bool = False
     """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
@@ -42,9 +42,9 @@ class Options(RenderOptions):
     address: str = "auto"
     """Address of the Ray cluster; auto finds the one that runs on this machine."""
     workers: int | None = None
-    """Tasks that the cluster does at a time. Default: one for each GPU or CPU."""
+    """Tasks that the cluster does at a time; default: one for each GPU or CPU."""
     split: Literal["auto", "frames", "tiles"] = "auto"
-    """What a task of the cluster is: a frame, or rows of one; auto takes rows of pictures that are
+    """Size of a cluster's task: a frame, or rows of one; auto takes rows of pictures that are
     very large, or too few for the workers."""
     rasterizer: str = "auto"
     """Rasterizer: auto, xscale, or nvdiffrast where it is installed (GPU only)."""

@@ -25,7 +25,7 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
     scene: Path | None = None
-    """The scene folder with the photos. Default: where it was at training."""
+    """The scene folder with the photos; default: where it was at training."""
     mesh: Path | None = None
     """Mesh file, where it is not the scene folder's own mesh.*."""
     photos_at_render: bool = False

@@ -53,7 +53,7 @@ class Options(SceneOptions):
     seed: int = 0
     """Seed of the initial weights and of the rays."""
     background: Literal["auto", "learned", "white"] | None = None
-    """What pictures show where the mesh covers nothing: what the photos show around it, or white;
+    """Background where the mesh covers nothing: what the photos show around it, or white;
     auto learns it where photos see anything but the mesh and have no masks. Short for --set
     model.background=..."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
@@ -159,7 +159,7 @@ class _Listing:
     """List the settings of a preset: what --set takes, with type, default and meaning."""
 
     preset: str = "default"
-    """Whose values are shown."""
+    """Preset whose values are shown."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
     """Settings to change in the list too."""
     settings: bool = False

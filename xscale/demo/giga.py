@@ -60,7 +60,7 @@ GIGA = DemoSize(
 
 @dataclass(frozen=True)
 class GigaRun:
-    """What a run of the giga demo made and took."""
+    """Result of the giga demo, and what it cost."""
 
     run: Run
     view: Path
@@ -68,7 +68,7 @@ class GigaRun:
     peak_bytes: int
     """Most memory that the process held, mapped files included."""
     table_bytes: int
-    """Of it the hash grid with gradient and moments."""
+    """Part of it that the hash grid takes, with gradient and moments."""
 
 
 def giga_scene(folder: str | Path, size: DemoSize = GIGA) -> Scene:
@@ -106,7 +106,7 @@ def open_giga(folder: str | Path) -> Scene:
         size = _size(content.get("size"))
     except (TypeError, ValueError) as error:
         raise SceneError(
-            f"is no recipe of a scene: {error}",
+            f"is not a recipe of a scene: {error}",
             where=recipe,
             advice="make it again: xscale demo --scale giga",
         ) from error

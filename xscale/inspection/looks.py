@@ -28,7 +28,7 @@ class Look:
 
     photo: Photo
     camera: Camera
-    """Of the small picture, in the mesh's local frame."""
+    """Camera of the small picture, in the mesh's local frame."""
     scale: float
     """Pixels of the photo that a small pixel spans."""
     rgb: np.ndarray

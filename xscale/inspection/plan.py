@@ -1,4 +1,4 @@
-"""What a training with the default preset would choose, need and take."""
+"""Forecast of a training with the default preset: its settings, memory and time."""
 
 from __future__ import annotations
 

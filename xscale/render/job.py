@@ -162,7 +162,7 @@ def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | No
         job: What is rendered.
         index: Of the frame.
         folder: The job's folder.
-        bands: Who renders the frame's bands; this process where not given.
+        bands: Who renders the frame's bands; default: this process.
 
     Returns:
         The journal's record of it.

@@ -1,4 +1,4 @@
-"""What a viewer's request asks for, turned into rows of pixels: the work behind the service."""
+"""Rows of pixels for a viewer's request: the work behind the service."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Shown:
     exposure: Tensor | None
     scale: Scale
     photos: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
-    """What the view shows of the photo, uint8 [H, W, 3], by (width, height)."""
+    """Pixels of the photo for the view, uint8 [H, W, 3], by (width, height)."""
 
     @property
     def camera(self) -> Camera:

@@ -37,7 +37,7 @@ class Settings:
     side_by_side: bool = False
     """One picture of all outputs, left to right, instead of a file each."""
     background: str = "run"
-    """What uncovered pixels show: one of ``xscale.render.run.BACKGROUNDS``."""
+    """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
 
     def files(self) -> list[OutputFile]:
         """Return the files of a frame.
@@ -63,9 +63,9 @@ class RenderOptions:
     """Cameras instead: a camera path (.json, see xscale path), a folder with a COLMAP model, or a
     folder of _cam.txt files."""
     size: str | None = None
-    """Picture size WxH; the vertical field of view stays. Default: the cameras' own."""
+    """Picture size WxH; the vertical field of view stays; default: the cameras' own."""
     outputs: tuple[str, ...] = ("colour",)
-    """What to write: names of ``xscale.render.outputs.output_names``."""
+    """Outputs to write: names of ``xscale.render.outputs.output_names``."""
     side_by_side: bool = False
     """One picture of all outputs, left to right: colour, coverage, and what ends in _map."""
     format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
@@ -76,7 +76,7 @@ class RenderOptions:
     """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
     and up to four where colours are seen from farther away than the photos were taken."""
     background: Literal["run", "learned", "white", "black"] = "run"
-    """What pixels show that the mesh does not cover: as the run was trained, or one of these."""
+    """Colour of pixels that the mesh does not cover: as the run was trained, or one of these."""
     projection: Literal[
         "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
     ] = "camera"
@@ -90,7 +90,7 @@ class RenderOptions:
     video: Literal["mp4", "webm"] | None = None
     """Make a film of the colours when all frames are finished."""
     fps: float | None = None
-    """Frames a second. Default: the camera path's own."""
+    """Frames a second; default: the camera path's own."""
     shard: str | None = None
     """I/N: only this share of the frames, for many machines and one folder."""
 

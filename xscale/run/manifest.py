@@ -40,7 +40,7 @@ class TrainedScene:
     root: str
     """The folder, as it was given."""
     options: dict[str, Any] = field(default_factory=dict)
-    """What opens it again; see ``Scene.options``."""
+    """Options that open it again; see ``Scene.options``."""
     provenance: dict[str, Any] = field(default_factory=dict)
     photos: int
     downscale: float
@@ -202,7 +202,7 @@ def _list(value: object, what: str) -> list[Any]:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{what} is not a text")
+        raise TypeError(f"{what} is not text")
     return value
 
 

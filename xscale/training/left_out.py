@@ -1,4 +1,4 @@
-"""What a training does about damaged photos: told, counted, recorded; too many stop it."""
+"""Damaged photos in a training: reported, counted, recorded; too many stop it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LeftOutPhotos:
         self._found = dict(scene.left_out)
         self._log: Callable[[dict], None] | None = None
         self.reasons: dict[str, str] = {n: left.error.what for n, left in self._found.items()}
-        """What is wrong, by name."""
+        """Faults by photo name."""
 
     def take_up(self, reasons: Mapping[str, str]) -> None:
         """Leave out what an earlier session left out, even if it was repaired since."""

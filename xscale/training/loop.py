@@ -22,7 +22,7 @@ _LOG_SECONDS = 2.0
 
 @dataclass
 class Progress:
-    """What a progress bar shows."""
+    """Values of the progress bar."""
 
     step: int
     share: float

@@ -62,7 +62,7 @@ def shade_robustly(
 
 @dataclass(frozen=True)
 class Graded:
-    """What a loss makes of the colours of some squares."""
+    """Loss of some squares' colours, and its gradient."""
 
     gradient: Tensor
     """Float32 [N, 3], of the loss in each ray's colour."""
@@ -103,7 +103,7 @@ class PatchLoss:
         Args:
             colour: Float32 [N, 3], of the squares' rays.
             squares: Where they lie and what the photos show.
-            target_range: What a target of white is.
+            target_range: Value of a white target.
             step: Which of the squares are compared by their features follows it.
         """
         settings, size = self.settings, self.settings.size

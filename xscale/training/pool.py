@@ -39,7 +39,7 @@ _FIRST_TILES = 512
 _FIRST_PIXELS = 1 << 19
 """A pool that can begins with photos of so many pixels in all, two at least."""
 _GROWING_STEPS = 16
-"""In so many steps it takes in the others."""
+"""Steps within which it takes in the others."""
 
 
 class TilePool:

@@ -35,7 +35,7 @@ _WHOLE = 0.998
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is fixed before the first step."""
+    """Everything that is fixed before the first step."""
 
     scene: Scene
     surface: Surface
@@ -43,9 +43,9 @@ class Prepared:
     """Float64 [P, 32], packed cameras of the training photos, local frame, training size."""
     photos: list[TrainPhoto]
     covered_pixels: float
-    """Of the training photos, by what was looked at."""
+    """Covered pixels of the training photos, estimated from samples."""
     local_cameras: list[Camera]
-    """Of the training photos, in the mesh's frame, at training size."""
+    """Cameras of the training photos, in the mesh's frame, at training size."""
     manifest: Manifest
 
 

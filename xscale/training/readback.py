@@ -17,7 +17,7 @@ READ_EVERY = 16
 
 
 class StepLosses(NamedTuple):
-    """What some steps did together."""
+    """Losses of some steps together."""
 
     steps: int
     """Steps that moved something."""

@@ -1,4 +1,4 @@
-"""What a training that goes on must have in common with its beginning."""
+"""Resuming: what a training must have in common with its beginning."""
 
 from __future__ import annotations
 

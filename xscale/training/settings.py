@@ -46,9 +46,9 @@ class OptimSettings:
     table_epsilon: float = 1e-15
     """Adam's epsilon for the hash grid."""
     precision: Literal["float32", "mixed"] = "float32"
-    """Of a GPU's fused steps: mixed multiplies half floats in the shader and adds up half floats
-    for the table's rows; weights, sums and moments stay float32, and a factor that follows the
-    gradients keeps them in range."""
+    """Precision of a GPU's fused steps: mixed multiplies half floats in the shader and sums half
+    floats for the table's rows; weights, sums and moments stay float32, and loss scaling keeps the
+    gradients in range."""
     graph: bool = True
     """Whether a GPU's fused steps are recorded once as a CUDA graph and played again."""
     dense_table: bool = False
@@ -140,7 +140,7 @@ class RefineSettings:
     """Whether cameras and mesh may move while the scene is learned."""
 
     cameras: Literal["off", "pose", "all"] = "off"
-    """What may move: nothing, where cameras stand and look, or also the focal length and principal
+    """Parts of cameras that may move: none, pose, or also the focal length and principal
     point of a camera that took at least 4 photos. Cameras of test photos stay as they are."""
     surface: Literal["off", "learned"] = "off"
     """Whether the mesh's vertices may move along their normals; the run keeps by how much, and the

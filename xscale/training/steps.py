@@ -133,7 +133,7 @@ def check_deterministic(settings: Settings, device: torch.device) -> None:
 
 @dataclass
 class Parts:
-    """What all kinds of steps work on."""
+    """State that all kinds of steps work on."""
 
     model: Model
     pool: TilePool

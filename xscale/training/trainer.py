@@ -84,7 +84,7 @@ class Trainer:
 
     @property
     def model(self) -> Model:
-        """What is trained."""
+        """The model that is trained."""
         return self._parts.model
 
     @property
