@@ -101,7 +101,7 @@ def run(argv: list[str]) -> int:
 
 
 def _read_ahead(run: Path) -> tuple[Checkpoint | None, list[str]] | None:
-    """Read what is rendered while PyTorch loads; what is wrong with it is said by ``Run``."""
+    """Read what is rendered while PyTorch loads; ``Run`` reports what is wrong with it."""
     from xscale.errors import XscaleError
     from xscale.run.folder import RunFolder
 

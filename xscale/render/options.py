@@ -1,4 +1,4 @@
-"""What to render and how, for the command line and for Python; checked before a run is opened.
+"""Options of a render, for the command line and for Python; checked before a run is opened.
 
 Nothing here imports PyTorch: a mistake is reported in milliseconds.
 """
@@ -55,7 +55,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """What to render of a run, and how."""
+    """Cameras to render of a run, and what is written of them."""
 
     views: tuple[str, ...] = ("test",)
     """Photos whose cameras are rendered: test, train, all, or names."""

@@ -41,7 +41,7 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """What became of a job."""
+    """Result of a job."""
 
     folder: Path
     job: Job
