@@ -50,8 +50,10 @@ class Options(RenderOptions):
     """Rasterizer: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
     encoding: str = "auto"
     """Hash grid lookup: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, ... or auto."""
+    device: str = "auto"
+    """Where to compute; auto takes the GPU where the kernels run on it."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False
