@@ -34,7 +34,7 @@ class Options:
     """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
-    device: str = "cpu"
+    device: str = "auto"
     """Where to render; auto takes the GPU where the kernels run on it."""
 
 
