@@ -38,6 +38,7 @@ class SceneOptions:
         "world-to-camera-opengl",
         "camera-to-world",
         "camera-to-world-opengl",
+        "world-to-camera-centre",
     ] = "layout"
     """Meaning of the cameras' matrices, where it is not their layout's: which way
     they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
@@ -52,6 +53,8 @@ class SceneOptions:
     """Meaning of photos' numbers: sRGB, linear light, or what the embedded colour profile says."""
     no_outside: bool = False
     """Refuse photos that are links out of the photo folder."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     drop_outliers: bool = False
     """Leave out the few training photos whose cameras do not fit the others, instead of naming
     them only."""

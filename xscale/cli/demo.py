@@ -32,6 +32,8 @@ class Options:
     large scenes fit."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
     """Single settings for the training, for example --set optim.batch=65536."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 
@@ -41,7 +43,7 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "demo")
     if options.scale == "giga":
         return _giga(options)
-    from xscale.cli.score import score_run
+    from xscale.cli.score import score_with_bars
     from xscale.cli.train import train_with_bar
     from xscale.demo.make import make_demo, ring_of
     from xscale.demo.photos import SMALL, TINY
@@ -66,13 +68,13 @@ def run(argv: list[str]) -> int:
         settings=options.set,
     )
     names = [photo.name for photo in scene.photos]
-    scores, page = score_run(
+    scored = score_with_bars(
         run_path,
         lpips_weights=options.lpips_weights,
         groups={name: ring_of(name) for name in names},
     )
-    _print_rings(scores)
-    result(page)
+    _print_rings(scored.scores)
+    result(scored.report)
     return 0
 
 
