@@ -60,7 +60,6 @@ class FakeSource:
     tests = frozenset({"b.jpg"})
     up = UP
     run = None
-    frustum = 0.3
 
     def __init__(self, path: Path = Path("fake")) -> None:
         self.path = Path(path)
@@ -70,6 +69,10 @@ class FakeSource:
             name: look_at(np.array([x, -4.0, 1.5]), np.array([0.0, 0, 1]), UP).camera(300, 200)
             for name, x in (("a.jpg", -1.0), ("b.jpg", 2.0))
         }
+
+    @property
+    def frustums(self) -> dict[str, float]:
+        return dict.fromkeys(self.cameras, 0.3)
 
     @property
     def extent(self) -> float:

@@ -117,12 +117,13 @@ def _frustums(
     drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Camera, textures: Textures
 ) -> None:
     source = session.source
-    eye, size = camera.position, source.frustum
+    eye, sizes = camera.position, source.frustums
     names = list(source.cameras)
     far = np.array([np.linalg.norm(source.cameras[n].position - eye) for n in names])
     thumbnails = 0
     for index in np.argsort(far)[:_MOST_FRUSTUMS]:
         name = names[index]
+        size = sizes[name]
         if far[index] < size:
             continue
         at = _screen(origin, camera, frustum(source.cameras[name], size))
@@ -155,12 +156,12 @@ def photo_under(session: Session, cursor: Corner) -> str | None:
     if camera is None or not session.settings.frustums or session.photo is not None:
         return None
     origin = offset(session.size, camera)
-    best, nearest = None, np.inf
+    best, nearest, sizes = None, np.inf, session.source.frustums
     for name, other in session.source.cameras.items():
         far = float(np.linalg.norm(other.position - camera.position))
-        if far >= nearest or far < session.source.frustum:
+        if far >= nearest or far < sizes[name]:
             continue
-        at = _screen(origin, camera, frustum(other, session.source.frustum))
+        at = _screen(origin, camera, frustum(other, sizes[name]))
         if any(a is None for a in at):
             continue
         wide = max(abs(at[1][0] - at[3][0]), abs(at[1][1] - at[3][1]))
