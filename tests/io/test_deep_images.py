@@ -219,7 +219,7 @@ def test_odd_pixels_are_counted_and_said(tmp_path):
     assert found == [(2, 2)] * 6
     notes = Notes({"a.exr": found[0], "b.exr": Odd(0, 3)})
     nan, beyond = notes.lines()
-    assert nan == "W-PHOTO-NAN: 2 pixels are no numbers; they are left out: a.exr (2)"
+    assert nan == "W-PHOTO-NAN: 2 pixels are not numbers; they are left out: a.exr (2)"
     assert beyond.startswith("W-PHOTO-RANGE: 5 pixels are negative or brighter than white")
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import tyro
 
 import xscale
+from xscale import threads
 from xscale.cli import _machine
 from xscale.cli._console import console, parse, print_table, result, warn
 from xscale.cli._size import parse_size
@@ -46,11 +47,11 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: encode, shade, adam, raster, interpolate, step, frame, reproject, decode, or
-    all; or view: how a viewer would fare with a run."""
+    """Op to time: encode, shade, adam, raster, interpolate, step, frame, reproject, decode, or all;
+    or view: the numbers of a viewer on a run."""
     run: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """view: the run to move through. By default fountain is trained at full size where
-    XSCALE_SCENES has it, otherwise the tiny demo."""
+    """view: the run to move through; default: a new one, of fountain at full size where
+    XSCALE_SCENES has it, otherwise of the tiny demo."""
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
     """view: size of the pictures."""
     seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 12.0
@@ -61,8 +62,10 @@ class Options:
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Whose bodies to time."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
 
 
 def run(argv: list[str]) -> int:
@@ -71,14 +74,15 @@ def run(argv: list[str]) -> int:
     folder = benchmarks_folder()
     viewing = options.name == "view"
     if viewing:
-        # As in the viewer: threads that spin while they wait stop a busy machine for seconds.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        threads.sleep_while_waiting()
     files = [folder / "view.py"] if viewing else _chosen(folder, options.name)
     machine = _machine.describe()
     busy = machine["load"][0] > machine["cores"] + 0.5
     if busy:
         warn(f"W-LOAD: {machine['load'][0]} processes want {machine['cores']:g} cores")
-    os.environ["XSCALE_BENCH_DEVICE"] = options.device
+    from xscale import ops
+
+    os.environ["XSCALE_BENCH_DEVICE"] = ops.pick_device(options.device, warn).type
     rows: list[dict] = []
     for path in files:
         console.print(f"timing {path.stem.removeprefix('op_')}", markup=False)
@@ -146,7 +150,7 @@ def _load(path: Path) -> ModuleType:
         sys.path.insert(0, root)
     spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise SetupError("is no Python file", where=path)
+        raise SetupError("is not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

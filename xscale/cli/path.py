@@ -38,7 +38,7 @@ class Options:
     fps: float = 24.0
     """Frames a second, for films."""
     size: str | None = None
-    """Picture size WxH; the first photo's training size where not given."""
+    """Picture size WxH; default: the first photo's training size."""
     views: list[str] = field(default_factory=list)
     """Photos: those to interpolate between, or the one to orbit, wind or zoom from."""
     keys: Path | None = None
@@ -48,13 +48,13 @@ class Options:
     degrees: float = 360.0
     """orbit: how far around."""
     radius: float | None = None
-    """orbit, spiral: radius in world units; from the views where not given."""
+    """orbit, spiral: radius in world units; default: from the views."""
     height: float | None = None
     """orbit: height above the point looked at, world units."""
     turns: float = 2.0
     """spiral: how often around."""
     target: tuple[float, float, float] | None = None
-    """orbit, spiral, zoom: world point to look at; found on the surface where not given."""
+    """orbit, spiral, zoom: world point to look at; default: a point of the surface in view."""
     pixel: tuple[float, float] | None = None
     """zoom: the point that this pixel (of the view at its training size) shows."""
     closest: float = 0.05

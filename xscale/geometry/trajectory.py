@@ -82,8 +82,8 @@ def orbit(
         up: Axis of the circle, [3].
         frames: How many cameras, 2 at least.
         degrees: How far to go; a whole circle does not repeat its first camera.
-        radius: Of the circle, world units; the camera's own where not given.
-        height: Of the circle above ``centre``; the camera's own where not given.
+        radius: Of the circle, world units; default: the camera's own.
+        height: Of the circle above ``centre``; default: the camera's own.
     """
     _enough(frames)
     up = _unit(np.asarray(up, np.float64))

@@ -53,7 +53,7 @@ class NamedCamera:
     """Unique; the files that are made of it are called so."""
     camera: Camera | None
     fault: str | None = None
-    """What is wrong with it, where there is no camera."""
+    """Fault of the entry, where there is no camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +178,11 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
     for index, entry in enumerate(entries):
         place = f"{where}, camera_path[{index}]"
         if not isinstance(entry, dict):
-            raise CameraError("is no object", where=place)
+            raise CameraError("is not an object", where=place)
         warnings += [line for line in _unknown(entry, _CAMERA_FIELDS, place) if index == 0]
         own = entry.get("xscale", {})
         if not isinstance(own, dict):
-            raise CameraError("xscale is no object", where=place)
+            raise CameraError("xscale is not an object", where=place)
         _refuse_unknown(own, _OWN_FIELDS, f"{place}, xscale")
         name = safe_name(str(own.get("name", f"{index:0{digits}d}")), place)
         if name in names:
@@ -241,7 +241,7 @@ def write_camera_path(path: str | Path, cameras: CameraPath, *, overwrite: bool 
     """Write cameras as nerfstudio's camera-path JSON; bad ones are left out.
 
     Raises:
-        StorageError: It could not be written, or is there already.
+        StorageError: It could not be written, or it already exists.
     """
     write_json(path, camera_path_document(cameras), overwrite=overwrite)
 

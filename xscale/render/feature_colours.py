@@ -16,7 +16,7 @@ from xscale.model.model import Model
 _MOST_CAMERAS = 12
 _SIDE = 48
 _SHARES = (0.02, 0.98)
-"""Of the components' values, those that are shown as 0 and 1."""
+"""Values of the components that are shown as 0 and 1."""
 
 
 class FeatureColours:

@@ -49,12 +49,12 @@ Cameras = list[tuple[str, Camera | None, str | None]]
 
 @dataclass(frozen=True)
 class Known:
-    """What a run knows, for files that say less."""
+    """Facts of a run, for files that say less."""
 
     cameras: Mapping[str, Camera] = field(default_factory=dict)
     """By photo name, in the scene's frame."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Of the scene: ``undone`` and ``not_applied`` of a ``transforms.json``."""
+    """Provenance of the scene: ``undone`` and ``not_applied`` of a ``transforms.json``."""
 
     def like(self, name: str) -> Camera | None:
         """Return the camera of the photo of that file name, else the first."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Frame:
-    """What was asked for of one camera, and the coverage; row 0 is the top."""
+    """Requested outputs of one camera, and the coverage; row 0 is the top."""
 
     coverage: Tensor
     """Bool [H, W]: the pixel's centre ray (or one of its samples) hits the mesh."""

@@ -1,4 +1,4 @@
-"""What a run knows that helps to read cameras of other programs, and what to say of blind ones."""
+"""Facts of a run that help to read other programs' cameras, and advice for blind ones."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MOST_ERROR = 0.25
 
 @dataclass(frozen=True)
 class Scale:
-    """What the ends of a mode's colour scale stand for."""
+    """Values at the ends of a mode's colour scale."""
 
     depths: tuple[float, float] = (1.0, 2.0)
     """Nearest and farthest depth, world units."""

@@ -1,4 +1,4 @@
-"""What a camera path meets: surface points in view, faces it flies through, room around it."""
+"""Checks of a camera path: surface points in view, faces it flies through, room around it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AXES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 
 @dataclass(frozen=True)
 class Encounter:
-    """What one frame of a path meets."""
+    """Findings for one frame of a path."""
 
     frame: int
     crosses: bool

@@ -37,7 +37,7 @@ from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest
 
 BACKGROUNDS = ("run", "learned", "white", "black")
-"""What uncovered pixels may show: as the run was trained, or one of these."""
+"""Backgrounds of uncovered pixels: as the run was trained, or one of these."""
 
 
 @dataclass(eq=False)
@@ -89,7 +89,7 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """What was trained, on what, with which settings."""
+        """The manifest: scene, settings, split and cameras of the training."""
         return self.folder.manifest
 
     @property
@@ -200,7 +200,7 @@ class Run:
 
     @cached_property
     def background(self) -> Background | None:
-        """What uncovered pixels show; None where that is white."""
+        """The learned background; None where it is white."""
         if self.manifest.model.background != "learned":
             return None
         arrays = self.folder.read(BACKGROUND)
@@ -281,7 +281,7 @@ class Run:
 
     @cached_property
     def residuals(self) -> torch.Tensor:
-        """What the training left unexplained, see ``xscale.render.uncertainty``; float32 [V]."""
+        """Residuals of the training at vertices (``xscale.render.uncertainty``), float32 [V]."""
         return read_residuals(self.folder, len(self.mesh.vertices), self.device)
 
     @cached_property
@@ -317,7 +317,7 @@ class Run:
 
     @cached_property
     def views(self) -> list[View]:
-        """What the training cameras see; made when first asked for."""
+        """Views of the training cameras; made when first asked for."""
         cameras = [self.camera(name) for name in self.names("train")]
         return training_views(self.surface, cameras, self.origin)
 

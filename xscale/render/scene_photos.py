@@ -27,7 +27,7 @@ class FoundPhotos:
     scene: Scene | None
     """The opened scene; None where the photos were not found."""
     line: str
-    """What was found and where, or what is missing and what to do: one line."""
+    """One line: what was found and where, or what is missing and what to do."""
     missing: tuple[str, ...] = ()
     """Photos of the run that the scene lacks."""
 

@@ -38,7 +38,7 @@ _FIRST_SAMPLES = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class ViewRequest:
-    """What a viewer wants to see."""
+    """A viewer's request."""
 
     camera: Camera
     """World frame; its size is the picture's."""
@@ -47,7 +47,7 @@ class ViewRequest:
     photo: str | None = None
     """Name of the photo whose exposure is taken, for the modes photo, render and error."""
     background: str = "run"
-    """What uncovered pixels show, as ``xscale render --background``: one of ``BACKGROUNDS``."""
+    """Background, as ``xscale render --background``: one of ``BACKGROUNDS``."""
     moving: bool = False
     """Whether the camera is moving: one fast picture is made, and nothing after it."""
     samples: int = 2

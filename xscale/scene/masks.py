@@ -48,7 +48,7 @@ class MaskFolder:
         return None
 
     def unused(self, used: Iterable[Path], photos: Iterable[str]) -> list[str]:
-        """Name the files that are no photo's mask, without those of photos that are not used."""
+        """Name the files that are not a photo's mask, without those of photos that are not used."""
         taken = {path.relative_to(self.folder).as_posix() for path in used}
         for name in photos:
             path = self.of(name)

@@ -53,10 +53,10 @@ class WrongSizeError(CameraError):
 
 @dataclass(frozen=True)
 class HowTaken:
-    """What the user said about photos and cameras."""
+    """The user's choices for photos and cameras."""
 
     pixel_origin: PixelOrigin = "corner"
-    """What the cameras' principal points count from."""
+    """Origin of the cameras' pixel coordinates."""
     alpha: Alpha = "mask"
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
@@ -80,7 +80,7 @@ class Remarks:
     """The scene's masks, listed when the first photo asks."""
     scaled_masks: list[str] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
-    """What only decoding will show."""
+    """Remarks that only decoding brings."""
 
     def masks_in(self, folder: Path) -> MaskFolder:
         """Return the masks of a folder, which is listed once."""
@@ -117,7 +117,7 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         view: Its camera as the file gives it.
         path: The photo.
         root: The scene's folder, where masks are.
-        taken: What the user said about photos and cameras.
+        taken: The user's choices for photos and cameras.
         remarks: Grows by what is worth a remark.
 
     Raises:
@@ -270,7 +270,7 @@ def _check_intrinsics(camera: Camera) -> None:
     if least < _SHORTEST_FOCAL or largest > _LARGEST_INTRINSIC:
         raise CameraError(
             f"focal lengths {camera.fx:g} and {camera.fy:g} with principal point {camera.cx:g}, "
-            f"{camera.cy:g} are no camera's"
+            f"{camera.cy:g} are not a camera's"
         )
 
 

@@ -45,10 +45,10 @@ class Surface:
     files: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
     offset: np.ndarray | None = None
-    """What an offset file beside the mesh says is missing from its coordinates, float64 [3]."""
+    """Offset that a file beside the mesh adds to its coordinates, float64 [3]."""
     offset_file: Path | None = None
     provenance: dict[str, object] = field(default_factory=dict)
-    """What was done to the coordinates, and the coordinate system named beside the mesh."""
+    """Changes of the coordinates, and the coordinate system named beside the mesh."""
 
 
 def find_meshes(root: Path) -> tuple[Path, ...]:
@@ -235,7 +235,7 @@ def read_transform(path: Path) -> np.ndarray:
     try:
         values = np.array([float(word) for word in words])
     except ValueError as error:
-        raise InputError(f"is no matrix: {error}", where=path, advice=advice) from None
+        raise InputError(f"is not a matrix: {error}", where=path, advice=advice) from None
     if values.size != 16 or not np.isfinite(values).all():
         raise InputError(
             f"has {values.size} numbers, not 16 finite ones", where=path, advice=advice

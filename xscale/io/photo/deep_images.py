@@ -30,13 +30,13 @@ _EXR_MOST = 1 << 20
 _EXR_ROWS = {bytes([k]): n for k, n in enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256))}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _MOST_CHANNELS = 16
-"""Of a picture whose first three are red, green and blue."""
+"""Channels of a picture whose first three are red, green and blue."""
 _REDUCED, _MASK_PAGE = 1, 4
 """Bits of NewSubfileType: a smaller copy of another page, a transparency mask of another page."""
 
 
 class Header(NamedTuple):
-    """What such a picture's header says."""
+    """Header of such a picture."""
 
     width: int
     height: int
@@ -59,7 +59,7 @@ class Deep(NamedTuple):
     profile: bytes | None = None
     """The embedded ICC profile, where the numbers still follow it."""
     unreal: np.ndarray | None = None
-    """bool [H, W], pixels that are no numbers; None where all are."""
+    """bool [H, W], pixels that are not numbers; None where all are."""
     clipped: int = 0
     """Pixels that were negative or brighter than white."""
     linear: bool = False
@@ -130,7 +130,7 @@ def _colours(page: object) -> int:
 
 
 def _has_alpha(page: object) -> bool:
-    """Tell whether a page's extra channel is said to be alpha: it may be infrared, or depth."""
+    """Tell whether a page's extra channel is declared to be alpha: it may be infrared, or depth."""
     extra = tuple(int(x) for x in page.extrasamples)
     return int(page.samplesperpixel) > _colours(page) and extra[:1] in (
         (_ASSOCIATED,),

@@ -32,7 +32,7 @@ _LISTS = ("list.txt", "{stem}_list.txt", "{stem}.list.txt", "{stem}.txt", "image
 _FOCAL_GUESS = re.compile(r"\s+0(\s+[-+0-9.eE]+)?$")
 _OPENCV_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 _POINT_BYTES, _NAME_BYTES = 56, 200
-"""What they take in memory, at most."""
+"""Most memory that they take."""
 _AGAIN = "the file is cut or was edited: export the cameras again"
 
 

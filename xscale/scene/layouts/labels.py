@@ -58,7 +58,7 @@ _WAYS: tuple[_Keys, ...] = (
     (_stem, _stem),
     (lambda name: caseless(_stem(name)), lambda name: caseless(_stem(name))),
 )
-"""What of a label, and what of a file's name, must be equal; the strictest first."""
+"""Parts of a label and of a file's name that must be equal; the strictest first."""
 
 
 def join_labels(labels: Sequence[str], folder: Path, where: object) -> Joined:

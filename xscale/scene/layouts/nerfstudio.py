@@ -96,7 +96,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     Raises:
         CameraError: A pose or calibration is impossible, or of a kind that is not supported; the
             JSON pointer names it.
-        SceneError: The file is no JSON or has no frames, or a photo's name fits two files.
+        SceneError: The file is not JSON or has no frames, or a photo's name fits two files.
         UnsafePathError: A path leads out of the scene folder.
     """
     path = _file(root, choice)
@@ -127,7 +127,7 @@ class _Reader:
             raise SceneError("has no frames", where=self.path, advice="export the cameras again")
         for index, frame in enumerate(frames):
             if not isinstance(frame, dict):
-                raise CameraError("is no object", where=self.at(f"/frames/{index}"))
+                raise CameraError("is not an object", where=self.at(f"/frames/{index}"))
         folder, names = self._names(frames)
         views = [
             self._view(i, f, folder, n) for i, (f, n) in enumerate(zip(frames, names, strict=True))
@@ -295,7 +295,7 @@ class _Reader:
         return name, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), distortion, size
 
     def _model(self, frame: dict, pointer: str) -> str:
-        """Return the name of the camera model; OPENCV where nothing is said."""
+        """Return the name of the camera model; default: OPENCV."""
         for owner, place in ((frame, pointer), (self.content, "")):
             if owner.get("camera_model") is not None:
                 where = self.at(f"{place}/camera_model")

@@ -32,7 +32,7 @@ _NO_ID = 2**32 - 1
 _LONGEST_NAME = 4096
 _MOST_POINTS = 2_000_000
 _PART_BYTES = 800
-"""What a platform, camera, pose or image takes in memory, at most."""
+"""Most memory that a platform, camera, pose or image takes."""
 _HALF_PIXEL = 0.5
 _EXPORT = "export it with OpenMVS: InterfaceCOLMAP -i scene.mvs -o FOLDER, and open FOLDER"
 

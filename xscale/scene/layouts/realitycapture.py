@@ -1,6 +1,6 @@
 """RealityCapture's and RealityScan's table of internal/external camera parameters.
 
-What its columns mean, and where that is said:
+Its columns, and where they are documented:
 
 - ``heading, pitch, roll``, degrees: their makers' forum article *Registration export and camera
   orientations* gives the rotation from world to camera that is computed here. With all three 0 the
@@ -44,7 +44,7 @@ _COUNT = re.compile(r"#\s*cameras\s+\d+\s*")
 _FILM = 36.0
 _MOST_COLUMNS = 40
 _ROW_BYTES = 5000
-"""What a row takes in memory, at most."""
+"""Most memory that a row takes."""
 _AGAIN = "export the table again, with its columns as they are set by default"
 _UNDISTORTED = "export undistorted images with their registration"
 
