@@ -17,8 +17,8 @@ import xscale
 from xscale import threads
 from xscale.cli import _machine
 from xscale.cli._console import console, parse, print_table, result, warn
-from xscale.cli._size import parse_size
 from xscale.errors import SetupError, UsageError
+from xscale.render.options import parse_size
 
 _COLUMNS = (
     "name",
