@@ -19,6 +19,9 @@ from xscale.render.service import RenderService, ViewRequest
 from xscale.run.folder import SIMPLIFIED
 
 
+pytest.importorskip("fast_simplification")
+
+
 @pytest.fixture
 def run(asymmetric, tmp_path):
     return Run.open(write_tiny_run(asymmetric, tmp_path / "run"))
