@@ -34,7 +34,7 @@ class Found:
     size: float
     """Width of a pixel of the view on the surface, world units, with the slant."""
     cosine: float
-    """Of the angle between the line of sight and the normal."""
+    """Cosine of the angle between the line of sight and the normal."""
     seen: list[Sighting]
     """Photos that see it."""
 

@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
+from xscale import threads
 from xscale.cli._help import help_of
 from xscale.cli._mistakes import check_names, explained, with_new_names
 from xscale.cli._options import check_ranges, options_of
@@ -63,6 +64,7 @@ def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
     except SystemExit:
         raise explained(_one_line(complaint.getvalue()), known, argv, command) from None
     check_ranges(known, values)
+    threads.use(getattr(values, "threads", None))
     return values
 
 

@@ -103,6 +103,7 @@ RANGES: dict[str, Range] = {
     "radius": _POSITIVE,
     "height": _ANY,
     "turns": _ANY,
+    "view.scale": Range(0.5, 4),
     "target": _ANY,
     "pixel": _ANY,
     "closest": _POSITIVE,

@@ -52,6 +52,8 @@ class SceneOptions:
     """Meaning of photos' numbers: sRGB, linear light, or what the embedded colour profile says."""
     no_outside: bool = False
     """Refuse photos that are links out of the photo folder."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     drop_outliers: bool = False
     """Leave out the few training photos whose cameras do not fit the others, instead of naming
     them only."""

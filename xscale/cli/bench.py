@@ -47,6 +47,8 @@ class Options:
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
 

@@ -32,6 +32,8 @@ class Options:
     large scenes fit."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
     """Single settings for the training, for example --set optim.batch=65536."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 

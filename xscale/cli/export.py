@@ -46,6 +46,8 @@ class Options:
     """points: how many, spread evenly over the surface."""
     data: Literal["npy", "exr", "tiff"] = "exr"
     """maps: format of depth and normals."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace existing files."""
 

@@ -85,8 +85,10 @@ class Options:
     """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
     encoding: str = "auto"
     """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, ... or auto."""
+    device: str = "auto"
+    """Where to compute; auto takes the GPU where the kernels run on it."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False

@@ -13,7 +13,7 @@ import tyro
 from xscale.cli import _viewer
 from xscale.cli._console import parse
 from xscale.cli._size import parse_size
-from xscale.errors import InputError, SetupError, UsageError
+from xscale.errors import InputError, SetupError
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,6 @@ def run(argv: list[str]) -> int:
     """Check the options, start the window's process and wait for it."""
     options = parse(Options, argv, "view")
     size = parse_size(options.size)
-    if options.scale is not None and not 0.5 <= options.scale <= 4:
-        raise UsageError(f"--scale lies between 0.5 and 4, got {options.scale:g}")
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"--threads is at least 1, got {options.threads}")
     _viewer.check_packages()
     if options.run is not None and not options.run.is_dir():
         kind = "is not a folder" if options.run.exists() else "does not exist"

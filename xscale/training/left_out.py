@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
+from xscale import threads
 from xscale.errors import DamagedPhotoError, InputError
 from xscale.run.folder import RunFolder
 from xscale.scene.quarantine import LeftOut, as_test_photo, check_left_out, group_of, notice, record
@@ -79,7 +78,7 @@ def check_test_photos(scene: Scene, split: Split, downscale: float) -> None:
     wanted = (downscale, frozenset(names))
     if _checked.get(scene) == wanted:
         return
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="xscale-test") as workers:
+    with threads.pool("test-photos") as workers:
         for _ in workers.map(lambda name: _decode(scene, name, downscale), names):
             pass
     _checked[scene] = wanted

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
-from xscale import interrupts
+from xscale import interrupts, threads
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
 from xscale.training.readback import StepLosses
@@ -174,7 +174,7 @@ class _Saver:
         self._run = folder.manifest.run
         self._left_out = left_out
         self._before = before
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
+        self._thread = threads.aside("save")
         self._pending: Future | None = None
 
     def idle(self) -> bool:

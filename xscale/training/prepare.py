@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import xscale
+from xscale import threads
 from xscale.config import to_dict
 from xscale.errors import SceneError
 from xscale.gbuffer.build import build_surface
@@ -133,6 +134,7 @@ def prepare(
             "python": platform.python_version(),
         },
         seed=seed,
+        threads=threads.count(),
     )
     return Prepared(
         scene=scene,

@@ -10,13 +10,13 @@ photo moves the mesh's vertices (``training.heights``).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import threads
 from xscale.errors import DamagedPhotoError, InputError, IntegrityError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.adjust import NUMBERS, POSE, adjusted, cross_matrix
@@ -207,7 +207,7 @@ class Refinement:
         def read(index: int) -> tuple[np.ndarray, np.ndarray | None]:
             return self._photos[index].load(self._downscale * self._factor(index))
 
-        with ThreadPoolExecutor(1, thread_name_prefix="xscale-align") as ahead:
+        with threads.aside("align") as ahead:
             reading = [ahead.submit(read, index) for index in wanted[:1]]
             for index, following in zip(wanted, [*wanted[1:], None], strict=True):
                 if following is not None:
