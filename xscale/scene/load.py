@@ -113,16 +113,6 @@ def open_parts(
     )
 
 
-def read_mesh(path: str | Path) -> Mesh:
-    """Read, check and recentre a mesh file.
-
-    Raises:
-        MeshError: Missing, damaged, a point cloud, or with NaN corners.
-        SetupError: The format needs a package that is not installed.
-    """
-    return read_surface([Path(path)]).mesh
-
-
 def _placed(
     surface: Surface,
     photos: tuple[Photo, ...],
