@@ -31,9 +31,8 @@ def quoted_table() -> str:
     lines += ["| method | PSNR | SSIM | LPIPS | convention | source |"]
     lines += ["| --- | ---: | ---: | ---: | --- | --- |"]
     for row in found["rows"]:
-        figures = (
-            "-" if row[key] is None else f"{row[key]:g}" for key in ("psnr", "ssim", "lpips")
-        )
+        values = (row["psnr"], row["ssim"], row["lpips"])
+        figures = ("-" if value is None else f"{value:g}" for value in values)
         lines.append(
             f"| {row['method']} | {' | '.join(figures)} | {row['lpips_convention']} | "
             f"{row['source']} |"
