@@ -18,7 +18,6 @@ from xscale.render.run import Run
 from xscale.render.service import RenderService, ViewRequest
 from xscale.run.folder import SIMPLIFIED
 
-
 pytest.importorskip("fast_simplification")
 
 
