@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import threads
 from xscale.errors import UsageError
+from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.render.modes import Mode, Scale, difference, mode_of
+from xscale.render.proxy import HEAVY_FACES, proxy_surface
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.reuse import MovingRenderer
@@ -35,6 +40,8 @@ MOST_SAMPLES = 16
 _PREVIEW = 32
 _MOVING_SECONDS = 0.07
 """Time that a moving picture may take; beyond it, it is made smaller and enlarged."""
+_MOST_MOVING = 2
+"""Sizes and lights whose key frames are kept: a viewer may halve its pictures while it moves."""
 _SMALLEST = 4
 """By how much at most."""
 
@@ -86,8 +93,9 @@ class ViewPainter:
         self._run = run
         self._photos = photos
         self._counts: Tensor | None = None
-        self._moving: MovingRenderer | None = None
-        self._moving_key: object = None
+        self._proxy: Future[Surface] | None = None
+        self._proxy_failed = False
+        self._moving: OrderedDict[object, MovingRenderer] = OrderedDict()
         self._cost: dict[tuple[str, bool], float] = {}
 
     def shown(self, request: ViewRequest) -> Shown:
@@ -129,6 +137,9 @@ class ViewPainter:
             check: Called between parts of longer work; may raise to give it up.
         """
         if shown.coloured and shown.renderer.fused:
+            proxy = self._proxy_of(shown)
+            if proxy is not None:
+                return self._moving_proxy(shown, proxy)
             frame, reused = self._reusing(shown).render(shown.camera)
             return Rows(frame.colour.numpy(), frame.depth.numpy(), frame.face.numpy()), reused
         renderer = self._fast_renderer(shown, check)
@@ -146,7 +157,39 @@ class ViewPainter:
         """Whether there are key frames that a picture of the request can be made from."""
         if not (shown.coloured and shown.renderer.fused):
             return False
-        return self._moving_key == _key(shown) and self._moving is not None and self._moving.ready
+        found = self._moving.get(_key(shown))
+        return found is not None and found.ready
+
+    def _proxy_of(self, shown: Shown) -> Surface | None:
+        """Return the simplified mesh where one is needed; None until it is ready.
+
+        It is made on a thread of its own: the pictures until then show the whole mesh.
+        """
+        if self._proxy_failed or len(shown.renderer.surface.faces) <= HEAVY_FACES:
+            return None
+        if self._proxy is None:
+            pool = threads.aside("proxy")
+            self._proxy = pool.submit(proxy_surface, self._run)
+            pool.shutdown(wait=False)
+        if not self._proxy.done():
+            return None
+        # An error is reported once; the pictures then show the whole mesh.
+        self._proxy_failed = self._proxy.exception() is not None
+        return self._proxy.result()
+
+    def _moving_proxy(self, shown: Shown, proxy: Surface) -> tuple[Rows, float]:
+        """Render a moving picture of the simplified mesh at half size; it has no face ids."""
+        camera = shown.camera
+        small = camera.scaled(-(-camera.width // 2), -(-camera.height // 2))
+        key = ("proxy", *_key(shown))
+        if key not in self._moving:
+            renderer = copy.copy(shown.renderer)
+            renderer.surface = proxy
+            size = (small.width, small.height)
+            self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
+        frame, reused = self._moving[key].render(small)
+        parts = (frame.colour.numpy(), frame.depth.numpy(), np.full_like(frame.face.numpy(), -1))
+        return Rows(*(_enlarged(part, 2, camera.width, camera.height) for part in parts)), reused
 
     def keep(self, shown: Shown, rgb: np.ndarray, depth: np.ndarray) -> None:
         """Keep an exact one-sample picture as a key frame.
@@ -162,8 +205,10 @@ class ViewPainter:
 
     def improve(self, shown: Shown, stop: Callable[[], bool]) -> None:
         """Work on the next key frame, where one is wanted, until ``stop()``."""
-        if shown.coloured and shown.renderer.fused:
-            self._reusing(shown).improve(stop)
+        if not (shown.coloured and shown.renderer.fused):
+            return
+        mover = self._moving.get(("proxy", *_key(shown)))
+        (mover or self._reusing(shown)).improve(stop)
 
     def cost(self, shown: Shown, fine: bool) -> float | None:
         """Return the seconds that a sample takes, None where that is not known yet."""
@@ -242,11 +287,16 @@ class ViewPainter:
 
     def _reusing(self, shown: Shown) -> MovingRenderer:
         key = _key(shown)
-        if self._moving is None or self._moving_key != key:
+        if key not in self._moving:
             size = (shown.camera.width, shown.camera.height)
-            self._moving = MovingRenderer(shown.renderer, size, shown.exposure)
-            self._moving_key = key
-        return self._moving
+            self._keep_mover(key, MovingRenderer(shown.renderer, size, shown.exposure))
+        self._moving.move_to_end(key)
+        return self._moving[key]
+
+    def _keep_mover(self, key: object, mover: MovingRenderer) -> None:
+        self._moving[key] = mover
+        if len(self._moving) > _MOST_MOVING:
+            self._moving.popitem(last=False)
 
     def _fast_renderer(self, shown: Shown, check: Callable[[], None]) -> Renderer:
         """Return a renderer whose photo counts and uncertainties come from the vertices."""
