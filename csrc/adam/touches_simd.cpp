@@ -137,7 +137,7 @@ class Sums {
 template <class Start, class Body>
 void visit(const TableUpdate& u, const EncodeLevel& level, const Start& start, const Body& body) {
     const EncodeArgs& a = *u.points;
-    const FindCorners find = corners_finder(level, a.smoothstep);
+    const FindCorners find = corners_finder(level, a.grid.smoothstep);
     const bool fading = a.footprint != nullptr;
     Tile tile;
     Tile seen;
@@ -242,7 +242,7 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
 
 void adam_touched_rows(const TableUpdate& update, const EncodeLevel& level, uint32_t row_begin,
                        uint32_t row_end, const TouchSpace& space) {
-    switch (update.points->width) {
+    switch (update.points->grid.width) {
         case 1:
             return rows_of<1>(update, level, row_begin, row_end, space);
         case 2:

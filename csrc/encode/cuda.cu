@@ -9,7 +9,7 @@ namespace xs {
 template <class Body>
 static void for_each_level(const char* name, const EncodeArgs& a, void* stream, const Body& body) {
     const int64_t points = a.points;
-    parallel_for_cuda(name, points * a.levels, static_cast<cudaStream_t>(stream),
+    parallel_for_cuda(name, points * a.grid.levels, static_cast<cudaStream_t>(stream),
                       [points, body] __device__(int64_t i) {
                           body(i % points, static_cast<int32_t>(i / points));
                       });
@@ -17,13 +17,13 @@ static void for_each_level(const char* name, const EncodeArgs& a, void* stream, 
 
 template <int F>
 static void forward(const EncodeArgs& a, void* stream) {
-    const EncodeGrid grid = encode_grid(a);
+    const EncodeGrid grid = encode_grid(a.grid);
     for_each_level("encode", a, stream, [a, grid] __device__(int64_t point, int32_t l) {
         const EncodeLevel& level = grid.level[l];
         float sum[F];
         encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
                            sum);
-        row_store<F>(a.features + (point * a.levels + l) * F, sum);
+        row_store<F>(a.features + (point * a.grid.levels + l) * F, sum);
     });
 }
 
@@ -43,11 +43,11 @@ static void backward(const EncodeArgs& a, void* stream) {
     const bool aligned = rows_aligned(a.grad_table, a.grad_stride, F);
     for_each_warp_cuda("encode_backward", encode_scatter_warps(a), 0,
                        static_cast<cudaStream_t>(stream),
-                       ScatterKernel<F>{a, encode_grid(a), aligned});
+                       ScatterKernel<F>{a, encode_grid(a.grid), aligned});
 }
 
 void encode_cuda(const EncodeArgs& a, void* stream) {
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             return forward<1>(a, stream);
         case 2:
@@ -60,7 +60,7 @@ void encode_cuda(const EncodeArgs& a, void* stream) {
 }
 
 void encode_backward_cuda(const EncodeArgs& a, void* stream) {
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             return backward<1>(a, stream);
         case 2:
@@ -74,11 +74,11 @@ void encode_backward_cuda(const EncodeArgs& a, void* stream) {
 
 void encode_backward_position_cuda(const EncodeArgs& args, void* stream) {
     const EncodeArgs a = args;
-    const EncodeGrid grid = encode_grid(a);
+    const EncodeGrid grid = encode_grid(a.grid);
     parallel_for_cuda("encode_backward_position", a.points, static_cast<cudaStream_t>(stream),
                       [a, grid] __device__(int64_t point) {
                           float grad[3] = {0.0f, 0.0f, 0.0f};
-                          for (int32_t l = 0; l < a.levels; ++l) {
+                          for (int32_t l = 0; l < a.grid.levels; ++l) {
                               encode_position_gradient(a, grid.level[l], l, point, grad);
                           }
                           for (int axis = 0; axis < 3; ++axis) {

@@ -193,7 +193,7 @@ Pass<T> prepare(const EncodeArgs& a, const EncodeLevel& level, const T* table, c
                 const float* footprint, float least, float most, int n, float* out,
                 Visible& visible) {
     Pass<T> pass{&level,
-                 edges_finder<false>(level, a.smoothstep),
+                 edges_finder<false>(level, a.grid.smoothstep),
                  table + level.offset * F,
                  &tile,
                  nullptr,
@@ -212,7 +212,7 @@ Pass<T> prepare(const EncodeArgs& a, const EncodeLevel& level, const T* table, c
         pass.points = &visible.seen;
         pass.place = visible.place;
         pass.fade = visible.fade;
-        pass.find = edges_finder<true>(level, a.smoothstep);
+        pass.find = edges_finder<true>(level, a.grid.smoothstep);
     }
     if (pass.count < n) {
         memset(out, 0, sizeof(float) * F * n);
@@ -229,7 +229,7 @@ void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const
     if (footprint != nullptr) {
         least = INFINITY;
         for (int i = 0; i < n; ++i) {
-            const float size = footprint[i] > 0.0f ? footprint[i] * a.footprint_scale : 0.0f;
+            const float size = footprint[i] > 0.0f ? footprint[i] * a.grid.footprint_scale : 0.0f;
             least = size < least ? size : least;
             most = size > most ? size : most;
         }
@@ -245,10 +245,10 @@ void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const
     if (pass.count > 0) {
         make_block<F>(pass, 0, block[0]);
     }
-    for (int32_t l = 0; l < a.levels; ++l) {
+    for (int32_t l = 0; l < a.grid.levels; ++l) {
         Pass<T> next{};
         const auto start_next = [&] {
-            if (l + 1 < a.levels) {
+            if (l + 1 < a.grid.levels) {
                 next = pass_of(l + 1);
                 if (next.count > 0) {
                     make_block<F>(next, 0, block[slot]);
@@ -289,7 +289,7 @@ uint64_t run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, 
                                a.footprint == nullptr ? nullptr : a.footprint + first, n, sums,
                                seen);
         for (int i = 0; !kTouch && i < n; ++i) {
-            for (int32_t l = 0; l < a.levels; ++l) {
+            for (int32_t l = 0; l < a.grid.levels; ++l) {
                 store<F>(out, load<F>(sums + l * kLevelStride<F> + i * F));
                 out += F;
             }
@@ -301,7 +301,7 @@ uint64_t run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, 
 template <class T, bool kTouch>
 uint64_t run_any_width(const EncodeArgs& a, const EncodeGrid& grid, const T* table, int64_t begin,
                        int64_t end, float* out) {
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             return run_chunk<1, T, kTouch>(a, grid, table, begin, end, out);
         case 2:
@@ -317,10 +317,10 @@ uint64_t run_any_width(const EncodeArgs& a, const EncodeGrid& grid, const T* tab
 
 void encode_forward_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin, int64_t end,
                           float* out) {
-    if (a.table != nullptr) {
-        run_any_width<float, false>(a, grid, a.table, begin, end, out);
+    if (a.grid.table != nullptr) {
+        run_any_width<float, false>(a, grid, a.grid.table, begin, end, out);
     } else {
-        run_any_width<Half, false>(a, grid, a.table_half, begin, end, out);
+        run_any_width<Half, false>(a, grid, a.grid.table_half, begin, end, out);
     }
 }
 
@@ -329,9 +329,9 @@ uint64_t encode_touch_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t
     float nowhere[8];
     EncodeArgs unfaded = a;
     unfaded.footprint = nullptr;
-    return a.table != nullptr
-               ? run_any_width<float, true>(unfaded, grid, a.table, begin, end, nowhere)
-               : run_any_width<Half, true>(unfaded, grid, a.table_half, begin, end, nowhere);
+    return a.grid.table != nullptr
+               ? run_any_width<float, true>(unfaded, grid, a.grid.table, begin, end, nowhere)
+               : run_any_width<Half, true>(unfaded, grid, a.grid.table_half, begin, end, nowhere);
 }
 
 }  // namespace XS_ISA

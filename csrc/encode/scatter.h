@@ -118,11 +118,11 @@ XS_HD static inline void encode_features(const EncodeArgs& a, const EncodeLevel&
         return;
     }
     const EncodeCorners corners =
-        encode_corners(level, encode_cell(level, position, a.smoothstep), fade);
-    if (a.table != nullptr) {
-        encode_sum<EncodeFloatRow<F>>(a.table, corners, sum);
+        encode_corners(level, encode_cell(level, position, a.grid.smoothstep), fade);
+    if (a.grid.table != nullptr) {
+        encode_sum<EncodeFloatRow<F>>(a.grid.table, corners, sum);
     } else {
-        encode_sum<EncodeHalfRow<F>>(a.table_half, corners, sum);
+        encode_sum<EncodeHalfRow<F>>(a.grid.table_half, corners, sum);
     }
 }
 
@@ -171,7 +171,7 @@ XS_HD static inline void encode_flush(const EncodeArgs& a, bool aligned, EncodeR
 }
 
 static inline int64_t encode_scatter_warps(const EncodeArgs& a) {
-    return (a.points + kWarpLanes - 1) / kWarpLanes * a.levels;
+    return (a.points + kWarpLanes - 1) / kWarpLanes * a.grid.levels;
 }
 
 // What the lanes of a warp add to rows.
@@ -198,8 +198,8 @@ XS_HD static inline void encode_scatter(const Warp& warp, const EncodeArgs& a,
         const int64_t point = begin + lane;
         fade[lane] = point < a.points ? encode_level_weight(a, level, point) : 0.0f;
         if (fade[lane] != 0.0f) {
-            at[lane] = encode_cell(level, a.position + 3 * point, a.smoothstep);
-            row_load<F>(a.grad_features + (point * a.levels + l) * F, grad[lane].value);
+            at[lane] = encode_cell(level, a.position + 3 * point, a.grid.smoothstep);
+            row_load<F>(a.grad_features + (point * a.grid.levels + l) * F, grad[lane].value);
         }
     });
     for (int corner = 0; corner < 8; ++corner) {

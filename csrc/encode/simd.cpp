@@ -46,8 +46,8 @@ template <int F>
 static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_t l,
                            uint32_t row_begin, uint32_t row_end, int64_t begin, int64_t end,
                            const float* grad_features) {
-    const int64_t stride = static_cast<int64_t>(a.levels) * F;
-    const FindCorners find = corners_finder(level, a.smoothstep);
+    const int64_t stride = static_cast<int64_t>(a.grid.levels) * F;
+    const FindCorners find = corners_finder(level, a.grid.smoothstep);
     const auto add =
         row_begin == 0 && row_end == level.rows ? add_rows<F, true> : add_rows<F, false>;
     float* rows = a.grad_table + level.offset * a.grad_stride;
@@ -90,7 +90,7 @@ void encode_backward_piece(const EncodeArgs& a, const EncodeGrid& grid, int32_t 
                            uint32_t row_begin, uint32_t row_end, int64_t begin, int64_t end,
                            const float* grad_features) {
     const EncodeLevel& level = grid.level[l];
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             return backward_piece<1>(a, level, l, row_begin, row_end, begin, end, grad_features);
         case 2:
@@ -106,7 +106,7 @@ void encode_position_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t 
                            int64_t end) {
     for (int64_t point = begin; point < end; ++point) {
         float grad[3] = {0.0f, 0.0f, 0.0f};
-        for (int32_t l = 0; l < a.levels; ++l) {
+        for (int32_t l = 0; l < a.grid.levels; ++l) {
             encode_position_gradient(a, grid.level[l], l, point, grad);
         }
         for (int axis = 0; axis < 3; ++axis) {

@@ -16,7 +16,7 @@ int64_t fused_frame_scratch(const FusedFrameArgs& a) {
 
 void fused_frame_emulated(const FusedFrameArgs& a) {
     const EncodeArgs points = frame_encode_args(a);
-    const EncodeGrid grid = encode_grid(points);
+    const EncodeGrid grid = encode_grid(a.grid);
     FrameNet net = frame_net(a);
     frame_place(net, a.scratch);
     for (int64_t i = 0; i < net.halves + net.floats; ++i) {
@@ -40,7 +40,7 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
     }
     const HalfPlan plan = step_plan(a);
     for (int64_t i = 0; i < plan.halves; ++i) {
-        half_pack(plan, a.weights, i, s.packed);
+        half_pack(plan, a.shade.weights, i, s.packed);
     }
     step_shade(a, s, sizes,
                [&](const auto& kernel) { for_each_block_emulated(step_block_memory(a), kernel); });
@@ -56,7 +56,7 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
         step_decide(a, s);
     }
     const AdamArgs adam = step_adam_args(a);
-    for (int64_t i = 0; i < a.offsets[a.levels] / 8; ++i) {
+    for (int64_t i = 0; i < a.grid.offsets[a.grid.levels] / 8; ++i) {
         step_rows<F>(a, adam, i);
     }
 }
@@ -73,7 +73,7 @@ void fused_step_emulated(const FusedStepArgs& a) {
     if (s.fixed != nullptr) {
         std::memset(s.fixed, 0, sizes.all() * sizeof(int64_t));
     }
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             return step<1>(a, s, sizes);
         case 2:
@@ -87,10 +87,10 @@ void fused_step_emulated(const FusedStepArgs& a) {
 
 template <int F>
 static void forward(const EncodeArgs& a) {
-    const EncodeGrid grid = encode_grid(a);
-    for (int64_t i = 0; i < a.points * a.levels; ++i) {
-        const int64_t point = i / a.levels;
-        const EncodeLevel& level = grid.level[i % a.levels];
+    const EncodeGrid grid = encode_grid(a.grid);
+    for (int64_t i = 0; i < a.points * a.grid.levels; ++i) {
+        const int64_t point = i / a.grid.levels;
+        const EncodeLevel& level = grid.level[i % a.grid.levels];
         float sum[F];
         encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
                            sum);
@@ -100,7 +100,7 @@ static void forward(const EncodeArgs& a) {
 
 template <int F>
 static void backward(const EncodeArgs& a) {
-    const EncodeGrid grid = encode_grid(a);
+    const EncodeGrid grid = encode_grid(a.grid);
     for (int64_t i = encode_scatter_warps(a) - 1; i >= 0; --i) {  // no order may matter much
         encode_scatter<F>(HostWarp{nullptr}, a, grid, rows_aligned(a.grad_table, a.grad_stride, F),
                           i);
@@ -108,17 +108,17 @@ static void backward(const EncodeArgs& a) {
 }
 
 void encode_emulated(const EncodeArgs& a) {
-    a.width == 1   ? forward<1>(a)
-    : a.width == 2 ? forward<2>(a)
-    : a.width == 4 ? forward<4>(a)
-                   : forward<8>(a);
+    a.grid.width == 1   ? forward<1>(a)
+    : a.grid.width == 2 ? forward<2>(a)
+    : a.grid.width == 4 ? forward<4>(a)
+                        : forward<8>(a);
 }
 
 void encode_backward_emulated(const EncodeArgs& a) {
-    a.width == 1   ? backward<1>(a)
-    : a.width == 2 ? backward<2>(a)
-    : a.width == 4 ? backward<4>(a)
-                   : backward<8>(a);
+    a.grid.width == 1   ? backward<1>(a)
+    : a.grid.width == 2 ? backward<2>(a)
+    : a.grid.width == 4 ? backward<4>(a)
+                        : backward<8>(a);
 }
 
 }  // namespace xs

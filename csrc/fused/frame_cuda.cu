@@ -20,7 +20,7 @@ void fused_frame_cuda(const FusedFrameArgs& args, void* stream_address) {
     const FusedFrameArgs a = args;
     const auto stream = static_cast<cudaStream_t>(stream_address);
     const EncodeArgs points = frame_encode_args(a);
-    const EncodeGrid grid = encode_grid(points);
+    const EncodeGrid grid = encode_grid(a.grid);
     FrameNet net = frame_net(a);
     frame_place(net, a.scratch);
     parallel_for_cuda("fused_frame (weights)", net.halves + net.floats, stream,

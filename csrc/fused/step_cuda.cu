@@ -19,7 +19,7 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
         const HalfPlan plan = step_plan(a);
         parallel_for_cuda(
             "fused_step (weights)", plan.halves, stream,
-            [a, s, plan] __device__(int64_t i) { half_pack(plan, a.weights, i, s.packed); });
+            [a, s, plan] __device__(int64_t i) { half_pack(plan, a.shade.weights, i, s.packed); });
     }
     step_shade(a, s, sizes, [&](const auto& kernel) {
         for_each_block_cuda("fused_step", blocks_of(a), step_block_memory(a), s.blocks, stream,
@@ -38,7 +38,7 @@ static void step(const FusedStepArgs& a, const StepScratch& s, const StepGradien
                           [a, s] __device__(int64_t) { step_decide(a, s); });
     }
     const AdamArgs adam = step_adam_args(a);
-    parallel_for_cuda("fused_step (rows)", a.offsets[a.levels] / 8, stream,
+    parallel_for_cuda("fused_step (rows)", a.grid.offsets[a.grid.levels] / 8, stream,
                       [a, adam] __device__(int64_t i) { step_rows<F>(a, adam, i); });
 }
 
@@ -53,7 +53,7 @@ void fused_step_cuda(const FusedStepArgs& args, void* stream_address) {
         check_cuda(cudaMemsetAsync(s.fixed, 0, sizes.all() * sizeof(int64_t), stream),
                    "fused_step");
     }
-    switch (a.width) {
+    switch (a.grid.width) {
         case 1:
             step<1>(a, s, sizes, stream);
             break;

@@ -7,35 +7,35 @@
 namespace xs {
 
 // Blocks on the host have memory of their own.
-int64_t shade_relu_scratch(const ShadeReluArgs&) {
+int64_t shade_relu_scratch(const ShadeArgs&) {
     return 0;
 }
 
-int64_t shade_film_scratch(const ShadeFilmArgs&) {
+int64_t shade_film_scratch(const ShadeArgs&) {
     return 0;
 }
 
-void shade_relu_emulated(const ShadeReluArgs& a) {
+void shade_relu_emulated(const ShadeArgs& a) {
     for_each_block_emulated(shade_relu_block_memory(a, false), [&](const HostBlock& block) {
-        shade_relu_block<false>(block, a, TensorEnds<ShadeReluArgs>{a}, FloatProducts{a.weights});
+        shade_relu_block<false>(block, a, TensorEnds{a}, FloatProducts{a.weights});
     });
 }
 
-void shade_relu_gradient_emulated(const ShadeReluArgs& a) {
+void shade_relu_gradient_emulated(const ShadeArgs& a) {
     for_each_block_emulated(shade_relu_block_memory(a, true), [&](const HostBlock& block) {
-        shade_relu_block<true>(block, a, TensorEnds<ShadeReluArgs>{a}, FloatProducts{a.weights});
+        shade_relu_block<true>(block, a, TensorEnds{a}, FloatProducts{a.weights});
     });
 }
 
-void shade_film_emulated(const ShadeFilmArgs& a) {
+void shade_film_emulated(const ShadeArgs& a) {
     for_each_block_emulated(shade_film_block_memory(a), [&](const HostBlock& block) {
-        shade_film_block<false>(block, a, TensorEnds<ShadeFilmArgs>{a}, FloatProducts{a.weights});
+        shade_film_block<false>(block, a, TensorEnds{a}, FloatProducts{a.weights});
     });
 }
 
-void shade_film_gradient_emulated(const ShadeFilmArgs& a) {
+void shade_film_gradient_emulated(const ShadeArgs& a) {
     for_each_block_emulated(shade_film_block_memory(a), [&](const HostBlock& block) {
-        shade_film_block<true>(block, a, TensorEnds<ShadeFilmArgs>{a}, FloatProducts{a.weights});
+        shade_film_block<true>(block, a, TensorEnds{a}, FloatProducts{a.weights});
     });
 }
 

@@ -109,7 +109,7 @@ void shade_film_add_gradient(const ShadeFilmNet& net, const float* weights, cons
     }
 }
 
-static ShadeFilmNet packed_net(const ShadeFilmArgs& a) {
+static ShadeFilmNet packed_net(const ShadeArgs& a) {
     static thread_local ShadeBuffer packed;
     ShadeFilmNet net(a.width, a.hidden);
     float* buffer = packed.get(net.packed_size);
@@ -118,14 +118,14 @@ static ShadeFilmNet packed_net(const ShadeFilmArgs& a) {
     return net;
 }
 
-void shade_film_cpu(const ShadeFilmArgs& a) {
+void shade_film_cpu(const ShadeArgs& a) {
     const ShadeFilmNet net = packed_net(a);
     const auto run = XS_PICK(shade_film_chunk_forward);
     shade_forward(a, a.width, net.scratch_size,
                   [&](const ShadeChunk& chunk, float* scratch) { run(net, chunk, scratch); });
 }
 
-void shade_film_gradient_cpu(const ShadeFilmArgs& a) {
+void shade_film_gradient_cpu(const ShadeArgs& a) {
     const ShadeFilmNet net = packed_net(a);
     const auto run = XS_PICK(shade_film_chunk_gradient);
     shade_gradient(
