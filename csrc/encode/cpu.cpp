@@ -1,6 +1,8 @@
 // encode on the CPU: points over threads forwards, ranges of rows backwards.
 #include "check.h"
 #include "encode/ranges.h"
+#include "encode/scatter.h"
+#include "launcher.h"
 
 namespace xs {
 
@@ -33,6 +35,14 @@ void encode_backward_position_cpu(const EncodeArgs& a) {
     const auto chunk = XS_PICK(encode_position_chunk);
     parallel_ranges(a.points, 1024,
                     [&](int64_t begin, int64_t end) { chunk(a, grid, begin, end); });
+}
+
+void encode_emulated(const EncodeArgs& a) {
+    encode_forward_on(HostLauncher(), a);
+}
+
+void encode_backward_emulated(const EncodeArgs& a) {
+    encode_backward_on(HostLauncher(), a);
 }
 
 }  // namespace xs

@@ -5,6 +5,7 @@
 #include "encode/encode.h"
 #include "rows.h"
 #include "warp.h"
+#include "width.h"
 
 namespace xs {
 
@@ -242,6 +243,49 @@ XS_HD static inline void encode_scatter(const Warp& warp, const EncodeArgs& a,
             }
         });
     }
+}
+
+template <int F>
+struct EncodeScatterKernel {
+    EncodeArgs args;
+    EncodeGrid grid;
+    bool aligned;
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t i) const {
+        encode_scatter<F>(warp, args, grid, aligned, i);
+    }
+};
+
+// Features of every point and level. Levels are the slow axis, so that threads side by side read
+// one level, which stays in the cache.
+template <int F, class Launcher>
+void encode_forward_pass(const Launcher& launcher, const EncodeArgs& args) {
+    const EncodeArgs a = args;
+    const EncodeGrid grid = encode_grid(a.grid);
+    launcher.items("encode", a.points * a.grid.levels, [a, grid] XS_HD(int64_t i) {
+        const int64_t point = i % a.points;
+        const int32_t l = static_cast<int32_t>(i / a.points);
+        const EncodeLevel& level = grid.level[l];
+        float sum[F];
+        encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
+                           sum);
+        row_store<F>(a.features + (point * a.grid.levels + l) * F, sum);
+    });
+}
+
+template <class Launcher>
+void encode_forward_on(const Launcher& launcher, const EncodeArgs& a) {
+    with_width(a.grid.width, [&](auto f) { encode_forward_pass<f>(launcher, a); });
+}
+
+template <class Launcher>
+void encode_backward_on(const Launcher& launcher, const EncodeArgs& a) {
+    with_width(a.grid.width, [&](auto f) {
+        launcher.warps("encode_backward", encode_scatter_warps(a), 0,
+                       EncodeScatterKernel<f>{a, encode_grid(a.grid),
+                                              rows_aligned(a.grad_table, a.grad_stride, f)});
+    });
 }
 
 }  // namespace xs

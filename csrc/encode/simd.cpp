@@ -1,5 +1,6 @@
 // encode's gradients, compiled once for each instruction set.
 #include "encode/cells.h"
+#include "width.h"
 
 namespace xs {
 namespace XS_ISA {
@@ -90,16 +91,9 @@ void encode_backward_piece(const EncodeArgs& a, const EncodeGrid& grid, int32_t 
                            uint32_t row_begin, uint32_t row_end, int64_t begin, int64_t end,
                            const float* grad_features) {
     const EncodeLevel& level = grid.level[l];
-    switch (a.grid.width) {
-        case 1:
-            return backward_piece<1>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        case 2:
-            return backward_piece<2>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        case 4:
-            return backward_piece<4>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        default:
-            return backward_piece<8>(a, level, l, row_begin, row_end, begin, end, grad_features);
-    }
+    with_width(a.grid.width, [&](auto f) {
+        backward_piece<f>(a, level, l, row_begin, row_end, begin, end, grad_features);
+    });
 }
 
 void encode_position_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin,

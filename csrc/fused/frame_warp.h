@@ -305,26 +305,38 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
     });
 }
 
-// Calls run(F, shader) with both as constants, for the args' sizes.
-template <class Run>
-inline void frame_pick(const FusedFrameArgs& a, const Run& run) {
-    const auto pick = [&](auto features) {
-        if (a.shader == kFrameRelu) {
-            run(features, std::integral_constant<int, kFrameRelu>{});
-        } else {
-            run(features, std::integral_constant<int, kFrameFilm>{});
-        }
-    };
-    switch (a.grid.width) {
-        case 1:
-            return pick(std::integral_constant<int, 1>{});
-        case 2:
-            return pick(std::integral_constant<int, 2>{});
-        case 4:
-            return pick(std::integral_constant<int, 4>{});
-        default:
-            return pick(std::integral_constant<int, 8>{});
+template <int F, int kShader>
+struct FrameKernel {
+    FusedFrameArgs args;
+    EncodeArgs points;
+    EncodeGrid grid;
+    FrameNet net;
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t tile) const {
+        frame_tile<F, kShader>(warp, args, points, grid, net, tile);
     }
+};
+
+// The passes in order: the weights are packed, then every tile is drawn.
+template <class Launcher>
+void frame_passes(const Launcher& launcher, const FusedFrameArgs& args) {
+    const FusedFrameArgs a = args;
+    const EncodeArgs points = frame_encode_args(a);
+    const EncodeGrid grid = encode_grid(a.grid);
+    FrameNet net = frame_net(a);
+    frame_place(net, a.scratch);
+    launcher.items("fused_frame (weights)", net.halves + net.floats,
+                   [a, net] XS_HD(int64_t i) { frame_pack(a, net, i); });
+    with_width(a.grid.width, [&](auto f) {
+        if (a.shader == kFrameRelu) {
+            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
+                           FrameKernel<f, kFrameRelu>{a, points, grid, net});
+        } else {
+            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
+                           FrameKernel<f, kFrameFilm>{a, points, grid, net});
+        }
+    });
 }
 
 }  // namespace xs

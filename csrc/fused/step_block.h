@@ -327,4 +327,61 @@ inline AdamArgs step_adam_args(const FusedStepArgs& a) {
     return adam;
 }
 
+// Blocks that share the tiles of rays, at most.
+template <class Launcher>
+int64_t step_blocks(const Launcher& launcher, const FusedStepArgs& a) {
+    return launcher.block_limit("fused_step", (a.rays + kTileRays - 1) / kTileRays);
+}
+
+// Bytes of scratch memory.
+template <class Launcher>
+int64_t step_scratch_on(const Launcher& launcher, const FusedStepArgs& a) {
+    StepScratch s{};
+    const int64_t blocks = step_blocks(launcher, a);
+    return step_scratch(a, step_gradients(a), blocks, nullptr, s) +
+           launcher.block_scratch("fused_step", blocks, step_block_memory(a));
+}
+
+// The passes in order.
+template <int F, class Launcher>
+void step_passes(const Launcher& launcher, const FusedStepArgs& args) {
+    const FusedStepArgs a = args;
+    const StepGradients sizes = step_gradients(a);
+    const int64_t blocks = step_blocks(launcher, a);
+    StepScratch s{};
+    step_scratch(a, sizes, blocks, a.scratch, s);
+    if (s.fixed != nullptr) {
+        launcher.clear("fused_step", s.fixed, sizes.all() * int64_t{sizeof(int64_t)});
+    }
+    launcher.items("fused_step (targets)", 3 * a.rays,
+                   [a, s] XS_HD(int64_t i) { step_target(a, s, i); });
+    if (a.mixed) {
+        const HalfPlan plan = step_plan(a);
+        launcher.items("fused_step (weights)", plan.halves, [a, s, plan] XS_HD(int64_t i) {
+            half_pack(plan, a.shade.weights, i, s.packed);
+        });
+    }
+    step_shade(a, s, sizes, [&](const auto& kernel) {
+        launcher.blocks("fused_step", blocks, step_block_memory(a), s.blocks, kernel);
+    });
+    launcher.items("fused_step (loss)", kStepSums,
+                   [a, s] XS_HD(int64_t i) { step_partial_sum(a, s, i); });
+    launcher.items("fused_step (sums)", 2, [a, s] XS_HD(int64_t i) { step_sum(a, s, i); });
+    if (s.fixed != nullptr || a.control != nullptr) {
+        launcher.items("fused_step (gradients)", sizes.all(),
+                       [a, s, sizes] XS_HD(int64_t i) { step_finish(a, s, sizes, i); });
+    }
+    if (a.control != nullptr) {
+        launcher.items("fused_step (control)", 1, [a, s] XS_HD(int64_t) { step_decide(a, s); });
+    }
+    const AdamArgs adam = step_adam_args(a);
+    launcher.items("fused_step (rows)", a.grid.offsets[a.grid.levels] / 8,
+                   [a, adam] XS_HD(int64_t i) { step_rows<F>(a, adam, i); });
+}
+
+template <class Launcher>
+void step_on(const Launcher& launcher, const FusedStepArgs& a) {
+    with_width(a.grid.width, [&](auto f) { step_passes<f>(launcher, a); });
+}
+
 }  // namespace xs

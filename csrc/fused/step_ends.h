@@ -65,32 +65,14 @@ struct StepEnds {
             point[3 * kTileStride + thread] = footprint * a.footprint_unit;
         });
         block.phase([&](int thread) {
-            switch (a.grid.width) {
-                case 1:
-                    return look_up<1>(point, rays, thread, features);
-                case 2:
-                    return look_up<2>(point, rays, thread, features);
-                case 4:
-                    return look_up<4>(point, rays, thread, features);
-                default:
-                    return look_up<8>(point, rays, thread, features);
-            }
+            with_width(a.grid.width, [&](auto f) { look_up<f>(point, rays, thread, features); });
         });
     }
 
     template <class Block>
     XS_HD void store(const Block& block, float* point, int64_t, int rays, const float* grad) const {
         block.phase([&](int thread) {
-            switch (a.grid.width) {
-                case 1:
-                    return scatter<1>(point, rays, thread, grad);
-                case 2:
-                    return scatter<2>(point, rays, thread, grad);
-                case 4:
-                    return scatter<4>(point, rays, thread, grad);
-                default:
-                    return scatter<8>(point, rays, thread, grad);
-            }
+            with_width(a.grid.width, [&](auto f) { scatter<f>(point, rays, thread, grad); });
         });
     }
 

@@ -194,4 +194,27 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
     }
 }
 
+template <bool kGradient>
+struct ShadeFilmKernel {
+    ShadeArgs a;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_film_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+    }
+};
+
+// The kernel for all rays, and the bytes of scratch memory that it wants.
+template <bool kGradient, class Launcher>
+void shade_film_pass(const Launcher& launcher, const ShadeArgs& args) {
+    const ShadeArgs a = args;
+    launcher.blocks("shade_film", shade_tiles(a), shade_film_block_memory(a), a.scratch,
+                    ShadeFilmKernel<kGradient>{a});
+}
+
+template <bool kGradient, class Launcher>
+int64_t shade_film_pass_scratch(const Launcher& launcher, const ShadeArgs& a) {
+    return launcher.block_scratch("shade_film", shade_tiles(a), shade_film_block_memory(a));
+}
+
 }  // namespace xs

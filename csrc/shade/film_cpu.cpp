@@ -2,7 +2,9 @@
 #include <cstring>
 
 #include "isa.h"
+#include "launcher.h"
 #include "shade/film.h"
+#include "shade/film_block.h"
 #include "shade/pieces.h"
 
 namespace xs {
@@ -137,6 +139,18 @@ void shade_film_gradient_cpu(const ShadeArgs& a) {
             shade_film_add_gradient(net, a.weights, a.light, gradient, a.grad_weights,
                                     a.grad_light);
         });
+}
+
+int64_t shade_film_scratch(const ShadeArgs& a) {
+    return shade_film_pass_scratch<true>(HostLauncher(), a);
+}
+
+void shade_film_emulated(const ShadeArgs& a) {
+    shade_film_pass<false>(HostLauncher(), a);
+}
+
+void shade_film_gradient_emulated(const ShadeArgs& a) {
+    shade_film_pass<true>(HostLauncher(), a);
 }
 
 }  // namespace xs

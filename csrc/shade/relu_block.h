@@ -90,4 +90,28 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const
     }
 }
 
+template <bool kGradient>
+struct ShadeReluKernel {
+    ShadeArgs a;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_relu_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+    }
+};
+
+// The kernel for all rays, and the bytes of scratch memory that it wants.
+template <bool kGradient, class Launcher>
+void shade_relu_pass(const Launcher& launcher, const ShadeArgs& args) {
+    const ShadeArgs a = args;
+    launcher.blocks("shade_relu", shade_tiles(a), shade_relu_block_memory(a, kGradient), a.scratch,
+                    ShadeReluKernel<kGradient>{a});
+}
+
+template <bool kGradient, class Launcher>
+int64_t shade_relu_pass_scratch(const Launcher& launcher, const ShadeArgs& a) {
+    return launcher.block_scratch("shade_relu", shade_tiles(a),
+                                  shade_relu_block_memory(a, kGradient));
+}
+
 }  // namespace xs

@@ -2,8 +2,10 @@
 #include <cstring>
 
 #include "isa.h"
+#include "launcher.h"
 #include "shade/pieces.h"
 #include "shade/relu.h"
+#include "shade/relu_block.h"
 
 namespace xs {
 
@@ -92,6 +94,18 @@ void shade_relu_gradient_cpu(const ShadeArgs& a) {
             run(net, chunk, scratch, gradient);
         },
         [&](const float* gradient) { shade_relu_add_gradient(net, gradient, a.grad_weights); });
+}
+
+int64_t shade_relu_scratch(const ShadeArgs& a) {
+    return shade_relu_pass_scratch<true>(HostLauncher(), a);
+}
+
+void shade_relu_emulated(const ShadeArgs& a) {
+    shade_relu_pass<false>(HostLauncher(), a);
+}
+
+void shade_relu_gradient_emulated(const ShadeArgs& a) {
+    shade_relu_pass<true>(HostLauncher(), a);
 }
 
 }  // namespace xs

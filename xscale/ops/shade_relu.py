@@ -71,15 +71,12 @@ class ReluShaderLayout(ShaderLayout):
         }
 
 
-def relu_shader_init(layout: ReluShaderLayout, generator: torch.Generator) -> Tensor:
-    """Return fresh weights, float32 [layout.size]: He-uniform matrices, zero biases.
-
-    The last matrix is ten times smaller, so that training begins at mid grey.
-    """
+def relu_shader_init(layout: ReluShaderLayout, generator: torch.Generator | None = None) -> Tensor:
+    """Return fresh weights, float32 [layout.size]: He-uniform matrices, zero biases."""
     flat = torch.zeros(layout.size)
-    for name, part in layout.unpack(flat).items():
+    for part in layout.unpack(flat).values():
         if part.dim() == 2:
-            bound = math.sqrt(6 / part.shape[1]) * (0.1 if name == "W3" else 1.0)
+            bound = math.sqrt(6 / part.shape[1])
             part.uniform_(-bound, bound, generator=generator)
     return flat
 
