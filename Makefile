@@ -24,7 +24,7 @@ ifneq ($(shell cat $(BUILT) 2>/dev/null),$(CURDIR))
 endif
 SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.c*')
 
-TESTED := csrc benchmarks tests xscale
+TESTED := csrc benchmarks tests viewer xscale
 NOT_LONG := not slow and not data and not cuda
 # Real scenes for the tests marked data: this folder, where it is there.
 export XSCALE_SCENES ?= $(wildcard $(CURDIR)/../shared/scenes)

@@ -34,7 +34,7 @@ def scenes() -> Path:
     beside = Path(__file__).parents[2] / "shared" / "scenes"
     folder = Path(os.environ.get("XSCALE_SCENES") or beside)
     if not folder.is_dir():
-        pytest.fail(f"{folder} is no folder: set XSCALE_SCENES to the folder of real scenes")
+        pytest.fail(f"{folder} is not a folder: set XSCALE_SCENES to the folder of real scenes")
     return folder
 
 

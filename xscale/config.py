@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
+import inspect
+import itertools
 import json
+import textwrap
 import types
 import typing
 from typing import TypeVar
@@ -14,9 +18,58 @@ from xscale.errors import ConfigError
 T = TypeVar("T")
 
 
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One setting, for people to read."""
+
+    key: str
+    """As ``override`` takes it, for example ``optim.batch``."""
+    kind: str
+    """Its type, or its choices."""
+    value: object
+    meaning: str
+
+
 def to_dict(settings: object) -> dict:
     """Return a settings dataclass as plain JSON values."""
     return dataclasses.asdict(settings)
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """Return the docstrings below a dataclass's fields, those of its base classes included."""
+    docs = {}
+    for base in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        for field, text in itertools.pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                docs[field.target.id] = " ".join(str(text.value.value).split())
+    return docs
+
+
+def list_settings(settings: object, prefix: str = "") -> list[Setting]:
+    """Return every setting of a settings dataclass, with its value and meaning."""
+    hints, docs = typing.get_type_hints(type(settings)), field_docs(type(settings))
+    found = []
+    for field in dataclasses.fields(settings):
+        value, key = getattr(settings, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            found += list_settings(value, f"{key}.")
+        else:
+            kind = _in_words(hints[field.name])
+            found.append(Setting(key, kind, value, docs.get(field.name, "")))
+    return found
+
+
+def _in_words(hint: object) -> str:
+    """Return a type as people write it."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return "|".join(map(str, parts))
+    if parts:
+        return "|".join("none" if part is type(None) else _in_words(part) for part in parts)
+    return getattr(hint, "__name__", str(hint))
 
 
 def from_dict(kind: type[T], values: dict) -> T:

@@ -106,7 +106,7 @@ class StorageError(XscaleError):
 
 
 class OutputExistsError(StorageError):
-    """The output is there already and overwriting was not asked for."""
+    """The output already exists and overwriting was not asked for."""
 
 
 class ResourceError(XscaleError):

@@ -27,7 +27,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """What has happened; written by the main thread and by the watching thread."""
+    """State of the interrupts, written by the main thread and by the watching thread."""
 
     def __init__(self) -> None:
         self.installed = False

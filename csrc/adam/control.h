@@ -45,8 +45,8 @@ XS_HD inline float control_scale(const double* control) {
 }
 
 // Decides whether a step of this mean loss and squared error moves, counts it, and chooses the
-// factor of the next. `overflow`: whether a gradient came out that is no finite number. `scaled`:
-// whether gradients went through half floats.
+// factor of the next. `overflow`: whether a gradient came out that is not a finite number.
+// `scaled`: whether gradients went through half floats.
 XS_HD inline void control_decide(double* control, double loss, double error, bool overflow,
                                  bool scaled) {
     const bool bad = !control_finite(loss) || !control_finite(error);

@@ -22,7 +22,7 @@ struct StepScratch {
     float* rgb;         // [rays, 3]
     float* ray_loss;    // [rays]
     double* partial;    // [2, kStepSums]
-    int32_t* overflow;  // [1] not 0: a gradient of the shader is no finite number
+    int32_t* overflow;  // [1] not 0: a gradient of the shader is not a finite number
     int64_t* fixed;     // the shader's gradients, deterministic only
     Half* packed;       // the shader's weights (half_plan), mixed only
     float* block_sums;  // [blocks, weights] of the film shader

@@ -257,7 +257,7 @@ void fused_step_cpu(const FusedStepArgs& a) {
         const double rays = static_cast<double>(std::max<int64_t>(a.rays, 1));
         control_decide(a.control, a.sums[0] / rays, a.sums[1] / (3.0 * rays), false, false);
     }
-    // A loss that is no number has no gradient: the table stays as it was.
+    // A loss that is not a number has no gradient: the table stays as it was.
     if (std::isfinite(a.sums[0])) {
         update_table(a, points, grid, b);
     }

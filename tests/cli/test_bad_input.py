@@ -261,9 +261,9 @@ ROWS = {
     "B-15": ("text", _replace("sparse/0/cameras.txt", " 95.0 ", " -95.0 "), "cameras.txt",
              "focal", "export"),
     "B-18": ("json", _replace("transforms.json", '"frames"', '"w": NaN, "frames"'),
-             "transforms.json", "NaN is no number", "export"),
+             "transforms.json", "NaN is not a number", "export"),
     "B-19": ("json", _replace("transforms.json", "images/view_02", "../view_02"),
-             "transforms.json", "file_path.*no file below", "--images"),
+             "transforms.json", "file_path.*not a file below", "--images"),
     "B-21": ("json", _replace("transforms.json", '"transform_matrix": [[', '"transform_matrix": [['
              '"x", '), "transforms.json", "transform_matrix/0.*5 numbers", "rows"),
     "C-01": ("binary", _replace_bytes("mesh.ply", b"face 3", b"face 3000000000"), "mesh.ply",

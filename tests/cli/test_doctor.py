@@ -43,13 +43,6 @@ def test_missing_extra_says_what_to_install(monkeypatch, capsys):
     assert "pip install xscale[formats]" in capsys.readouterr().out
 
 
-def test_quota_of_a_container_cuts_the_cores(monkeypatch):
-    lines = {"/sys/fs/cgroup/cpu.max": ["150000 100000"]}
-    monkeypatch.setattr(_machine, "_lines", lambda path: lines.get(str(path), []))
-    monkeypatch.setattr(_machine.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
-    assert _machine.usable_cores() == 1.5
-
-
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [

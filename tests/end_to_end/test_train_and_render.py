@@ -61,7 +61,7 @@ def test_resume_with_another_setting_is_refused_and_named(asymmetric_folder, tmp
 def test_full_folder_is_never_overwritten(asymmetric_folder, tmp_path):
     scene = xscale.Scene.open(asymmetric_folder)
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(OutputExistsError, match="is there already"):
+    with pytest.raises(OutputExistsError, match="already exists"):
         xscale.train(scene, out=tmp_path, steps=2, settings=SMALL)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.txt", "scene"]
 

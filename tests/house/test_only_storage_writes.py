@@ -35,6 +35,10 @@ _SAVERS = {"torch.save", "np.save", "numpy.save", "json.dump", "yaml.dump"}
 _MODES = set("wax+")
 
 
+def _sources():
+    return [*files(".py", under="xscale"), *files(".py", under="viewer")]
+
+
 def _in_memory(path) -> set[str]:
     """Names of io.BytesIO buffers in a file: saving into those writes no file."""
     names = set()
@@ -64,7 +68,7 @@ def _writes(name: str, call: ast.Call, buffers: set[str]) -> bool:
 
 def test_only_storage_writes():
     found = []
-    for path in files(".py", under="xscale"):
+    for path in _sources():
         if name_of(path) in STORAGE:
             continue
         buffers = _in_memory(path)
@@ -78,7 +82,7 @@ def test_only_storage_writes():
 
 def test_nothing_read_from_a_file_is_executed():
     bad = []
-    for path in files(".py", under="xscale"):
+    for path in _sources():
         for name, call in calls(path):
             keywords = {k.arg: ast.unparse(k.value) for k in call.keywords}
             if (
@@ -94,7 +98,7 @@ def test_nothing_read_from_a_file_is_executed():
 
 def test_no_module_imports_pickle():
     bad = []
-    for path in files(".py", under="xscale"):
+    for path in _sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
@@ -106,9 +110,14 @@ def test_no_module_imports_pickle():
 def test_only_the_command_line_prints_or_exits():
     bad = [
         f"{name_of(path)}:{call.lineno} {name}"
-        for path in files(".py", under="xscale")
+        for path in _sources()
         if not name_of(path).startswith(
-            ("xscale/cli/", "xscale/__main__.py", "xscale/interrupts.py")
+            (
+                "xscale/cli/",
+                "xscale/__main__.py",
+                "xscale/interrupts.py",
+                "viewer/xscale_viewer/__main__.py",
+            )
         )
         for name, call in calls(path)
         if name in ("print", "sys.exit", "exit", "quit", "os._exit")
@@ -119,7 +128,7 @@ def test_only_the_command_line_prints_or_exits():
 def test_inputs_are_not_checked_by_assert():
     bad = [
         f"{name_of(path)}:{node.lineno}"
-        for path in files(".py", under="xscale")
+        for path in _sources()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Assert)
     ]

@@ -219,7 +219,7 @@ def test_odd_pixels_are_counted_and_said(tmp_path):
     assert found == [(2, 2)] * 6
     notes = Notes({"a.exr": found[0], "b.exr": Odd(0, 3)})
     nan, beyond = notes.lines()
-    assert nan == "W-PHOTO-NAN: 2 pixels are no numbers; they are left out: a.exr (2)"
+    assert nan == "W-PHOTO-NAN: 2 pixels are not numbers; they are left out: a.exr (2)"
     assert beyond.startswith("W-PHOTO-RANGE: 5 pixels are negative or brighter than white")
 
 
@@ -249,3 +249,31 @@ def test_tiff_with_a_loop_of_directories_and_tiles_of_size_0(tmp_path, deep):
             file.pages[0].tags[tag].overwrite(0)
         with pytest.raises(InputError):
             read_pixels(path)
+
+
+@pytest.mark.parametrize("extra", [["unspecified"], ["unspecified", "unspecified"]])
+def test_extra_channel_that_is_not_said_to_be_alpha_masks_nothing(tmp_path, rng, extra):
+    values = rng.integers(0, 256, (6, 8, 3 + len(extra)), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=extra)
+    assert not image_info(tmp_path / "a.tif").has_alpha
+    rgb, kept = read_pixels(tmp_path / "a.tif")
+    np.testing.assert_array_equal(rgb, values[..., :3])
+    assert kept is None
+
+
+def test_grey_with_a_second_channel_that_is_not_alpha_is_kept_whole(tmp_path, rng):
+    values = rng.integers(0, 256, (6, 8, 2), dtype=np.uint8)
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", values, extrasamples=["unspecified"], **options)
+    rgb, kept = read_pixels(tmp_path / "a.tif")
+    np.testing.assert_array_equal(rgb[..., 0], values[..., 0])
+    assert kept is None
+
+
+@pytest.mark.parametrize("kind", [1, 3])
+def test_page_that_is_a_thumbnail_is_passed_over(tmp_path, rng, kind):
+    values = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values[::2, ::2], photometric="rgb", subfiletype=kind)
+        file.write(values, photometric="rgb")
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif")[0], values)

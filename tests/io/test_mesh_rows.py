@@ -165,11 +165,11 @@ def test_compressed_meshes_are_refused_unopened(tmp_path):
     (tmp_path / "mesh.ply.gz").write_bytes(bomb)
     with pytest.raises(MeshError, match="meshes end in"):
         read_mesh_arrays(tmp_path / "mesh.ply.gz")
-    for name, words in (("mesh.ply", "not a PLY"), ("mesh.glb", "is no glTF")):
+    for name, words in (("mesh.ply", "not a PLY"), ("mesh.glb", "is not a glTF")):
         (tmp_path / name).write_bytes(bomb)
         with pytest.raises(MeshError, match=words):
             read_mesh_arrays(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "inside.glb", "w") as archive:
         archive.writestr("a.glb", glb())
-    with pytest.raises(MeshError, match="is no glTF"):
+    with pytest.raises(MeshError, match="is not a glTF"):
         read_mesh_arrays(tmp_path / "inside.glb")

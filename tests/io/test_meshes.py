@@ -151,7 +151,7 @@ def test_mutated_files_never_escape_as_other_errors(tmp_path, name):
         (OBJ.replace(b"5 1\n", b"6 1\n"), "face 2 names vertex 5 of 5"),
         (OBJ.replace(b"v 2 1 0", b"v 2 1,5 0"), "a.obj:6: '1,5' is not a number"),
         (OBJ.replace(b"v 2 1 0", b"v 2 1"), "a.obj:6: vertex has 2 numbers"),
-        (OBJ.replace(b"f 1/1/1", b"f 1.5"), "a.obj:13: vertex index is no whole number"),
+        (OBJ.replace(b"f 1/1/1", b"f 1.5"), "a.obj:13: vertex index is not a whole number"),
         (b"v 0 0 0\nf" + b" 1" * 1000 + b"\n", "1000 corners"),
         (b"v 0 0 0\nv 1 1 1\n", "point cloud"),
         (b"v 1 " + b"0" * (3 << 20) + b"\n", "longer than 1 MiB"),

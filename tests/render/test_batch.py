@@ -284,7 +284,7 @@ def test_pictures_side_by_side_are_the_files(tiny_run, frames, tmp_path):
         file = tmp_path / "files" / ("" if output == "colour" else output) / "00001.png"
         alone = np.asarray(Image.open(file).convert("RGB"))
         np.testing.assert_array_equal(row[:, 56 * k : 56 * (k + 1)], alone)
-    with pytest.raises(UsageError, match="position is no 8-bit picture"):
+    with pytest.raises(UsageError, match="position is not an 8-bit picture"):
         make_job(tiny_run, frames, Settings(outputs=("colour", "position"), side_by_side=True))
 
 

@@ -107,7 +107,7 @@ def test_a_bad_camera_is_named_and_the_others_stay(camera, fault):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (lambda d: d["camera_path"][0].update(focal=3), CameraError, "'focal'"),
+        (lambda d: d["camera_path"][0].update(fovy=3), CameraError, "'fovy'"),
         (lambda d: d.update(camera_pth=[]), CameraError, "'camera_pth'"),
         (lambda d: d.update(render_width=0), CameraError, "render_width is 0"),
         (lambda d: d.update(render_height=1 << 30), CameraError, "render_height"),

@@ -7,10 +7,15 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
+from tests.render.conftest import write_tiny_run
 from xscale.errors import UsageError
-from xscale.render.modes import MODES
+from xscale.render.modes import MODES, difference
+from xscale.render.run import Run
+from xscale.render.scene_photos import PhotoReader, find_photos
 from xscale.render.service import Picture, RenderService, ViewRequest
+from xscale.scene.scene import Scene
 
 _LONG = 60.0
 
@@ -137,14 +142,88 @@ def test_work_runs_on_the_render_thread_between_bands(tiny_run, camera):
     assert "ZeroDivisionError" in service.errors[0]
 
 
+@pytest.mark.parametrize("moving", [False, True])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_gives_a_picture_of_more_than_one_colour(tiny_run, camera, mode):
-    with Watched(tiny_run) as service:
-        service.request(ViewRequest(camera, mode=mode))
+def test_every_mode_gives_a_picture_of_more_than_one_colour(
+    tiny_run, camera, asymmetric_template, mode, moving
+):
+    photos = PhotoReader(tiny_run, asymmetric_template)
+    with Watched(tiny_run, photos=photos) as service:
+        photo = tiny_run.names("train")[0]
+        service.request(ViewRequest(camera, mode=mode, photo=photo, moving=moving))
         assert service.wait(_LONG)
     assert service.errors == []
     picture = service.pictures[-1].rgba[..., :3].reshape(-1, 3)
     assert len(np.unique(picture, axis=0)) > 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_at_its_place_a_photo_is_shown_as_it_is(tiny_run, asymmetric_template, share):
+    name = tiny_run.names("test")[0]
+    whole = tiny_run.camera(name)
+    camera = whole.scaled(round(whole.width * share), round(whole.height * share))
+    pixels = Scene.open(asymmetric_template).photo(name).read(1 / share)
+    with Watched(tiny_run, photos=PhotoReader(tiny_run, asymmetric_template)) as service:
+        service.request(ViewRequest(camera, mode="photo", photo=name, samples=1))
+        assert service.wait(_LONG)
+        assert np.array_equal(service.pictures[-1].rgba[..., :3], pixels)
+        service.request(ViewRequest(camera, mode="error", photo=name, samples=1))
+        assert service.wait(_LONG)
+    render = tiny_run.render(camera).colour.numpy()
+    assert np.array_equal(service.pictures[-1].rgba[..., :3], difference(pixels, render))
+
+
+def test_a_photo_seen_from_elsewhere_lies_on_the_surface(tiny_run, asymmetric_template, camera):
+    name = tiny_run.names("train")[2]
+    with Watched(tiny_run, photos=PhotoReader(tiny_run, asymmetric_template)) as service:
+        service.request(ViewRequest(camera, mode="photo", photo=name, samples=1))
+        assert service.wait(_LONG)
+    assert service.errors == []
+    shown = service.pictures[-1].rgba[..., :3].astype(int)
+    # The photos are pictures of one texture: where both show a point they agree.
+    own = Scene.open(asymmetric_template).photo(tiny_run.names("test")[0]).read().astype(int)
+    face = service.pictures[-1].face
+    both = (face >= 0) & (shown != 255).any(2)
+    assert both.mean() > 0.2
+    assert np.median(np.abs(shown - own)[both]) <= 3
+    assert (shown[face < 0] == 255).all()
+
+
+def test_renders_take_the_exposure_of_a_training_photo_and_the_mean_for_a_test_photo(
+    asymmetric, tmp_path, camera
+):
+    run = Run.open(write_tiny_run(asymmetric, tmp_path / "run"))
+    train, test = run.names("train")[1], run.names("test")[0]
+    run.model.shader.exposure[1] *= 0.5
+    mean = run.render(camera).colour
+    assert torch.equal(run.render(camera, photo=test).colour, mean)
+    own = run.render(camera, photo=train).colour
+    assert own[run.render(camera).coverage].float().mean() < mean.float().mean()
+    with Watched(run) as service:
+        service.request(ViewRequest(camera, mode="render", photo=train, samples=1))
+        assert service.wait(_LONG)
+    assert np.array_equal(service.pictures[-1].rgba[..., :3], own.numpy())
+    with pytest.raises(UsageError, match="no photo"):
+        run.render(camera, photo="nothing.png")
+
+
+def test_missing_photos_are_reported_in_one_line(tiny_run, camera, tmp_path):
+    name = tiny_run.names("test")[0]
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(camera, mode="photo", photo=name))
+        assert service.wait(_LONG)
+        service.request(ViewRequest(camera, mode="photo"))
+        assert service.wait(_LONG)
+    assert "does not exist" in service.errors[0]
+    assert "needs the name of a photo" in service.errors[1]
+    assert find_photos(tiny_run, tmp_path).scene is None
+
+
+def test_photos_are_found_where_they_are_named(tiny_run, asymmetric_template):
+    found = find_photos(tiny_run, asymmetric_template)
+    assert found.missing == ()
+    assert {photo.name for photo in found.scene.photos} == set(tiny_run.names("all"))
+    assert str(asymmetric_template) in found.line
 
 
 def test_a_closed_service_may_be_closed_again(tiny_run):

@@ -1,4 +1,4 @@
-"""Photos that change, vanish, lead elsewhere or are no files at all."""
+"""Photos that change, vanish, lead elsewhere or are not files at all."""
 
 import os
 import socket

@@ -294,5 +294,5 @@ def test_intrinsics_out_of_all_proportion_are_refused(small, tmp_path, focal):
     folder = builders.write_colmap(small, tmp_path / "s", binary=False)
     path = folder / "sparse" / "0" / "cameras.txt"
     path.write_text(path.read_text().replace(" 95.0 ", f" {focal} ", 1))
-    with pytest.raises(CameraError, match=r"focal lengths 1e.300 and 88 .* are no camera's"):
+    with pytest.raises(CameraError, match=r"focal lengths 1e.300 and 88 .* are not a camera's"):
         Scene.open(folder)

@@ -51,7 +51,7 @@ def test_missing_and_spare_masks_are_counted_and_named(folder):
     (line,) = _warnings(folder, "W-MASK-MISSING")
     assert "15 of 16 photos have no mask and are used whole: view_00.png" in line
     (line,) = _warnings(folder, "W-MASK-UNUSED")
-    assert "1 files in masks/ are no photo's mask: view_3.png" in line
+    assert "1 files in masks/ are not a photo's mask: view_3.png" in line
 
 
 def test_greys_are_kept_and_said_and_white_masks_are_not(folder):

@@ -127,7 +127,7 @@ def test_transform_file_as_text_and_as_json(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("1 0 0", "3 numbers"), ("1 " * 15 + "x", "is no matrix"), ("nan " * 16, "finite"),
+    ("1 0 0", "3 numbers"), ("1 " * 15 + "x", "is not a matrix"), ("nan " * 16, "finite"),
     ("1 0 0 0 0 1 0 0 0 0 1 0 5 6 7 1", "transposed"), ("1 0 0 0 " * 3 + "0 0 0 1", "flattens"),
 ])  # fmt: skip
 def test_bad_transform_files_are_named(tmp_path, text, words):

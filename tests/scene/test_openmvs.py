@@ -111,7 +111,7 @@ def test_what_cannot_be_read_reliably_is_refused_with_the_export(small, folder, 
 
 
 def test_photos_outside_the_folder_are_refused(small, folder):
-    with pytest.raises(UnsafePathError, match="no file below"):
+    with pytest.raises(UnsafePathError, match="not a file below"):
         _read(folder, scene_mvs(small, name="../{}"))
 
 

@@ -9,7 +9,7 @@ import torch
 import xscale
 from xscale.io.checkpoints import load_newest
 from xscale.ops import CONTROL_FIELDS
-from xscale.training import api
+from xscale.training import session
 from xscale.training.trainer import Trainer
 
 pytestmark = pytest.mark.cuda
@@ -80,7 +80,7 @@ def test_steps_do_not_wait_for_the_device(asymmetric_folder, tmp_path, monkeypat
             finally:
                 torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(api, "Trainer", Watched)
+    monkeypatch.setattr(session, "Trainer", Watched)
     scene = xscale.Scene.open(asymmetric_folder)
     settings = [*SMALL, f"optim.graph={graph}"]
     xscale.train(scene, out=tmp_path / "run", steps=20, settings=settings, device="cuda")
@@ -98,12 +98,12 @@ def test_mixed_training_learns_as_float32_does(asymmetric_folder, tmp_path):
                 kept.append(self)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "Trainer", partial(Kept))
+            patch.setattr(session, "Trainer", partial(Kept))
             xscale.train(
                 scene, out=tmp_path / precision, steps=200, device="cuda", on_stage=said.append,
                 settings=[*SMALL, f"optim.precision={precision}"],
             )  # fmt: skip
-        control = dict(zip(CONTROL_FIELDS, trainers[0]._control.tolist(), strict=True))
+        control = dict(zip(CONTROL_FIELDS, trainers[0]._parts.control.tolist(), strict=True))
         loss[precision] = control["loss"] / control["steps"]
         assert control["overflows"] < 20
     assert not any("W-PRECISION" in line for line in said)

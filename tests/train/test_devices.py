@@ -7,7 +7,7 @@ import xscale
 from xscale import ops
 from xscale.errors import DeviceError, SetupError, UsageError
 from xscale.ops import _ext
-from xscale.training import board
+from xscale.training import request
 
 
 def test_auto_is_the_cpu_where_the_gpu_lacks_bodies():
@@ -84,7 +84,7 @@ def test_cuda_asked_for_by_name_fails_where_its_kernels_fail(monkeypatch):
 def test_tensorboard_missing_is_refused_before_anything_is_made(
     asymmetric_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(board.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(request.importlib.util, "find_spec", lambda name: None)
     scene = xscale.Scene.open(asymmetric_folder)
     with pytest.raises(SetupError, match="tensorboard"):
         xscale.train(scene, out=tmp_path / "run", steps=1, tensorboard=True)

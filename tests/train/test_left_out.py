@@ -127,11 +127,11 @@ def test_small_pool_meets_damage_on_its_way_and_rays_stay_a_function_of_the_step
     jumped.close()
 
 
-def test_requarantine_uses_repaired_photos_again(folder, tmp_path):
+def test_repaired_photos_are_used_again_where_that_is_asked_for(folder, tmp_path):
     _flip(folder / "images" / BAD)
     _train(folder, tmp_path / "run", 3)
     _flip(folder / "images" / BAD)
-    _train(folder, tmp_path / "run", 5, resume=True, requarantine=True)
+    _train(folder, tmp_path / "run", 5, resume=True, use_repaired=True)
     state = load_newest(tmp_path / "run/checkpoints")[0].state
     assert state["left_out"] == {}
 
@@ -146,4 +146,4 @@ def test_photo_that_was_empty_at_the_beginning_stays_out_when_repaired(folder, t
     state = load_newest(tmp_path / "run/checkpoints")[0].state
     assert state["left_out"] == {BAD: "is empty (0 bytes)"}
     with pytest.raises(UsageError, match=rf"{BAD} was left out when the run began"):
-        _train(folder, tmp_path / "run", 7, resume=True, requarantine=True)
+        _train(folder, tmp_path / "run", 7, resume=True, use_repaired=True)

@@ -9,7 +9,7 @@ import xscale
 from xscale import ops
 from xscale.errors import ResourceError, ShapeError
 from xscale.ops import _ext
-from xscale.training import trainer
+from xscale.training import steps
 
 SMALL = ["optim.batch=1001", "model.grid.levels=4", "model.grid.log2_table_size=10"]
 
@@ -24,7 +24,7 @@ def _fails(monkeypatch, fits):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return step(rays, *args, **options)
 
-    monkeypatch.setattr(trainer.ops, "fused_step", fused_step)
+    monkeypatch.setattr(steps.ops, "fused_step", fused_step)
     return asked
 
 

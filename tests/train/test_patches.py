@@ -8,7 +8,7 @@ import xscale
 from xscale.config import override
 from xscale.errors import ConfigError
 from xscale.metrics.ssim import ssim_map
-from xscale.training.patches import PatchLoss
+from xscale.training.losses import PatchLoss
 from xscale.training.pool import TilePool
 from xscale.training.rays import Rays, Squares
 from xscale.training.settings import PatchSettings, PoolSettings, preset

@@ -10,7 +10,7 @@ from xscale.errors import ConfigError
 from xscale.io.checkpoints import load_newest
 from xscale.model.settings import ShaderSettings
 from xscale.model.shader import ReluShader
-from xscale.training import trainer
+from xscale.training import steps
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=12"]
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_a_scale_of_trust_beyond_all_errors_changes_nothing_and_a_small_one_does
     asymmetric_folder, tmp_path, monkeypatch
 ):
     scene = xscale.Scene.open(asymmetric_folder)
-    monkeypatch.setattr(trainer, "trains_fused", lambda *_: False)
+    monkeypatch.setattr(steps, "trains_fused", lambda *_: False)
 
     def table(name, more):
         options = {"settings": [*SMALL, *more], "steps": 6}

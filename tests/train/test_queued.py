@@ -10,9 +10,12 @@ import torch
 
 import xscale
 from xscale import ops
+from xscale.config import override
 from xscale.errors import NumericsError, UsageError
 from xscale.io.checkpoints import load_newest
-from xscale.training import api, graph, losses
+from xscale.training import graph, readback, session
+from xscale.training.settings import preset
+from xscale.training.steps import check_deterministic
 from xscale.training.trainer import Trainer
 
 SMALL = ["optim.batch=500", "model.grid.levels=4", "model.grid.log2_table_size=10"]
@@ -34,7 +37,7 @@ def queued(monkeypatch, emulated):
     """Let trainings run the device kernels' logic on the host, as a GPU runs it."""
     Recording.made = 0
     monkeypatch.setattr(graph, "record_cuda", Recording)
-    monkeypatch.setattr(api, "Trainer", partial(Trainer, queued=True))
+    monkeypatch.setattr(session, "Trainer", partial(Trainer, queued=True))
     return monkeypatch
 
 
@@ -49,7 +52,7 @@ def test_recorded_steps_are_the_steps_bit_for_bit(
     asymmetric_folder, tmp_path, queued, preset, more
 ):
     # Sums in fixed-point numbers, so that the order of blocks does not show.
-    queued.setattr(api, "Trainer", partial(Trainer, queued=True, deterministic=True))
+    queued.setattr(session, "Trainer", partial(Trainer, queued=True, deterministic=True))
     options = {"preset": preset, "steps": 12}
     plain = _train(asymmetric_folder, tmp_path / "plain", "optim.graph=false", *more, **options)
     assert Recording.made == 0
@@ -69,7 +72,7 @@ def test_queued_steps_learn_what_waited_steps_learn(
     asymmetric_folder, tmp_path, queued, preset, more
 ):
     late = _train(asymmetric_folder, tmp_path / "late", *more, preset=preset, steps=8)
-    queued.setattr(api, "Trainer", Trainer)
+    queued.setattr(session, "Trainer", Trainer)
     waited = _train(asymmetric_folder, tmp_path / "waited", *more, preset=preset, steps=8)
     for name, tensor in waited.items():
         assert np.allclose(late[name], tensor, rtol=2e-2, atol=2e-3), name
@@ -87,7 +90,7 @@ def test_losses_arrive_some_steps_late_and_none_is_lost(asymmetric_folder, tmp_p
             found.append(super().finish())
             return found[-1]
 
-    queued.setattr(api, "Trainer", partial(Told, queued=True))
+    queued.setattr(session, "Trainer", partial(Told, queued=True))
     _train(asymmetric_folder, tmp_path / "run", steps=50)
     assert found[0].steps == 1  # people wait for the first
     assert [i + 1 for i, f in enumerate(found[:50]) if f is not None] == [1, 32, 48]
@@ -111,12 +114,12 @@ def test_a_loss_that_is_no_number_ends_the_training_and_nothing_has_moved(
                 self.kept = [t.clone() for t in self.model.tensors().values()]
             return super().train_step(progress)
 
-    queued.setattr(api, "Trainer", partial(Poisoned, queued=True))
+    queued.setattr(session, "Trainer", partial(Poisoned, queued=True))
     with pytest.raises(NumericsError, match="the loss is nan at step") as caught:
         _train(asymmetric_folder, tmp_path / "run", steps=200)
     assert caught.value.exit_code == 7
     trainer = trainers[0]
-    assert 20 < trainer.step <= 20 + 2 * losses.READ_EVERY + 16
+    assert 20 < trainer.step <= 20 + 2 * readback.READ_EVERY + 16
     for kept, now in zip(trainer.kept, trainer.model.tensors().values(), strict=True):
         assert torch.equal(kept.nan_to_num(7.0), now.nan_to_num(7.0))
 
@@ -164,7 +167,7 @@ def test_mixed_steps_learn_and_say_where_they_cannot_be_had(asymmetric_folder, t
         loss[name] = next(json.loads(line)["loss"] for line in lines)
     assert loss["mixed"] == pytest.approx(loss["plain"], rel=0.01)
     assert not np.array_equal(mixed["field.table"], plain["field.table"])
-    queued.setattr(api, "Trainer", Trainer)
+    queued.setattr(session, "Trainer", Trainer)
     _train(
         asymmetric_folder, tmp_path / "cpu", "optim.precision=mixed", steps=2, on_stage=said.append
     )
@@ -172,6 +175,6 @@ def test_mixed_steps_learn_and_say_where_they_cannot_be_had(asymmetric_folder, t
 
 
 def test_deterministic_mixed_steps_are_refused():
-    settings = api.override(api.preset_named("default"), ["optim.precision=mixed"])
+    settings = override(preset("default"), ["optim.precision=mixed"])
     with pytest.raises(UsageError, match=r"does not go with optim\.precision=mixed"):
-        api._check_deterministic(settings, torch.device("cpu"))
+        check_deterministic(settings, torch.device("cpu"))

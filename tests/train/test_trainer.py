@@ -5,7 +5,7 @@ import pytest
 
 import xscale
 from xscale.io.checkpoints import load_newest
-from xscale.training import loop, trainer
+from xscale.training import loop, steps
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=14"]
 FILM = ["optim.dense_table=false", "model.grid.levels=4"]
@@ -27,7 +27,7 @@ def test_a_run_begun_by_the_chain_goes_on_fused_to_the_same_bits(
     options = {"preset": preset, "settings": [*SMALL, *more], "steps": 12}
     fused = xscale.train(scene, out=tmp_path / "fused", **options)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "trains_fused", lambda *_: False)
+        patch.setattr(steps, "trains_fused", lambda *_: False)
         chain = xscale.train(scene, out=tmp_path / "chain", **options)
         _stop_at(patch, 5, 12)
         xscale.train(scene, out=tmp_path / "both", **options)

@@ -14,18 +14,20 @@ import sys
 from collections.abc import Sequence
 from typing import TypeVar
 
-import tyro
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from xscale.errors import UsageError, printable
+from xscale import threads
+from xscale.cli._help import help_of
+from xscale.cli._mistakes import check_names, explained, with_new_names
+from xscale.cli._options import check_ranges, options_of
+from xscale.errors import printable
 
 Options = TypeVar("Options")
 
-_MARKERS = (tyro.conf.FlagCreatePairsOff,)
 # Redirected output has no width: a table is then as wide as it needs to be.
 _WIDTH = None if sys.stdout.isatty() else 200
 
@@ -38,7 +40,7 @@ def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
 
     Args:
         options: A dataclass. Its docstring says what the command does, the one below each field
-            what the option gives the user.
+            what the option gives the user. Groups, metavars and ranges: ``cli/_options.py``.
         argv: What follows the command's name.
         command: For example ``inspect``.
 
@@ -46,26 +48,37 @@ def parse(options: type[Options], argv: Sequence[str], command: str) -> Options:
         UsageError: An option is unknown, missing or has an impossible value.
         SystemExit: With 0, after ``--help``.
     """
+    known = options_of(options, command)
+    if "-h" in argv or "--help" in argv:
+        sys.stdout.write(help_of(options, known, command))
+        raise SystemExit(0)
+    argv = with_new_names(argv)
+    check_names(known, argv, command)
+    import tyro
+
+    markers = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(options, args=list(argv), prog=f"xscale {command}", config=_MARKERS)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        advice = f"see xscale {command} --help"
-        raise UsageError(_one_line(complaint.getvalue()), advice=advice) from None
+            values = tyro.cli(options, args=list(argv), prog=f"xscale {command}", config=markers)
+    except SystemExit:
+        raise explained(_one_line(complaint.getvalue()), known, argv, command) from None
+    check_ranges(known, values)
+    threads.use(getattr(values, "threads", None))
+    return values
 
 
-def _one_line(boxed: str) -> str:
-    """Return the first paragraph of the parser's framed message."""
-    words = []
-    for line in boxed.splitlines():
-        body = re.sub(r"^[│|]\s?|\s*[│|]$", "", line.strip())
-        if words and re.fullmatch(r"[─\-\s]+", body):
-            break
-        if body and not re.match(r"[╭╰+]", body):
-            words.append(body.strip())
+def _one_line(framed: str) -> str:
+    """Return the first paragraph of the parser's message, without its frame and its title."""
+    words: list[str] = []
+    lines = [re.sub(r"^[│|]\s?|\s*[│|]$", "", line.strip()).strip() for line in framed.splitlines()]
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"[─\-\s]+", line):
+            if number > 1:
+                break
+            words = []  # what stood above is the title
+        elif line and not re.match(r"[╭╰+]", line):
+            words.append(line)
     return " ".join(words) or "the options could not be read"
 
 

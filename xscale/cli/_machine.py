@@ -1,4 +1,4 @@
-"""What this machine is: for ``doctor``, for bench files and for crash reports."""
+"""Description of this machine, for ``doctor``, bench files and crash reports."""
 
 from __future__ import annotations
 
@@ -8,20 +8,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-
-def usable_cores() -> float:
-    """Return how many cores this process may use: affinity, cut by a cgroup's quota."""
-    cores = float(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quota = _first_line(Path("/sys/fs/cgroup/cpu.max")).split()
-    if len(quota) == 2 and quota[0] != "max":
-        return min(cores, int(quota[0]) / int(quota[1]))
-    old = _first_line(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-    period = _first_line(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
-    if old.isdigit() and period.isdigit():
-        return min(cores, int(old) / int(period))
-    return cores
+from xscale import threads
 
 
 def cpu_model() -> str:
@@ -92,10 +79,10 @@ def describe() -> dict[str, object]:
     return {
         "os": platform.platform(),
         "cpu": cpu_model(),
-        "cores": usable_cores(),
+        "cores": threads.usable_cores(),
         "memory_bytes": memory_bytes(),
         "isa": ops.isa(),
-        "threads": torch.get_num_threads(),
+        "threads": threads.count(),
         "gpu": gpu(),
         "driver": _command("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
         "python": platform.python_version(),

@@ -23,7 +23,7 @@ class SceneOptions:
     transform: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File with 16 numbers, the 4x4 matrix that takes the mesh into the cameras' frame."""
     mesh_repair: Literal["none", "drop-bad-faces"] = "none"
-    """What is done with faces whose corners are NaN or infinite: refuse them or leave them out."""
+    """Treatment of faces whose corners are NaN or infinite: refuse them or leave them out."""
     cameras: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """The cameras, where they are not the folder's own; the kind is recognised by its content."""
     images: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -39,19 +39,21 @@ class SceneOptions:
         "camera-to-world",
         "camera-to-world-opengl",
     ] = "layout"
-    """What the cameras' matrices are, where that is not what their layout documents: which way
+    """Meaning of the cameras' matrices, where it is not their layout's: which way
     they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
     on_bad_photo: Literal["skip", "stop"] = "skip"
-    """What is done with a damaged training photo: left out and named (a few), or refused."""
+    """Treatment of a damaged training photo: left out and named (a few), or refused."""
     alpha: Literal["mask", "ignore", "over-white"] = "mask"
-    """What an alpha channel means: a mask (below 128 of 255 is left out), nothing, or colours that
+    """Meaning of an alpha channel: a mask (below 128 of 255 is left out), nothing, or colours that
     lie over white."""
     convert_cmyk: bool = False
     """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
     color: Literal["srgb", "linear", "icc"] = "srgb"
-    """What photos' numbers mean: sRGB, linear light, or what the embedded colour profile says."""
+    """Meaning of photos' numbers: sRGB, linear light, or what the embedded colour profile says."""
     no_outside: bool = False
     """Refuse photos that are links out of the photo folder."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     drop_outliers: bool = False
     """Leave out the few training photos whose cameras do not fit the others, instead of naming
     them only."""

@@ -14,7 +14,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Return (width, height) of ``WxH``.
 
     Raises:
-        UsageError: It is no size, or too large.
+        UsageError: It is not a size, or too large.
     """
     match = re.fullmatch(r"(\d+)[xX](\d+)", text.strip())
     if not match or not int(match[1]) or not int(match[2]):

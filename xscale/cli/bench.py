@@ -42,13 +42,15 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """What to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
+    """Op to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
     """Replace the file if it is there."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Whose bodies to time."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
 
 
 def run(argv: list[str]) -> int:
@@ -60,7 +62,9 @@ def run(argv: list[str]) -> int:
     busy = machine["load"][0] > machine["cores"] + 0.5
     if busy:
         warn(f"W-LOAD: {machine['load'][0]} processes want {machine['cores']:g} cores")
-    os.environ["XSCALE_BENCH_DEVICE"] = options.device
+    from xscale import ops
+
+    os.environ["XSCALE_BENCH_DEVICE"] = ops.pick_device(options.device, warn).type
     rows: list[dict] = []
     for path in files:
         console.print(f"timing {path.stem.removeprefix('op_')}", markup=False)
@@ -114,7 +118,7 @@ def _load(path: Path) -> ModuleType:
         sys.path.insert(0, root)
     spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise SetupError("is no Python file", where=path)
+        raise SetupError("is not a Python file", where=path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -30,8 +30,10 @@ class Options:
     scale: Annotated[Literal["small", "tiny", "giga"], tyro.conf.arg(aliases=["--size"])] = "small"
     """Tiny is a few small photos, to see that everything works; giga shows that
     large scenes fit."""
-    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
     """Single settings for the training, for example --set optim.batch=65536."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 
@@ -55,13 +57,13 @@ def run(argv: list[str]) -> int:
             SMALL if options.scale == "small" else TINY,
             lambda done, count: bar.update(task, completed=done, total=count),
         )
-    say(f"{scene_path}: {'made' if made else 'is there already'}")
+    say(f"{scene_path}: {'made' if made else 'already exists'}")
     scene = Scene.open(scene_path)
     run_path = _next_run(options.out)
     train_with_bar(
         scene,
         out=run_path,
-        minutes=None if options.steps else options.minutes,
+        minutes=None if options.steps is not None else options.minutes,
         steps=options.steps,
         settings=options.set,
     )

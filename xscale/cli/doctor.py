@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xscale
-from xscale.cli import _machine
+from xscale.cli import _machine, _viewer
 from xscale.cli._console import parse, print_json, print_table, result
 
 _EXTRAS = {
@@ -19,6 +19,8 @@ _EXTRAS = {
     "tifffile": "formats",
     "tensorboard": "tensorboard",
     "open3d-cpu": "bench",
+    "imgui-bundle": "viewer",
+    "glfw": "viewer",
 }
 # The references are written for the reader and run in float32 here: they round more than a body.
 _REFERENCE_SLACK = 10
@@ -62,6 +64,7 @@ def examine() -> dict[str, object]:
         "self_tests": tests,
         "packages": _packages(),
         "lpips_weights": _lpips_weights(),
+        "viewer": _viewer.describe(),
         "healthy": healthy,
         "verdict": verdict,
     }
@@ -180,7 +183,7 @@ def _verdict(machine: dict, failed: list[dict]) -> tuple[str, bool]:
     if ops.cuda_built() and (machine["gpu"] is not None or machine["driver"] is not None):
         reason = ops.why_unusable(torch.device("cuda"))
     if reason is not None:
-        # Ops that fail on a GPU whose kernels do not start are no wrong results.
+        # Ops that fail on a GPU whose kernels do not start are not wrong results.
         failed = [row for row in failed if row["backend"] != "cuda"]
     if failed:
         names = ", ".join(f"{row['op']} ({row['backend']})" for row in failed)
@@ -228,6 +231,7 @@ def _print(found: dict) -> None:
     for backbone, path in found["lpips_weights"].items():
         advice = "none found: give --lpips-weights FOLDER or set XSCALE_LPIPS_WEIGHTS"
         result(f"{'LPIPS':<10} {backbone}: {path or advice}")
+    result(f"{'viewer':<10} {found['viewer']}")
     bodies = [(row["op"], row["cpu"], row["cuda"]) for row in found["bodies"]]
     print_table("Body of each op", ("op", "CPU tensors", "GPU tensors"), bodies)
     tests = [

@@ -31,7 +31,7 @@ class Options:
     out: Path
     """The file, or the folder for maps."""
     texel: float | None = None
-    """mesh: a texel's length in world units; what the photos resolve where not given."""
+    """mesh: a texel's length in world units; default: what the photos resolve."""
     page: int = 4096
     """mesh: edge of a texture in texels; as many as needed are made."""
     udim: bool = False
@@ -46,6 +46,8 @@ class Options:
     """points: how many, spread evenly over the surface."""
     data: Literal["npy", "exr", "tiff"] = "exr"
     """maps: format of depth and normals."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace existing files."""
 
@@ -190,7 +192,7 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     there = options.out.exists() or (_follows(options) and index.exists())
     if there and not options.overwrite:
         raise OutputExistsError(
-            "is there already", where=options.out, advice="choose another name or give --overwrite"
+            "already exists", where=options.out, advice="choose another name or give --overwrite"
         )
 
 

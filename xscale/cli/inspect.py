@@ -28,9 +28,10 @@ class Options(SceneOptions):
     unit: Literal["m", "cm", "mm"] | None = None
     """Length of a scene unit, where it is known: sizes on the surface are then given in mm."""
     report: bool = False
-    """Write a page: views of the scene, footprints, the worst photos first."""
+    """Write a page: views of the scene, footprints, the worst photos first. Without a file it is
+    inspect-NAME.html in the current folder."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Where the page goes; by default inspect-NAME.html in the current folder."""
+    """The page, as with --report FILE."""
     overwrite: bool = False
     """Replace an older page."""
     quick: bool = False
@@ -43,7 +44,7 @@ class Options(SceneOptions):
 
 def run(argv: list[str]) -> int:
     """Open the scene, look at it through its cameras, print."""
-    options = parse(Options, argv, "inspect")
+    options = parse(Options, _with_report_file(argv), "inspect")
     from xscale.inspection.examine import examine
 
     scene = options.open()
@@ -64,6 +65,20 @@ def run(argv: list[str]) -> int:
     if options.report or options.out is not None:
         _write_page(found, options)
     return 3 if options.strict and found.facts["warnings"] else 0
+
+
+def _with_report_file(argv: list[str]) -> list[str]:
+    """Write ``--report FILE.html`` and ``--report=FILE`` as ``--report --out FILE``."""
+    found: list[str] = []
+    for word in argv:
+        option, equals, path = word.partition("=")
+        if option == "--report" and equals:
+            found += ["--report", "--out", path]
+        elif found[-1:] == ["--report"] and word.lower().endswith((".html", ".htm")):
+            found += ["--out", word]
+        else:
+            found.append(word)
+    return found
 
 
 def _write_page(found: Inspection, options: Options) -> None:

@@ -153,7 +153,7 @@ def _fail(error: BaseException, code: int, debug: bool, message: str | None = No
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is a lack of memory, in whatever way torch says so."""
+    """Whether ``error`` is a lack of memory, of Python's or of torch's kinds."""
     if isinstance(error, MemoryError):
         return True
     text = str(error)

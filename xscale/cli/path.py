@@ -38,7 +38,7 @@ class Options:
     fps: float = 24.0
     """Frames a second, for films."""
     size: str | None = None
-    """Picture size WxH; the first photo's training size where not given."""
+    """Picture size WxH; default: the first photo's training size."""
     views: list[str] = field(default_factory=list)
     """Photos: those to interpolate between, or the one to orbit, wind or zoom from."""
     keys: Path | None = None
@@ -48,13 +48,13 @@ class Options:
     degrees: float = 360.0
     """orbit: how far around."""
     radius: float | None = None
-    """orbit, spiral: radius in world units; from the views where not given."""
+    """orbit, spiral: radius in world units; default: from the views."""
     height: float | None = None
     """orbit: height above the point looked at, world units."""
     turns: float = 2.0
     """spiral: how often around."""
     target: tuple[float, float, float] | None = None
-    """orbit, spiral, zoom: world point to look at; found on the surface where not given."""
+    """orbit, spiral, zoom: world point to look at; default: a point of the surface in view."""
     pixel: tuple[float, float] | None = None
     """zoom: the point that this pixel (of the view at its training size) shows."""
     closest: float = 0.05
@@ -116,12 +116,16 @@ def _make(options: Options, opened: Run, photos: list[Camera], up: np.ndarray) -
     from xscale.errors import UsageError
     from xscale.geometry import trajectory
     from xscale.render.camera_files import read_cameras
+    from xscale.render.known import known_to
 
     if options.kind == "flythrough":
         if options.keys is None:
             raise UsageError("flythrough needs key poses", advice="give --keys FILE")
         size = parse_size(options.size) if options.size else None
-        read = read_cameras(options.keys, size).cameras
+        found = read_cameras(options.keys, size, known_to(opened))
+        for line in found.warnings:
+            warn(line)
+        read = found.cameras
         for key in read:
             if key.camera is None:
                 raise UsageError(f"key pose {key.name} is bad: {key.fault}")
@@ -136,9 +140,13 @@ def _make(options: Options, opened: Run, photos: list[Camera], up: np.ndarray) -
     view = views[0] if views else photos[len(photos) // 2]
     target = _target(options, opened, view, views or photos)
     if options.kind == "orbit":
-        return trajectory.orbit(
-            view, target, up, options.frames, options.degrees, options.radius, options.height
-        )
+        radius, height = options.radius, options.height
+        if not views:
+            # Around what all photos look at, as far off and as high as they mostly are.
+            usual = trajectory.usual_arm(photos, target, up)
+            radius = usual[0] if radius is None else radius
+            height = usual[1] if height is None else height
+        return trajectory.orbit(view, target, up, options.frames, options.degrees, radius, height)
     distance = float(np.linalg.norm(view.position - target))
     if options.kind == "zoom":
         closest = options.closest * distance
@@ -183,8 +191,8 @@ def _plot(
     from xscale.io.photo.images import write_png
     from xscale.render.path_plot import plot_path
 
-    vertices = opened.surface.vertices.numpy() + np.array(opened.manifest.origin)
-    picture = plot_path(vertices, cameras, photos, up, bad)
+    origin = np.array(opened.manifest.origin)
+    picture = plot_path(opened.surface, origin, cameras, photos, up, bad)
     write_png(options.plot, picture, overwrite=options.overwrite)
     result(options.plot)
 

@@ -35,19 +35,19 @@ class Options:
     """Cameras instead: a camera path (.json, see xscale path), a folder with a COLMAP model, or a
     folder of _cam.txt files."""
     out: Path | None = None
-    """Folder for the pictures; RUN/renders/VIEWS where not given."""
+    """Folder for the pictures; default: RUN/renders/VIEWS."""
     size: str | None = None
-    """Picture size WxH; the vertical field of view stays. The cameras' own where not given."""
+    """Picture size WxH; the vertical field of view stays. Default: the cameras' own."""
     outputs: list[str] = field(default_factory=lambda: ["colour"])
-    """What to write: colour, coverage, depth, depth_map, normal, normal_map, position, face,
+    """Outputs to write: colour, coverage, depth, depth_map, normal, normal_map, position, face,
     footprint, level, photos (in how many training photos the point is seen: where none, the colour
     is made up), uncertainty (how far off the colour is likely to be), uncertainty_map."""
     side_by_side: bool = False
     """One picture of all outputs, left to right: colour, coverage, and what ends in _map."""
     format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
-    """Of colours: 8 or 16 bits sRGB, or exr in linear light."""
+    """File format of colours: 8 or 16 bits sRGB, or exr in linear light."""
     data: Literal["npy", "exr", "tiff"] = "npy"
-    """Of what is numbers: float32, face ids int32."""
+    """File format of numeric outputs: float32; face ids are int32."""
     photos_at_render: bool = False
     """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
     in the run."""
@@ -55,7 +55,7 @@ class Options:
     """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
     and up to four where colours are seen from farther away than the photos were taken."""
     background: Literal["run", "learned", "white", "black"] = "run"
-    """What pixels show that the mesh does not cover: as the run was trained, or one of these."""
+    """Colour of pixels that the mesh does not cover: as the run was trained, or one of these."""
     projection: Literal[
         "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
     ] = "camera"
@@ -69,24 +69,26 @@ class Options:
     video: Literal["mp4", "webm"] | None = None
     """Make a film of the colours when all frames are there."""
     fps: float | None = None
-    """Frames a second; the camera path's own where not given."""
+    """Frames a second; default: the camera path's own."""
     shard: str | None = None
     """i/n: only this share of the frames, for many machines and one folder."""
     engine: Literal["local", "ray"] = "local"
     """Who renders: this process, or the workers of a Ray cluster with the same folders."""
     address: str = "auto"
-    """Of the Ray cluster; auto finds the one that runs on this machine."""
+    """Address of the Ray cluster; auto finds the one that runs on this machine."""
     workers: int | None = None
-    """Tasks that the cluster does at a time; one for each GPU or CPU where not given."""
+    """Tasks that the cluster does at a time; default: one for each GPU or CPU."""
     split: Literal["auto", "frames", "tiles"] = "auto"
-    """What a task of the cluster is: a frame, or rows of one; auto takes rows of pictures that are
+    """Size of a cluster's task: a frame, or rows of one; auto takes rows of pictures that are
     very large, or too few for the workers."""
     rasterizer: str = "auto"
     """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
     encoding: str = "auto"
     """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda, cuda:1, ... or auto."""
+    device: str = "auto"
+    """Where to compute; auto takes the GPU where the kernels run on it."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
     """Replace another job in the folder."""
     verify: bool = False
@@ -146,7 +148,7 @@ def run(argv: list[str]) -> int:
 
 
 def _read_ahead(run: Path) -> tuple[Checkpoint | None, list[str]] | None:
-    """Read what is rendered while PyTorch loads; what is wrong with it is said by ``Run``."""
+    """Read what is rendered while PyTorch loads; ``Run`` reports what is wrong with it."""
     from xscale.errors import XscaleError
     from xscale.run.folder import RunFolder
 
@@ -164,13 +166,20 @@ def _frames(options: Options, opened: Run) -> tuple[list[JobFrame], float]:
     from xscale.geometry.trajectory import resized
     from xscale.render.camera_files import NamedCamera, read_cameras
     from xscale.render.job import JobFrame
+    from xscale.render.known import cameras_not_seeing, known_to
+    from xscale.render.probe import sees_mesh
     from xscale.render.projections import project
 
     size = parse_size(options.size) if options.size else None
     fps = 24.0
     if options.cameras is not None:
-        path = read_cameras(options.cameras, size)
+        path = read_cameras(options.cameras, size, known_to(opened))
+        for line in path.warnings:
+            warn(line)
         named, fps = list(path.cameras), path.fps
+        good = [entry.camera for entry in named if entry.camera is not None]
+        if good and not sees_mesh(opened.surface, opened.manifest.origin, good):
+            raise cameras_not_seeing(opened, good, options.cameras)
     else:
         named = [NamedCamera(_stem(n), opened.camera(n)) for n in _names(options, opened)]
     if options.fps is not None:

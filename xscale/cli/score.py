@@ -18,11 +18,13 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
     scene: Path | None = None
-    """The scene folder with the photos; where it was at training if not given."""
+    """The scene folder with the photos; default: where it was at training."""
     mesh: Path | None = None
     """Mesh file, where it is not the scene folder's own mesh.*."""
     photos_at_render: bool = False
     """Score pictures that are corrected by the training photos that the run keeps."""
+    threads: int | None = None
+    """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
 

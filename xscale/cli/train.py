@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,27 +53,32 @@ class Options(SceneOptions):
     seed: int = 0
     """Seed of the initial weights and of the rays."""
     background: Literal["auto", "learned", "white"] | None = None
-    """What pictures show where the mesh covers nothing: what the photos show around it, or white;
+    """Background where the mesh covers nothing: what the photos show around it, or white;
     auto learns it where photos see anything but the mesh and have no masks. Short for --set
     model.background=..."""
-    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE")] = field(default_factory=list)
+    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
     """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
     allow_leak: bool = False
     """Train although test photos are training photos too, under another name."""
     resume: bool = False
     """Go on with the run in the out folder."""
-    requarantine: bool = False
+    use_repaired: bool = False
     """With --resume: use photos again that were left out and have been repaired."""
     photos_at_render: bool = False
     """Keep the training photos in the run, so that xscale render and score can correct colours by
     them (--photos-at-render there too); with --resume also for a run that was trained without."""
     tensorboard: bool = False
     """Write TensorBoard's event files into RUN/tensorboard too."""
+    settings: bool = False
+    """Train nothing: list the settings of the preset that --set takes, with type and meaning."""
 
 
 def run(argv: list[str]) -> int:
     """Parse the options and train."""
+    if "--settings" in argv:
+        return _list_settings(argv)
     options = parse(Options, argv, "train")
+    _check(options)
     from xscale.io.photo.decode_apart import start_ahead
 
     # The processes that decode photos start while this one loads PyTorch.
@@ -98,7 +104,6 @@ def run(argv: list[str]) -> int:
         f"{options.scene}: {len(scene.photos)} photos ({scene.layout}), "
         f"{len(scene.mesh.faces):,} faces; {ops.isa()} kernels",
     )
-    chosen = [] if options.background is None else [f"model.background={options.background}"]
     with ops.use_peers(options.rasterizer, options.encoding):
         made = train_with_bar(
             scene,
@@ -110,18 +115,83 @@ def run(argv: list[str]) -> int:
             test_every=options.test_every,
             test_list=options.test_list,
             seed=options.seed,
-            settings=[*options.set, *chosen],
+            settings=_assignments(options),
             resume=options.resume,
             device=options.device,
             deterministic=options.deterministic,
             allow_leak=options.allow_leak,
-            requarantine=options.requarantine,
+            use_repaired=options.use_repaired,
             tensorboard=options.tensorboard,
             photos_at_render=options.photos_at_render,
         )
     result(made.path)
     say(f"next: xscale score {made.path}")
     return 0
+
+
+def _assignments(options: Options) -> list[str]:
+    """Return the settings that were given, by --set and by options of their own."""
+    if options.background is None:
+        return options.set
+    return [*options.set, f"model.background={options.background}"]
+
+
+def _check(options: Options) -> None:
+    """Refuse before the scene is opened and PyTorch is loaded what would be refused after it."""
+    from xscale.training.request import Request
+
+    Request(
+        out=options.out,
+        preset=options.preset,
+        minutes=options.minutes,
+        steps=options.steps,
+        downscale=options.downscale,
+        seed=options.seed,
+        settings=_assignments(options),
+        resume=options.resume,
+        device=options.device,
+        tensorboard=options.tensorboard,
+    ).check()
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """List the settings of a preset: what --set takes, with type, default and meaning."""
+
+    preset: str = "default"
+    """Preset whose values are shown."""
+    set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
+    """Settings to change in the list too."""
+    settings: bool = False
+    """This list."""
+
+
+def _list_settings(argv: list[str]) -> int:
+    """Print every setting with its type, its value in the preset and its meaning."""
+    import textwrap
+
+    from xscale.config import list_settings, override
+    from xscale.training.settings import preset
+
+    known = {"--preset", "--set"}
+    # Other options of a training do not change the list.
+    kept: list[str] = ["--settings"]
+    for at, word in enumerate(argv):
+        if word.partition("=")[0] in known:
+            kept.append(word)
+            for value in argv[at + 1 :]:
+                if value.startswith("--"):
+                    break
+                kept.append(value)
+    options = parse(_Listing, kept, "train")
+    for setting in list_settings(override(preset(options.preset), options.set)):
+        result(f"{setting.key}  {setting.kind}  (default: {_shown(setting.value)})")
+        result(textwrap.indent(textwrap.fill(setting.meaning, 84), "    "))
+    return 0
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def train_with_bar(scene: Scene, **options: object) -> Run:

@@ -32,7 +32,7 @@ from xscale.training.api import train
 from xscale.training.loop import Progress
 from xscale.training.memory import training_bytes
 from xscale.training.settings import Settings
-from xscale.training.trainer import trains_fused
+from xscale.training.steps import trains_fused
 
 VERSION = 1
 _LARGEST = {"width": 1 << 14, "height": 1 << 14, "supersampling": 16, "cells": 1 << 13}
@@ -60,7 +60,7 @@ GIGA = DemoSize(
 
 @dataclass(frozen=True)
 class GigaRun:
-    """What a run of the giga demo made and took."""
+    """Result of the giga demo, and what it cost."""
 
     run: Run
     view: Path
@@ -68,7 +68,7 @@ class GigaRun:
     peak_bytes: int
     """Most memory that the process held, mapped files included."""
     table_bytes: int
-    """Of it the hash grid with gradient and moments."""
+    """Part of it that the hash grid takes, with gradient and moments."""
 
 
 def giga_scene(folder: str | Path, size: DemoSize = GIGA) -> Scene:
@@ -106,7 +106,7 @@ def open_giga(folder: str | Path) -> Scene:
         size = _size(content.get("size"))
     except (TypeError, ValueError) as error:
         raise SceneError(
-            f"is no recipe of a scene: {error}",
+            f"is not a recipe of a scene: {error}",
             where=recipe,
             advice="make it again: xscale demo --scale giga",
         ) from error

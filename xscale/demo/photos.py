@@ -41,7 +41,7 @@ class DemoSize:
     supersampling: int = 4
     """Samples a pixel along each axis."""
     cells: int = 640
-    """Of the true ground along a side; the training mesh has a quarter."""
+    """Vertices of the true ground along a side; the training mesh has a quarter."""
     rings: tuple[Ring, ...] = (
         Ring("1_far", 2.4, 14, 0.15),
         Ring("2_middle", 2.4 / 8, 21, 0.10),
@@ -106,7 +106,7 @@ class Studio:
 
     Args:
         size: How large the demo is.
-        mesh: The true ground, where it is there already.
+        mesh: The true ground, where it exists already.
         finest: Shortest wavelength of the ground's paint, scene units.
     """
 

@@ -1,1 +1,1 @@
-"""What others can open: textured meshes, coloured point clouds, depth and normal maps of a run."""
+"""Files for other programs: textured meshes, coloured points, depth and normal maps of a run."""

@@ -19,7 +19,7 @@ from xscale.render.run import Run
 from xscale.render.sight import View
 
 DEGREES = (0, 1, 2)
-"""Of harmonics; 0 is one colour."""
+"""Degree of the harmonics; 0 is one colour."""
 _CHUNK = 1 << 17
 _PROBES = 1 << 12
 """Points of a chunk that tell which cameras see it."""
@@ -31,7 +31,7 @@ views see from swinging, and costs the others little."""
 
 
 class SurfaceColour:
-    """What surface points look like from the training cameras.
+    """Colours of surface points as the training cameras see them.
 
     Cameras whose view of a point is blocked do not count: how the model continues there was never
     trained. What no camera sees takes the colour from straight ahead.

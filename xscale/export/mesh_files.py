@@ -44,7 +44,7 @@ def write_glb(
 
     Raises:
         SetupError: trimesh is not installed.
-        StorageError: It cannot be written, or is there already.
+        StorageError: It cannot be written, or it already exists.
     """
     try:
         import trimesh
@@ -90,7 +90,7 @@ def write_obj(
         overwrite: Replace existing files.
 
     Raises:
-        StorageError: They cannot be written, or are there already.
+        StorageError: They cannot be written, or they already exist.
     """
     names = [
         f"{path.stem}.{1001 + k}.png" if udim else f"{path.stem}_{k:03d}.png"
@@ -136,7 +136,7 @@ def write_harmonics(
         overwrite: Replace existing files.
 
     Raises:
-        StorageError: They cannot be written, or are there already.
+        StorageError: They cannot be written, or they already exist.
     """
     for name, texture in zip(
         _harmonics_names(path, number, len(harmonics)), harmonics, strict=True

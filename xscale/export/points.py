@@ -73,7 +73,7 @@ def write_points(
     Raises:
         UsageError: Another ending.
         SetupError: laspy or lazrs is not installed.
-        StorageError: It cannot be written, or is there already.
+        StorageError: It cannot be written, or it already exists.
     """
     world = position.astype(np.float64) + origin
     ending = path.suffix.lower()

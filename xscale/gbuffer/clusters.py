@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from xscale import threads
 from xscale.geometry.mesh import Mesh
 
 CLUSTER_FACES = 128
@@ -42,7 +41,7 @@ def cluster_mesh(mesh: Mesh) -> Clusters:
     if mesh in _ahead:
         return _ahead.pop(mesh)
     faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
-    with ThreadPoolExecutor(1) as aside:
+    with threads.aside("clusters") as aside:
         # With the first look at them.
         normals = aside.submit(lambda: mesh.normals)
         order, start, boxes = cluster_faces(mesh.vertices, faces)
@@ -174,5 +173,5 @@ def _by_blocks(count: int, work: Callable[[int, int], None]) -> None:
     if len(firsts) == 1:
         work(0, count)
         return
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as threads:
-        list(threads.map(lambda first: work(first, min(first + _BLOCK, count)), firsts))
+    with threads.pool("clusters", most=_MOST_THREADS) as workers:
+        list(workers.map(lambda first: work(first, min(first + _BLOCK, count)), firsts))

@@ -18,7 +18,7 @@ _LEAST_CAMERAS = 64
 
 
 class SceneStatistics(NamedTuple):
-    """What the cameras see of the mesh."""
+    """Statistics of what the cameras see of the mesh."""
 
     looked_at: Tensor
     """Int64 [L], which cameras were looked through: all, or an even spread of many."""

@@ -216,7 +216,7 @@ class Camera:
 
     @cached_property
     def lens(self) -> Lens:
-        """What bends the rays.
+        """The lens: the function that bends the rays.
 
         Raises:
             CameraError: The model is not supported.

@@ -12,7 +12,7 @@ _BLOCK = 1 << 20
 
 
 class Edges(NamedTuple):
-    """What the edges of a mesh are, counted. All of it is legal."""
+    """Counts of a mesh's kinds of edges. All of them are legal."""
 
     open: int
     """Edges of one face: the mesh's border, or corners that were not joined."""

@@ -48,6 +48,23 @@ def up_of(cameras: Sequence[Camera]) -> np.ndarray:
     return _unit(mean if np.linalg.norm(mean) > 1e-6 else -cameras[0].R[1])
 
 
+def usual_arm(cameras: Sequence[Camera], centre: np.ndarray, up: np.ndarray) -> tuple[float, float]:
+    """Return at which distance from an axis, and at which height, cameras mostly stand.
+
+    Args:
+        cameras: At least one.
+        centre: [3], on the axis; heights count from it.
+        up: The axis, [3].
+    """
+    up = _unit(np.asarray(up, np.float64))
+    arms = np.array([camera.position for camera in cameras]) - centre
+    heights = arms @ up
+    return (
+        float(np.median(np.linalg.norm(arms - heights[:, None] * up, axis=1))),
+        float(np.median(heights)),
+    )
+
+
 def orbit(
     camera: Camera,
     centre: np.ndarray,
@@ -65,8 +82,8 @@ def orbit(
         up: Axis of the circle, [3].
         frames: How many cameras, 2 at least.
         degrees: How far to go; a whole circle does not repeat its first camera.
-        radius: Of the circle, world units; the camera's own where not given.
-        height: Of the circle above ``centre``; the camera's own where not given.
+        radius: Of the circle, world units; default: the camera's own.
+        height: Of the circle above ``centre``; default: the camera's own.
     """
     _enough(frames)
     up = _unit(np.asarray(up, np.float64))

@@ -1,4 +1,4 @@
-"""What is suspicious, and what to do about it: one line each, the worst first."""
+"""Findings: what is suspicious and what to do about it, one line each, the worst first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LITTLE_COVERAGE = 0.03
 
 @dataclass(frozen=True)
 class PhotoRow:
-    """What was measured of one photo."""
+    """Measurements of one photo."""
 
     name: str
     scale: float
@@ -61,7 +61,7 @@ class Finding:
     what: str
     """One line: what is off, by how much."""
     advice: str
-    """What to do."""
+    """One line: what to do."""
 
     @property
     def line(self) -> str:

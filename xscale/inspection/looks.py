@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from xscale import threads
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import Surface
@@ -28,7 +29,7 @@ class Look:
 
     photo: Photo
     camera: Camera
-    """Of the small picture, in the mesh's local frame."""
+    """Camera of the small picture, in the mesh's local frame."""
     scale: float
     """Pixels of the photo that a small pixel spans."""
     rgb: np.ndarray
@@ -101,12 +102,11 @@ def _factor(photo: Photo, long_side: int = LONG_SIDE) -> float:
 
 def _decoded(photos: list[Photo]) -> Iterator[tuple[Photo, Future]]:
     """Decode ahead on all threads, a few photos at a time."""
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as workers:
+    with threads.pool("looks") as workers:
         running: list[tuple[Photo, Future]] = []
         for photo in photos:
             running.append((photo, workers.submit(photo.load, _factor(photo))))
-            if len(running) > threads:
+            if len(running) > threads.count():
                 yield running.pop(0)
         yield from running
 

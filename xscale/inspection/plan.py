@@ -1,4 +1,4 @@
-"""What a training with the default preset would choose, need and take."""
+"""Forecast of a training with the default preset: its settings, memory and time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from xscale.training.memory import available_bytes, training_bytes
 from xscale.training.pool import TilePool
 from xscale.training.prepare import Prepared, prepare
 from xscale.training.settings import preset
-from xscale.training.trainer import Trainer, trains_fused
+from xscale.training.steps import trains_fused
+from xscale.training.trainer import Trainer
 
 PASSES = 8
 """Rays for each covered training pixel: the real scenes of benchmarks/RESULTS.md had 4 to 28."""

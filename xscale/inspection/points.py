@@ -18,7 +18,7 @@ _LEAST_POINTS = 50
 
 
 class PhotoPoints(NamedTuple):
-    """What the sparse points say of one photo."""
+    """Agreement of one photo with the sparse points."""
 
     observations: int
     reprojection: float | None

@@ -20,7 +20,7 @@ from xscale.io.storage import as_storage_error
 class RunLock:
     """Ownership of a run folder, as a context manager.
 
-    The kernel holds the lock and frees it when the process ends in whatever way. The text in the
+    The kernel holds the lock and frees it when the process ends, however it ends. The text in the
     file is for people. The file is never deleted: that would let two processes lock two files.
 
     Args:

@@ -55,7 +55,7 @@ def as_storage_error(path: Path, doing: str) -> Iterator[None]:
 
 def _exists(path: Path) -> OutputExistsError:
     return OutputExistsError(
-        "is there already", where=path, advice="choose another name or give --overwrite"
+        "already exists", where=path, advice="choose another name or give --overwrite"
     )
 
 

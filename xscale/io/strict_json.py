@@ -108,7 +108,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def number(value: object, where: str) -> float:
@@ -132,7 +132,7 @@ def whole(value: object, where: str) -> int:
     """
     found = number(value, where)
     if found < 1 or found != int(found):
-        raise CameraError(f"{_shown(value)} is no size in pixels", where=where, advice=_AGAIN)
+        raise CameraError(f"{_shown(value)} is not a size in pixels", where=where, advice=_AGAIN)
     return int(found)
 
 
@@ -144,14 +144,14 @@ def text(value: object, where: str) -> str:
     """
     if isinstance(value, str) and value:
         return value
-    raise CameraError(f"{_shown(value)} is no text", where=where, advice=_AGAIN)
+    raise CameraError(f"{_shown(value)} is not text", where=where, advice=_AGAIN)
 
 
 def matrix(value: object, where: str) -> np.ndarray:
     """Return a rigid or similarity matrix of 3 or 4 rows as float64 [4, 4].
 
     Raises:
-        CameraError: Another shape, something that is no number, or a last row other than 0 0 0 1;
+        CameraError: Another shape, an entry that is not a number, or a last row other than 0 0 0 1;
             the JSON pointer names the place.
     """
     if not _is_list(value) or len(value) not in (3, 4):

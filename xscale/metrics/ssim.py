@@ -8,11 +8,10 @@ use_sample_covariance=False, data_range=1``, which leaves out the outer 5 pixels
 from __future__ import annotations
 
 import math
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from xscale import threads
 from xscale.errors import ShapeError
 
 SIGMA = 1.5
@@ -88,7 +87,7 @@ def ssim_map(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
         result[top : top + _STRIP] = _strip_map(first[:, rows], second[:, rows])
 
     # numpy works outside the interpreter's lock; strips do not overlap.
-    with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+    with threads.pool("ssim", most=_THREADS) as pool:
         list(pool.map(fill, range(0, height, _STRIP)))
     return result
 

@@ -1,4 +1,4 @@
-"""What the hash grid on the surface is compared with: other places for features, the same shader.
+"""Encodings that the surface's hash grid is compared with: other places for features, one shader.
 
 The published comparison (XScale-NVS, CVPR 2024): features at the mesh's vertices, in a texture, and
 in the volume around the surface. Each has as many numbers as the hash grid of the same settings.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from xscale import ops
+from xscale import ops, threads
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.box import Box
 from xscale.model.settings import GridSettings
@@ -146,8 +145,8 @@ def _fill_uniform(table: Tensor, bound: float, generator: torch.Generator | None
     def fill(piece: Tensor, seed: int) -> None:
         piece.uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        list(threads.map(fill, pieces, seeds))
+    with threads.pool("fill") as workers:
+        list(workers.map(fill, pieces, seeds))
 
 
 def grid_layout_of(settings: GridSettings) -> ops.GridLayout:

@@ -67,7 +67,7 @@ class ShaderSettings:
     hidden: int = 64
     """Width of the hidden layers (relu; film is always 64)."""
     exposure: Literal["affine", "code", "none"] = "affine"
-    """What each training photo may have of its own: an affine colour transform in linear light
+    """Exposure model of each training photo: an affine colour transform in linear light
     (relu), or a learned code of 4 numbers (film)."""
 
     latent: int = 0
@@ -94,7 +94,7 @@ class ModelSettings:
     """Grid and shader together."""
 
     photo_range: Literal[255, 256] = 255
-    """What 8-bit photo values are divided by to make the targets of training, and multiplied with
+    """Divisor that makes 8-bit photo values the targets of training, and factor
     when pictures are written; 256 is the published rule."""
 
     encoding: Literal["hash", "vertex", "texture", "volume"] = "hash"
@@ -102,7 +102,7 @@ class ModelSettings:
     the mesh's vertices, in a texture, or in the grid looked up at points of the ray around the
     surface. All have the grid's numbers of parameters; what is not hash is slow."""
     background: Literal["auto", "learned", "white"] = "auto"
-    """What pictures show where the mesh covers nothing: a picture of all directions that is learned
+    """Background where the mesh covers nothing: a picture of all directions that is learned
     from the training photos, or white (published). auto is learned where photos see anything but
     the mesh, and white where most have masks: what surrounds the object is then left out."""
     grid: GridSettings = field(default_factory=GridSettings)

@@ -50,7 +50,7 @@ class ReluShader:
         """Return sRGB [N, 3], not clamped, under one exposure [12] (None: the training mean).
 
         Raises:
-            UsageError: The exposure is no affine transform.
+            UsageError: The exposure is not an affine transform.
         """
         row = self._exposure_row(exposure)[None].contiguous()
         photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)

@@ -130,7 +130,7 @@ def encode_reference(
     footprint: Tensor | None,
     footprint_scale: float,
 ) -> Tensor:
-    """What ``encode`` computes, in plain PyTorch; works in float64 and under autograd."""
+    """Reference of ``encode`` in plain PyTorch; works in float64 and under autograd."""
     fade = None if footprint is None else fade_weights(footprint, layout, footprint_scale)
     features = []
     for level in range(layout.levels):
@@ -153,7 +153,7 @@ def encode_backward_reference(
     grad_table: Tensor,
     touched: Tensor | None,
 ) -> None:
-    """What ``encode_backward`` computes, in plain PyTorch; works in float64 too."""
+    """Reference of ``encode_backward`` in plain PyTorch; works in float64 too."""
     width = layout.features_per_level
     fade = None if footprint is None else fade_weights(footprint, layout, footprint_scale)
     hit = torch.zeros(layout.rows, dtype=torch.bool, device=position.device)

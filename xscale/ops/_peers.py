@@ -1,6 +1,6 @@
 """Other packages' kernels behind the ops' interface: nvdiffrast's rasterizer, tiny-cuda-nn's grid.
 
-Neither is ever needed; they are there for comparison, on NVIDIA GPUs. Which one runs is said with
+Neither is ever needed; they are there for comparison, on NVIDIA GPUs. Which one runs is chosen with
 ``use_peers`` (``--rasterizer``, ``--encoding``). "auto" is xscale's own: nothing measured speaks
 for the others, and they cannot do all that it can.
 """
@@ -89,7 +89,7 @@ def rasterize(
     rect: tuple[int, int, int, int],
     offset: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
-    """What ``ops.rasterize`` gives, by nvdiffrast, but for pixels on edges and depths' last bits.
+    """``ops.rasterize`` by nvdiffrast: the same but for pixels on edges and depths' last bits.
 
     Raises:
         BackendError: The tensors are not on a GPU, the lens bends, or the mesh has too many faces.
@@ -128,7 +128,7 @@ def clip_positions(
     """Return clip-space positions float32 [V, 4] whose first row of pixels is the rectangle's top.
 
     Raises:
-        BackendError: The camera is no pinhole.
+        BackendError: The camera is not a pinhole.
     """
     if float(camera[18]) != 0:
         raise BackendError("nvdiffrast draws pinholes only", advice="leave --rasterizer out")
@@ -156,7 +156,7 @@ def encode(
     footprint: Tensor | None,
     footprint_scale: float,
 ) -> Tensor:
-    """What ``ops.encode`` gives, by tiny-cuda-nn; gradients by autograd.
+    """``ops.encode`` by tiny-cuda-nn; gradients by autograd.
 
     Args:
         position: As for ``ops.encode``.
@@ -190,7 +190,7 @@ def encode_backward(
     touched: Tensor | None,
     **how: object,
 ) -> None:
-    """What ``ops.encode_backward`` does, by tiny-cuda-nn, in as much time as the table is large."""
+    """``ops.encode_backward`` by tiny-cuda-nn; its time grows with the table."""
     shape = (layout.rows, layout.features_per_level)
     with torch.enable_grad():
         table = torch.zeros(shape, device=position.device, requires_grad=True)

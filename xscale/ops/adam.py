@@ -131,7 +131,7 @@ def adam_reference(
     epsilon: float,
     clear_grad: bool,
 ) -> None:
-    """What ``adam`` computes, in plain PyTorch; works in float64 too."""
+    """Reference of ``adam`` in plain PyTorch; works in float64 too."""
     used = torch.ones(len(param), dtype=torch.bool, device=param.device)
     if touched is not None:
         bits = touched[:, None].bitwise_right_shift(

@@ -126,7 +126,7 @@ def fused_frame_reference(
     offset: tuple[float, float],
     photo_range: float,
 ) -> Tensor:
-    """What ``fused_frame`` computes: the single ops' references in turn, features in float64."""
+    """Reference of ``fused_frame``: the single ops' references in turn, features in float64."""
     flat = face_id.reshape(-1)
     rgb = torch.full((len(flat), 3), 255, dtype=torch.uint8, device=face_id.device)
     for index in (flat >= 0).nonzero().squeeze(1).split(_REFERENCE_PIXELS):

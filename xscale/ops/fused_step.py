@@ -54,7 +54,7 @@ class StepRays:
     target: Tensor
     """Uint8 [N, 3], the photo's values."""
     target_range: float = 255.0
-    """What a target of white is."""
+    """Value of a white target."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class StepGrid:
     again afterwards; int64 for deterministic steps, float16 if wanted for mixed ones (half the
     memory to go through). Made for the one step where it is None."""
     touched: Tensor | None = None
-    """Likewise, uint8 [layout.rows / 8]."""
+    """Bits of the touched rows, uint8 [layout.rows / 8]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class StepShader:
 
 
 class StepResult(NamedTuple):
-    """What a step leaves for its caller: losses, and the shader's gradients of the mean loss."""
+    """Result of a step: losses, and the gradients of the mean loss in the shader's weights."""
 
     loss: float | Tensor
     """Mean over the rays. Where it is not finite, the grid was not touched. With a control, a
@@ -254,7 +254,7 @@ def fused_step_reference(
     betas: tuple[float, float],
     epsilon: float,
 ) -> StepResult:
-    """What ``fused_step`` computes, in plain PyTorch; in float64 where table and weights are."""
+    """Reference of ``fused_step`` in plain PyTorch; in float64 where table and weights are."""
     dtype = grid.table.dtype
     points = interpolate_reference(
         rays.vertices, rays.faces, None, rays.cameras, rays.camera_index, rays.pixel, rays.face_id

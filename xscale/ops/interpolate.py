@@ -100,7 +100,7 @@ def interpolate_reference(
     pixel: Tensor,
     face_id: Tensor,
 ) -> SurfacePoints:
-    """What ``interpolate`` computes, in float64."""
+    """Reference of ``interpolate`` in float64."""
     camera = cameras[camera_index.long()]  # [N, 32]
     ray, solid_angle = camera_rays(camera, pixel[:, 0].double(), pixel[:, 1].double())
     hit = (face_id >= 0) & (ray != 0).any(1)

@@ -123,7 +123,7 @@ def rasterize_reference(
     rect: tuple[int, int, int, int],
     offset: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
-    """What ``rasterize`` computes: every face against every pixel, in float64."""
+    """Reference of ``rasterize``: every face against every pixel, in float64."""
     left, top, width, height = rect
     device = vertices.device
     row, column = torch.meshgrid(

@@ -139,7 +139,7 @@ def reproject_reference(
     sharper: float,
     coarser: float,
 ) -> Reprojected:
-    """What ``reproject`` computes, in float64."""
+    """Reference of ``reproject`` in float64."""
     flat = face_id.reshape(-1)
     index = (flat >= 0).nonzero().squeeze(1)
     u = corner[0] + index % max(face_id.shape[1], 1) + offset[0]

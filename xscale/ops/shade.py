@@ -1,4 +1,4 @@
-"""What both shaders share: harmonics of the direction, the sRGB curve, the losses, in PyTorch.
+"""Parts that both shaders share: harmonics of the direction, sRGB curve, losses, in PyTorch.
 
 These are the references of csrc/shade/math.h: plain, differentiable, any float dtype.
 """
@@ -59,7 +59,7 @@ class ShaderLayout:
 
 
 class ShadeGradients(NamedTuple):
-    """What a training pass over some rays gives."""
+    """Result of a training pass over some rays."""
 
     rgb: Tensor
     """Float32 [rays, 3], sRGB, not clamped."""

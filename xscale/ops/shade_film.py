@@ -33,7 +33,7 @@ _FLOATS = (torch.float32,)
 
 
 class FilmGradients(NamedTuple):
-    """What a training pass of ``shade_film`` over some rays gives."""
+    """Result of a training pass of ``shade_film`` over some rays."""
 
     rgb: Tensor
     """Float32 [rays, 3], sRGB."""
@@ -238,7 +238,7 @@ def shade_film_reference(
     exposure: Tensor | None = None,
     photo: Tensor | None = None,
 ) -> Tensor:
-    """What ``shade_film`` computes, in plain PyTorch; any float dtype, differentiable in all."""
+    """Reference of ``shade_film`` in plain PyTorch; any float dtype, differentiable in all."""
     w = layout.unpack(weights)
     frequency1, frequency2, phase1, phase2 = light
     d = torch.sin(frequency1 * (features @ w["W1"].T + w["b1"]) + phase1)

@@ -261,7 +261,7 @@ def shade_relu_reference(
     exposure: Tensor | None = None,
     photo: Tensor | None = None,
 ) -> Tensor:
-    """What ``shade_relu`` computes, in plain PyTorch; any float dtype, differentiable in all."""
+    """Reference of ``shade_relu`` in plain PyTorch; any float dtype, differentiable in all."""
     w = layout.unpack(weights)
     hidden = torch.relu(features @ w["W1"].T + w["b1"])
     harmonics = spherical_harmonics(direction, layout.sh_degree)

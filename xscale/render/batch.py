@@ -27,7 +27,7 @@ Outcome = tuple[int, dict | XscaleError]
 """A frame's index with its record, or with why it could not be rendered."""
 
 FATAL = (StorageError, ResourceError, DeviceError, ClusterError)
-"""What would meet every other frame too."""
+"""Errors that would meet every other frame too."""
 
 _MOST_COMPRESSED = 1 / 50
 """Share of its bytes that a picture takes at least, unless it is empty."""

@@ -1,4 +1,4 @@
-"""Cameras from files: nerfstudio's camera paths (also written), COLMAP models, _cam.txt folders.
+"""Cameras from files: nerfstudio's camera paths (also written), and whatever holds cameras.
 
 A camera path is JSON: the picture's size once, then for every camera ``camera_to_world`` (16
 numbers by rows, OpenGL axes: x right, y up, z backwards) and ``fov``, the vertical field of view in
@@ -8,6 +8,7 @@ near plane, a name) stands in an object ``xscale`` of the camera, which others s
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from dataclasses import dataclass
@@ -22,16 +23,22 @@ from xscale.geometry.models import supported_model
 from xscale.io.budget import check_json
 from xscale.io.names import safe_name
 from xscale.io.storage import write_json
+from xscale.render import foreign_cameras as foreign
+from xscale.render.foreign_cameras import UNKNOWN, Known
 from xscale.scene.layouts import colmap_binary, colmap_text
 from xscale.scene.layouts.colmap_model import Tables
 from xscale.scene.layouts.mvsnet import read_camera
+from xscale.scene.layouts.views import beginning
 
 _OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _PATH_FIELDS = {
     "camera_type", "render_height", "render_width", "camera_path", "fps", "seconds", "is_cycle",
     "smoothness_value", "keyframes", "crop", "default_fov", "default_transition_sec", "version",
+    "default_time",
 }  # fmt: skip
-_CAMERA_FIELDS = {"camera_to_world", "fov", "aspect", "render_time", "file_path", "xscale"}
+_CAMERA_FIELDS = {
+    *("camera_to_world", "fov", "aspect", "render_time", "file_path", "time", "xscale"),
+}
 _OWN_FIELDS = {"name", "model", "width", "height", "K", "distortion", "near"}
 _TYPES = ("perspective", "fisheye", "equirectangular")
 _MOST_BYTES = 1 << 30
@@ -46,7 +53,7 @@ class NamedCamera:
     """Unique; the files that are made of it are called so."""
     camera: Camera | None
     fault: str | None = None
-    """What is wrong with it, where there is no camera."""
+    """Fault of the entry, where there is no camera."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +63,21 @@ class CameraPath:
     cameras: tuple[NamedCamera, ...]
     fps: float = 24.0
     """Frames a second, for films."""
+    warnings: tuple[str, ...] = ()
+    """Coded lines about what the file says and is not followed."""
 
 
-def read_cameras(path: str | Path, size: tuple[int, int] | None = None) -> CameraPath:
-    """Read a camera path (.json), a COLMAP model's folder or a folder of ``_cam.txt`` files.
+def read_cameras(
+    path: str | Path, size: tuple[int, int] | None = None, known: Known = UNKNOWN
+) -> CameraPath:
+    """Read a camera path (.json), or cameras of any kind that a scene's may have.
 
     Args:
-        path: File or folder.
-        size: (width, height) that the K of ``_cam.txt`` files refers to, which those do not say.
+        path: File or folder: also a COLMAP model's, one of ``_cam.txt`` files,
+            ``transforms.json``, what ``ns-export cameras`` writes, instant-ngp's
+            ``base_cam.json``, and the camera files of the other layouts.
+        size: (width, height) of the pictures, where the file does not say it.
+        known: What the run knows of its own photos.
 
     Raises:
         InputError: It is none of these, or damaged as a whole.
@@ -78,13 +92,44 @@ def read_cameras(path: str | Path, size: tuple[int, int] | None = None) -> Camer
         files = sorted(path.glob(f"*{_CAM}"))
         if files:
             return CameraPath(tuple(_from_cam(file, size) for file in files))
-        raise InputError(
-            "has neither a COLMAP model nor *_cam.txt files", where=path, advice="check the path"
-        )
-    return parse_camera_path(_load(path), path)
+        return CameraPath(*_of_scene(path, size, known))
+    head = beginning(path, 64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head[:1] not in (b"{", b"[") and head[:1] not in (b"",):
+        return CameraPath(*_of_scene(path, size, known))
+    document = _load(path)
+    if foreign.is_export(document):
+        cameras, warnings = foreign.from_export(document, path, size, known)
+    elif foreign.is_ngp(document):
+        cameras, warnings = foreign.from_ngp(document, path, size, known)
+    elif isinstance(document, dict) and isinstance(document.get("frames"), list):
+        return CameraPath(*_of_scene(path, size, known))
+    else:
+        return foreign.in_run_frame(parse_camera_path(_checked(document, path), path), path)
+    return CameraPath(_named(cameras), warnings=warnings)
 
 
-def _load(path: Path) -> dict:
+def _of_scene(
+    path: Path, size: tuple[int, int] | None, known: Known
+) -> tuple[tuple[NamedCamera, ...], float, tuple[str, ...]]:
+    """Read the cameras of a scene, as training would; photos need not exist."""
+    cameras, warnings = foreign.from_layout(path, size, known)
+    return _named(cameras), 24.0, warnings
+
+
+def _named(cameras: list[tuple[str, Camera | None, str | None]]) -> tuple[NamedCamera, ...]:
+    """Give every camera the name of its photo, which is made unique where it is not."""
+    found, names = [], set()
+    for photo, camera, fault in cameras:
+        name = safe_name(_stem(photo), photo)
+        name = name if name not in names else safe_name(photo, photo)
+        if name in names:
+            raise CameraError(f"the name {name} occurs twice", where=photo)
+        names.add(name)
+        found.append(NamedCamera(name, camera, fault))
+    return tuple(found)
+
+
+def _load(path: Path) -> object:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError("is larger than 1 GB, no camera path is", where=path)
@@ -99,6 +144,10 @@ def _load(path: Path) -> dict:
         raise InputError(
             f"is not JSON: {error}", where=path, advice="make the path again with xscale path"
         ) from error
+    return document
+
+
+def _checked(document: object, path: Path) -> dict:
     if not isinstance(document, dict) or not isinstance(document.get("camera_path"), list):
         raise InputError(
             "has no list camera_path", where=path, advice="xscale path makes such files"
@@ -108,9 +157,12 @@ def _load(path: Path) -> dict:
 
 def parse_camera_path(document: dict, where: object) -> CameraPath:
     """Turn nerfstudio's camera-path JSON into cameras; errors of :func:`read_cameras`."""
-    _refuse_unknown(document, _PATH_FIELDS, where)
+    warnings = _unknown(document, _PATH_FIELDS, where)
+    if document.get("crop"):
+        warnings.append(f"W-CAMERAS-CROP: {where}: crop is not followed: the whole scene is shown")
     width, height = (_whole(document, f"render_{key}", where) for key in ("width", "height"))
     kind = document.get("camera_type", "perspective")
+    kind = kind.lower() if isinstance(kind, str) else kind
     if kind not in _TYPES:
         raise CameraError(
             f"camera_type {kind!r} is not supported ({', '.join(_TYPES)} are)", where=where
@@ -126,11 +178,11 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
     for index, entry in enumerate(entries):
         place = f"{where}, camera_path[{index}]"
         if not isinstance(entry, dict):
-            raise CameraError("is no object", where=place)
-        _refuse_unknown(entry, _CAMERA_FIELDS, place)
+            raise CameraError("is not an object", where=place)
+        warnings += [line for line in _unknown(entry, _CAMERA_FIELDS, place) if index == 0]
         own = entry.get("xscale", {})
         if not isinstance(own, dict):
-            raise CameraError("xscale is no object", where=place)
+            raise CameraError("xscale is not an object", where=place)
         _refuse_unknown(own, _OWN_FIELDS, f"{place}, xscale")
         name = safe_name(str(own.get("name", f"{index:0{digits}d}")), place)
         if name in names:
@@ -141,7 +193,7 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
         except CameraError as error:
             fault = str(error) if error.where else f"{place}: {error}"
             cameras.append(NamedCamera(name, None, fault))
-    return CameraPath(tuple(cameras), float(fps))
+    return CameraPath(tuple(cameras), float(fps), tuple(warnings))
 
 
 def _camera(entry: dict, own: dict, kind: str, width: int, height: int, where: str) -> Camera:
@@ -189,7 +241,7 @@ def write_camera_path(path: str | Path, cameras: CameraPath, *, overwrite: bool 
     """Write cameras as nerfstudio's camera-path JSON; bad ones are left out.
 
     Raises:
-        StorageError: It could not be written, or is there already.
+        StorageError: It could not be written, or it already exists.
     """
     write_json(path, camera_path_document(cameras), overwrite=overwrite)
 
@@ -288,6 +340,25 @@ def _stem(name: str) -> str:
     return folder + slash + (last.rpartition(".")[0] or last)
 
 
+def _unknown(entry: dict, known: set[str], where: object) -> list[str]:
+    """Report fields that have no meaning here; what looks like a known one, misspelled, is refused.
+
+    Raises:
+        CameraError: A field is nearly a known one.
+    """
+    others = [key for key in entry if key not in known]
+    for key in others:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+        if near:
+            raise CameraError(
+                f"has a field {key!r} that is not known: {near[0]} is",
+                where=where,
+                advice="correct or remove it",
+            )
+    names = ", ".join(sorted(others))
+    return [f"W-CAMERAS-FIELDS: {where}: not followed: {names}"] if others else []
+
+
 def _refuse_unknown(entry: dict, known: set[str], where: object) -> None:
     for key in entry:
         if key not in known:
@@ -304,6 +375,8 @@ def _is_number(value: object) -> bool:
 
 def _whole(entry: dict, key: str, where: object) -> int:
     value = entry.get(key)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**24:
         raise CameraError(
             f"{key} is {value!r}, it must be a whole number of pixels from 1 to 2^24", where=where

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Frame:
-    """What was asked for of one camera, and the coverage; row 0 is the top."""
+    """Requested outputs of one camera, and the coverage; row 0 is the top."""
 
     coverage: Tensor
     """Bool [H, W]: the pixel's centre ray (or one of its samples) hits the mesh."""
@@ -36,6 +36,9 @@ class Frame:
     uncertainty: Tensor | None = None
     """Float32 [H, W], how far the colour is likely to be off: mean of the channels, sRGB from 0 to
     1, see ``xscale.render.uncertainty``; NaN where nothing is hit."""
+    features: Tensor | None = None
+    """Float32 [H, W, 3], the three strongest components of the point's features, in [0, 1]; 1 where
+    nothing is hit."""
     srgb: Tensor | None = None
     """Float32 [H, W, 3], the colour in [0, 1] before it is rounded to 8 bits; the background
     or 1 where nothing is hit."""

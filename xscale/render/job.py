@@ -33,15 +33,15 @@ class Settings:
     outputs: tuple[str, ...] = ("colour",)
     """See ``xscale.render.outputs.OUTPUTS``."""
     format: str = "png"
-    """Of colours."""
+    """File format of colours."""
     data: str = "npy"
-    """Of numbers."""
+    """File format of numeric outputs."""
     samples: int = 1
     """Samples along a pixel's edge."""
     side_by_side: bool = False
     """One picture of all outputs, left to right, instead of a file each."""
     background: str = "run"
-    """What uncovered pixels show: one of ``xscale.render.run.BACKGROUNDS``."""
+    """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
 
     def files(self) -> list[OutputFile]:
         """Return the files a frame gives.
@@ -192,7 +192,7 @@ def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | No
         job: What is rendered.
         index: Of the frame.
         folder: The job's folder.
-        bands: Who renders the frame's bands; this process where not given.
+        bands: Who renders the frame's bands; default: this process.
 
     Returns:
         The journal's record of it.

@@ -1,4 +1,4 @@
-"""What a job's folder remembers: job.json, a line per finished frame, manifest.json.
+"""Records of a job's folder: job.json, a line for each finished frame, manifest.json.
 
 A frame is finished when its line is in a journal and its files have the sizes that the line says;
 that a file exists proves nothing. Every line has its own checksum, so one torn by a kill is

@@ -14,11 +14,13 @@ from xscale.render.outputs import output_file
 
 _MOST_PHOTOS = 12
 """Photo count at the upper end of the colour scale."""
+_MOST_ERROR = 0.25
+"""Mean difference of the channels, sRGB from 0 to 1, at the upper end of its colour scale."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What the ends of a mode's colour scale stand for."""
+    """Values at the ends of a mode's colour scale."""
 
     depths: tuple[float, float] = (1.0, 2.0)
     """Nearest and farthest depth, world units."""
@@ -38,6 +40,8 @@ class Mode:
     """Turns rows of a frame into uint8 [h, w, 3]."""
     needs_range: bool = False
     """Whether the colours depend on the range of depths or footprints in view."""
+    of_photo: bool = False
+    """Whether it shows, or compares with, the photo that the request names."""
 
 
 def mode_of(name: str) -> Mode:
@@ -91,6 +95,20 @@ def _photos(frame: Frame, scale: Scale) -> np.ndarray:
     return colour_scale(count / _MOST_PHOTOS)
 
 
+def _features(frame: Frame, scale: Scale) -> np.ndarray:
+    return np.rint(frame.features.numpy() * 255).astype(np.uint8)
+
+
+def difference(photo: np.ndarray, render: np.ndarray) -> np.ndarray:
+    """Return the colours of the error between two pictures uint8 [h, w, 3]: one scale for all."""
+    apart = np.abs(photo.astype(np.int16) - render).mean(2) / 255
+    return colour_scale(apart / _MOST_ERROR)
+
+
+def _rendered(frame: Frame, scale: Scale) -> np.ndarray:
+    return frame.colour.numpy()
+
+
 MODES: dict[str, Mode] = {
     "colour": _of_output("colour"),
     "depth": _of_output("depth_map", needs_range=True),
@@ -101,5 +119,9 @@ MODES: dict[str, Mode] = {
     "coverage": Mode(("coverage",), _coverage),
     "photos": Mode(("photos",), _photos),
     "uncertainty": _of_output("uncertainty_map"),
+    "features": Mode(("features",), _features),
+    "photo": Mode((), _rendered, of_photo=True),
+    "render": Mode(("colour",), _rendered, of_photo=True),
+    "error": Mode(("colour",), _rendered, of_photo=True),
 }
 """Modes by name, in the order in which a viewer lists them."""

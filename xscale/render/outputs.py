@@ -21,7 +21,7 @@ class OutputFile:
     kind: str
     """png, jpg, exr, tiff or npy."""
     needs: tuple[str, ...]
-    """What the renderer has to compute."""
+    """Outputs that the renderer has to compute."""
     channels: int
     dtype: np.dtype
     values: Callable[[Frame, tuple[float, float]], np.ndarray]
@@ -98,12 +98,12 @@ def side_by_side(files: Sequence[OutputFile]) -> OutputFile:
     """Return one picture that holds several, left to right; grey ones become RGB.
 
     Raises:
-        UsageError: One is no 8-bit picture.
+        UsageError: One is not an 8-bit picture.
     """
     for file in files:
         if file.dtype != np.uint8:
             raise UsageError(
-                f"{file.output} is no 8-bit picture to put side by side",
+                f"{file.output} is not an 8-bit picture to put side by side",
                 advice="take colour, coverage and what ends in _map, --format png, jpg or tiff",
             )
 

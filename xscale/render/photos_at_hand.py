@@ -50,9 +50,9 @@ class Shares:
     """How much of what photos say is taken; all of both is image-based rendering."""
 
     residual: float = 0.5
-    """Of the photos' residuals."""
+    """Share of the photos' residuals."""
     aside: float = 0.25
-    """Of the difference to the model's own pictures of the photos."""
+    """Share of the difference to the model's own pictures of the photos."""
     least: float = 8.0
     """Sum of weights (1 / radian) from which on the correction is whole: photos from far aside
     add little."""
@@ -63,7 +63,7 @@ class Nearby:
     """A training photo that a picture may be corrected by."""
 
     view: View
-    """What its camera sees; local frame."""
+    """View of its camera; local frame."""
     camera: Camera
     """Local frame, training size."""
     rendered: Tensor

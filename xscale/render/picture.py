@@ -25,7 +25,7 @@ _BAND_SAMPLES = 1 << 21
 
 @dataclass(frozen=True)
 class Written:
-    """What became of one picture."""
+    """Outcome of one picture."""
 
     files: dict[str, dict]
     """By output: file (relative), bytes, sha256 of the file and of its pixels."""

@@ -1,4 +1,4 @@
-"""What a camera path meets: surface points in view, faces it flies through, room around it."""
+"""Checks of a camera path: surface points in view, faces it flies through, room around it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from xscale.geometry.camera import Camera
 _SIDE = 12
 """Rays along an edge of the cube that looks around a camera."""
 _NARROW = 1000.0
+_ASKED, _SAMPLES, _COARSE = 48, 20_000, 24
 _AXES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 
 
 @dataclass(frozen=True)
 class Encounter:
-    """What one frame of a path meets."""
+    """Findings for one frame of a path."""
 
     frame: int
     crosses: bool
@@ -51,6 +52,20 @@ def focus_of(
     points = [surface_point(surface, origin, c, c.width / 2, c.height / 2) for c in cameras]
     points = [point for point in points if point is not None]
     return np.median(points, axis=0) if points else None
+
+
+def sees_mesh(surface: Surface, origin: Sequence[float], cameras: Sequence[Camera]) -> bool:
+    """Tell whether any of the cameras, of many an even spread, sees any of the mesh."""
+    chosen = cameras[:: max(1, len(cameras) // _ASKED)]
+    vertices = surface.vertices[:: max(1, len(surface.vertices) // _SAMPLES)].cpu().numpy()
+    world = vertices.astype(np.float64) + np.asarray(origin)
+    for camera in chosen:
+        pixel, depth = camera.project(world)
+        size = (camera.width, camera.height)
+        if ((depth > 0) & ((pixel >= 0) & (pixel < size)).all(axis=1)).any():
+            return True
+    # A close-up may lie inside one large triangle.
+    return any(len(_look(surface, origin, c.scaled(_COARSE, _COARSE)).position) for c in chosen)
 
 
 def is_inside(surface: Surface, origin: Sequence[float], camera: Camera) -> bool:

@@ -34,7 +34,7 @@ def project(
             (equidistant), ``equirectangular`` (360 x 180 degrees), ``cubemap`` (six pictures,
             squares of the camera's height) or ``stereo`` (two cameras side by side, parallel).
         fov: Vertical field of view in degrees, perspective and fisheye; the camera's own (180 for
-            a fisheye) where not given.
+            a fisheye) by default.
         baseline: Distance of the two eyes in world units, stereo.
 
     Raises:

@@ -48,8 +48,7 @@ def ray_engine(address: str = "auto", workers: int | None = None, split: Split =
 
     Args:
         address: Of the cluster; ``auto`` finds the one of this machine.
-        workers: How many frames or bands at a time; one for each GPU, or for each CPU, where not
-            given.
+        workers: How many frames or bands at a time; one for each GPU, or for each CPU, by default.
         split: What a task is: a frame, a band of rows of one (``tiles``), or by the job: bands of
             pictures that are very large, or larger than a band and fewer than the workers.
 
@@ -243,8 +242,8 @@ class _Cluster:
         """Return what a task gave.
 
         Raises:
-            ClusterError: Its workers were lost again and again, or it failed in a way that is no
-                frame's fault.
+            ClusterError: Its workers were lost again and again, or the task failed by no fault of
+                the frame.
             ResourceError: A node has too little memory.
         """
         exceptions = self.ray.exceptions

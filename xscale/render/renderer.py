@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from xscale.model.background import Background, Plain
 from xscale.model.model import Model
 from xscale.render.frame import Frame
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
+from xscale.render.vertex_values import interpolated
 
 # What a pixel holds where nothing is hit.
 _MISSES = {
@@ -26,6 +27,7 @@ _MISSES = {
     "level": float("nan"),
     "photos": 0.0,
     "uncertainty": float("nan"),
+    "features": 1.0,
     "srgb": 1.0,
 }
 OUTPUTS = ("colour", "coverage", "face", *_MISSES)
@@ -53,6 +55,9 @@ class Renderer:
         uncertainty: Tells from face ids [N] and those points how far off their colours may be;
             likewise.
         at_hand: Photos that colours are corrected by; None leaves them as the model gives them.
+        features: Turns surface points into colours [N, 3] that show their features; likewise.
+        at_vertices: Values [V] at the mesh's vertices, by output: photos and uncertainty are then
+            interpolated between these, which is coarser and much faster.
     """
 
     def __init__(
@@ -66,6 +71,8 @@ class Renderer:
         photos: Callable[[Tensor], Tensor] | None = None,
         uncertainty: Callable[[Tensor, Tensor], Tensor] | None = None,
         at_hand: PhotosAtHand | None = None,
+        features: Callable[[GBuffer], Tensor] | None = None,
+        at_vertices: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.surface = surface
         self.model = model
@@ -74,6 +81,8 @@ class Renderer:
         self.photos = photos
         self.uncertainty = uncertainty
         self.at_hand = at_hand
+        self.features = features
+        self.at_vertices = at_vertices or {}
         has_body = ops.has_body("fused_frame", model.device.type)
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
@@ -103,9 +112,10 @@ class Renderer:
         for name in outputs:
             if name not in OUTPUTS:
                 raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
-        for name in ("photos", "uncertainty"):
-            if name in outputs and getattr(self, name) is None:
-                raise UsageError("this renderer does not know the training photos")
+        for name in ("photos", "uncertainty", "features"):
+            if name in outputs and getattr(self, name) is None and name not in self.at_vertices:
+                lacks = "the features" if name == "features" else "the training photos"
+                raise UsageError(f"this renderer does not know {lacks}")
         if "level" in outputs and self.model.settings.encoding not in ("hash", "volume"):
             raise UsageError(f"model.encoding={self.model.settings.encoding} has no levels")
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
@@ -191,18 +201,24 @@ class Renderer:
             colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
         for name in fields:
-            if name == "srgb":
-                values = shaded
-            elif name == "level":
-                values = self.model.field.level(samples.footprint)
-            elif name == "photos":
-                values = self.photos(samples.position)
-            elif name == "uncertainty":
-                values = self.uncertainty(face_id.reshape(-1)[place], samples.position)
-            else:
-                values = getattr(samples, name)
+            values = shaded if name == "srgb" else self._values(name, samples)
             shape = (rows * width, *values.shape[1:])
             full = torch.full(shape, _MISSES[name], device=packed.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
+
+    def _values(self, name: str, samples: GBuffer) -> Tensor:
+        """Return an output's values [N, ...] of surface points."""
+        if name in self.at_vertices:
+            values = self.at_vertices[name]
+            return interpolated(self.surface, values, samples.face_id, samples.position)
+        if name == "level":
+            return self.model.field.level(samples.footprint)
+        if name == "features":
+            return self.features(samples)
+        if name == "photos":
+            return self.photos(samples.position)
+        if name == "uncertainty":
+            return self.uncertainty(samples.face_id, samples.position)
+        return getattr(samples, name)

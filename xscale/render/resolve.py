@@ -64,6 +64,8 @@ def resolve(frame: Frame, samples: int) -> Frame:
         resolved["colour"] = (mean + 0.5).to(torch.uint8)
     if frame.srgb is not None:
         resolved["srgb"] = _colour(_blocks(frame.srgb, samples), hit)
+    if frame.features is not None:
+        resolved["features"] = _colour(_blocks(frame.features, samples), hit)
     if frame.normal is not None:
         total = (_blocks(frame.normal, samples) * hit[..., None]).sum(2)
         resolved["normal"] = torch.nn.functional.normalize(total, dim=2)

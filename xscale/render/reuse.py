@@ -30,7 +30,7 @@ _NEAR_ENOUGH = 0.02
 _MOST_MISSING = 0.03
 """Share of missing pixels above which a new key frame is begun."""
 _TURN = 0.2
-"""What a turn of one radian counts for beside a move by the distance of what is in view."""
+"""Weight of a turn by one radian beside a move by the distance of what is in view."""
 _BAND_PIXELS = 1 << 15
 _COARSE = 2
 """Edge of the blocks of pixels that share a colour where the time for single ones is lacking."""
@@ -81,6 +81,11 @@ class MovingRenderer:
         self._pending: _Pending | None = None
         self._pixel_seconds = 3e-7
         self._wanted: Camera | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a key frame."""
+        return any(camera is not None for camera in self._cameras)
 
     @torch.inference_mode()
     def render(self, camera: Camera) -> tuple[Frame, float]:

@@ -26,6 +26,7 @@ from xscale.model.background import Background, Plain
 from xscale.model.encodings import ON_THE_MESH
 from xscale.model.model import Model
 from xscale.render import photos_at_hand
+from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
@@ -36,7 +37,7 @@ from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest
 
 BACKGROUNDS = ("run", "learned", "white", "black")
-"""What uncovered pixels may show: as the run was trained, or one of these."""
+"""Backgrounds of uncovered pixels: as the run was trained, or one of these."""
 
 
 @dataclass(eq=False)
@@ -88,7 +89,7 @@ class Run:
 
     @property
     def manifest(self) -> Manifest:
-        """What was trained, on what, with which settings."""
+        """The manifest: scene, settings, split and cameras of the training."""
         return self.folder.manifest
 
     @property
@@ -199,7 +200,7 @@ class Run:
 
     @cached_property
     def background(self) -> Background | None:
-        """What uncovered pixels show; None where that is white."""
+        """The learned background; None where it is white."""
         if self.manifest.model.background != "learned":
             return None
         arrays = self.folder.read(BACKGROUND)
@@ -259,11 +260,28 @@ class Run:
                 self.surface, self.residuals, face_id, position, count(self.views, position)
             ),
             at_hand=self.at_hand,
+            features=FeatureColours(self.model, self.surface, self._local_cameras).of,
         )
+
+    def exposure(self, photo: str) -> Tensor | None:
+        """Return a training photo's exposure, as ``Renderer.render`` takes it.
+
+        None for test photos: an exposure is fitted to training photos only, so the mean of those
+        stands for all others.
+
+        Raises:
+            UsageError: The run has no photo of that name.
+        """
+        names = self.names("train")
+        if photo in names:
+            return self.model.shader.exposure[names.index(photo)]
+        if photo not in self.manifest.cameras:
+            raise UsageError(f"the run has no photo {photo}", where=self.path)
+        return None
 
     @cached_property
     def residuals(self) -> torch.Tensor:
-        """What the training left unexplained, see ``xscale.render.uncertainty``; float32 [V]."""
+        """Residuals of the training at vertices (``xscale.render.uncertainty``), float32 [V]."""
         return read_residuals(self.folder, len(self.mesh.vertices), self.device)
 
     @cached_property
@@ -272,10 +290,13 @@ class Run:
         if not self.photos_at_render:
             return None
         _ = self.model
-        names = self.names("train")
-        stored = photos_at_hand.read_photos(self.folder, self._step, len(names))
-        cameras = [self.camera(name).recentred(self.origin) for name in names]
+        cameras = self._local_cameras()
+        stored = photos_at_hand.read_photos(self.folder, self._step, len(cameras))
         return PhotosAtHand(stored, self.surface, self.views, cameras)
+
+    def _local_cameras(self) -> list[Camera]:
+        """Return the training photos' cameras in the mesh's local frame."""
+        return [self.camera(name).recentred(self.origin) for name in self.names("train")]
 
     def keep_photos(self, read: photos_at_hand.Read) -> None:
         """Write the training photos into the run, so that it can be opened with them.
@@ -296,7 +317,7 @@ class Run:
 
     @cached_property
     def views(self) -> list[View]:
-        """What the training cameras see; made when first asked for."""
+        """Views of the training cameras; made when first asked for."""
         cameras = [self.camera(name) for name in self.names("train")]
         return training_views(self.surface, cameras, self.origin)
 
@@ -315,16 +336,20 @@ class Run:
         rect: Rect | None = None,
         samples: int = 1,
         background: str = "run",
+        photo: str | None = None,
     ) -> Frame:
         """Render one camera, or a part of its picture.
 
         Args:
             camera: World-frame camera; its size is the picture's.
             outputs: Any of "colour", "coverage", "depth", "normal", "footprint", "position",
-                "face", "level", "photos", "uncertainty" and "srgb", which ``Frame`` explains.
+                "face", "level", "photos", "uncertainty", "features" and "srgb", which ``Frame``
+                explains.
             rect: (left, top, width, height) in pixels; None is the whole picture.
             samples: Samples along a pixel's edge; values are means of those that hit the mesh.
             background: What uncovered pixels show, one of ``BACKGROUNDS``.
+            photo: Name of the photo whose exposure is taken (:meth:`exposure`); None takes the mean
+                of the training.
 
         Returns:
             Tensors [H, W, ...] on the run's device.
@@ -332,7 +357,9 @@ class Run:
         Raises:
             UsageError: An output or background is not known, or the rectangle leaves the picture.
         """
-        return render_resolved(self.renderer_on(background), camera, outputs, rect, samples)
+        exposure = None if photo is None else self.exposure(photo)
+        renderer = self.renderer_on(background)
+        return render_resolved(renderer, camera, outputs, rect, samples, exposure)
 
 
 def new_model(

@@ -1,9 +1,12 @@
 """Render service: one thread that turns a viewer's latest request into better and better pictures.
 
 A request is answered by a series of pictures. While the camera moves it is one picture
-("moving"), delivered whole. At rest it is the exact one-sample picture ("exact"), then pictures of
-2 x 2 and more samples ("refined"), each delivered in bands of rows from top to bottom. At rest the
-bits are those of ``xscale render`` for the same camera, samples and background.
+("moving"), delivered whole: colours are taken from pictures rendered before where they show the
+same points (``xscale.render.reuse``), and what would take too long is made at a smaller size and
+enlarged, so that a viewer asks for its full size at all times. At rest it is the exact one-sample
+picture ("exact"), then pictures of 2 x 2 and more samples ("refined"), each delivered in bands of
+rows from top to bottom; where a moving picture can be had first, it comes first. At rest the bits
+are those of ``xscale render`` for the same camera, samples and background.
 """
 
 from __future__ import annotations
@@ -16,27 +19,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from xscale import ops
-from xscale.errors import UsageError, XscaleError
+from xscale.errors import XscaleError
 from xscale.geometry.camera import Camera
-from xscale.render.frame import Frame
-from xscale.render.modes import Mode, Scale, mode_of
-from xscale.render.resolve import render_resolved
-from xscale.render.run import BACKGROUNDS, Run
+from xscale.render.live import Shown, ViewPainter
+from xscale.render.run import Run
+from xscale.render.scene_photos import PhotoReader
 
 _BAND_SECONDS = 0.02
 """Aimed time of a band: a request waits for the end of the band that is being rendered."""
 _FIRST_SAMPLES = 1 << 15
 """Samples of the first band, whose cost is not known yet."""
-_PREVIEW = 32
-_MOST_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
 class ViewRequest:
-    """What a viewer wants to see."""
+    """A viewer's request."""
 
     camera: Camera
     """World frame; its size is the picture's."""
@@ -45,7 +44,7 @@ class ViewRequest:
     photo: str | None = None
     """Name of the photo whose exposure is taken, for the modes photo, render and error."""
     background: str = "run"
-    """What uncovered pixels show, as ``xscale render --background``: one of ``BACKGROUNDS``."""
+    """Background, as ``xscale render --background``: one of ``BACKGROUNDS``."""
     moving: bool = False
     """Whether the camera is moving: one fast picture is made, and nothing after it."""
     samples: int = 2
@@ -102,6 +101,8 @@ class RenderService:
         threads: CPU threads of the ops; None: as many as the process has.
         on_error: Called on the render thread with one line when a request fails; the thread goes
             on. Without it the line is kept in ``last_error``.
+        photos: Reads the run's photos for the modes photo and error; by default from where the
+            run's manifest says they are.
     """
 
     def __init__(
@@ -110,9 +111,11 @@ class RenderService:
         on_picture: Callable[[Picture], None],
         threads: int | None = None,
         on_error: Callable[[str], None] | None = None,
+        photos: PhotoReader | None = None,
     ) -> None:
         self.last_error: str | None = None
         self._run = run
+        self._painter = ViewPainter(run, photos)
         self._on_picture = on_picture
         self._on_error = on_error
         self._threads = threads
@@ -122,7 +125,6 @@ class RenderService:
         self._count = 0
         self._busy = False
         self._closed = False
-        self._cost: dict[tuple[str, bool], float] = {}
         self._thread = threading.Thread(target=self._loop, name="xscale-render", daemon=True)
         self._thread.start()
 
@@ -236,48 +238,51 @@ class RenderService:
             self._serve_work()
 
     def _answer(self, number: int, request: ViewRequest) -> None:
-        mode = mode_of(request.mode)
-        if request.background not in BACKGROUNDS:
-            raise UsageError(
-                f"no background {request.background!r}; there are {', '.join(BACKGROUNDS)}"
-            )
-        if not 1 <= request.samples <= _MOST_SAMPLES:
-            raise UsageError(f"samples is 1 to {_MOST_SAMPLES}, got {request.samples}")
-        scale = self._scale(request.camera, mode)
-        if request.moving:
-            self._stage(number, request, mode, scale, "moving", 1, None)
-            return
-        before = None
-        for samples in sorted({1, min(2, request.samples), request.samples}):
-            stage = "exact" if samples == 1 else "refined"
-            before = self._stage(number, request, mode, scale, stage, samples, before)
+        def check() -> None:
+            self._check(number, request.moving)
 
-    def _scale(self, camera: Camera, mode: Mode) -> Scale:
-        """Return the ends of the mode's colour scale for a view."""
-        levels = self._run.model.settings.grid.levels
-        if not mode.needs_range:
-            return Scale(levels=levels)
-        small = camera.scaled(_PREVIEW, _PREVIEW)
-        frame = self._run.render(small, ("depth", "footprint"))
-        seen = torch.isfinite(frame.depth)
-        if not bool(seen.any()):
-            return Scale(levels=levels)
-        depths = np.quantile(frame.depth[seen].cpu().numpy(), (0.005, 0.995))
-        area = camera.width * camera.height / _PREVIEW**2
-        sizes = np.quantile(frame.footprint[seen].cpu().numpy(), (0.005, 0.995)) / area**0.5
-        return Scale(tuple(map(float, depths)), tuple(map(float, sizes)), levels)
+        shown = self._painter.shown(request)
+        before = None
+        if request.moving or self._painter.can_reuse(shown):
+            before = self._moving_picture(number, shown, check)
+        if request.moving:
+            self._painter.improve(shown, lambda: self._pending(number))
+            return
+        for samples in sorted({1, min(2, request.samples), request.samples}):
+            before = self._stage(number, shown, samples, before, check)
+
+    def _moving_picture(self, number: int, shown: Shown, check: Callable[[], None]) -> Picture:
+        start = time.perf_counter()
+        rows, reused = self._painter.moving(shown, check)
+        height, width = rows.depth.shape
+        rgba = np.empty((height, width, 4), np.uint8)
+        rgba[..., :3], rgba[..., 3] = rows.rgb, 255
+        picture = Picture(
+            number,
+            shown.request,
+            rgba,
+            rows.depth,
+            rows.face,
+            stage="moving",
+            samples=1,
+            rows=(0, height),
+            complete=True,
+            seconds=time.perf_counter() - start,
+            reused=reused,
+        )
+        self._on_picture(picture)
+        return picture
 
     def _stage(
         self,
         number: int,
-        request: ViewRequest,
-        mode: Mode,
-        scale: Scale,
-        stage: str,
+        shown: Shown,
         samples: int,
         before: Picture | None,
+        check: Callable[[], None],
     ) -> Picture:
-        """Render one stage of a request, deliver its bands and return the whole picture."""
+        """Render one stage of a request at rest, deliver its bands, return the whole picture."""
+        painter, request = self._painter, shown.request
         height, width = request.camera.height, request.camera.width
         start = time.perf_counter()
         if before is None:
@@ -286,37 +291,41 @@ class RenderService:
             face = np.full((height, width), -1, np.int32)
         else:
             rgba, depth, face = before.rgba.copy(), before.depth.copy(), before.face.copy()
+        stage = "exact" if samples == 1 else "refined"
         picture = Picture(number, request, rgba, depth, face, stage, samples, (0, 0), False, 0.0)
-        renderer = self._run.renderer_on(request.background)
-        needs = tuple(dict.fromkeys((*mode.needs, "depth", "face")))
-        key = (request.mode, samples > 1)
+        per_row = width * samples**2
         top = 0
         while top < height:
-            self._check(number, request.moving)
+            try:
+                check()
+            except _Cancelled:
+                if samples == 1 and top > height // 2:
+                    self._keep(shown, picture, top)
+                raise
             began = time.perf_counter()
-            per_row = width * samples**2
-            cost = self._cost.get(key)
+            cost = painter.cost(shown, samples > 1)
             most = _FIRST_SAMPLES if cost is None else _BAND_SECONDS / cost
             rows = min(max(1, int(most / per_row)), height - top)
-            rect = (0, top, width, rows)
-            frame = render_resolved(renderer, request.camera, needs, rect, samples)
             inside = np.s_[top : top + rows]
-            rgba[inside, :, :3] = mode.paint(frame, scale)
+            rgba[inside, :, :3], depth[inside], face[inside] = painter.rows(
+                shown, samples, (0, top, width, rows)
+            )
             rgba[inside, :, 3] = 255
-            depth[inside], face[inside] = _values(frame)
             top += rows
             now = time.perf_counter()
-            self._learn(key, (now - began) / (rows * per_row))
+            painter.learn(shown, samples > 1, (now - began) / (rows * per_row))
             picture = replace(picture, rows=(0, top), complete=top == height, seconds=now - start)
-            if picture.complete or not request.moving:
-                self._on_picture(picture)
+            self._on_picture(picture)
+        if samples == 1:
+            self._keep(shown, picture, height)
         return picture
 
-    def _learn(self, key: tuple[str, bool], cost: float) -> None:
-        """Keep what a sample costs: what is dearer is believed at once, what is cheaper slowly."""
-        known = self._cost.get(key)
-        self._cost[key] = cost if known is None else max(cost, 0.7 * known + 0.3 * cost)
+    def _keep(self, shown: Shown, picture: Picture, rows: int) -> None:
+        """Keep the first rows of an exact picture for pictures of a moving camera."""
+        depth = picture.depth.copy()
+        depth[rows:] = np.inf
+        self._painter.keep(shown, picture.rgba[..., :3], depth)
 
-
-def _values(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    return frame.depth.numpy(), frame.face.numpy()
+    def _pending(self, number: int) -> bool:
+        """Whether something else than improving the pictures to come waits."""
+        return self._closed or self._count != number or bool(self._work)

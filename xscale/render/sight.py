@@ -1,4 +1,4 @@
-"""What the training cameras see: whether and how large a surface point stands in each photo."""
+"""Views of the training cameras: whether and how large a surface point appears in each photo."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 
 _MOST_PIXELS = 1 << 21
-"""Of a camera, when it is asked what it sees."""
+"""Most pixels of one camera's depth map."""
 _ALL_PIXELS = 1 << 27
-"""Of all cameras together: half a gigabyte of depths."""
+"""Most pixels of all depth maps together: half a gigabyte."""
 _ROWS = 256
 _TOLERANCE = 0.005
 """How much deeper than the pixel a point may lie, as a share, and still be what is seen there."""
@@ -30,7 +30,7 @@ class View:
     depths: np.ndarray
     """Float32 [H, W], +inf for nothing."""
     pixels: float
-    """Of the photo, that a frontal square of one world unit takes at distance one."""
+    """Pixels of the photo that a frontal square of one world unit takes at distance one."""
 
     def seen(self, position: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the unit directions [N, 3] to points, and the photo's pixels a unit area [N].

@@ -21,7 +21,7 @@ def render_views(
     out: Path,
     on_frame: Callable[[int, int, str], None] | None = None,
 ) -> tuple[Path, Path]:
-    """Render photos' cameras as a job: what is there already with the same bytes is kept.
+    """Render photos' cameras as a job: existing pictures with the same bytes are kept.
 
     Args:
         run: An opened run.

@@ -1,4 +1,4 @@
-"""What every page is made of: the document with its policy, escaping, tables, folded parts."""
+"""Building blocks of pages: the document with its policy, escaping, tables, folded parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def document(title: str, body: str, pictures: Sequence[str] = PICTURES) -> str:
 
 
 def escaped(value: object) -> str:
-    """Escape for HTML text and attributes; file names may hold bytes that are no text."""
+    """Escape for HTML text and attributes; file names may hold bytes that are not text."""
     return escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)
 
 

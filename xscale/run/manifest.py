@@ -40,7 +40,7 @@ class TrainedScene:
     root: str
     """The folder, as it was given."""
     options: dict[str, Any] = field(default_factory=dict)
-    """What opens it again; see ``Scene.options``."""
+    """Options that open it again; see ``Scene.options``."""
     provenance: dict[str, Any] = field(default_factory=dict)
     photos: int
     downscale: float
@@ -69,6 +69,8 @@ class Manifest:
     """World-frame cameras of all photos at their stored size, by name."""
     versions: dict[str, str]
     seed: int
+    threads: int | None = None
+    """Threads that the training computed with; its results do not depend on them."""
 
     @cached_property
     def model(self) -> ModelSettings:
@@ -99,6 +101,8 @@ class Manifest:
             "versions": self.versions,
             "seed": self.seed,
         }
+        if self.threads is not None:
+            values["threads"] = self.threads
         if self.run is not None:
             values["run"] = self.run
             values["self"] = fingerprint_of(values)
@@ -185,6 +189,8 @@ def _typed(values: Mapping[str, Any], where: object) -> Manifest:
         versions={k: _text(v, "versions") for k, v in _object(values.get("versions", {}),
                                                               "versions").items()},
         seed=int(_number(values["seed"], "seed")),
+        threads=None if values.get("threads") is None else int(_number(values["threads"],
+                                                                       "threads")),
     )  # fmt: skip
 
 
@@ -202,7 +208,7 @@ def _list(value: object, what: str) -> list[Any]:
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{what} is not a text")
+        raise TypeError(f"{what} is not text")
     return value
 
 

@@ -20,14 +20,18 @@ from xscale.scene.checks.conventions import PoseConvention, reread
 from xscale.scene.layouts import mvsnet
 from xscale.scene.layouts.kinds import detected
 from xscale.scene.layouts.views import Choice, Observations, Reading, View, photo_files, some
+from xscale.scene.masks import mask_remarks
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.photo import Notes, Photo, png_name
-from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, mask_remarks, posed_photo
+from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, posed_photo
 from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
 from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
 
 _NEAR_SHARE = 1e-4
 _MOST_MISSING = 0.05
+_MOST_FOLDERS = 200
+_ASKED = 20
+"""Missing photos that are looked for in other folders."""
 
 
 class Opened(NamedTuple):
@@ -173,7 +177,7 @@ def _photos(
     Returns:
         The photos, the names of cameras whose photos are missing, and the damaged photos.
     """
-    listed, missing, remarks = _found(reading.photo_folder, reading.views)
+    listed, missing, remarks = _found(root, reading.photo_folder, reading.views)
     warnings += remarks
     views = [replace(view, name=name) for name, view in listed.items()]
     views.sort(key=lambda view: name_bytes(view.name))
@@ -192,7 +196,7 @@ def _photos(
             continue
         photos.append(replace(photo, listed_as=listed_as))
     warnings += remarks.lines()
-    warnings += mask_remarks(root, photos, [*listed, *missing])
+    warnings += mask_remarks(remarks.masks_in(root / "masks"), photos, [*listed, *missing])
     if left_out:
         check_left_out({view.name: group_of(view) for view in views}, left_out)
         warnings.append(notice(left_out))
@@ -228,7 +232,9 @@ def _without(
     return tuple(photo for photo in photos if photo.name not in outliers)
 
 
-def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str, ...], list[str]]:
+def _found(
+    root: Path, folder: Path, views: list[View]
+) -> tuple[dict[str, View], tuple[str, ...], list[str]]:
     """Join views with the photos on the disk.
 
     Returns:
@@ -259,12 +265,25 @@ def _found(folder: Path, views: list[View]) -> tuple[dict[str, View], tuple[str,
         if len(missing) == len(views):
             told = f"{told}; it holds {_holdings(folder)}"
         if len(missing) > _MOST_MISSING * len(views):
-            raise SceneError(
-                told, where=folder, advice="add them, or take them out of the camera model"
-            )
+            raise SceneError(told, where=folder, advice=_where_photos_are(root, folder, missing))
         remarks.append(f"W-PHOTO-MISSING: {told}; they are left out")
     found = [view for view in views if view.name not in set(missing)]
     return {spelled.get(view.name, view.name): view for view in found}, tuple(missing), remarks
+
+
+def _where_photos_are(root: Path, folder: Path, missing: list[str]) -> str:
+    """Say which folder of the scene holds the missing photos, or which option names one."""
+    asked = missing[:_ASKED]
+    for number, (parent, folders, _) in enumerate(os.walk(root)):
+        folders.sort()
+        if number >= _MOST_FOLDERS:
+            break
+        if Path(parent) != folder and all((Path(parent) / name).is_file() for name in asked):
+            return f"they are in {parent}: add --images {parent}"
+    return (
+        "add them, give the folder that holds them by --images, or take them out of the camera "
+        "model"
+    )
 
 
 def _holdings(folder: Path) -> str:

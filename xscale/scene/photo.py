@@ -23,7 +23,7 @@ from xscale.scene.layouts.views import some
 
 @dataclass(eq=False)
 class Notes:
-    """What decoding photos of a scene brought to light, by their names."""
+    """Remarks from decoding a scene's photos, by their names."""
 
     odd: dict[str, Odd] = field(default_factory=dict)
     grey_masks: set[str] = field(default_factory=set)
@@ -32,7 +32,7 @@ class Notes:
         """Return it as coded lines."""
         found = []
         for code, what, count in (
-            ("W-PHOTO-NAN", "are no numbers; they are left out", lambda odd: odd.unreal),
+            ("W-PHOTO-NAN", "are not numbers; they are left out", lambda odd: odd.unreal),
             ("W-PHOTO-RANGE", "are negative or brighter than white; they are cut off there",
              lambda odd: odd.clipped),
         ):  # fmt: skip
@@ -117,18 +117,18 @@ class Photo:
     orientation: int = 1
     """EXIF orientation that is applied to the stored pixels: 1 (none), or 5 to 8."""
     alpha: Alpha = "mask"
-    """What its alpha channel means (:func:`xscale.io.photo.images.read_pixels`)."""
+    """Meaning of its alpha channel (:func:`xscale.io.photo.images.read_pixels`)."""
     convert_cmyk: bool = False
     """Whether a CMYK JPEG is converted instead of refused."""
     color: Color = "srgb"
-    """What its numbers mean (:func:`xscale.io.photo.colour_spaces.as_srgb`)."""
+    """Meaning of its numbers (:func:`xscale.io.photo.colour_spaces.as_srgb`)."""
     mark: Mark | None = None
-    """By which its file is known again; None where that does not matter."""
+    """Fingerprint by which its file is recognised; None where that does not matter."""
     notes: Notes = field(default_factory=Notes)
     """Grows when the photo is decoded; all photos of a scene share one."""
     make: Callable[[int, int, int, int], np.ndarray] | None = None
     """Makes uint8 [h, w, 3] of a rectangle (left, top, width, height) at the stored size, always
-    the same; for photos that are no files."""
+    the same; for photos that are not files."""
 
     @property
     def png_name(self) -> str:
@@ -279,7 +279,7 @@ def fitted_mask(mask: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarr
         path: The mask, for the error.
 
     Raises:
-        MaskError: Its size is no whole multiple or part.
+        MaskError: Its size is not a whole multiple or part.
     """
     found = mask.shape[1], mask.shape[0]
     factor = mask_factor(found, size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -29,7 +28,8 @@ from xscale.io.photo.images import (
 )
 from xscale.scene.checks.conventions import PoseConvention
 from xscale.scene.layouts.views import View, some
-from xscale.scene.photo import Notes, Photo, mask_factor, png_name
+from xscale.scene.masks import MaskFolder
+from xscale.scene.photo import Notes, Photo, mask_factor
 from xscale.scene.quarantine import OnBadPhoto
 
 PixelOrigin = Literal["corner", "center"]
@@ -53,10 +53,10 @@ class WrongSizeError(CameraError):
 
 @dataclass(frozen=True)
 class HowTaken:
-    """What the user said about photos and cameras."""
+    """The user's choices for photos and cameras."""
 
     pixel_origin: PixelOrigin = "corner"
-    """What the cameras' principal points count from."""
+    """Origin of the cameras' pixel coordinates."""
     alpha: Alpha = "mask"
     convert_cmyk: bool = False
     on_bad_photo: OnBadPhoto = "skip"
@@ -76,9 +76,17 @@ class Remarks:
     tails: list[str] = field(default_factory=list)
     profiles: dict[str, list[str]] = field(default_factory=dict)
     outside: list[str] = field(default_factory=list)
+    masks: MaskFolder | None = None
+    """The scene's masks, listed when the first photo asks."""
     scaled_masks: list[str] = field(default_factory=list)
     notes: Notes = field(default_factory=Notes)
-    """What only decoding will show."""
+    """Remarks that only decoding brings."""
+
+    def masks_in(self, folder: Path) -> MaskFolder:
+        """Return the masks of a folder, which is listed once."""
+        if self.masks is None:
+            self.masks = MaskFolder(folder)
+        return self.masks
 
     def lines(self) -> list[str]:
         """Return them as coded lines."""
@@ -109,7 +117,7 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         view: Its camera as the file gives it.
         path: The photo.
         root: The scene's folder, where masks are.
-        taken: What the user said about photos and cameras.
+        taken: The user's choices for photos and cameras.
         remarks: Grows by what is worth a remark.
 
     Raises:
@@ -262,7 +270,7 @@ def _check_intrinsics(camera: Camera) -> None:
     if least < _SHORTEST_FOCAL or largest > _LARGEST_INTRINSIC:
         raise CameraError(
             f"focal lengths {camera.fx:g} and {camera.fy:g} with principal point {camera.cx:g}, "
-            f"{camera.cy:g} are no camera's"
+            f"{camera.cy:g} are not a camera's"
         )
 
 
@@ -274,9 +282,9 @@ def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
 
 
 def _mask(root: Path, view: View, info: ImageInfo, remarks: Remarks) -> Path | None:
-    """Find the layout's mask, ``masks/NAME.png`` or ``masks/NAME.jpg.png``; compare its size."""
-    usual = [root / _MASKS / name for name in (png_name(view.name), f"{view.name}.png")]
-    for path in usual if view.mask is None else [view.mask]:
+    """Find the photo's mask and compare its size with the photo's."""
+    found = remarks.masks_in(root / _MASKS).of(view.name) if view.mask is None else view.mask
+    for path in () if found is None else (found,):
         if path.is_file():
             try:
                 size = image_size(path)
@@ -293,26 +301,3 @@ def _mask(root: Path, view: View, info: ImageInfo, remarks: Remarks) -> Path | N
                 remarks.scaled_masks.append(view.name)
             return path
     return None
-
-
-def mask_remarks(root: Path, photos: Sequence[Photo], names: Iterable[str]) -> list[str]:
-    """Remark on masks that no photo has, and on photos without a mask where others have one."""
-    known = {name for n in names for name in (png_name(n), f"{n}.png")}
-    used = {photo.mask_path for photo in photos if photo.mask_path is not None}
-    found = []
-    bare = [photo.name for photo in photos if photo.mask_path is None and not photo.has_alpha]
-    if used and bare:
-        found.append(
-            f"W-MASK-MISSING: {len(bare)} of {len(photos)} photos have no mask and are used whole: "
-            f"{some(bare)}"
-        )
-    folder = root / _MASKS
-    there = sorted(folder.rglob("*.png")) if folder.is_dir() else []
-    spare = [path.relative_to(folder).as_posix() for path in there if path not in used]
-    spare = [name for name in spare if name not in known]
-    if spare:
-        found.append(
-            f"W-MASK-UNUSED: {len(spare)} files in {_MASKS}/ are no photo's mask: {some(spare)}; "
-            "a mask is called as its photo, with .png"
-        )
-    return found

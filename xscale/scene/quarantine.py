@@ -27,7 +27,7 @@ class LeftOut(NamedTuple):
     """A photo that is not used."""
 
     error: InputError
-    """What is wrong with it."""
+    """Its fault."""
     listed_as: str
     """Its name in the camera model."""
 

@@ -31,7 +31,7 @@ from xscale.scene.surface import MeshRepair
 __all__ = ["Photo", "Scene", "Split"]
 
 CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
-"""What in a provenance says that the mesh is no longer what its files hold."""
+"""Keys of a provenance by which the mesh differs from its files."""
 
 _MAKER = "xscale.demo.giga"
 _OTHER_PIXELS = ("alpha", "convert_cmyk", "color")
@@ -60,13 +60,13 @@ class Scene:
     observe: Callable[[], Observations] | None = None
     """Reads where photos saw sparse points; see :meth:`sparse_observations`."""
     provenance: dict[str, object] = field(default_factory=dict)
-    """What was done to the coordinates while reading, as plain values."""
+    """Changes of the coordinates while reading, as plain values."""
     missing: tuple[str, ...] = ()
     """Names in the camera model whose photos are missing; few, and never test photos."""
     left_out: dict[str, LeftOut] = field(default_factory=dict)
     """Damaged photos, by name; few, and never test photos (:mod:`xscale.scene.quarantine`)."""
     notes: Notes = field(default_factory=Notes)
-    """What decoding the photos brought to light; it grows with every photo that is read."""
+    """Remarks from decoding the photos; they grow with every photo that is read."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 

@@ -19,6 +19,7 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.mesh.meshes import EXTENSIONS, MeshArrays, read_mesh_arrays
 from xscale.io.names import name_bytes
 from xscale.scene.checks import plausibility as check
+from xscale.scene.layouts.views import some
 
 MeshRepair = Literal["none", "drop-bad-faces"]
 _BLOCK = 1 << 20
@@ -27,6 +28,12 @@ _NUMBERS = re.compile(r"[\s,;\[\](){}]+")
 _CRS = re.compile(
     r'\b(?:PROJCS|PROJCRS|COMPD_CS|COMPOUNDCRS|GEOGCS|GEOGCRS|LOCAL_CS)\["([^"]{1,80})"'
 )
+_OTHER_MESHES = (
+    *(".3ds", ".3mf", ".abc", ".blend", ".dae", ".dxf", ".fbx", ".mvs", ".osgb"),
+    *(".usd", ".usda", ".usdc", ".usdz", ".vtk", ".vtp", ".wrl", ".x3d"),
+)
+_CLOUDS = re.compile("point|cloud|sparse|dense|fused")
+"""Names of files that hold points rather than a mesh, mostly."""
 _CRS_FILES = ("*.wkt", "*.prj")
 
 
@@ -38,10 +45,10 @@ class Surface:
     files: tuple[Path, ...]
     warnings: tuple[str, ...] = ()
     offset: np.ndarray | None = None
-    """What an offset file beside the mesh says is missing from its coordinates, float64 [3]."""
+    """Offset that a file beside the mesh adds to its coordinates, float64 [3]."""
     offset_file: Path | None = None
     provenance: dict[str, object] = field(default_factory=dict)
-    """What was done to the coordinates, and the coordinate system named beside the mesh."""
+    """Changes of the coordinates, and the coordinate system named beside the mesh."""
 
 
 def find_meshes(root: Path) -> tuple[Path, ...]:
@@ -56,12 +63,50 @@ def find_meshes(root: Path) -> tuple[Path, ...]:
         raise SceneError(f"has several meshes: {names}", where=root, advice="choose one by --mesh")
     found = found or _meshes(root, "mesh_*.*")
     if not found:
-        raise SceneError(
-            "has no mesh.ply (nor mesh.obj, .glb, .gltf, .stl, .off, nor mesh_*.ply and so on)",
-            where=root,
-            advice="put the photogrammetry mesh there or give it by --mesh",
-        )
+        raise _no_mesh(root)
     return found
+
+
+def _no_mesh(root: Path) -> SceneError:
+    """Say which files the folder holds that may be the mesh, and the option that takes one."""
+    usual = "mesh.ply (nor mesh.obj, .glb, .gltf, .stl, .off, nor mesh_*.ply and so on)"
+    files = sorted(
+        (path for folder in (root, *_folders(root)) for path in _files(folder)),
+        key=lambda path: (len(path.parts), name_bytes(path.name)),
+    )
+    readable = [path for path in files if path.suffix.lower() in EXTENSIONS]
+    readable = [path for path in readable if not _CLOUDS.search(path.name.lower())]
+    if readable:
+        names = [path.relative_to(root).as_posix() for path in readable]
+        return SceneError(
+            f"has no {usual}; it holds {some(names)}",
+            where=root,
+            advice=f"give the mesh by its name: --mesh {readable[0]}",
+        )
+    others = [path for path in files if path.suffix.lower() in _OTHER_MESHES]
+    if others:
+        names = [path.relative_to(root).as_posix() for path in others]
+        return SceneError(
+            f"has no {usual}; it holds {some(names)}, a kind that is not read",
+            where=root,
+            advice="export the mesh as PLY, OBJ or GLB, as mesh.ply or with --mesh FILE",
+        )
+    return SceneError(
+        f"has no {usual}",
+        where=root,
+        advice="put the photogrammetry mesh there or give it by --mesh",
+    )
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir())
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_file()]
+    except OSError:
+        return []
 
 
 def _meshes(root: Path, pattern: str) -> tuple[Path, ...]:
@@ -190,7 +235,7 @@ def read_transform(path: Path) -> np.ndarray:
     try:
         values = np.array([float(word) for word in words])
     except ValueError as error:
-        raise InputError(f"is no matrix: {error}", where=path, advice=advice) from None
+        raise InputError(f"is not a matrix: {error}", where=path, advice=advice) from None
     if values.size != 16 or not np.isfinite(values).all():
         raise InputError(
             f"has {values.size} numbers, not 16 finite ones", where=path, advice=advice

@@ -1,4 +1,4 @@
-"""What a training needs and PyTorch is not needed for: worked out while PyTorch loads."""
+"""Preparations that do not need PyTorch, made while it loads."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _LEVELS = ((7, 6), (1, 6))
 _EDGE = 0.02
 """Depths of neighbours that differ by more than this share belong to different surfaces."""
 _LEAST = 500
-"""Pixels below which nothing is said about a camera."""
+"""Pixels below which nothing is concluded about a camera."""
 _MOST = 1 << 14
 """Pixels that are looked at, those with much slope: they tell where a picture lies."""
 CORRELATED = 16
@@ -38,7 +38,7 @@ _REWEIGHTED = 3
 _SETTLED = 0.01
 """Pixels by which a step moves a picture when there is nothing left to gain."""
 _STEP = 1e-5
-"""Of the numeric derivatives, in radians or shares of the depth."""
+"""Step of the numeric derivatives, in radians or shares of the depth."""
 
 _PARTS = 8
 """Parts along each edge of a picture; what pulls one of them is taken for independent of what pulls
@@ -80,7 +80,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Aligned:
-    """What one photo says about its camera; numbers are those of ``xscale.geometry.adjust``."""
+    """Evidence of one photo about its camera; numbers are those of ``xscale.geometry.adjust``."""
 
     numbers: np.ndarray
     """float64 [9], the adjustment after the pose was moved."""

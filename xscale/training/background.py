@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xscale import ops
+from xscale import ops, threads
 from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
@@ -60,7 +60,6 @@ def uncovered_pixels(
     most = _MOST_LOOKED_AT * len(photos) // max(pixels, 1)
     count = min(len(photos), max(_LEAST_PHOTOS, min(_MOST_PHOTOS, most)))
     chosen = [k * len(photos) // count for k in range(count)]
-    threads = max(1, torch.get_num_threads())
 
     def look(index: int) -> Uncovered | DamagedPhotoError:
         with ops.limit_threads(1), ops.own_stream(surface.vertices.device):
@@ -73,7 +72,7 @@ def uncovered_pixels(
         Uncovered(torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
     ]
     # As many photos at a time as there are threads: that is what memory is counted for.
-    with ThreadPoolExecutor(threads, thread_name_prefix="xscale-background") as workers:
+    with threads.pool("background") as workers:
         for index, found in zip(chosen, workers.map(look, chosen), strict=True):
             if isinstance(found, Uncovered):
                 parts.append(found)
@@ -175,7 +174,7 @@ class LaterBackground:
         self._write = write
         self._on_damage = on_damage
         self._damaged: list[tuple[str, InputError]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-background")
+        self._thread = threads.aside("background")
         self._found: Future[Background] | None = None
         self._written = False
 

@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import SetupError
-
-
-def require_tensorboard() -> None:
-    """Refuse before any work what would be refused after it.
-
-    Raises:
-        SetupError: The tensorboard package is not installed.
-    """
-    if importlib.util.find_spec("tensorboard") is None:
-        raise SetupError(
-            "--tensorboard needs the tensorboard package",
-            advice="pip install 'xscale[tensorboard]'",
-        )
+from xscale.training.request import require_tensorboard
 
 
 class Board:

@@ -14,7 +14,7 @@ _STEPS_BEFORE = 3
 
 
 class Recorded(Protocol):
-    """What can be played."""
+    """A recording that can be played."""
 
     def replay(self) -> None:
         """Launch all that was recorded."""

@@ -33,13 +33,13 @@ from xscale.training.settings import RefineSettings
 _BLUR = 3
 _LEAST = 500
 _STEP = 1e-3
-"""Of the numeric derivative, in units of the mean edge."""
+"""Step of the numeric derivative, in units of the mean edge."""
 _SOLVE = 100
 _ENOUGH = 1e-4
 
 
 class Heights:
-    """What the mesh's vertices moved by.
+    """Displacements of the mesh's vertices.
 
     Args:
         settings: How far they may move, and how unlike their neighbours.

@@ -1,12 +1,11 @@
-"""What a training does about damaged photos: told, counted, recorded; too many stop it."""
+"""Damaged photos in a training: reported, counted, recorded; too many stop it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakKeyDictionary
 
+from xscale import threads
 from xscale.errors import DamagedPhotoError, InputError
 from xscale.run.folder import RunFolder
 from xscale.scene.quarantine import LeftOut, as_test_photo, check_left_out, group_of, notice, record
@@ -27,7 +26,7 @@ class LeftOutPhotos:
         self._found = dict(scene.left_out)
         self._log: Callable[[dict], None] | None = None
         self.reasons: dict[str, str] = {n: left.error.what for n, left in self._found.items()}
-        """What is wrong, by name."""
+        """Faults by photo name."""
 
     def take_up(self, reasons: Mapping[str, str]) -> None:
         """Leave out what an earlier session left out, even if it was repaired since."""
@@ -79,7 +78,7 @@ def check_test_photos(scene: Scene, split: Split, downscale: float) -> None:
     wanted = (downscale, frozenset(names))
     if _checked.get(scene) == wanted:
         return
-    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="xscale-test") as workers:
+    with threads.pool("test-photos") as workers:
         for _ in workers.map(lambda name: _decode(scene, name, downscale), names):
             pass
     _checked[scene] = wanted

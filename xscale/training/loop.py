@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
-from xscale import interrupts
+from xscale import interrupts, threads
 from xscale.errors import InterruptedRunError
 from xscale.run.folder import RunFolder
-from xscale.training.losses import StepLosses
+from xscale.training.readback import StepLosses
+from xscale.training.request import Goal
 from xscale.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 300.0
@@ -21,7 +22,7 @@ _LOG_SECONDS = 2.0
 
 @dataclass
 class Progress:
-    """What a progress bar shows."""
+    """Values of the progress bar."""
 
     step: int
     share: float
@@ -29,20 +30,6 @@ class Progress:
     psnr: float
     rays_per_second: float
     seconds_left: float
-
-
-@dataclass(frozen=True)
-class Goal:
-    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
-
-    steps: int | None
-    seconds: float | None
-
-    def share(self, step: int, seconds: float) -> float:
-        """Return how much of the training is done, 0 to 1."""
-        if self.steps is not None:
-            return min(step / self.steps, 1.0)
-        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
 
 
 def run_loop(
@@ -187,7 +174,7 @@ class _Saver:
         self._run = folder.manifest.run
         self._left_out = left_out
         self._before = before
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="xscale-save")
+        self._thread = threads.aside("save")
         self._pending: Future | None = None
 
     def idle(self) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xscale import ops
+from xscale import ops, threads
 from xscale.gbuffer.gbuffer import Surface
 from xscale.training.rays import Rays, Squares, sent
 from xscale.training.settings import PoolSettings
@@ -39,7 +39,7 @@ _FIRST_TILES = 512
 _FIRST_PIXELS = 1 << 19
 """A pool that can begins with photos of so many pixels in all, two at least."""
 _GROWING_STEPS = 16
-"""In so many steps it takes in the others."""
+"""Steps within which it takes in the others."""
 
 
 class TilePool:
@@ -100,12 +100,9 @@ class TilePool:
         self._loader = TileLoader(
             surface, photos, self._stream, edge, self._left_out, on_damage is not None
         )
-        threads = max(1, torch.get_num_threads())
-        self._workers = ThreadPoolExecutor(
-            threads if self.whole else max(1, threads // 2), thread_name_prefix="xscale-tiles"
-        )
+        self._workers = threads.pool("tiles", share=1 if self.whole else 0.5)
         self._pending: dict[int, Future[Loaded]] = {}
-        self._begin(first_step, threads)
+        self._begin(first_step)
 
     @property
     def covered_pixels(self) -> int:
@@ -133,7 +130,7 @@ class TilePool:
                 masked = (self._face[slot] == MASKED).reshape(edge, edge).cpu()
                 self._keep_faces(slot, *self._loader.seen(self._stream.tile(position), masked))
 
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as workers:
+        with threads.pool("recast") as workers:
             for _ in workers.map(again, slots):
                 pass
         self._take_in()
@@ -219,14 +216,14 @@ class TilePool:
         )
         return Squares(rays, place, target)
 
-    def _begin(self, step: int, threads: int) -> None:
+    def _begin(self, step: int) -> None:
         """Fill the pool with what belongs in it at ``step``."""
         # Streams of a GPU are being recorded in the first steps: nothing is loaded beside them.
         all_now = self.whole and self._device.type != "cpu"
         self._first = self._few_photos()
         while True:
             self._current = self._window(step)
-            self._fill(range(self.capacity) if all_now else self._current, threads)
+            self._fill(range(self.capacity) if all_now else self._current)
             self._take_in()
             if self.covered_pixels or not self.whole or self._first == len(self.photos):
                 break
@@ -254,12 +251,13 @@ class TilePool:
         end = first + step // self.settings.refresh_steps * self._entering
         return range(max(0, end - self.capacity), end)
 
-    def _fill(self, window: range, threads: int) -> None:
+    def _fill(self, window: range) -> None:
         # Photo by photo, so that each is opened once; a few at a time, so that memory is bounded.
         missing = [p for p in window if self._position[p % self.capacity] != p]
         waiting = self._by_photo(sorted(missing, key=lambda p: (self._stream.photo(p), p)))
-        with ThreadPoolExecutor(threads, thread_name_prefix="xscale-fill") as workers:
-            running = deque(workers.submit(self._load, p) for p in islice(waiting, 2 * threads))
+        at_once = 2 * threads.count()
+        with threads.pool("fill") as workers:
+            running = deque(workers.submit(self._load, p) for p in islice(waiting, at_once))
             while running:
                 loaded = running.popleft().result()
                 running.extend(workers.submit(self._load, p) for p in islice(waiting, 1))
@@ -357,9 +355,9 @@ def _one_torch_thread() -> Iterator[None]:
     A draw is a dozen small operations; meeting other threads after each takes longer than the work
     when anything else wants the cores, the pool's own workers for example.
     """
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

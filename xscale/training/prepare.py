@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import xscale
+from xscale import threads
 from xscale.config import to_dict
 from xscale.errors import SceneError
 from xscale.gbuffer.build import build_surface
@@ -24,8 +25,8 @@ from xscale.run.manifest import Manifest, TrainedScene, new_run_id
 from xscale.scene.scene import Photo, Scene, Split
 from xscale.training.memory import check_memory
 from xscale.training.settings import Settings
+from xscale.training.steps import trains_fused
 from xscale.training.tiles import TrainPhoto
-from xscale.training.trainer import trains_fused
 
 _MARGIN = 4
 """Median edges, times the reach, that the box of a mesh that may move is larger on each side."""
@@ -35,7 +36,7 @@ _WHOLE = 0.998
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is fixed before the first step."""
+    """Everything that is fixed before the first step."""
 
     scene: Scene
     surface: Surface
@@ -43,9 +44,9 @@ class Prepared:
     """Float64 [P, 32], packed cameras of the training photos, local frame, training size."""
     photos: list[TrainPhoto]
     covered_pixels: float
-    """Of the training photos, by what was looked at."""
+    """Covered pixels of the training photos, estimated from samples."""
     local_cameras: list[Camera]
-    """Of the training photos, in the mesh's frame, at training size."""
+    """Cameras of the training photos, in the mesh's frame, at training size."""
     manifest: Manifest
 
 
@@ -133,6 +134,7 @@ def prepare(
             "python": platform.python_version(),
         },
         seed=seed,
+        threads=threads.count(),
     )
     return Prepared(
         scene=scene,

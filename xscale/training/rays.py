@@ -1,4 +1,4 @@
-"""What the pool hands to a step: single rays, or squares of photos."""
+"""Batches that the pool hands to a step: single rays, or squares of photos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rays:
     """Uint8 [N, 3], the photo's values."""
 
     def to(self, device: torch.device) -> Rays:
-        """Return the batch on a device; itself where it is there already.
+        """Return the batch on a device; itself where it is on it.
 
         To a GPU it goes from pinned memory, behind what the GPU is still doing.
         """
@@ -42,7 +42,7 @@ class Squares:
     """Uint8 [P, S, S, 3], the photos' values, also where the mesh covers nothing."""
 
     def to(self, device: torch.device) -> Squares:
-        """Return the squares on a device; themselves where they are there already."""
+        """Return the squares on a device; themselves where they are on it."""
         return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
 
 

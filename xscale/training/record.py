@@ -1,4 +1,4 @@
-"""What a run's folder says of its scene: written at the start, completed by the first steps."""
+"""The run folder's record of its scene: written at the start, completed by the first steps."""
 
 from __future__ import annotations
 

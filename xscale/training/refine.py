@@ -10,13 +10,13 @@ photo moves the mesh's vertices (``training.heights``).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import threads
 from xscale.errors import DamagedPhotoError, InputError, IntegrityError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.adjust import NUMBERS, POSE, adjusted, cross_matrix
@@ -35,14 +35,14 @@ FILE = "refined_cameras.json"
 _FIRST, _LAST = 0.25, 0.7
 """Shares of the training between which the rounds lie."""
 _PIXELS, _PIXELS_OF_MESH = 1 << 17, 1 << 19
-"""Of the pictures that are compared, for cameras alone and where vertices move."""
+"""Size of the pictures that are compared, for cameras alone and where vertices move."""
 _GREY = torch.tensor([0.299, 0.587, 0.114])
 _SHARED = 4
 """Photos with the same intrinsics from which on these are looked for."""
 
 
 class Refinement:
-    """What is done in the rounds, and the adjustments of the training cameras.
+    """Rounds of refinement, and the adjustments of the training cameras.
 
     Args:
         settings: What may move, and how far; where nothing may, no round is ever due.
@@ -70,7 +70,7 @@ class Refinement:
         self.rounds = 0
         """Rounds that are done."""
         self.numbers = np.zeros((len(photos), NUMBERS))
-        """What each camera was adjusted by, see ``xscale.geometry.adjust``."""
+        """Adjustments of the cameras, see ``xscale.geometry.adjust``."""
         self.pixels = np.zeros(len(photos))
         """By how many pixels of the training's size (root mean square)."""
         self.refused: set[str] = set()
@@ -207,7 +207,7 @@ class Refinement:
         def read(index: int) -> tuple[np.ndarray, np.ndarray | None]:
             return self._photos[index].load(self._downscale * self._factor(index))
 
-        with ThreadPoolExecutor(1, thread_name_prefix="xscale-align") as ahead:
+        with threads.aside("align") as ahead:
             reading = [ahead.submit(read, index) for index in wanted[:1]]
             for index, following in zip(wanted, [*wanted[1:], None], strict=True):
                 if following is not None:

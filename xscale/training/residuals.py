@@ -1,4 +1,4 @@
-"""What a training leaves unexplained of its photos, gathered at the mesh's vertices."""
+"""Residuals: what a training leaves unexplained of its photos, gathered at the mesh's vertices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xscale.training.trainer import Trainer
 
 _MOST_RAYS = 1 << 21
 _SHARE = 0.05
-"""Of the training's steps that this may take."""
+"""Share of the training's steps that this may take."""
 _PRIOR = 4.0
 """Pixels that the scene's mean counts for at a vertex."""
 

@@ -1,4 +1,4 @@
-"""What a training that goes on must have in common with its beginning."""
+"""Resuming: what a training must have in common with its beginning."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def newest_checkpoint(
     return checkpoint
 
 
-def as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
+def as_begun(scene: Scene, out: Path, use_repaired: bool) -> Scene:
     """Leave out of a scene what the run to resume left out when it was opened.
 
     Raises:
@@ -44,10 +44,10 @@ def as_begun(scene: Scene, out: Path, requarantine: bool) -> Scene:
         for photo in scene.photos
         if photo.name in reasons and photo.name not in known
     }
-    if repaired and requarantine:
+    if repaired and use_repaired:
         raise UsageError(
             f"{next(iter(repaired))} was left out when the run began, which has no place for it",
-            advice="train into a new folder, or leave --requarantine out",
+            advice="train into a new folder, or leave --use-repaired out",
         )
     return scene.without(repaired) if repaired else scene
 

@@ -6,9 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from xscale.errors import ConfigError
 from xscale.model.settings import GridSettings, ModelSettings, ShaderSettings
 
@@ -49,9 +46,9 @@ class OptimSettings:
     table_epsilon: float = 1e-15
     """Adam's epsilon for the hash grid."""
     precision: Literal["float32", "mixed"] = "float32"
-    """Of a GPU's fused steps: mixed multiplies half floats in the shader and adds up half floats
-    for the table's rows; weights, sums and moments stay float32, and a factor that follows the
-    gradients keeps them in range."""
+    """Precision of a GPU's fused steps: mixed multiplies half floats in the shader and sums half
+    floats for the table's rows; weights, sums and moments stay float32, and loss scaling keeps the
+    gradients in range."""
     graph: bool = True
     """Whether a GPU's fused steps are recorded once as a CUDA graph and played again."""
     dense_table: bool = False
@@ -64,22 +61,6 @@ class OptimSettings:
             return max(progress / self.warmup, 0.01)
         along = (min(progress, 1.0) - self.warmup) / (1 - self.warmup)
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * along))
-
-    def decay(self, squared_error: float | Tensor, control: Tensor | None) -> float | Tensor:
-        """Return the share that the view direction's weights lose at a step.
-
-        Args:
-            squared_error: The step's mean.
-            control: That of a device's steps (``ops.step_control``): then a number there, 0 where
-                nothing moves.
-        """
-        if self.direction_decay == 0:
-            return 0.0
-        if control is None:
-            return self.direction_decay * min(squared_error / self.direction_error, 1.0) ** 3
-        error = torch.as_tensor(squared_error).to(control.device, non_blocking=True)
-        share = (error / self.direction_error).clamp(max=1.0) ** 3
-        return share.nan_to_num(0.0) * (self.direction_decay * control[2])
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -159,7 +140,7 @@ class RefineSettings:
     """Whether cameras and mesh may move while the scene is learned."""
 
     cameras: Literal["off", "pose", "all"] = "off"
-    """What may move: nothing, where cameras stand and look, or also the focal length and principal
+    """Parts of cameras that may move: none, pose, or also the focal length and principal
     point of a camera that took at least 4 photos. Cameras of test photos stay as they are."""
     surface: Literal["off", "learned"] = "off"
     """Whether the mesh's vertices may move along their normals; the run keeps by how much, and the

@@ -24,7 +24,7 @@ Damaged = Callable[[str, InputError], None]
 
 @dataclass(frozen=True)
 class TrainPhoto:
-    """What the pool needs of a training photo."""
+    """A training photo as the pool needs it."""
 
     width: int
     height: int
@@ -33,7 +33,7 @@ class TrainPhoto:
     open: Callable[[], Pixels]
     """Opens the photo; the pool reads rectangles and then lets go of it."""
     name: str = ""
-    """The photo's name, for what is said of it."""
+    """The photo's name, for messages."""
 
 
 @dataclass(frozen=True)

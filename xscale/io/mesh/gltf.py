@@ -77,7 +77,7 @@ def read_gltf(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
 def _check_extensions(document: dict, path: Path) -> None:
     required = document.get("extensionsRequired", [])
     if not isinstance(required, list):
-        raise wrong("extensionsRequired is no list", path)
+        raise wrong("extensionsRequired is not a list", path)
     for name in map(str, required):
         if name not in (_DRACO, _QUANTISED) and not name.startswith(_HARMLESS):
             raise MeshError(
@@ -91,7 +91,7 @@ def _placed(document: dict, path: Path) -> list[_Drawn]:
     """Walk the node trees of the scene and list the meshes with their matrices."""
     nodes = document.get("nodes", [])
     if not isinstance(nodes, list):
-        raise wrong("nodes is no list", path)
+        raise wrong("nodes is not a list", path)
     if document.get("scenes"):
         scene = item(document, "scenes", document.get("scene", 0), path)
         roots = scene.get("nodes", [])
@@ -144,7 +144,7 @@ def _list(holder: dict, key: str, path: Path) -> list[int]:
 
 def _whole_numbers(values: object, path: Path) -> list[int]:
     if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise wrong(f"{str(values)[:40]} is no list of node numbers", path)
+        raise wrong(f"{str(values)[:40]} is not a list of node numbers", path)
     return values
 
 
@@ -171,13 +171,13 @@ def _matrix(node: dict, name: str, path: Path) -> np.ndarray:
             raise wrong(f"{name} has a matrix and a translation, rotation or scale", path)
         matrix = whole.reshape(4, 4).T
         if not np.allclose(matrix[3], (0, 0, 0, 1)):
-            raise wrong(f"{name}: the matrix is no affine transform", path)
+            raise wrong(f"{name}: the matrix is not an affine transform", path)
         return matrix
     matrix = np.eye(4)
     if turn is not None:
         length = np.linalg.norm(turn)
         if not 0.5 < length < 2:
-            raise wrong(f"{name}: the rotation is no unit quaternion", path)
+            raise wrong(f"{name}: the rotation is not a unit quaternion", path)
         x, y, z, w = turn / length
         matrix[:3, :3] = [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -233,7 +233,7 @@ def _read_primitive(
     if "indices" in primitive:
         corners, _ = buffers.array(primitive["indices"], "SCALAR")
         if corners.dtype.kind != "u":
-            raise wrong("vertex indices are no unsigned integers", path)
+            raise wrong("vertex indices are not unsigned integers", path)
         corners = corners[:, 0]
     else:
         corners = np.arange(len(points), dtype=np.uint32)
@@ -282,7 +282,7 @@ def _draco(buffers: Buffers, given: object, path: Path) -> tuple[np.ndarray, np.
             advice="pip install xscale[formats], or export the mesh uncompressed",
         ) from error
     if not isinstance(given, dict):
-        raise wrong(f"{_DRACO} is no object", path)
+        raise wrong(f"{_DRACO} is not an object", path)
     data, _ = buffers.view(given.get("bufferView"))
     try:
         decoded = DracoPy.decode(bytes(data))

@@ -34,7 +34,7 @@ def item(document: dict, kind: str, index: object, path: Path) -> dict:
     if not isinstance(entries, list) or not whole or not 0 <= index < len(entries):
         raise wrong(f"names {kind}[{index!r}], which is not there", path)
     if not isinstance(entries[index], dict):
-        raise wrong(f"{kind}[{index}] is no object", path)
+        raise wrong(f"{kind}[{index}] is not an object", path)
     return entries[index]
 
 
@@ -64,9 +64,9 @@ def read_document(path: Path) -> tuple[dict, bytes | None, list[str]]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise wrong(f"is no glTF: its JSON cannot be read ({error})", path) from None
+        raise wrong(f"is not a glTF: its JSON cannot be read ({error})", path) from None
     if not isinstance(document, dict) or not isinstance(document.get("asset"), dict):
-        raise wrong("is no glTF: the JSON names no asset", path)
+        raise wrong("is not a glTF: the JSON names no asset", path)
     version = str(document["asset"].get("version", ""))
     if not version.startswith("2."):
         raise MeshError(
@@ -181,7 +181,7 @@ class Buffers:
         """Apply an accessor's sparse part."""
         path = self._path
         if not isinstance(sparse, dict):
-            raise wrong(f"{name}: sparse is no object", path)
+            raise wrong(f"{name}: sparse is not an object", path)
         count = natural(sparse, "count", None, path)
         at, new = sparse.get("indices"), sparse.get("values")
         if not isinstance(at, dict) or not isinstance(new, dict):
@@ -219,7 +219,7 @@ class Buffers:
         """Read a data URI, or the first ``length`` bytes of a file in the mesh's folder."""
         path = self._path
         if not isinstance(uri, str):
-            raise wrong("a buffer's uri is no text", path)
+            raise wrong("a buffer's uri is not text", path)
         if uri.startswith("data:"):
             head, comma, body = uri.partition(",")
             if not comma or not head.endswith(";base64"):

@@ -23,7 +23,7 @@ _READERS = {
     ".off": read_off,
 }
 EXTENSIONS = tuple(_READERS)
-"""What can be read, in lower case."""
+"""Extensions that can be read, in lower case."""
 
 
 class MeshArrays(NamedTuple):

@@ -31,7 +31,7 @@ _KNOWN = frozenset(
 
 
 class _Parts:
-    """What has been read so far."""
+    """Arrays that have been read so far."""
 
     def __init__(self) -> None:
         self.vertices = [np.zeros((0, 3))]
@@ -161,7 +161,7 @@ def _read_faces(
     if corners is None:
         bad = next(k for k, v in enumerate(values) if whole(np.array([v])) is None)
         line = int(lines[np.searchsorted(begins, bad, side="right") - 1])
-        raise bad_line("vertex index is no whole number", path, line)
+        raise bad_line("vertex index is not a whole number", path, line)
     if (counts > MOST_CORNERS).any():
         row = int(np.argmax(counts > MOST_CORNERS))
         what = f"face has {counts[row]} corners, at most {MOST_CORNERS}"

@@ -22,7 +22,7 @@ _COORDINATES = ("x", "y", "z")
 
 
 class PlyMesh(NamedTuple):
-    """What a PLY file holds of interest to us."""
+    """Contents of a PLY file that we use."""
 
     vertices: np.ndarray
     """float64 or float32 [V, 3], in the file's frame."""

@@ -14,7 +14,7 @@ MOST_CORNERS = 64
 """Most corners of one face."""
 _MOST_FACES = (1 << 31) - 1
 _BYTES_A_FACE = 33
-"""What is kept of each face while faces of unlike sizes are split."""
+"""Record of a face while faces of unlike sizes are split."""
 _BLOCK = 1 << 18
 _SPLIT_CORNERS = 1 << 19
 """Corners of polygons that are split in one go."""

@@ -47,7 +47,7 @@ def read_stl(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
                 f"says {count} triangles, which need {_HEAD + count * _ROW.itemsize} bytes; it "
                 f"has {size}",
                 where=path,
-                advice="the file is cut or is no STL: export it again",
+                advice="the file is cut or is not an STL: export it again",
             )
     if not len(vertices):
         raise MeshError("has no faces", where=path, advice="export a triangle mesh with faces")
@@ -78,7 +78,7 @@ def _read_ascii(file: BinaryIO, path: Path) -> np.ndarray:
         words = _first_words(text)
         odd = ~np.isin(words, _WORDS)
         if odd.any():
-            raise bad_line("is no line of an STL file", path, first + int(np.argmax(odd)))
+            raise bad_line("is not a line of an STL file", path, first + int(np.argmax(odd)))
         facets += int((words == b"facet").sum())
         is_vertex = words == b"vertex"
         if is_vertex.any():

@@ -170,7 +170,7 @@ def without_references(text: np.ndarray) -> np.ndarray:
 
 
 def whole(values: np.ndarray) -> np.ndarray | None:
-    """Return values as int64, or None where one is no whole number."""
+    """Return values as int64, or None where one is not a whole number."""
     with np.errstate(invalid="ignore"):
         fine = (np.abs(values) < _LARGEST_WHOLE) & (np.floor(values) == values)
     return values.astype(np.int64) if fine.all() else None

@@ -1,4 +1,4 @@
-"""What a photo's numbers mean: sRGB as they are, linear light, or by the embedded profile."""
+"""Colour spaces of photos: sRGB as stored, linear light, or the embedded profile's."""
 
 from __future__ import annotations
 

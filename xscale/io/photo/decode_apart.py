@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import xscale
-from xscale import errors
+from xscale import errors, threads
 from xscale.errors import DamagedPhotoError, PhotoError, ResourceError, XscaleError
 from xscale.io.photo.file import Mark
 from xscale.io.photo.images import Odd, Pixels, read_pixels
@@ -41,7 +41,7 @@ _AHEAD = 2
 _ADVICE = "copy it again from the camera or take it out of the scene"
 
 _idle: queue.LifoQueue[_Process] = queue.LifoQueue()
-_places = threading.BoundedSemaphore(min(_MOST_PROCESSES, os.cpu_count() or 1))
+_places = threading.BoundedSemaphore(min(_MOST_PROCESSES, threads.count()))
 _crashed: set[str] = set()
 _passed: set[tuple[str, Mark | None]] = set()
 _running: set[_Process] = set()
@@ -135,7 +135,7 @@ def start_ahead() -> None:
     Where one cannot be started, whoever needs it says so.
     """
     with contextlib.suppress(ResourceError):
-        for _ in range(min(_AHEAD, os.cpu_count() or 1)):
+        for _ in range(min(_AHEAD, threads.count())):
             process = _Process()
             # What comes before the first photo may take longer than it waits.
             process.rested = True

@@ -16,7 +16,7 @@ from xscale.io.photo import deep_images, jpeg, png_chunks
 from xscale.io.photo.deep_images import Deep, damaged
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-"""What Pillow may open."""
+"""Formats that Pillow may open."""
 INKS = ("CMYK", "YCCK")
 _STRAY_BYTES = 16
 

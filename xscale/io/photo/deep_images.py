@@ -28,11 +28,15 @@ _EXR_TILED, _EXR_DEEP, _EXR_PARTS = 0x200, 0x800, 0x1000
 _EXR_MOST = 1 << 20
 # Lines a block, by compression: none, RLE, ZIPS, ZIP, PIZ, PXR24, B44, B44A, DWAA, DWAB.
 _EXR_ROWS = {bytes([k]): n for k, n in enumerate((1, 1, 1, 16, 32, 16, 32, 32, 32, 256))}
-_ASSOCIATED = 1
+_ASSOCIATED, _UNASSOCIATED = 1, 2
+_MOST_CHANNELS = 16
+"""Channels of a picture whose first three are red, green and blue."""
+_REDUCED, _MASK_PAGE = 1, 4
+"""Bits of NewSubfileType: a smaller copy of another page, a transparency mask of another page."""
 
 
 class Header(NamedTuple):
-    """What such a picture's header says."""
+    """Header of such a picture."""
 
     width: int
     height: int
@@ -55,7 +59,7 @@ class Deep(NamedTuple):
     profile: bytes | None = None
     """The embedded ICC profile, where the numbers still follow it."""
     unreal: np.ndarray | None = None
-    """bool [H, W], pixels that are no numbers; None where all are."""
+    """bool [H, W], pixels that are not numbers; None where all are."""
     clipped: int = 0
     """Pixels that were negative or brighter than white."""
     linear: bool = False
@@ -93,7 +97,7 @@ def decode_png16(data: bytes, path: Path) -> Deep:
 
 
 def tiff_header(path: Path) -> Header:
-    """Read a TIFF's first page's tags.
+    """Read the tags of a TIFF's first page that is not a smaller copy of another.
 
     Raises:
         PhotoError: A RAW file, a kind of pixel or compression that is not read, or damaged.
@@ -101,15 +105,37 @@ def tiff_header(path: Path) -> Header:
     """
     tifffile = _tifffile(path)
     with _as_damage(path, "TIFF"), tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+        page = _whole_page(file)
         _check_page(tifffile, page, path)
         samples = int(page.samplesperpixel)
         item = page.dtype.itemsize
-        alpha = samples in (2, 4)
+        alpha = _has_alpha(page)
         return Header(
             page.imagewidth, page.imagelength, str(page.photometric.name), alpha, 8 * item,
             samples * item, page.iccprofile,
         )  # fmt: skip
+
+
+def _whole_page(file: object) -> object:
+    """Return the first page that is a picture of its own, not marked as a thumbnail or a mask."""
+    for page in file.pages:
+        if not int(getattr(page, "subfiletype", 0) or 0) & (_REDUCED | _MASK_PAGE):
+            return page
+    return file.pages[0]
+
+
+def _colours(page: object) -> int:
+    """Return how many of a page's channels are colours: 1 or 3; the rest are extra."""
+    return 3 if int(page.samplesperpixel) >= 3 else 1
+
+
+def _has_alpha(page: object) -> bool:
+    """Tell whether a page's extra channel is declared to be alpha: it may be infrared, or depth."""
+    extra = tuple(int(x) for x in page.extrasamples)
+    return int(page.samplesperpixel) > _colours(page) and extra[:1] in (
+        (_ASSOCIATED,),
+        (_UNASSOCIATED,),
+    )
 
 
 def _check_page(tifffile: ModuleType, page: object, path: Path) -> None:
@@ -129,12 +155,13 @@ def _check_page(tifffile: ModuleType, page: object, path: Path) -> None:
         raise refused(f"is a TIFF of {page.dtype} pixels, 8 or 16 bits or float is needed", path)
     if page.bitspersample != 8 * item or page.imagedepth != 1:
         raise refused(f"has {page.bitspersample} bits a channel", path)
-    if not 1 <= page.samplesperpixel <= 4 or not page.imagewidth or not page.imagelength:
+    most = _MOST_CHANNELS if page.photometric == kinds.RGB else 4
+    if not 1 <= page.samplesperpixel <= most or not page.imagewidth or not page.imagelength:
         raise refused(f"has {page.samplesperpixel} channels", path)
 
 
 def decode_tiff(path: Path) -> Deep:
-    """Decode a TIFF's first page.
+    """Decode a TIFF's first page that is not a smaller copy of another.
 
     Raises:
         PhotoError: Damaged, or a compression that is not read.
@@ -143,16 +170,18 @@ def decode_tiff(path: Path) -> Deep:
     tiff_header(path)
     tifffile = _tifffile(path)
     with _as_damage(path, "TIFF"), tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+        page = _whole_page(file)
         _check_segments(page, path)
         values = page.asarray(maxworkers=1)
         planar = int(page.planarconfig) == 2 and page.samplesperpixel > 1
         shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
         associated = _ASSOCIATED in tuple(int(x) for x in page.extrasamples)
         profile = page.iccprofile
+        colours, alpha = _colours(page), _has_alpha(page)
     if planar:
         values = np.moveaxis(values, 0, -1)
-    return _split(values.reshape(shape), associated=associated)._replace(profile=profile)
+    values = values.reshape(shape)[:, :, : colours + alpha]
+    return _split(values, associated=associated)._replace(profile=profile)
 
 
 def _check_segments(page: object, path: Path) -> None:

@@ -44,13 +44,13 @@ Result = TypeVar("Result")
 
 
 class Mark(NamedTuple):
-    """What tells a file from a later one of the same name."""
+    """Fingerprint that tells a file from a later one of the same name."""
 
     size: int
     modified: int
     """Nanoseconds."""
     digest: bytes
-    """Of the first and the last 64 KiB."""
+    """Hash of the first and the last 64 KiB."""
 
 
 def mark_from(status: os.stat_result, head: bytes, tail: bytes) -> Mark:

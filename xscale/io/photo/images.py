@@ -58,11 +58,11 @@ _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyEr
 
 
 Alpha = Literal["mask", "ignore", "over-white"]
-"""What a photo's alpha channel means."""
+"""Meanings of a photo's alpha channel."""
 
 
 class ImageInfo(NamedTuple):
-    """What a picture's header says."""
+    """Header of a picture."""
 
     width: int
     height: int
@@ -81,7 +81,7 @@ class ImageInfo(NamedTuple):
     profile: str | None = None
     """The embedded colour profile, where it is another than sRGB."""
     mark: Mark | None = None
-    """By which the file is known again."""
+    """Fingerprint by which the file is recognised."""
     progressive: bool = False
     """Whether a JPEG's pixels are spread over scans, so that all must be held to decode it."""
 
@@ -99,7 +99,7 @@ class Odd(NamedTuple):
     """Pixels of a floating-point picture that training cannot see as they are."""
 
     unreal: int
-    """How many are no numbers; they are never kept."""
+    """How many are not numbers; they are never kept."""
     clipped: int
     """How many are negative or brighter than white, and are cut off."""
 

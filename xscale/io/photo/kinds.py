@@ -36,7 +36,7 @@ def kind_of(path: Path, head: bytes, size: int) -> str:
         size: Its size in bytes.
 
     Raises:
-        PhotoError: A kind that is not read; DamagedPhotoError for what is no picture at all.
+        PhotoError: A kind that is not read; DamagedPhotoError for what is not a picture at all.
     """
     for magic, offset, kind in _KINDS:
         if not head[offset:].startswith(magic):

@@ -1,4 +1,4 @@
-"""What the matrix of a camera may mean: which way it goes, and which way its axes point."""
+"""Conventions of a camera's matrix: its direction, and where its axes point."""
 
 from __future__ import annotations
 

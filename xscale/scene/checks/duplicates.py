@@ -18,7 +18,7 @@ from xscale.scene.layouts.views import some
 from xscale.scene.photo import Photo
 
 _SAME_PLACE = 1e-4
-"""Of the median distance between cameras."""
+"""Share of the median distance between cameras."""
 _SAME_WAY = 1e-3
 """Radians."""
 _SMALL = 32
@@ -117,5 +117,5 @@ def _same_pixels(one: Photo, other: Photo) -> bool:
     try:
         small = [area_downscale(p.read(), _SMALL, _SMALL).astype(np.float64) for p in (one, other)]
     except DamagedPhotoError:
-        return False  # that is said where photos are decoded
+        return False  # that is reported where photos are decoded
     return float(np.abs(small[0] - small[1]).mean()) < _SAME_PIXELS

@@ -33,7 +33,7 @@ _PREFERENCE = 0.05
 _NEAREST = 0.05
 _SEEN = 0.25
 _SPARSE = 4
-"""Of the surface's samples, so many times fewer are enough for pictures."""
+"""Factor by which fewer samples of the surface are enough for pictures."""
 _STOP, _WARN = 5.0, 2.0
 _AXES = {
     "its axes as they are": np.eye(3),
@@ -83,7 +83,7 @@ def _grid(surface: np.ndarray, cell: float) -> _Grid:
 
 
 class Evidence:
-    """What a transform of the mesh is judged by."""
+    """Measures by which a transform of the mesh is judged."""
 
     def __init__(self, mesh: Mesh, cameras: Sequence[Camera], points: np.ndarray | None) -> None:
         """Take samples of the surface, of the points and of the cameras."""

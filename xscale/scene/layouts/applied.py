@@ -1,4 +1,4 @@
-"""What nerfstudio did to the world before it wrote ``transforms.json``, and how it is undone."""
+"""Changes of the world that nerfstudio makes before it writes ``transforms.json``, undone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xscale.io.strict_json import matrix, number
 
 
 class AppliedWorld:
-    """What was done to the world: ``file = scale * (factor * turn * original + shift)``."""
+    """Change of the world: ``file = scale * (factor * turn * original + shift)``."""
 
     def __init__(self, applied: np.ndarray, scale: float, where: str) -> None:
         linear = applied[:3, :3]

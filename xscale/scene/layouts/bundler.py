@@ -22,7 +22,7 @@ from xscale.io.photo.images import image_size
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_model import PHOTO_BYTES
 from xscale.scene.layouts.colmap_text import integer, lines, parse_number
-from xscale.scene.layouts.labels import join_labels, plain_label
+from xscale.scene.layouts.labels import join_labels, parts_of
 from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "bundler"
@@ -32,7 +32,7 @@ _LISTS = ("list.txt", "{stem}_list.txt", "{stem}.list.txt", "{stem}.txt", "image
 _FOCAL_GUESS = re.compile(r"\s+0(\s+[-+0-9.eE]+)?$")
 _OPENCV_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 _POINT_BYTES, _NAME_BYTES = 56, 200
-"""What they take in memory, at most."""
+"""Most memory that they take."""
 _AGAIN = "the file is cut or was edited: export the cameras again"
 
 
@@ -65,17 +65,17 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     where, (cameras, points) = body.numbers(2, integer)
     check_growth(cameras * PHOTO_BYTES + points * _POINT_BYTES, path, "its cameras and points")
     labels = _listed(path, cameras, where)
-    posed: dict[str, tuple[str, list[float], np.ndarray, np.ndarray]] = {}
+    posed: list[tuple[str, tuple[str, list[float], np.ndarray, np.ndarray]]] = []
     bare = []
     for label in labels:
         here, lens = body.numbers(3)
         rows = [body.numbers(3)[1] for _ in range(4)]
         if lens[0] <= 0:
-            bare.append(label)
+            bare.append("/".join(parts_of(label)))
             continue
         R = nearest_rotation(np.array(rows[:3]), here)
         flipped = _OPENCV_FROM_OPENGL[:, None] * R
-        posed[label] = here, lens, flipped, _OPENCV_FROM_OPENGL * rows[3]
+        posed.append((label, (here, lens, flipped, _OPENCV_FROM_OPENGL * rows[3])))
     if not posed:
         raise SceneError("no camera has a pose", where=path, advice="align the photos first")
     positions = array("d")
@@ -88,8 +88,12 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         )
     if spare := body.spare():
         warnings.append(f"W-BUNDLER-TAIL: {path.name}: {spare} lines after the last point ignored")
-    names = join_labels(list(posed), folder, path)
-    views = [_view(names[label], folder, *posed[label]) for label in posed]
+    joined = join_labels([label for label, _ in posed], folder, path)
+    warnings += joined.warnings
+    views = [
+        _view(name, image_size(folder / name) if there else choice.missing_size, *camera)
+        for (_, camera), name, there in zip(posed, joined.names, joined.found, strict=True)
+    ]
     found = np.frombuffer(positions).reshape(-1, 3)
     return Reading(
         LAYOUT,
@@ -103,10 +107,9 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
 
 
 def _view(
-    name: str, folder: Path, where: str, lens: list[float], R: np.ndarray, t: np.ndarray
+    name: str, size: tuple[int, int], where: str, lens: list[float], R: np.ndarray, t: np.ndarray
 ) -> View:
     focal, k1, k2 = lens
-    size = image_size(folder / name)
     model = supported_model(BY_NAME["RADIAL" if k1 or k2 else "SIMPLE_PINHOLE"], where)
     values = [focal, size[0] / 2, size[1] / 2, k1, k2][: len(model.parameters)]
     K, distortion = model.intrinsics(np.array(values))
@@ -178,4 +181,4 @@ def _listed(path: Path, count: int, where: str) -> list[str]:
             where=where,
             advice="export both again, together",
         )
-    return [plain_label(name) for name in names]
+    return names

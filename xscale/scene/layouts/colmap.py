@@ -32,7 +32,7 @@ class Model(NamedTuple):
 
     folder: Path
     extension: str
-    """Of the tables to read: ``bin`` or ``txt``."""
+    """Extension of the tables to read: ``bin`` or ``txt``."""
 
     def table(self, name: str) -> Path:
         """Return the file of a table."""

@@ -14,7 +14,7 @@ from xscale.geometry.models import CameraModel
 from xscale.io.names import safe_name
 
 CAMERA_BYTES, PHOTO_BYTES = 600, 1600
-"""What one of them takes in memory, at most."""
+"""Most memory that one of them takes."""
 
 
 class ColmapCamera(NamedTuple):
@@ -68,7 +68,7 @@ class Tables:
         """Keep a camera after checking its numbers.
 
         Raises:
-            CameraError: The id is there already, a number is not finite or the size is absurd.
+            CameraError: The id is used twice, a number is not finite or the size is absurd.
         """
         if camera_id in self.cameras:
             raise CameraError(
@@ -101,7 +101,7 @@ class Tables:
         """Keep a posed photo after checking it.
 
         Raises:
-            CameraError: Id or name twice, missing camera, or a pose that is no pose.
+            CameraError: Id or name twice, missing camera, or a pose that is not a pose.
             UnsafePathError: The name leaves the photo folder.
         """
         name = safe_name(name, where)

@@ -29,7 +29,7 @@ _SMALLEST_FRAME = 68
 _SMALLEST_SENSOR = 9
 _SMALLEST_DATA = 11
 _SENSOR_BYTES = 250
-"""What a sensor or a data id takes in memory."""
+"""Memory that a sensor or a data id takes."""
 _DATA_ID = 16
 _POSE = 7
 
@@ -202,7 +202,7 @@ def _frames_binary(path: Path, warnings: list[str]) -> Iterator[Frame]:
 def _kind(token: str, where: object) -> int:
     if token not in _KINDS:
         raise CameraError(
-            f"{token!r} is no kind of sensor ({', '.join(_KINDS)})", where=where, advice=_AGAIN
+            f"{token!r} is not a kind of sensor ({', '.join(_KINDS)})", where=where, advice=_AGAIN
         )
     return _KINDS[token]
 

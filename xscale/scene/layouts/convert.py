@@ -79,7 +79,7 @@ def convert(
 
 
 class _Plan:
-    """What a layout's folder holds besides photos and mesh."""
+    """Contents of a layout's folder besides photos and mesh."""
 
     def __init__(self, photos: str) -> None:
         self.photos = photos

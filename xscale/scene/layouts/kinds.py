@@ -27,7 +27,7 @@ class Layout(NamedTuple):
 
     name: str
     looks_like: str
-    """What the folder must hold, for people."""
+    """Contents that the folder must have, in words."""
     detect: Callable[[Path, Choice], str | None]
     """Says why a folder (or the file given as ``--cameras``) is of this kind, or returns None."""
     read: Callable[[Path, Choice], Reading]
@@ -67,7 +67,7 @@ def detected(root: Path, choice: Choice, scale_named: bool = False) -> tuple[Lay
         if given is not None and not given.exists():
             raise SceneError("is not there", where=given, advice=f"check the path after {option}")
     if choice.images is not None and not choice.images.is_dir():
-        raise SceneError("is no folder", where=choice.images, advice="--images takes a folder")
+        raise SceneError("is not a folder", where=choice.images, advice="--images takes a folder")
     candidates = [entry for entry in LAYOUTS if not scale_named or entry.name == mvsnet.LAYOUT]
     found = [layout for layout in candidates if layout.detect(root, choice)]
     if not found:
@@ -84,7 +84,7 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
     names = ", ".join(layout.name for layout in LAYOUTS)
     if choice.cameras is not None:
         return SceneError(
-            f"its content is no camera file that is known ({names})",
+            f"its content is not a camera file that is known ({names})",
             where=choice.cameras,
             advice="check that it is whole and the file that holds the poses",
         )

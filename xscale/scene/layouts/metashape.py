@@ -16,7 +16,7 @@ from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.io.budget import check_xml
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
-from xscale.scene.layouts.labels import join_labels
+from xscale.scene.layouts.labels import join_labels, parts_of
 from xscale.scene.layouts.metashape_lens import Sensor, numbers, read_sensor
 from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
 
@@ -67,11 +67,13 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     warnings: list[str] = []
     aligned = _aligned(chunk, path, warnings)
     folder = choice.images or photo_folder(path, root)
-    labels = [camera.get("label", "") for camera in aligned]
-    names = join_labels(labels, folder, path)
+    groups = _groups(chunk)
+    labels = [_label(camera, groups) for camera in aligned]
+    joined = join_labels(labels, folder, path)
+    warnings += joined.warnings
     calibrated: dict[str, Sensor] = {}
     views = []
-    for camera, label in zip(aligned, labels, strict=True):
+    for camera, label, name in zip(aligned, labels, joined.names, strict=True):
         where = f"{path}: camera {label}"
         sensor_id = camera.get("sensor_id", "")
         if sensor_id not in sensors:
@@ -81,7 +83,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         sensor = calibrated[sensor_id]
         R, t = _pose(camera, worlds, where)
         views.append(
-            View(names[label], where, sensor.model, sensor.K, R, t, sensor.distortion, sensor.size)
+            View(name, where, sensor.model, sensor.K, R, t, sensor.distortion, sensor.size)
         )
     reference = _geographic(chunk)
     if reference:
@@ -206,6 +208,21 @@ def _aligned(
     if not aligned:
         raise SceneError("no camera is aligned", where=path, advice="align the photos first")
     return aligned
+
+
+def _groups(chunk: ElementTree.Element) -> dict[ElementTree.Element, str]:
+    """Return the label of each camera's group, where it is in one: mostly its photos' folder."""
+    found = {}
+    for group in chunk.iterfind("cameras//group"):
+        for camera in group.iter("camera"):
+            found[camera] = group.get("label", "")
+    return found
+
+
+def _label(camera: ElementTree.Element, groups: dict[ElementTree.Element, str]) -> str:
+    """Return a camera's label, with its group's before it as a folder."""
+    label, group = camera.get("label", ""), groups.get(camera, "")
+    return f"{group}/{label}" if group and len(parts_of(label)) == 1 else label
 
 
 def _similarity(transform: ElementTree.Element | None, where: str) -> _Similarity:

@@ -37,7 +37,7 @@ def numbers(element: ElementTree.Element | None, count: int, where: str) -> np.n
     """Return the numbers in an element's text.
 
     Raises:
-        CameraError: There are more or fewer than ``count``, or one is no finite number.
+        CameraError: There are more or fewer than ``count``, or one is not a finite number.
     """
     tokens = (element.text or "").split() if element is not None else []
     if len(tokens) != count:

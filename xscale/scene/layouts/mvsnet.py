@@ -144,7 +144,7 @@ def read_camera(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         K float64 [3, 3], R float64 [3, 3] (camera from world, made orthonormal), t float64 [3].
 
     Raises:
-        CameraError: It is cut, has something else than numbers, or is no camera.
+        CameraError: It is cut, has something else than numbers, or is not a camera.
     """
     blocks = _blocks(path)
     extrinsic = blocks["extrinsic"].reshape(4, 4)

@@ -9,20 +9,21 @@ the other program's box, not the cameras.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import CameraError, InputError, MaskError, SceneError
+from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
 from xscale.geometry.frames import nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.mesh.ply_points import read_ply_points
 from xscale.io.photo.images import image_size
 from xscale.io.strict_json import matrix, number, read_json, text, whole
 from xscale.scene.layouts.applied import applied_world
-from xscale.scene.layouts.paths import path_below, with_suffix
+from xscale.scene.layouts.labels import join_labels, parts_of
+from xscale.scene.layouts.nerfstudio_lens import BENDING, focal, lens
+from xscale.scene.layouts.paths import is_address, path_below, with_suffix
 from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "nerfstudio"
@@ -31,10 +32,8 @@ _NO_CHOICE = Choice()
 _SIZES = ("w", "h")
 _FOCAL = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov")
 _CENTRE = ("cx", "cy")
-_BENDING = ("k1", "k2", "k3", "k4", "p1", "p2")
-_INTRINSICS = (*_SIZES, *_FOCAL, *_CENTRE, *_BENDING)
+_INTRINSICS = (*_SIZES, *_FOCAL, *_CENTRE, *BENDING)
 _PERSPECTIVE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
-_FEWER = {"PINHOLE": (), "SIMPLE_PINHOLE": (), "SIMPLE_RADIAL": ("k1",), "RADIAL": ("k1", "k2")}
 _MODELS = (*_PERSPECTIVE, "OPENCV_FISHEYE", "EQUIRECTANGULAR")
 _REFUSED = {
     "rolling_shutter": "a rolling shutter",
@@ -97,23 +96,23 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     Raises:
         CameraError: A pose or calibration is impossible, or of a kind that is not supported; the
             JSON pointer names it.
-        SceneError: The file is no JSON or has no frames, or a photo's name fits two files.
+        SceneError: The file is not JSON or has no frames, or a photo's name fits two files.
         UnsafePathError: A path leads out of the scene folder.
     """
     path = _file(root, choice)
     if path is None:
         raise SceneError(f"there is no {FILE}", where=root)
-    return _Reader(path, choice.images).read()
+    return _Reader(path, choice).read()
 
 
 class _Reader:
     """One file while it is read."""
 
-    def __init__(self, path: Path, images: Path | None) -> None:
+    def __init__(self, path: Path, choice: Choice) -> None:
         self.path = path
         self.base = path.parent
         self.content = read_json(path)
-        self.images = images
+        self.images, self.missing_size = choice.images, choice.missing_size
         self.warnings: list[str] = []
         self.overruled: Counter[str] = Counter()
         self.world = applied_world(self.content, path)
@@ -128,7 +127,7 @@ class _Reader:
             raise SceneError("has no frames", where=self.path, advice="export the cameras again")
         for index, frame in enumerate(frames):
             if not isinstance(frame, dict):
-                raise CameraError("is no object", where=self.at(f"/frames/{index}"))
+                raise CameraError("is not an object", where=self.at(f"/frames/{index}"))
         folder, names = self._names(frames)
         views = [
             self._view(i, f, folder, n) for i, (f, n) in enumerate(zip(frames, names, strict=True))
@@ -164,11 +163,21 @@ class _Reader:
 
         The photo folder is the first folder of all paths where they share one, as ``images/``.
         """
-        paths = []
+        paths, listed, outside = [], [], False
         for index, frame in enumerate(frames):
             where = self.at(f"/frames/{index}/file_path")
-            given = text(frame.get("file_path"), where)
-            paths.append(path_below(given, self.base, where))
+            listed.append(text(frame.get("file_path"), where))
+            try:
+                paths.append(path_below(listed[-1], self.base, where))
+            except UnsafePathError:
+                # Of a path of another computer only its end can be found, in the folder named.
+                if self.images is None or is_address(listed[-1]):
+                    raise
+                outside = True
+        if outside:
+            joined = join_labels(listed, self.images, self.path)
+            self.warnings += joined.warnings
+            return self.images, joined.names
         first = paths[0].split("/")[0]
         shared = all(path.startswith(f"{first}/") for path in paths)
         folder = self.images or (self.base / first if shared else self.base)
@@ -194,7 +203,7 @@ class _Reader:
         mask = None
         if frame.get("mask_path") is not None:
             place = self.at(f"{pointer}/mask_path")
-            mask = self.base / path_below(text(frame["mask_path"], place), self.base, place)
+            mask = self._mask(text(frame["mask_path"], place), place)
             if not mask.is_file():
                 raise MaskError(
                     f"the mask {frame['mask_path']} is missing",
@@ -202,6 +211,22 @@ class _Reader:
                     advice="add it, or take mask_path out of the frame",
                 )
         return View(name, where, model, K, R, t, distortion, size, mask)
+
+    def _mask(self, given: str, place: str) -> Path:
+        """Return a frame's mask; of a path of another computer, its end below ``masks/``."""
+        try:
+            return self.base / path_below(given, self.base, place)
+        except UnsafePathError as error:
+            parts = parts_of(given)
+            for first in range(len(parts)):
+                found = self.base.joinpath("masks", *parts[first:])
+                if not is_address(given) and found.is_file():
+                    return found
+            raise UnsafePathError(
+                error.what,
+                where=place,
+                advice="put the masks into masks/ beside the file, under the names that it has",
+            ) from error
 
     def _pose(self, frame: dict, pointer: str) -> tuple[np.ndarray, np.ndarray]:
         """Return R and t of an OpenCV camera in the original world."""
@@ -240,14 +265,16 @@ class _Reader:
     def _intrinsics(
         self, frame: dict, pointer: str, photo: Path, where: str
     ) -> tuple[str, np.ndarray, np.ndarray, tuple[int, int]]:
-        size = self._size(frame, pointer) or image_size(photo)
-        values = {key: self._value(frame, key, pointer) for key in (*_FOCAL, *_CENTRE, *_BENDING)}
+        size = self._size(frame, pointer)
+        if size is None:
+            size = image_size(photo) if photo.exists() else self.missing_size
+        values = {key: self._value(frame, key, pointer) for key in (*_FOCAL, *_CENTRE, *BENDING)}
         model = self._model(frame, pointer)
         if model == "EQUIRECTANGULAR":
             known = supported_model(BY_NAME[model], where)
             return model, *known.intrinsics(np.array(size, np.float64)), size
-        fx = _focal(values, "x", size[0], where)
-        fy = _focal(values, "y", size[1], where)
+        fx = focal(values, "x", size[0], where)
+        fy = focal(values, "y", size[1], where)
         if fx is None and fy is None:
             raise CameraError(
                 "has no focal length (fl_x or camera_angle_x), in the frame or in the file",
@@ -256,8 +283,8 @@ class _Reader:
             )
         fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
         cx, cy = (size[k] / 2 if values[c] is None else values[c] for k, c in enumerate(_CENTRE))
-        bending = {key: values[key] or 0.0 for key in _BENDING}
-        name, distortion = _lens(model, bending, where)
+        bending = {key: values[key] or 0.0 for key in BENDING}
+        name, distortion = lens(model, bending, where)
         supported_model(BY_NAME[name], where)
         if model in _PERSPECTIVE and 0 < fx < _WIDEST_FOCAL * size[0]:
             raise CameraError(
@@ -268,7 +295,7 @@ class _Reader:
         return name, np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), distortion, size
 
     def _model(self, frame: dict, pointer: str) -> str:
-        """Return the name of the camera model; OPENCV where nothing is said."""
+        """Return the name of the camera model; default: OPENCV."""
         for owner, place in ((frame, pointer), (self.content, "")):
             if owner.get("camera_model") is not None:
                 where = self.at(f"{place}/camera_model")
@@ -334,46 +361,3 @@ _ADVICE = (
     "ns-process-data, for example COLMAP's; for a mesh in the file's frame take applied_transform "
     "out of a copy of the file and give it by --cameras"
 )
-
-
-def _focal(values: dict[str, float | None], axis: str, size: int, where: str) -> float | None:
-    """Return the focal length along an axis from pixels or from an angle."""
-    pixels, radians, degrees = (
-        values[key] for key in (f"fl_{axis}", f"camera_angle_{axis}", f"{axis}_fov")
-    )
-    if pixels is not None:
-        return pixels
-    angle = radians if radians is not None else None if degrees is None else math.radians(degrees)
-    if angle is None:
-        return None
-    if not 0 < angle < math.pi:
-        raise CameraError(
-            f"the angle of view along {axis} is {angle:g} radians",
-            where=where,
-            advice="angles are in radians, between 0 and pi",
-        )
-    return size / (2 * math.tan(angle / 2))
-
-
-def _lens(model: str, bending: dict[str, float], where: str) -> tuple[str, np.ndarray]:
-    """Return COLMAP's name and parameters of the same lens, exactly."""
-    used = {key for key, value in bending.items() if value}
-    surplus = used - set(_FEWER.get(model, _BENDING))
-    if model == "OPENCV_FISHEYE":
-        surplus = used & {"p1", "p2"}
-    if model == "OPENCV":
-        surplus = used & {"k4"}
-    if surplus:
-        raise CameraError(
-            f"camera model {model} with {', '.join(sorted(surplus))} is not defined",
-            where=where,
-            advice="write another camera_model, or undistort the photos through COLMAP",
-        )
-    values = [bending[key] for key in ("k1", "k2", "p1", "p2")]
-    if model == "OPENCV_FISHEYE":
-        return model, np.array([bending[key] for key in ("k1", "k2", "k3", "k4")])
-    if not used:
-        return "PINHOLE", np.zeros(0)
-    if bending["k3"]:
-        return "FULL_OPENCV", np.array([*values, bending["k3"], 0.0, 0.0, 0.0])
-    return "OPENCV", np.array(values)

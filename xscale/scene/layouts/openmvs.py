@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xscale.errors import CameraError, SceneError
+from xscale.errors import CameraError, SceneError, UnsafePathError
 from xscale.geometry.camera import FARTHEST
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.layouts.cameras_file import find_cameras
 from xscale.scene.layouts.colmap_binary import Reader
-from xscale.scene.layouts.paths import path_below
+from xscale.scene.layouts.labels import join_labels
+from xscale.scene.layouts.paths import is_address, path_below
 from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
 
 LAYOUT = "openmvs"
@@ -31,7 +32,7 @@ _NO_ID = 2**32 - 1
 _LONGEST_NAME = 4096
 _MOST_POINTS = 2_000_000
 _PART_BYTES = 800
-"""What a platform, camera, pose or image takes in memory, at most."""
+"""Most memory that a platform, camera, pose or image takes."""
 _HALF_PIXEL = 0.5
 _EXPORT = "export it with OpenMVS: InterfaceCOLMAP -i scene.mvs -o FOLDER, and open FOLDER"
 
@@ -110,7 +111,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         )
     if not posed:
         raise SceneError("no photo has a pose", where=path, advice="align the photos first")
-    folder, names = _names([image.name for image in posed], path, choice.images)
+    folder, names = _names([image.name for image in posed], path, choice.images, warnings)
     views = [
         _view(image, name, platforms, f"{path}: image {name}")
         for image, name in zip(posed, names, strict=True)
@@ -202,10 +203,20 @@ def _points(reader: Reader, warnings: list[str]) -> np.ndarray | None:
     return found[good]
 
 
-def _names(given: list[str], path: Path, images: Path | None) -> tuple[Path, list[str]]:
+def _names(
+    given: list[str], path: Path, images: Path | None, warnings: list[str]
+) -> tuple[Path, list[str]]:
     """Return the photo folder (the folder that all share, if any) and the names in it."""
     base = path.parent
-    paths = [path_below(name, base, path) for name in given]
+    try:
+        paths = [path_below(name, base, path) for name in given]
+    except UnsafePathError:
+        # Of a path of another computer only its end can be found, in the folder named.
+        if images is None or any(is_address(name) for name in given):
+            raise
+        joined = join_labels(given, images, path)
+        warnings += joined.warnings
+        return images, joined.names
     first = paths[0].split("/")[0]
     if all(p.startswith(f"{first}/") for p in paths):
         return images or base / first, [p[len(first) + 1 :] for p in paths]

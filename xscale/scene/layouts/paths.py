@@ -13,6 +13,11 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|data:")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 
 
+def is_address(given: str) -> bool:
+    """Tell whether a path is an address, which is never fetched."""
+    return _SCHEME.match(given) is not None
+
+
 def path_below(given: str, root: Path, where: object) -> str:
     r"""Return a path as it lies below a folder, with ``/`` and without ``.``.
 
@@ -24,7 +29,7 @@ def path_below(given: str, root: Path, where: object) -> str:
     Raises:
         UnsafePathError: An address, another drive, or a place outside the folder.
     """
-    if _SCHEME.match(given):
+    if is_address(given):
         raise UnsafePathError(
             f"{given!r} is an address; files are never fetched",
             where=where,
@@ -38,9 +43,10 @@ def path_below(given: str, root: Path, where: object) -> str:
     outside = path == ".." or path.startswith("../") or posixpath.isabs(path)
     if outside or _DRIVE.match(given) or path == "." or "\0" in given:
         raise UnsafePathError(
-            f"{given!r} is no file below the scene folder",
+            f"{given!r} is not a file below the scene folder",
             where=where,
-            advice="paths must be relative to the scene folder; photos elsewhere: give --images",
+            advice="give the folder that holds the photos by --images, or write paths relative to "
+            "the scene folder",
         )
     return path
 

@@ -1,6 +1,6 @@
 """RealityCapture's and RealityScan's table of internal/external camera parameters.
 
-What its columns mean, and where that is said:
+Its columns, and where they are documented:
 
 - ``heading, pitch, roll``, degrees: their makers' forum article *Registration export and camera
   orientations* gives the rotation from world to camera that is computed here. With all three 0 the
@@ -30,7 +30,7 @@ from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.photo.images import image_size
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_text import lines, parse_number
-from xscale.scene.layouts.labels import join_labels, plain_label
+from xscale.scene.layouts.labels import join_labels
 from xscale.scene.layouts.views import Choice, Reading, View, beginning
 
 LAYOUT = "realitycapture"
@@ -44,7 +44,7 @@ _COUNT = re.compile(r"#\s*cameras\s+\d+\s*")
 _FILM = 36.0
 _MOST_COLUMNS = 40
 _ROW_BYTES = 5000
-"""What a row takes in memory, at most."""
+"""Most memory that a row takes."""
 _AGAIN = "export the table again, with its columns as they are set by default"
 _UNDISTORTED = "export undistorted images with their registration"
 
@@ -85,9 +85,12 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         raise SceneError("there is no RealityCapture camera table", where=root)
     folder = choice.images or photo_folder(path, root)
     rows = _rows(path)
-    names = join_labels([plain_label(row["name"]) for _, row in rows], folder, path)
-    views = [_view(names[plain_label(row["name"])], folder, where, row) for where, row in rows]
-    return Reading(LAYOUT, detect(root, choice) or "", folder, views)
+    joined = join_labels([row["name"] for _, row in rows], folder, path)
+    views = [
+        _view(name, image_size(folder / name) if found else choice.missing_size, where, row)
+        for (where, row), name, found in zip(rows, joined.names, joined.found, strict=True)
+    ]
+    return Reading(LAYOUT, detect(root, choice) or "", folder, views, warnings=joined.warnings)
 
 
 def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
@@ -120,10 +123,9 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _view(name: str, folder: Path, where: str, row: dict[str, str]) -> View:
+def _view(name: str, size: tuple[int, int], where: str, row: dict[str, str]) -> View:
     numeric = (*_POSE, *_CALIBRATION, *(c for c in (*_BENDING, *_TANGENTIAL) if c in row))
     values = {column: parse_number(row[column].strip(), where) for column in numeric}
-    size = image_size(folder / name)
     larger = max(size)
     if not values["f"] > 0:
         raise CameraError(f"the focal length is {values['f']:g}", where=where, advice=_AGAIN)

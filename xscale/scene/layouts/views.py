@@ -1,4 +1,4 @@
-"""What a layout reader hands over: posed views by name, before photos are looked at."""
+"""Result of a layout reader: posed views by name, before photos are looked at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ float64 [N, 3] in the scene's frame, and that camera's (width, height)."""
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user said about how a scene is to be read; None is for the reader to find."""
+    """The user's choices for reading a scene; None is for the reader to find."""
 
     scale: float | None = None
     """The k of ``images_{k}``."""
@@ -33,6 +33,8 @@ class Choice:
     """The file (or folder) with the cameras, wherever it is."""
     images: Path | None = None
     """The folder that photo names are relative to."""
+    missing_size: tuple[int, int] = (1, 1)
+    """(width, height) of photos that are missing, where the layout takes sizes from the photos."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +78,11 @@ class Reading:
     observe: Callable[[], Observations] | None = None
     """Reads all of them."""
     provenance: dict[str, object] = field(default_factory=dict)
-    """What was done to the file's coordinates, as plain values: for the run's manifest."""
+    """Changes of the file's coordinates, as plain values, for the run's manifest."""
     convention: Convention = "world-to-camera"
-    """What the file's own matrices are."""
+    """Meaning of the file's own matrices."""
     advice: str | None = None
-    """What to do when cameras and mesh do not meet, where this layout has a usual cause."""
+    """Advice for cameras and mesh that do not meet, where this layout has a usual cause."""
 
 
 def beginning(path: Path, size: int = 1 << 12) -> bytes:

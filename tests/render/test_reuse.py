@@ -1,0 +1,133 @@
+"""Pictures of a moving camera: exact outlines, colours of key frames, never of reused pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders import look_at
+from xscale.render.reuse import MovingRenderer
+
+
+@pytest.fixture
+def camera(tiny_run):
+    return tiny_run.camera(tiny_run.names("train")[0])
+
+
+def beside(camera, step):
+    """The camera, moved and turned a little."""
+    R, t = look_at(camera.position + step * np.array([1, 0.6, -0.3]), (0.1, 0, 0), (0.1, -1, 0))
+    return replace(camera, R=R, t=t)
+
+
+def exact(run, camera):
+    return run.render(camera, ("colour", "depth", "face"))
+
+
+def with_key(run, camera, **options):
+    moving = MovingRenderer(run.renderer, (camera.width, camera.height), **options)
+    frame = exact(run, camera)
+    moving.keep(camera, frame.colour, frame.depth)
+    return moving
+
+
+def test_from_the_key_frames_own_place_the_picture_is_the_exact_one(tiny_run, camera):
+    frame, reused = with_key(tiny_run, camera).render(camera)
+    expected = exact(tiny_run, camera)
+    assert reused > 0.8
+    apart = (frame.colour.int() - expected.colour.int()).abs()
+    # A pixel's place may be off by the rounding of its point to float32.
+    assert apart[frame.coverage].max() <= 1
+    assert torch.equal(frame.face, expected.face)
+    assert torch.allclose(frame.depth, expected.depth, rtol=1e-6)
+
+
+@pytest.mark.parametrize("step", [0.02, 0.3, 1.5])
+def test_outlines_and_depths_are_exact_and_colours_near(tiny_run, camera, step):
+    view = beside(camera, step)
+    frame, reused = with_key(tiny_run, camera).render(view)
+    expected = exact(tiny_run, view)
+    assert torch.equal(frame.face, expected.face)
+    assert torch.equal(frame.coverage, expected.coverage)
+    assert torch.allclose(frame.depth, expected.depth, rtol=1e-6)
+    assert 0 <= reused < 1
+    apart = (frame.colour.float() - expected.colour.float()).abs()[frame.coverage].amax(1)
+    shaded = (apart == 0).float().mean()
+    assert shaded >= 0.9 * (1 - reused)
+
+
+def test_without_key_frames_the_first_picture_is_exact_and_becomes_one(tiny_run, camera):
+    moving = MovingRenderer(tiny_run.renderer, (camera.width, camera.height))
+    assert not moving.ready
+    frame, reused = moving.render(camera)
+    assert reused == 0
+    assert torch.equal(frame.colour, exact(tiny_run, camera).colour)
+    assert moving.ready
+
+
+def test_pictures_made_from_key_frames_never_become_ones(tiny_run, camera):
+    moving = with_key(tiny_run, camera)
+    view = beside(camera, 0.2)
+    first, _ = moving.render(view)
+    for step in (0.05, 0.1, 0.3, -0.2):
+        moving.render(beside(camera, step))
+    again, _ = moving.render(view)
+    assert torch.equal(first.colour, again.colour)
+
+
+def test_improving_makes_a_key_frame_of_the_view(tiny_run, camera):
+    moving = with_key(tiny_run, camera)
+    view = beside(camera, 0.5)
+    before, reused = moving.render(view)
+    stops = iter([True, False] + [False] * 1000)
+    moving.improve(lambda: next(stops))
+    moving.improve(lambda: False)
+    after, more = moving.render(view)
+    expected = exact(tiny_run, view)
+    assert more > reused
+    apart = [
+        (frame.colour.int() - expected.colour.int()).abs()[expected.coverage].float().mean()
+        for frame in (before, after)
+    ]
+    assert apart[1] < 0.5
+    assert apart[1] < 0.2 * apart[0]
+
+
+def test_rows_of_a_key_frame_that_are_not_rendered_are_not_taken(tiny_run, camera):
+    frame = exact(tiny_run, camera)
+    half = camera.height // 2
+    colour, depth = frame.colour.clone(), frame.depth.clone()
+    colour[half:], depth[half:] = 0, float("inf")
+    moving = MovingRenderer(tiny_run.renderer, (camera.width, camera.height))
+    moving.keep(camera, colour, depth)
+    found, reused = moving.render(camera)
+    assert 0.2 < reused < 0.8
+    apart = (found.colour.int() - frame.colour.int()).abs()
+    assert apart[found.coverage].max() <= 1
+
+
+@pytest.mark.parametrize("size", [(112, 64), (113, 63), (1, 1), (2, 3)])
+def test_where_time_is_short_pixels_share_colours(tiny_run, camera, size):
+    view = camera.scaled(*size)
+    moving = with_key(tiny_run, view, seconds=0.0)
+    frame, _ = moving.render(beside(view, 0.4))
+    expected = exact(tiny_run, beside(view, 0.4))
+    assert torch.equal(frame.face, expected.face)
+    assert frame.colour.shape == (size[1], size[0], 3)
+    # Uncovered pixels are the background, white here; no other pixel is left white.
+    assert (frame.colour[~frame.coverage] == 255).all()
+    left = (frame.colour == 255).all(2) & frame.coverage & ~(expected.colour == 255).all(2)
+    assert not left.any()
+
+
+def test_more_views_than_key_frames_keep_the_nearest(tiny_run, camera):
+    moving = MovingRenderer(tiny_run.renderer, (camera.width, camera.height))
+    for step in (0.0, 0.3, 0.6, 0.9, 1.2, 1.5):
+        view = beside(camera, step)
+        frame = exact(tiny_run, view)
+        moving.keep(view, frame.colour, frame.depth)
+    _, reused = moving.render(beside(camera, 1.5))
+    assert reused > 0.8

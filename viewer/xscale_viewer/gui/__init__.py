@@ -1,0 +1,1 @@
+"""Dear ImGui panels over the viewer's logic."""

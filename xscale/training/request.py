@@ -1,0 +1,108 @@
+"""A training's options: checked in milliseconds, before a scene is opened or PyTorch loads."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xscale.config import override
+from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
+from xscale.run.folder import RunFolder
+from xscale.training.settings import Settings, preset
+
+_MINUTES = 10.0
+_MOST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
+
+    steps: int | None
+    seconds: float | None
+
+    def share(self, step: int, seconds: float) -> float:
+        """Return how much of the training is done, 0 to 1."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A training's options; arguments are those of ``xscale.train``."""
+
+    out: str | Path
+    preset: str = "default"
+    minutes: float | None = None
+    steps: int | None = None
+    downscale: float = 1.0
+    seed: int = 0
+    settings: Sequence[str] = ()
+    resume: bool = False
+    device: str = "auto"
+    tensorboard: bool = False
+
+    def check(self) -> tuple[Settings, Goal]:
+        """Return the settings, and when to stop.
+
+        Raises:
+            UsageError: A number is out of its range, a setting makes no sense, or the device has no
+                such name.
+            SetupError: ``tensorboard`` was asked for and is not installed.
+            InputError: There is no run to resume.
+            OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
+        """
+        goal = self._goal()
+        if not (math.isfinite(self.downscale) and self.downscale >= 1):
+            raise UsageError(f"downscale must be 1 or more, got {self.downscale:g}")
+        if not 0 <= self.seed <= _MOST_SEED:
+            raise UsageError(f"seed must be 0 to {_MOST_SEED}, got {self.seed}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UsageError(
+                f"no device {self.device!r}; there are auto, cpu, cuda, cuda:0, cuda:1, ..."
+            )
+        settings = override(preset(self.preset), list(self.settings))
+        if self.tensorboard:
+            require_tensorboard()
+        self._check_output()
+        return settings, goal
+
+    def _goal(self) -> Goal:
+        if self.minutes is not None and self.steps is not None:
+            raise UsageError("--minutes and --steps exclude each other", advice="give one of them")
+        if self.steps is not None:
+            if self.steps < 1:
+                raise UsageError(f"steps must be 1 or more, got {self.steps}")
+            return Goal(self.steps, None)
+        minutes = _MINUTES if self.minutes is None else self.minutes
+        if not (math.isfinite(minutes) and minutes > 0):
+            raise UsageError(f"minutes must be above 0, got {minutes:g}")
+        return Goal(None, 60 * minutes)
+
+    def _check_output(self) -> None:
+        folder = RunFolder(self.out)
+        out = folder.path
+        if self.resume and not folder.is_run() and not folder.never_begun():
+            raise InputError("holds no run to resume", where=out, advice="leave --resume out")
+        if not self.resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise OutputExistsError(
+                "already exists", where=out, advice="choose another folder, or --resume"
+            )
+
+
+def require_tensorboard() -> None:
+    """Refuse before any work what would be refused after it.
+
+    Raises:
+        SetupError: The tensorboard package is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise SetupError(
+            "--tensorboard needs the tensorboard package",
+            advice="pip install 'xscale[tensorboard]'",
+        )

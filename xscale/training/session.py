@@ -1,0 +1,280 @@
+"""A training of a scene into a run folder, from its preparation to its last checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from xscale.gbuffer.gbuffer import Surface
+from xscale.io.checkpoints import Checkpoint
+from xscale.io.run_lock import RunLock
+from xscale.io.storage import new_folder
+from xscale.model.encodings import TextureField
+from xscale.render.run import Run, new_model
+from xscale.run.folder import RESIDUALS, RunFolder
+from xscale.scene.checks.duplicates import check_leaks
+from xscale.scene.scene import Scene
+from xscale.training.board import Board
+from xscale.training.left_out import LeftOutPhotos, check_test_photos
+from xscale.training.loop import Goal, Progress, run_loop
+from xscale.training.memory import pool_device
+from xscale.training.pool import TilePool
+from xscale.training.prepare import Prepared, prepare
+from xscale.training.preview import previewer
+from xscale.training.record import Record
+from xscale.training.refine import Refinement
+from xscale.training.request import Request
+from xscale.training.residuals import vertex_residuals
+from xscale.training.resume import as_begun, newest_checkpoint
+from xscale.training.settings import RefineSettings, Settings
+from xscale.training.trainer import Trainer
+
+
+class Session:
+    """One start of a training: a new run, or one that goes on.
+
+    Args:
+        scene: The scene.
+        request: The training's options, checked.
+        settings: The preset with what was set.
+        device: Where to compute.
+        say: Called with a line when a stage begins.
+        start: ``time.monotonic()`` at the start, which the minutes count from.
+        deterministic: As for ``xscale.train``, like ``use_repaired``.
+        use_repaired: Whether photos that were left out earlier are used again.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        request: Request,
+        settings: Settings,
+        device: torch.device,
+        say: Callable[[str], None],
+        *,
+        start: float,
+        deterministic: bool,
+        use_repaired: bool,
+    ) -> None:
+        self.folder = RunFolder(request.out)
+        self.begun = request.resume and not self.folder.never_begun()
+        """Whether the run is in the folder already."""
+        if self.begun:
+            scene = as_begun(scene, self.folder.path, use_repaired)
+        self.scene = scene
+        self.request = request
+        self.settings = settings
+        self.device = device
+        self.say = say
+        self._start = start
+        self._deterministic = deterministic
+        self._use_repaired = use_repaired
+
+    def prepare(
+        self, test_every: int | None, test_list: str | Path | None, allow_leak: bool
+    ) -> None:
+        """Look at the scene, and make or load everything that the first step needs.
+
+        Args:
+            test_every: As for ``xscale.train``, like the others.
+            test_list: File with the names of the held-out photos.
+            allow_leak: Whether test photos may be training photos too.
+        """
+        scene, request, chosen = self.scene, self.request, self.settings
+        out = self.folder.path
+        split = scene.split(test_every=test_every, test_list=test_list)
+        self.say("looking at the scene")
+        check_leaks(scene.photos, split.test, allow_leak, self.say)
+        # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
+        held = Run.open(out, str(self.device)).mesh if self.begun else None
+        prepared = prepare(
+            scene,
+            split,
+            chosen,
+            request.downscale,
+            request.seed,
+            request.preset,
+            self.device,
+            held,
+            self.folder.manifest.run if self.begun else None,
+        )
+        checkpoint = newest_checkpoint(prepared, out, self.say) if self.begun else None
+        self.left_out = LeftOutPhotos(scene, self.say)
+        if checkpoint is None:
+            check_test_photos(scene, split, request.downscale)
+        elif not self._use_repaired:
+            self.left_out.take_up(checkpoint.state.get("left_out", {}))
+        self.refinement = _refinement(prepared, chosen.refine, checkpoint, self.left_out)
+        mesh = prepared.surface
+        self.prepared = replace(prepared, surface=self.refinement.surface)
+        self._make_trainer(checkpoint)
+        self._noted = self._say_notes(())
+        # Only now: damage inside the first photos shows when they are decoded.
+        if not self.begun and not request.resume:
+            new_folder(out)
+        self.record = self._record(mesh, trained=checkpoint is not None)
+        self.record.write()
+
+    def run(
+        self,
+        goal: Goal,
+        on_progress: Callable[[Progress], None] | None,
+        keep_photos: bool,
+    ) -> Run:
+        """Train to the goal, write what belongs beside the checkpoints, open the run.
+
+        Args:
+            goal: When to stop.
+            on_progress: Called every two seconds.
+            keep_photos: Whether the run keeps the training photos.
+        """
+        folder, out = self.folder, self.folder.path
+        with self.record.withdrawn_on_damage(), RunLock(out):
+            folder.clean()
+            self.left_out.log_to(folder, lambda: self.trainer.step)
+            million = self.prepared.covered_pixels / 1e6
+            self.say(f"training on about {million:.3g} million covered pixels")
+            seconds = self._train(goal, on_progress)
+            self._say_notes(self._noted)
+            timing = self._timing(seconds)
+            self.say(f"where the time went: {_shares(timing)}")
+            line = {"step": self.trainer.step, "time": round(seconds, 3)}
+            folder.log({**line, "where_time_went": timing})
+            if keep_photos:
+                self.say("keeping the training photos")
+                made = Run.open(out, str(self.device))
+                made.keep_photos(lambda name: self.scene.photo(name).load(made.downscale))
+        return Run.open(out)
+
+    def _make_trainer(self, checkpoint: Checkpoint | None) -> None:
+        """Make model, pool and trainer; of a run that goes on they are as it was saved."""
+        prepared, chosen = self.prepared, self.settings
+        model = new_model(prepared.manifest, self.device, surface=prepared.surface)
+        if isinstance(model.field, TextureField) and not self.begun:
+            self.say("laying out charts")
+            model.field.unwrap()
+        self.say("filling the tile pool")
+        self.pool = TilePool(
+            prepared.surface,
+            prepared.photos,
+            chosen.pool,
+            self.request.seed,
+            chosen.optim.batch,
+            first_step=checkpoint.step if checkpoint else 0,
+            device=pool_device(self.device, chosen.pool),
+            left_out=self.left_out.reasons,
+            on_damage=self.left_out.add,
+        )
+        self.trainer = Trainer(
+            model,
+            self.pool,
+            prepared.cameras,
+            chosen.optim,
+            chosen.patch,
+            deterministic=self._deterministic,
+            on_notice=self.say,
+        )
+        self.trainer.kept_beside = self.refinement.tensors
+        self._before = time.monotonic() - self._start
+        if checkpoint is not None:
+            self.trainer.load(checkpoint.step, checkpoint.tensors)
+            self._before = checkpoint.state["seconds"]
+
+    def _record(self, mesh: Surface, *, trained: bool) -> Record:
+        return Record(
+            self.prepared,
+            mesh,
+            self.left_out,
+            self.folder.path,
+            self.request.seed,
+            begun=self.begun,
+            trained=trained,
+        )
+
+    def _train(self, goal: Goal, on_progress: Callable[[Progress], None] | None) -> float:
+        """Take the steps; return the training time in seconds."""
+        preview = previewer(self.prepared, self.trainer, self.folder, self.record.background)
+        board = Board(self.folder.tensorboard) if self.request.tensorboard else None
+        try:
+            seconds = run_loop(
+                self.trainer,
+                self.folder,
+                goal,
+                seconds_before=self._before,
+                on_progress=on_progress,
+                on_preview=preview and partial(preview, board=board),
+                on_log=board.line if board else None,
+                on_begun=self.record.start_background,
+                before_save=self.record.complete,
+                left_out=self.left_out.reasons,
+                before_step=self._refine,
+            )
+            for line in self.refinement.report(self.folder.path):
+                self.say(line)
+            residuals = vertex_residuals(self.trainer).cpu().numpy()
+            self.folder.write(RESIDUALS, {"residual": residuals}, self.folder.manifest.run)
+        finally:
+            self.pool.close()
+            if board is not None:
+                board.close()
+        return seconds
+
+    def _refine(self, share: float) -> None:
+        """Move cameras and mesh where that is due."""
+        if self.refinement.due(share):
+            self.record.finish_background()  # which is fitted to them as they came
+            start = time.perf_counter()
+            self.refinement.refine(self.trainer)
+            self.trainer.seconds["refinement"] += time.perf_counter() - start
+
+    def _timing(self, seconds: float) -> dict[str, float]:
+        """Return what the seconds since the start went to; steps wait for tiles inside the draw."""
+        waited = self.pool.seconds_waited
+        spent = {"preparation and earlier": self._before, **self.trainer.seconds}
+        spent["draw"] = max(spent.get("draw", 0.0) - waited, 0.0)
+        spent["waiting for tiles"] = waited
+        spent["everything else"] = max(seconds - sum(spent.values()), 0.0)
+        return {name: round(value, 3) for name, value in spent.items()}
+
+    def _say_notes(self, known: Sequence[str]) -> list[str]:
+        """Say what decoding photos brought to light and is not known yet; return all of it."""
+        lines = self.scene.notes.lines()
+        for line in lines:
+            if line not in known:
+                self.say(line)
+        return lines
+
+
+def _refinement(
+    prepared: Prepared,
+    settings: RefineSettings,
+    checkpoint: Checkpoint | None,
+    left_out: LeftOutPhotos,
+) -> Refinement:
+    """Return what moves cameras and mesh; they are moved already where a run goes on."""
+    manifest = prepared.manifest
+    refinement = Refinement(
+        settings,
+        prepared.surface,
+        [prepared.scene.photo(name) for name in manifest.split.train],
+        prepared.local_cameras,
+        prepared.cameras,
+        manifest.scene.downscale,
+        left_out.reasons,
+        left_out.add,
+    )
+    if checkpoint is not None:
+        refinement.load(checkpoint.tensors)
+    return refinement
+
+
+def _shares(timing: dict[str, float]) -> str:
+    """Write times as people read them: longest first, each with its share."""
+    total = max(sum(timing.values()), 1e-9)
+    ordered = sorted(timing.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)
