@@ -20,7 +20,7 @@ COMPILER = shutil.which("c++")
 def _shown() -> dict[str, str]:
     """The page's files by name, and its line of the bindings under "bindings"."""
     page = (ROOT / "docs/adding-an-op.md").read_text(encoding="utf-8")
-    files = dict(re.findall(r"^`(csrc/scale/[\w.]+)`:\n\n```cpp\n(.*?)```", page, re.M | re.S))
+    files = dict(re.findall(r"^`(scale/[\w.]+)`:\n\n```cpp\n(.*?)```", page, re.M | re.S))
     files["bindings"] = re.search(r"```cpp\n(bind_op<.*?)```", page, re.S).group(1)
     return files
 
@@ -33,8 +33,8 @@ def tiny(tmp_path_factory):
     shown = _shown()
     line = shown.pop("bindings")
     for name, text in shown.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        (folder / "csrc" / name).parent.mkdir(exist_ok=True)
+        (folder / "csrc" / name).write_text(text, encoding="utf-8")
     (folder / "tiny.cpp").write_text(
         '#include "binding.h"\n#include "scale/scale.h"\n#define XS_CUDA(function) nullptr\n'
         "namespace xs {\nvoid bind(py::module_& m) {\n"
@@ -46,7 +46,7 @@ def tiny(tmp_path_factory):
     flags = ["-std=c++17", "-O0", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-Icsrc"]
     warnings = ["-Wall", "-Wextra", "-Wshadow", "-Werror"]
     includes = [f"-isystem{pybind11.get_include()}", f"-isystem{sysconfig.get_path('include')}"]
-    sources = ["tiny.cpp", *(name for name in shown if name.endswith(".cpp"))]
+    sources = ["tiny.cpp", *(f"csrc/{name}" for name in shown if name.endswith(".cpp"))]
     command = [COMPILER, *flags, *warnings, *includes, *sources, "-o", str(module)]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=300, check=False

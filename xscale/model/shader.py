@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -36,7 +37,12 @@ class ReluShader:
         self.settings = settings
         self._channels = channels
         self.layout = ops.ReluShaderLayout(channels + settings.latent, hidden=settings.hidden)
-        self.weights = ops.relu_shader_init(self.layout, generator).to(device)
+        weights = torch.zeros(self.layout.size)
+        for name, view in self.layout.unpack(weights).items():
+            if name.startswith("W"):
+                bound = math.sqrt(6 / view.shape[1])
+                view.uniform_(-bound, bound, generator=generator)
+        self.weights = weights.to(device)
         self._identity = torch.tensor(_IDENTITY, device=device)
         self.exposure = self._identity.repeat(max(photos, 1), 1)
         self.latent = torch.zeros(max(photos, 1), settings.latent, device=device)

@@ -71,12 +71,15 @@ class ReluShaderLayout(ShaderLayout):
         }
 
 
-def relu_shader_init(layout: ReluShaderLayout, generator: torch.Generator | None = None) -> Tensor:
-    """Return fresh weights, float32 [layout.size]: He-uniform matrices, zero biases."""
+def relu_shader_init(layout: ReluShaderLayout, generator: torch.Generator) -> Tensor:
+    """Return fresh weights, float32 [layout.size]: He-uniform matrices, zero biases.
+
+    The last matrix is ten times smaller, so that training begins at mid grey.
+    """
     flat = torch.zeros(layout.size)
-    for part in layout.unpack(flat).values():
+    for name, part in layout.unpack(flat).items():
         if part.dim() == 2:
-            bound = math.sqrt(6 / part.shape[1])
+            bound = math.sqrt(6 / part.shape[1]) * (0.1 if name == "W3" else 1.0)
             part.uniform_(-bound, bound, generator=generator)
     return flat
 
