@@ -3,7 +3,7 @@ import pytest
 
 from tests import builders
 from xscale.errors import MeshError
-from xscale.geometry.bounds import Box, box_of, cube_map, per_axis_map
+from xscale.geometry.bounds import box_of
 from xscale.geometry.mesh import Mesh
 
 
@@ -71,23 +71,6 @@ def test_absurdly_large_mesh_is_refused():
 
 def test_median_edge_of_a_unit_right_triangle_is_one():
     assert Mesh.from_world(*builders.one_triangle()).median_edge == pytest.approx(1)
-
-
-def test_unit_maps_send_the_box_into_the_unit_cube(rng):
-    box = Box(np.array([-1.0, 0, 2]), np.array([3.0, 1, 4]))
-    corners = np.stack([box.lo, box.hi, box.centre])
-    stretched = per_axis_map(box)
-    np.testing.assert_allclose(stretched.apply(corners), [[0] * 3, [1] * 3, [0.5] * 3], atol=1e-6)
-    # The published formula, written out.
-    x = rng.uniform(box.lo, box.hi, (9, 3))
-    np.testing.assert_allclose(
-        stretched.apply(x), (x - box.centre) / (box.extent + 1e-6) + 0.5, atol=1e-12
-    )
-    cube = cube_map(box, margin=0.1)
-    np.testing.assert_allclose(cube.apply(box.centre[None]), [[0.5] * 3])
-    np.testing.assert_allclose(cube.apply(corners)[:2, 0], [0.1, 0.9])
-    np.testing.assert_allclose(cube.invert(cube.apply(x)), x)
-    assert np.ptp(cube.scale) == 0
 
 
 def test_box_of_contains_its_points_and_not_others(rng):

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from xscale import threads
 from xscale.cli import _viewer
 from xscale.cli._console import parse
-from xscale.cli._size import parse_size
 from xscale.errors import InputError, SetupError
+from xscale.render.options import parse_size
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def run(argv: list[str]) -> int:
         "threads": options.threads,
         "low_power": options.low_power or None,
     }
+    threads.sleep_while_waiting()
     process = subprocess.Popen(_viewer.command(json.dumps(start)))
     try:
         code = process.wait()

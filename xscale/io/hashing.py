@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from xscale.errors import InputError
@@ -28,12 +27,6 @@ def sha256_file(path: str | Path) -> str:
             f"cannot be read: {error.strerror}", where=path, advice="check the path and its rights"
         ) from error
     return digest.hexdigest()
-
-
-def fingerprint(paths: Iterable[str | Path]) -> str:
-    """Return one SHA-256 over the names (last part), sizes and contents of files, in order."""
-    parts = [(Path(p).name, Path(p).stat().st_size, sha256_file(p)) for p in paths]
-    return fingerprint_of(parts)
 
 
 def fingerprint_of(value: object) -> str:

@@ -6,12 +6,13 @@ import math
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 import xscale
 from xscale.errors import InputError
+from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
 from xscale.metrics.lpips import LpipsModel, load_models
@@ -23,11 +24,6 @@ _MEANS = (
     "counts.left_out; one inf makes the mean inf, counted in counts.inf"
 )
 _PACKAGES = ("numpy", "torch", "lpips", "pillow")
-
-
-def png_name(name: str) -> str:
-    """Return a photo's name with its last extension replaced by ``.png``, as renders have it."""
-    return PurePosixPath(name).with_suffix(".png").as_posix()
 
 
 def score_renders(
@@ -88,7 +84,7 @@ def score_renders(
         shares[png_name(name)] = float(coverage.mean())
         if progress:
             progress(name, row)
-    stated = _protocol(protocol or {}, models, [*warnings, *notices])
+    stated = protocol_of(protocol or {}, models, [*warnings, *notices])
     return {"protocol": stated, "photos": rows, **summarise(rows, shares)}
 
 
@@ -164,9 +160,16 @@ def _require(path: Path) -> None:
         )
 
 
-def _protocol(
+def protocol_of(
     stated: Mapping[str, object], models: Mapping[str, LpipsModel], warnings: Sequence[str]
 ) -> dict[str, object]:
+    """Return what a scores file states of how its figures were made.
+
+    Args:
+        stated: What the caller knows.
+        models: The LPIPS networks that were used, by name.
+        warnings: Lines that a reader of the scores must see.
+    """
     versions = {"xscale": xscale.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
