@@ -27,7 +27,7 @@ from xscale.cli import _machine
 from xscale.io.photo.images import read_rgb
 from xscale.render.run import Run
 from xscale.report.pictures import embed
-from xscale.report.score import png_name
+from xscale.scene.photo import png_name
 from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent

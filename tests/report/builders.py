@@ -3,7 +3,7 @@
 import numpy as np
 
 from xscale.io.photo.images import write_png
-from xscale.report.score import png_name
+from xscale.scene.photo import png_name
 
 HOSTILE = "near/<script>alert('x')</script>\"&.jpg"
 NAMES = ["far/a.jpg", "near/b.png", HOSTILE]

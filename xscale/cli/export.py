@@ -72,7 +72,7 @@ def _maps(options: Options, opened: Run) -> None:
     """Depth and normals are outputs of a render like any other."""
     from xscale.cli.render import render_with_bar
     from xscale.render.job import JobFrame, Settings, make_job
-    from xscale.render.views import png_name
+    from xscale.scene.photo import png_name
 
     frames = [
         JobFrame(png_name(name).removesuffix(".png"), (opened.camera(name),))

@@ -236,7 +236,7 @@ def _names(options: Options, opened: Run) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    from xscale.render.views import png_name
+    from xscale.scene.photo import png_name
 
     return png_name(name).removesuffix(".png")
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from xscale.render.batch import render_batch
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
-
-
-def png_name(name: str) -> str:
-    """Return a photo's name with its last extension replaced by .png (method section 10)."""
-    return str(PurePosixPath(name).with_suffix(".png"))
+from xscale.scene.photo import png_name
 
 
 def render_views(

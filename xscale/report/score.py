@@ -6,7 +6,7 @@ import math
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
 from xscale.metrics.lpips import LpipsModel, load_models
 from xscale.metrics.variants import Score, metric_names, score_photo
+from xscale.scene.photo import png_name
 
 _COVERED = 128
 _MEANS = (
@@ -23,11 +24,6 @@ _MEANS = (
     "counts.left_out; one inf makes the mean inf, counted in counts.inf"
 )
 _PACKAGES = ("numpy", "torch", "lpips", "pillow")
-
-
-def png_name(name: str) -> str:
-    """Return a photo's name with its last extension replaced by ``.png``, as renders have it."""
-    return PurePosixPath(name).with_suffix(".png").as_posix()
 
 
 def score_renders(

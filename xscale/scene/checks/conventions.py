@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from xscale.geometry.frames import OPENCV_FROM_OPENGL
+
 Convention = Literal[
     "world-to-camera", "world-to-camera-opengl", "camera-to-world", "camera-to-world-opengl"
 ]
@@ -22,7 +24,6 @@ WORDS: dict[Convention, str] = {
     "camera-to-world": "going from camera to world",
     "camera-to-world-opengl": "going from camera to world, with y up and z backwards",
 }
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 
 _Pose = tuple[np.ndarray, np.ndarray]
 
@@ -43,7 +44,7 @@ def reread(R: np.ndarray, t: np.ndarray, own: Convention, meant: Convention) -> 
 
 def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
     """Return what a file holds of a pose."""
-    flip = _OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
     if convention.startswith("world"):
         return flip @ R, flip @ t
     return R.T @ flip, -R.T @ t
@@ -51,7 +52,7 @@ def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
 
 def _pose(A: np.ndarray, b: np.ndarray, convention: Convention) -> _Pose:
     """Return the pose that a file's rotation and translation stand for."""
-    flip = _OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
     if convention.startswith("world"):
         return flip @ A, flip @ b
     return flip @ A.T, -flip @ A.T @ b
