@@ -8,6 +8,7 @@ import difflib
 import inspect
 import itertools
 import json
+import math
 import textwrap
 import types
 import typing
@@ -144,4 +145,6 @@ def _checked(key: str, hint: object, value: object) -> object:
         return float(value)
     if hint in (int, float, bool, str) and type(value) is not hint:
         raise ConfigError(f"{key} must be {hint.__name__}, got {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{key} must be finite, got {value!r}")
     return value
