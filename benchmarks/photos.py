@@ -18,12 +18,13 @@ import numpy as np
 
 from benchmarks import _runs, tables
 from xscale.cli import _machine
-from xscale.cli.score import score_run
+from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
 from xscale.render.photos_at_hand import Shares
 from xscale.render.run import Run
-from xscale.report.score import png_name, score_renders
+from xscale.report.score import score_renders
 from xscale.scene.scene import Scene
+from xscale.scoring import score_run
 
 HERE = Path(__file__).parent
 WAYS = ("plain", "photos at hand", "image-based k4")
@@ -75,7 +76,7 @@ def _scored(folder: Path, out: Path, way: str) -> dict:
         if way == WAYS[2]:
             mean = _score_blended(folder, out)
         else:
-            mean = score_run(out, folder, photos_at_render=way == WAYS[1])[0]["mean"]
+            mean = score_run(out, folder, photos_at_render=way == WAYS[1]).scores["mean"]
         kept.write_text(json.dumps(mean) + "\n")
     return json.loads(kept.read_text())
 

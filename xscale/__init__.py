@@ -14,14 +14,29 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Camera": "xscale.geometry.camera",
     "Mesh": "xscale.geometry.mesh",
+    "RenderOptions": "xscale.render.options",
     "Run": "xscale.render.run",
     "Scene": "xscale.scene.scene",
     "XscaleError": "xscale.errors",
     "open": "xscale.render.run:Run.open",
+    "render_job": "xscale.render.render_job",
+    "score_run": "xscale.scoring",
     "train": "xscale.training.api",
 }
 
-__all__ = ["Camera", "Mesh", "Run", "Scene", "XscaleError", "__version__", "open", "train"]
+__all__ = [
+    "Camera",
+    "Mesh",
+    "RenderOptions",
+    "Run",
+    "Scene",
+    "XscaleError",
+    "__version__",
+    "open",
+    "render_job",
+    "score_run",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -9,12 +9,13 @@ import inspect
 import itertools
 import json
 import math
+import re
 import textwrap
 import types
 import typing
 from typing import TypeVar
 
-from xscale.errors import ConfigError
+from xscale.errors import ConfigError, UsageError
 
 T = TypeVar("T")
 
@@ -148,3 +149,13 @@ def _checked(key: str, hint: object, value: object) -> object:
     if hint is float and not math.isfinite(value):
         raise ConfigError(f"{key} must be finite, got {value!r}")
     return value
+
+
+def check_device_name(name: str) -> None:
+    """Refuse what cannot be a device, before PyTorch is asked for it.
+
+    Raises:
+        UsageError: It is neither "auto", "cpu", "cuda" nor "cuda:N".
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", name, re.ASCII):
+        raise UsageError(f"no device {name!r:.40}; there are auto, cpu, cuda, cuda:0, cuda:1, ...")

@@ -9,8 +9,9 @@ import torch
 from tests import builders
 from xscale.errors import UsageError
 from xscale.render import renderer
-from xscale.render.renderer import OUTPUTS
+from xscale.render.outputs import TABLE
 
+OUTPUTS = tuple(TABLE)
 FIELDS = [name for name in OUTPUTS if name != "colour"]
 
 

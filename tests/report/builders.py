@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
-from xscale.scene.photo import png_name
 
 HOSTILE = "near/<script>alert('x')</script>\"&.jpg"
 NAMES = ["far/a.jpg", "near/b.png", HOSTILE]

@@ -9,10 +9,11 @@ from PIL import Image
 from tests.metrics import independent_scorer
 from tests.report.builders import NAMES
 from xscale.errors import InputError
+from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
 from xscale.io.photo.resample import area_downscale
 from xscale.metrics.variants import metric_names
-from xscale.report.score import png_name, score_renders, summarise, write_scores
+from xscale.report.score import score_renders, summarise, write_scores
 
 
 def score(folder, photos, **options):

@@ -52,7 +52,11 @@ def test_a_matrix_read_by_another_convention_is_what_its_words_say(own, meant, r
         file = np.diag([1, -1, -1, 1]) @ file
     if meant.startswith("camera"):
         file = np.linalg.inv(file)
-    read = np.linalg.inv(file) if own.startswith("camera") else file  # as a reader takes it
+    if meant.endswith("centre"):
+        file[:3, 3] = -R.T @ t
+    read = np.linalg.inv(file) if own.startswith("camera") else file.copy()  # as a reader takes it
+    if own.endswith("centre"):
+        read[:3, 3] = -file[:3, :3] @ file[:3, 3]
     if "opengl" in own:
         read = np.diag([1, -1, -1, 1]) @ read
     A, b = reread(read[:3, :3], read[:3, 3], own, meant)

@@ -99,13 +99,13 @@ def test_inspect_says_which_layout_spoke_and_why(asymmetric, asymmetric_folder, 
 
 def test_run_remembers_where_cameras_and_photos_were(asymmetric, asymmetric_folder, bare, tmp_path):
     import xscale
-    from xscale.cli.score import score_run
+    from xscale.scoring import score_run
 
     cameras = _cameras("nerfstudio", asymmetric, bare / "c")
     scene = Scene.open(bare, cameras=cameras, images=asymmetric_folder / "images")
     run = xscale.train(scene, out=tmp_path / "run", steps=2, settings=["optim.batch=64"])
     options = run.manifest.scene.options
     assert options == {"cameras": str(cameras), "images": str(asymmetric_folder / "images")}
-    scores, _ = score_run(run.path)
+    scores = score_run(run.path).scores
     assert set(scores["photos"]) == set(run.names("test"))
     assert not any("W-SCENE" in line for line in scores["protocol"]["warnings"])

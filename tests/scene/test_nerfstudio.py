@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests import builders
+from tests.advice import advised
 from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
 from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts import nerfstudio
@@ -117,10 +118,11 @@ def test_mesh_in_the_files_own_frame_is_refused_with_the_way_out(small, write, t
     far = np.vstack([np.array(APPLIED, float), [0, 0, 0, 1]])
     far[:3, 3] = 0, 50, 0
     content = transforms(small, applied_transform=far[:3].tolist(), ply_file_path="points.ply")
-    with pytest.raises(SceneError, match=r"do not meet.*take applied_transform out of a copy"):
+    with pytest.raises(SceneError, match=r"do not meet.*frame after applied_transform") as error:
         Scene.open(write(content))
+    assert len(Scene.open(template, **advised(str(error.value), template)).photos) == 3
     (template / "points.ply").write_bytes(encode_ply(small.points, np.zeros((0, 3), np.int32)))
-    with pytest.raises(SceneError, match=r"sparse points .*take applied_transform out of a copy"):
+    with pytest.raises(SceneError, match=r"sparse points .*frame after applied_transform"):
         Scene.open(write(content))
     (template / "points.ply").unlink()
 

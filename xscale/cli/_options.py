@@ -93,7 +93,7 @@ RANGES: dict[str, Range] = {
     "test_every": _COUNT,
     "seed": Range(0, 2**32 - 1),
     "threads": Range(1, 1024),
-    "samples": Range(1, 64),
+    "samples": Range(1, 16),
     "fps": Range(0, 1000, above=True),
     "fov": Range(0, 360, above=True),
     "baseline": _POSITIVE,
@@ -164,6 +164,7 @@ def options_of(kind: type, command: str) -> list[Option]:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         given = [mark for mark in marks if getattr(mark, "metavar", None)]
+        helps = [mark.help for mark in marks if getattr(mark, "help", None)]
         placed = any("Positional" in str(mark) for mark in marks)
         aliases = [alias for mark in marks for alias in getattr(mark, "aliases", None) or ()]
         numbers = {kind for kind in _leaves(hint) if kind in (int, float)}
@@ -177,7 +178,7 @@ def options_of(kind: type, command: str) -> list[Option]:
                 metavar=_metavar(hint) if metavar is None else metavar,
                 required=default is dataclasses.MISSING,
                 default=default,
-                meaning=docs.get(field.name, ""),
+                meaning=helps[0] if helps else docs.get(field.name, ""),
                 group="" if placed else of_command(GROUPS, field.name, "options"),
                 limits=of_command(RANGES, field.name, None) if numbers else None,
                 whole=float not in numbers,

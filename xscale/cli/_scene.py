@@ -38,6 +38,7 @@ class SceneOptions:
         "world-to-camera-opengl",
         "camera-to-world",
         "camera-to-world-opengl",
+        "world-to-camera-centre",
     ] = "layout"
     """Meaning of the cameras' matrices, where it is not their layout's: which way
     they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""

@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "demo")
     if options.scale == "giga":
         return _giga(options)
-    from xscale.cli.score import score_run
+    from xscale.cli.score import score_with_bars
     from xscale.cli.train import train_with_bar
     from xscale.demo.make import make_demo, ring_of
     from xscale.demo.photos import SMALL, TINY
@@ -68,13 +68,13 @@ def run(argv: list[str]) -> int:
         settings=options.set,
     )
     names = [photo.name for photo in scene.photos]
-    scores, page = score_run(
+    scored = score_with_bars(
         run_path,
         lpips_weights=options.lpips_weights,
         groups={name: ring_of(name) for name in names},
     )
-    _print_rings(scores)
-    result(page)
+    _print_rings(scored.scores)
+    result(scored.report)
     return 0
 
 

@@ -70,17 +70,18 @@ def run(argv: list[str]) -> int:
 
 def _maps(options: Options, opened: Run) -> None:
     """Depth and normals are outputs of a render like any other."""
-    from xscale.cli.render import render_with_bar
-    from xscale.render.job import JobFrame, Settings, make_job
-    from xscale.scene.photo import png_name
+    from xscale.cli._bars import bars
+    from xscale.render.options import RenderOptions
+    from xscale.render.render_job import render_job
 
-    frames = [
-        JobFrame(png_name(name).removesuffix(".png"), (opened.camera(name),))
-        for name in opened.names("all")
-    ]
-    outputs = ("depth", "normal", "depth_map", "normal_map")
-    job = make_job(opened, frames, Settings(outputs=outputs, data=options.data))
-    render_with_bar(opened, job, options.out, overwrite=options.overwrite)
+    maps = RenderOptions(
+        views=("all",),
+        outputs=("depth", "normal", "depth_map", "normal_map"),
+        data=options.data,
+        samples=1,
+    )
+    with bars("rendering") as (show,):
+        render_job(opened, maps, options.out, overwrite=options.overwrite, on_frame=show)
 
 
 def _points(options: Options, opened: Run) -> None:

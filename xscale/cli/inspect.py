@@ -45,6 +45,7 @@ class Options(SceneOptions):
 def run(argv: list[str]) -> int:
     """Open the scene, look at it through its cameras, print."""
     options = parse(Options, _with_report_file(argv), "inspect")
+    from xscale.errors import SceneError
     from xscale.inspection.examine import examine
 
     scene = options.open()
@@ -64,6 +65,11 @@ def run(argv: list[str]) -> int:
         warn(warning)
     if options.report or options.out is not None:
         _write_page(found, options)
+    plan = found.facts["plan"]
+    if not plan["possible"]:
+        raise SceneError(
+            plan["because"], where=options.scene, advice="xscale train refuses it as well"
+        )
     return 3 if options.strict and found.facts["warnings"] else 0
 
 
@@ -112,5 +118,5 @@ def _print(found: Inspection, unit: str | None) -> None:
             result(f"  {entry['photo'] or 'scene'}: {entry['what']}; {entry['advice']}")
     elif facts["warnings"]:
         result("See remarks.")
-    else:
-        result("Photos, cameras and mesh fit together.")
+    if not any(entry["photo"] is None for entry in suspicious):
+        result(facts["verdict"]["line"])

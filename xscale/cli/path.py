@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from xscale.cli._console import parse, result, say, warn
-from xscale.cli._size import parse_size
+from xscale.render.options import parse_size
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ import tyro
 
 from xscale.cli import _viewer
 from xscale.cli._console import parse
-from xscale.cli._size import parse_size
 from xscale.errors import InputError, SetupError
+from xscale.render.options import parse_size
 
 
 @dataclass(frozen=True)

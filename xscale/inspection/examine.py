@@ -13,11 +13,12 @@ from xscale.gbuffer.build import build_surface
 from xscale.geometry.topology import count_edges
 from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
+from xscale.inspection.evidence import Measured, measured
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
-from xscale.inspection.looks import Look, looks_of
+from xscale.inspection.looks import Look, back_share, looks_of
 from xscale.inspection.plan import plan_of
 from xscale.scene.checks.duplicates import check_leaks
-from xscale.scene.checks.sightings import CODE
+from xscale.scene.checks.sightings import CODE, far_pixels
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
 from xscale.training.left_out import LeftOutPhotos
@@ -25,6 +26,7 @@ from xscale.training.left_out import LeftOutPhotos
 _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20
 _WORST = 5
+_MUCH_BACK = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,14 @@ def examine(
     sparse = points.reprojections(scene)
     offsets, fit = points.against_mesh(scene, surface, looks)
     rows = _rows(scene, looks, pairs, sparse, offsets)
-    findings = findings_of(rows, fit)
+    photos = measured(pairs, len(looks))
+    findings = findings_of(rows, fit, photos, scene)
+    back = back_share(looks)
+    if back > _MUCH_BACK:
+        remarks.append(
+            f"W-MESH-BACK: {back:.0%} of the covered pixels show faces from behind, through holes "
+            "of the mesh: what stands there in the photos is learned on the wrong surface"
+        )
     say("planning the training")
     plan = plan_of(scene, measure=measure)
     facts = {
@@ -100,6 +109,8 @@ def examine(
         "footprint": _footprints(looks),
         "coverage": _coverage(rows),
         "agreement": _agreement(rows, sparse, fit, pairs),
+        "verdict": verdict_of(findings, photos),
+        "back_faces": back,
         "suspicious": [{**asdict(f), "line": f.line} for f in findings],
         "per_photo": {row.name: _plain(row) for row in rows},
         "plan": plan,
@@ -112,6 +123,21 @@ def examine(
         ],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
+
+
+def verdict_of(findings: list[Finding], photos: Measured) -> dict[str, object]:
+    """Return what follows from everything, as plain values: ``fits`` and a line for people."""
+    whole = [f for f in findings if f.photo is None]
+    if whole:
+        return {"fits": "no" if whole[0].code != "W-SCENE-UNCOMPARED" else "unknown",
+                "line": whole[0].what}  # fmt: skip
+    if photos.verdict == "together":
+        return {"fits": "yes", "line": f"Photos, cameras and mesh fit together: {photos.line}."}
+    return {
+        "fits": "partly",
+        "line": f"Photos, cameras and mesh agree where they match: {photos.line}; the rest is what "
+        "the mesh lacks, what moved, or a mesh that is not quite in place.",
+    }
 
 
 def _not_again(warnings: tuple[str, ...]) -> list[str]:
@@ -180,6 +206,7 @@ def _rows(
         rows.append(
             PhotoRow(
                 name=name,
+                far_pixels=far_pixels(photo.camera),
                 pixel_degrees=float(np.degrees(1 / photo.camera.fx)),
                 reprojection=sparse[name].reprojection if name in sparse else None,
                 mesh_offset=offsets.get(name),
@@ -191,7 +218,9 @@ def _rows(
 
 def _plain(row: PhotoRow) -> dict[str, float]:
     values = asdict(row)
-    return {k: v for k, v in values.items() if k not in ("name", "scale", "pixel_degrees")}
+    return {
+        k: v for k, v in values.items() if k not in ("name", "scale", "pixel_degrees", "far_pixels")
+    }
 
 
 def _footprints(looks: list[Look]) -> dict[str, object]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xscale.inspection.evidence import Doubt, Measured, whole_transform
 from xscale.inspection.points import MeshFit
+from xscale.scene.checks.fit import transform_advice
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
+from xscale.scene.scene import Scene
 
 # In small pixels (512 along the photo): what clean scenes stay below by a factor of three or more.
 _FAR_SHIFT = 2.0
-_ALL_APART = 1.0
 _FAR_EDGES = 4.0
 _FEW_MATCHES = 0.25
 _MOST_MATCHES = 0.6
@@ -22,6 +24,10 @@ _NO_OFFSET = 5e-4
 _BETTER = 1.6
 _FAR_SCALE = 0.002
 _LITTLE_COVERAGE = 0.03
+_HARDLY_APART = 0.25
+"""Small pixels by which photos of scenes with an exact mesh lie apart, at most."""
+_SMALL_OFFSET = 0.004
+_ABSURD_SCALE = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,8 @@ class PhotoRow:
     """Pixels of the photo that a small pixel spans."""
     pixel_degrees: float
     """Angle of a pixel of the photo."""
+    far_pixels: float = FAR_PIXELS
+    """Distance from which sparse points are far off in a photo of its size, pixels."""
     coverage: float | None = None
     """Share of the picture that the mesh covers; None where the photo was not looked at."""
     footprint: float | None = None
@@ -70,12 +78,85 @@ class Finding:
         return f"{self.code}: {about}{self.what}; {self.advice}"
 
 
-def findings_of(rows: list[PhotoRow], fit: MeshFit | None) -> list[Finding]:
-    """Judge the rows; what concerns all photos comes before what concerns one."""
-    whole = [f for f in (_mesh(rows, fit), _cameras(rows), _through_mesh(rows)) if f is not None]
+def findings_of(
+    rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, scene: Scene
+) -> list[Finding]:
+    """Judge the rows; what concerns all photos comes before what concerns one.
+
+    Args:
+        rows: What was measured of each photo.
+        fit: What sparse points ask of the mesh.
+        photos: What neighbouring photos say together.
+        scene: On which causes are tried.
+    """
+    doubtful = _doubtful(rows, fit, photos)
+    doubt = Doubt(scene) if doubtful else None
+    whole = [_cameras(rows)]
+    if doubt is not None:
+        whole += [*_causes(rows, fit, photos, doubt, scene)]
     # Where every photo is off, no single one is to blame unless it is worse than the others.
     single = [f for row in rows for f in [_photo(row, rows)] if f is not None]
-    return whole + sorted(single, key=lambda f: -f.severity)
+    return [f for f in whole if f is not None] + sorted(single, key=lambda f: -f.severity)
+
+
+def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bool:
+    """Tell whether causes are to be searched: not where points and photos both agree."""
+    offset = _median([row.mesh_offset for row in rows])
+    off = fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after
+    if off or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
+        return True
+    pointless = all(row.mesh_offset is None for row in rows)
+    unsure = photos.verdict == "partly" or (photos.shift or 0.0) > _HARDLY_APART
+    return unsure and (pointless or offset > _SMALL_OFFSET)
+
+
+def _causes(
+    rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, doubt: Doubt, scene: Scene
+) -> list[Finding]:
+    fitted = None if fit is None else fit_matrix(fit, scene.origin)
+    mesh = _mesh(rows, fit, doubt, scene)
+    if mesh is not None and mesh.code in ("W-MESH-SCALE", "W-MESH-SHIFT"):
+        return [mesh]
+    cause = doubt.cause(fitted)
+    if cause is not None:
+        return [Finding(cause.code, None, cause.severity, cause.what, cause.advice)]
+    found = [] if mesh is None else [mesh]
+    if photos.verdict == "apart" or (photos.verdict == "unknown" and doubt.as_is.disagrees):
+        found.append(_disagreement(photos))
+    elif photos.verdict == "unknown":
+        found.append(
+            Finding(
+                "W-SCENE-UNCOMPARED",
+                None,
+                1.0,
+                f"whether photos, cameras and mesh fit together could not be measured: "
+                f"{photos.line}",
+                "are the photos dark, flat or far apart, or does the mesh hide the scene? look at "
+                "the page of --report",
+            )
+        )
+    return found
+
+
+def _disagreement(photos: Measured) -> Finding:
+    return Finding(
+        "W-SCENE-DISAGREES",
+        None,
+        2.0,
+        f"photos laid on each other through the mesh do not fit: {photos.line}",
+        "the mesh has another place, form or size than the cameras ask for, or the lens is not the "
+        "stated one: export mesh and cameras from one alignment",
+    )
+
+
+def fit_matrix(fit: MeshFit, origin: np.ndarray) -> np.ndarray | None:
+    """Return the matrix [4, 4] by which sparse points ask the mesh to move; None where absurd."""
+    if not 1 / _ABSURD_SCALE < fit.scale < _ABSURD_SCALE:
+        return None
+    found = np.eye(4)
+    found[:3, :3] /= fit.scale
+    found[:3, 3] = origin - (origin + fit.shift) / fit.scale
+    return found
 
 
 def _median(values: list[float | None]) -> float:
@@ -83,23 +164,25 @@ def _median(values: list[float | None]) -> float:
     return float(np.median(known)) if known else 0.0
 
 
-def _mesh(rows: list[PhotoRow], fit: MeshFit | None) -> Finding | None:
+def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene) -> Finding | None:
     offset = _median([row.mesh_offset for row in rows])
-    if fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
+    matrix = None if fit is None else fit_matrix(fit, scene.origin)
+    if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
         off = float(np.linalg.norm(fit.shift))
         parts = []
         if abs(fit.scale - 1) > _FAR_SCALE:
             parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts:
+        if parts and doubt.confirms(matrix):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,
                 fit.before / fit.after,
                 f"the mesh is {' and '.join(parts)} (median distance {fit.before:.3g}, "
                 f"{fit.after:.3g} once that is undone)",
-                "export mesh and cameras from one alignment, in one unit",
+                "export mesh and cameras from one alignment, in one unit; or "
+                f"{transform_advice(whole_transform(scene, matrix))}",
             )
     if offset > _FAR_OFFSET:
         return Finding(
@@ -114,30 +197,16 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None) -> Finding | None:
 
 def _cameras(rows: list[PhotoRow]) -> Finding | None:
     pixels = _median([row.reprojection for row in rows])
-    if pixels <= FAR_PIXELS:
+    limit = _median([row.far_pixels for row in rows])
+    if pixels <= limit:
         return None
     return Finding(
         CODE,
         None,
-        pixels / FAR_PIXELS,
+        pixels / limit,
         f"sparse points land {pixels:.1f} pixels from where they were seen (median): cameras and "
         "photos do not belong together",
         "were the photos resized, turned or undistorted after the alignment?",
-    )
-
-
-def _through_mesh(rows: list[PhotoRow]) -> Finding | None:
-    shift = _median([row.neighbours and row.neighbours / row.scale for row in rows])
-    if shift <= _ALL_APART:
-        return None
-    pixels = _median([row.neighbours for row in rows])
-    return Finding(
-        "W-SCENE-DISAGREES",
-        None,
-        shift / _ALL_APART,
-        f"photos laid on each other through the mesh are {pixels:.1f} pixels apart (median)",
-        "the mesh has another size or place than the cameras ask for, or the lens is not the "
-        "stated one: export mesh and cameras from one alignment",
     )
 
 
@@ -149,12 +218,17 @@ def _photo(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.matched is not None and row.matched < _FEW_MATCHES < _MOST_MATCHES < _median(
         [r.matched for r in rows]
     ):
+        placed = row.reprojection is not None and row.reprojection <= row.far_pixels
         return Finding(
             "W-PHOTO-UNLIKE",
             row.name,
             1 + _FEW_MATCHES - row.matched,
             f"only {row.matched:.0%} of its picture matches its neighbours through the mesh",
-            "is it blurred, of another day, or is its camera far off? look at it, or leave it out",
+            "its sparse points fit, so its camera is right: the mesh lacks what it shows, for "
+            "example trees"
+            if placed
+            else "is it blurred, of another day, or is its camera far off? look at it, or leave it "
+            "out",
         )
     if row.coverage is not None and row.coverage < _LITTLE_COVERAGE:
         return Finding(
@@ -188,7 +262,7 @@ def _sparse(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.reprojection is None:
         return None
     usual = _median([r.reprojection for r in rows])
-    limit = max(FAR_PIXELS, UNLIKE_OTHERS * usual)
+    limit = max(row.far_pixels, UNLIKE_OTHERS * usual)
     if row.reprojection <= limit:
         return None
     return Finding(

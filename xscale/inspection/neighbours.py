@@ -30,6 +30,8 @@ class Pair(NamedTuple):
     """Median distance in small pixels by which patches are off; None where too few match."""
     matched: float
     """Share of the patches that match somewhere."""
+    patches: int = 0
+    """Patches with enough contrast to be compared."""
 
 
 def pairs_of(looks: list[Look]) -> list[Pair]:
@@ -140,4 +142,6 @@ def _pair(looks: list[Look], first: int, second: int) -> Pair | None:
     if not tried:
         return None
     enough = len(lengths) >= _LEAST_PATCHES
-    return Pair(first, second, float(np.median(lengths)) if enough else None, len(lengths) / tried)
+    return Pair(
+        first, second, float(np.median(lengths)) if enough else None, len(lengths) / tried, tried
+    )

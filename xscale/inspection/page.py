@@ -97,7 +97,7 @@ def _findings(facts: dict) -> str:
     known = {f["line"] for f in suspicious}
     lines += [f'<p class="warning">{escaped(w)}</p>' for w in facts["warnings"] if w not in known]
     if not lines:
-        return '<p class="fine">Nothing suspicious: photos, cameras and mesh fit together.</p>'
+        return f'<p class="fine">{escaped(facts["verdict"]["line"])}</p>'
     return f"<h2>What is suspicious</h2>{''.join(lines)}"
 
 

@@ -26,3 +26,8 @@ def safe_name(name: str, where: object) -> str:
 def name_bytes(name: str) -> bytes:
     """Return the bytes by which names are sorted; names need not be UTF-8."""
     return name.encode("utf-8", "surrogateescape")
+
+
+def png_name(name: str) -> str:
+    """Return a photo's name with its last extension replaced by ``.png``, as renders have it."""
+    return PurePosixPath(name).with_suffix(".png").as_posix()

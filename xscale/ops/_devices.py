@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from xscale.errors import DeviceError, UsageError
+from xscale.config import check_device_name
+from xscale.errors import DeviceError
 from xscale.ops import _ext
 from xscale.ops._dispatch import OPS
 from xscale.ops.adam import adam
@@ -27,8 +27,7 @@ def pick_device(name: str, on_notice: Callable[[str], None] | None = None) -> to
         UsageError: No such name.
         DeviceError: A GPU was asked for and there is none, or the kernels do not run on it.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise UsageError(f"no device {name!r}; there are auto, cpu, cuda, cuda:0, cuda:1, ...")
+    check_device_name(name)
     if name == "cpu":
         return torch.device("cpu")
     device = torch.device("cuda" if name == "auto" else name)

@@ -15,12 +15,12 @@ from xscale.errors import (
     PartialError,
     ResourceError,
     StorageError,
-    UsageError,
     XscaleError,
 )
 from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import Bands, Job, render_frame
 from xscale.render.journal import JobFolder
+from xscale.render.options import check_shard
 from xscale.render.run import Run
 
 Outcome = tuple[int, dict | XscaleError]
@@ -116,8 +116,8 @@ def render_batch(
         OutputExistsError: The folder holds something else.
         StorageError: The disk is full or the like; finished frames are safe and listed.
     """
-    if shard is not None and not 1 <= shard[0] <= shard[1]:
-        raise UsageError(f"--shard is i/n with i from 1 to n, got {shard[0]}/{shard[1]}")
+    if shard is not None:
+        check_shard(shard)
     first, step = (0, 1) if shard is None else (shard[0] - 1, shard[1])
     mine = range(first, len(job.frames), step)
     if not folder.exists():

@@ -16,7 +16,8 @@ from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.geometry.camera_json import camera_to_json
 from xscale.io.hashing import fingerprint_of
-from xscale.render.outputs import SIDE_BY_SIDE, OutputFile, output_file, side_by_side
+from xscale.render.options import Settings
+from xscale.render.outputs import SIDE_BY_SIDE
 from xscale.render.picture import Band, bands_of, render_band, write_picture
 from xscale.render.probe import is_inside
 from xscale.render.run import Run
@@ -24,37 +25,6 @@ from xscale.render.sinks import ENDINGS, check_fits
 
 _PREVIEW = 32
 _MOST_PREVIEWS = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How every frame of a job is rendered and written."""
-
-    outputs: tuple[str, ...] = ("colour",)
-    """See ``xscale.render.outputs.OUTPUTS``."""
-    format: str = "png"
-    """File format of colours."""
-    data: str = "npy"
-    """File format of numeric outputs."""
-    samples: int = 1
-    """Samples along a pixel's edge."""
-    side_by_side: bool = False
-    """One picture of all outputs, left to right, instead of a file each."""
-    background: str = "run"
-    """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
-
-    def files(self) -> list[OutputFile]:
-        """Return the files a frame gives.
-
-        Raises:
-            UsageError: An output or format does not exist, or an output is there twice.
-        """
-        if not self.outputs or len(set(self.outputs)) != len(self.outputs):
-            raise UsageError("--outputs needs at least one output, and each once")
-        if not 1 <= self.samples <= 16:
-            raise UsageError(f"--samples is 1 to 16, got {self.samples}")
-        files = [output_file(name, self.format, self.data) for name in self.outputs]
-        return [side_by_side(files)] if self.side_by_side else files
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +91,7 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
     if not frames:
         raise UsageError("there is nothing to render", advice="give --views or --cameras")
     files = settings.files()
-    run.renderer_on(settings.background)
+    run.renderer_on(settings.background).check([name for f in files for name in f.needs])
     if any("uncertainty" in file.needs for file in files):
         _ = run.residuals
     seen: set[str] = set()
@@ -142,7 +112,7 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
                 where=run.path,
                 advice="render an earlier checkpoint, or train again",
             )
-    depths = _depth_range(run, frames) if "depth_map" in settings.outputs else (0.0, 0.0)
+    depths = _depth_range(run, frames) if any(f.needs_depths for f in files) else (0.0, 0.0)
     return Job(tuple(frames), settings, run.fingerprint, depths)
 
 

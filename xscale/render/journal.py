@@ -21,6 +21,7 @@ from xscale.io.hashing import sha256_file
 from xscale.io.own_files import read_own_json, read_own_lines
 from xscale.io.run_lock import RunLock
 from xscale.render.job import Job
+from xscale.render.options import check_folder
 
 _PATIENCE = 30.0
 
@@ -101,14 +102,7 @@ class JobFolder:
         try:
             theirs = read_own_json(file)
         except FileNotFoundError:
-            others = [p.name for p in self.path.iterdir() if p.name not in ("lock", "shards")]
-            others = [name for name in others if not name.startswith(storage.TEMPORARY_PREFIX)]
-            if others and not overwrite:
-                raise OutputExistsError(
-                    f"holds other things ({others[0]})",
-                    where=self.path,
-                    advice="choose another folder or give --overwrite",
-                ) from None
+            check_folder(self.path, overwrite=overwrite)
             storage.write_json(file, mine)
             return
         except IntegrityError as error:

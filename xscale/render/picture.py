@@ -55,7 +55,7 @@ def render_rows(
         render_resolved(renderer, camera, outputs, (0, top, camera.width, rows), samples)
         for camera in cameras
     ]
-    names = [name for name, value in vars(parts[0]).items() if value is not None]
+    names = parts[0].values()
     return Frame(**{name: torch.cat([getattr(p, name).cpu() for p in parts], 1) for name in names})
 
 

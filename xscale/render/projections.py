@@ -40,6 +40,7 @@ def project(
     Raises:
         UsageError: The projection or a number makes no sense, or this version cannot compute it.
     """
+    check_projection(projection, fov, baseline)
     width, height = camera.width, camera.height
     middle = (width / 2, height / 2)
     if projection == "camera":
@@ -47,14 +48,10 @@ def project(
     if projection == "perspective":
         if fov is None:
             return {"": replace(camera, model="PINHOLE", distortion=np.zeros(0))}
-        if not 0 < fov < 180:
-            raise UsageError(f"--fov of a perspective lies between 0 and 180, got {fov:g}")
         focal = height / 2 / math.tan(math.radians(fov) / 2)
         return {"": _with(camera, "PINHOLE", focal, focal, middle)}
     if projection == "fisheye":
         fov = 180.0 if fov is None else fov
-        if not 0 < fov <= 360:
-            raise UsageError(f"--fov of a fisheye lies between 0 and 360, got {fov:g}")
         focal = height / math.radians(fov)
         return {"": _with(camera, "OPENCV_FISHEYE", focal, focal, middle, 4)}
     if projection == "equirectangular":
@@ -68,15 +65,29 @@ def project(
             f"_{name}": replace(square, R=np.array(turn) @ camera.R, t=np.array(turn) @ camera.t)
             for name, turn in _FACES.items()
         }
-    if projection == "stereo":
-        if baseline is None or not baseline > 0:
-            raise UsageError("stereo needs the distance of the eyes", advice="give --baseline")
-        shift = np.array([baseline / 2, 0, 0])
-        return {
-            "_left": replace(camera, t=camera.t + shift),
-            "_right": replace(camera, t=camera.t - shift),
-        }
-    raise UsageError(f"no projection {projection!r}; there are {', '.join(PROJECTIONS)}")
+    shift = np.array([baseline / 2, 0, 0])
+    return {
+        "_left": replace(camera, t=camera.t + shift),
+        "_right": replace(camera, t=camera.t - shift),
+    }
+
+
+def check_projection(
+    projection: str, fov: float | None = None, baseline: float | None = None
+) -> None:
+    """Refuse numbers that make no sense for a projection; arguments of ``project``.
+
+    Raises:
+        UsageError: They make none, or there is no such projection.
+    """
+    if projection not in PROJECTIONS:
+        raise UsageError(f"no projection {projection!r}; there are {', '.join(PROJECTIONS)}")
+    if projection == "perspective" and fov is not None and not 0 < fov < 180:
+        raise UsageError(f"--fov of a perspective lies between 0 and 180, got {fov:g}")
+    if projection == "fisheye" and fov is not None and not 0 < fov <= 360:
+        raise UsageError(f"--fov of a fisheye lies between 0 and 360, got {fov:g}")
+    if projection == "stereo" and not (baseline is not None and 0 < baseline < math.inf):
+        raise UsageError("stereo needs the distance of the eyes", advice="give --baseline")
 
 
 def _with(

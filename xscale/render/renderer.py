@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,22 +16,9 @@ from xscale.geometry.camera import Camera
 from xscale.model.background import Background, Plain
 from xscale.model.model import Model
 from xscale.render.frame import Frame
+from xscale.render.outputs import TABLE
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
 from xscale.render.vertex_values import interpolated
-
-# What a pixel holds where nothing is hit.
-_MISSES = {
-    "depth": float("inf"),
-    "normal": 0.0,
-    "footprint": 0.0,
-    "position": float("nan"),
-    "level": float("nan"),
-    "photos": 0.0,
-    "uncertainty": float("nan"),
-    "features": 1.0,
-    "srgb": 1.0,
-}
-OUTPUTS = ("colour", "coverage", "face", *_MISSES)
 
 _BAND_PIXELS = 1 << 19
 # The background's steps work on arrays that stay in the second-level cache and, unlike large ones,
@@ -38,6 +26,17 @@ _BAND_PIXELS = 1 << 19
 _FILL_PIXELS = 1 << 13
 # Where colours come in one pass, a pixel takes a face id and no surface point or features.
 _FUSED_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Pixels of a band that hit the mesh."""
+
+    renderer: Renderer
+    points: GBuffer
+    """Their surface points, N of them."""
+    colour: Tensor
+    """Float32 [N, 3], sRGB from 0 to 1; empty where nobody asked for colours."""
 
 
 class Renderer:
@@ -88,6 +87,19 @@ class Renderer:
         plain = plain and at_hand is None
         self.fused = fused and has_body and plain
 
+    def check(self, outputs: Sequence[str]) -> None:
+        """Refuse outputs that this renderer cannot give.
+
+        Raises:
+            UsageError: One is not known, or needs what the run does not have.
+        """
+        for name in outputs:
+            if name not in TABLE:
+                raise UsageError(f"no output {name!r}; there are {', '.join(TABLE)}")
+            reason = None if name in self.at_vertices else TABLE[name].refusal(self)
+            if reason is not None:
+                raise UsageError(reason)
+
     @torch.inference_mode()
     def render(
         self,
@@ -102,22 +114,15 @@ class Renderer:
 
         Args:
             camera: World-frame camera.
-            outputs: Any of ``OUTPUTS``; coverage is always there.
+            outputs: Names of ``xscale.render.outputs.TABLE``; coverage is always computed.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
             rect: (left, top, width, height) in pixels; None is the whole picture.
 
         Raises:
-            UsageError: An output is not known, or the rectangle leaves the picture.
+            UsageError: An output is not known or not to be had, or the rectangle leaves the
+                picture.
         """
-        for name in outputs:
-            if name not in OUTPUTS:
-                raise UsageError(f"no output {name!r}; there are {', '.join(OUTPUTS)}")
-        for name in ("photos", "uncertainty", "features"):
-            if name in outputs and getattr(self, name) is None and name not in self.at_vertices:
-                lacks = "the features" if name == "features" else "the training photos"
-                raise UsageError(f"this renderer does not know {lacks}")
-        if "level" in outputs and self.model.settings.encoding not in ("hash", "volume"):
-            raise UsageError(f"model.encoding={self.model.settings.encoding} has no levels")
+        self.check(outputs)
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
         inside = min(left, top) >= 0 and min(width, height) >= 1
         if not inside or left + width > camera.width or top + height > camera.height:
@@ -131,7 +136,7 @@ class Renderer:
             colour = self.model.colour(samples, exposure)
             return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
 
-        fields = [name for name in _MISSES if name in outputs]
+        fields = [name for name in outputs if TABLE[name].values is not None]
         factor = _FUSED_FACTOR if self.fused and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
@@ -185,7 +190,7 @@ class Renderer:
         band = {"coverage": face_id >= 0}
         if "face" in outputs:
             band["face"] = face_id
-        fields = [name for name in _MISSES if name in outputs]
+        fields = [name for name in outputs if TABLE[name].values is not None]
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
             band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
@@ -200,25 +205,19 @@ class Renderer:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)
+        hits = Hits(self, samples, shaded)
         for name in fields:
-            values = shaded if name == "srgb" else self._values(name, samples)
+            values = self._values(name, hits)
             shape = (rows * width, *values.shape[1:])
-            full = torch.full(shape, _MISSES[name], device=packed.device)
+            full = torch.full(shape, TABLE[name].miss, device=packed.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
 
-    def _values(self, name: str, samples: GBuffer) -> Tensor:
-        """Return an output's values [N, ...] of surface points."""
+    def _values(self, name: str, hits: Hits) -> Tensor:
+        """Return an output's values [N, ...] of pixels that hit the mesh."""
         if name in self.at_vertices:
+            points = hits.points
             values = self.at_vertices[name]
-            return interpolated(self.surface, values, samples.face_id, samples.position)
-        if name == "level":
-            return self.model.field.level(samples.footprint)
-        if name == "features":
-            return self.features(samples)
-        if name == "photos":
-            return self.photos(samples.position)
-        if name == "uncertainty":
-            return self.uncertainty(samples.face_id, samples.position)
-        return getattr(samples, name)
+            return interpolated(self.surface, values, points.face_id, points.position)
+        return TABLE[name].values(hits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,9 +10,8 @@ from torch import Tensor
 from xscale.gbuffer.build import Rect
 from xscale.geometry.camera import Camera
 from xscale.render.frame import Frame
+from xscale.render.outputs import TABLE
 from xscale.render.renderer import Renderer
-
-_NEED_DEPTH = {"depth", "position", "face", "level", "photos", "uncertainty"}
 
 
 def render_resolved(
@@ -35,7 +34,7 @@ def render_resolved(
     """
     if samples == 1:
         return renderer.render(camera, outputs, exposure, rect).on_cpu()
-    if _NEED_DEPTH & set(outputs):
+    if any(TABLE[name].resolve == "nearest" for name in outputs if name in TABLE):
         outputs = [*outputs, "depth"]
     fine = camera.scaled(camera.width * samples, camera.height * samples)
     wide = tuple(edge * samples for edge in rect) if rect else None
@@ -45,42 +44,58 @@ def render_resolved(
 def resolve(frame: Frame, samples: int) -> Frame:
     """Reduce a frame rendered ``samples`` times as wide and high.
 
-    Colours are means of the samples that hit, so the mesh's outline is not washed out by what lies
-    beyond it; where none does, of all. Depth, position, face, level, photos and uncertainty are
-    those of the nearest sample, since a mean would lie on no surface; the footprint is a pixel's,
-    not a sample's.
+    The table of outputs names each one's rule, a function of this module.
 
     Args:
-        frame: Of size [H * samples, W * samples].
+        frame: Of size [H * samples, W * samples]; with depth where a rule is "nearest".
         samples: Samples along a pixel's edge.
     """
     if samples == 1:
         return frame
     hit = _blocks(frame.coverage, samples)
-    count = hit.sum(2)
-    resolved: dict[str, Tensor | None] = {"coverage": count > 0}
-    if frame.colour is not None:
-        mean = _colour(_blocks(frame.colour.float(), samples), hit)
-        resolved["colour"] = (mean + 0.5).to(torch.uint8)
-    if frame.srgb is not None:
-        resolved["srgb"] = _colour(_blocks(frame.srgb, samples), hit)
-    if frame.features is not None:
-        resolved["features"] = _colour(_blocks(frame.features, samples), hit)
-    if frame.normal is not None:
-        total = (_blocks(frame.normal, samples) * hit[..., None]).sum(2)
-        resolved["normal"] = torch.nn.functional.normalize(total, dim=2)
-    if frame.footprint is not None:
-        resolved["footprint"] = _mean(_blocks(frame.footprint, samples), hit, 0.0) * samples
-    depth = frame.depth
-    for name in ("depth", "position", "face", "level", "photos", "uncertainty"):
-        values = getattr(frame, name)
-        if values is not None:
-            blocks = _blocks(values, samples)
-            nearest = _blocks(depth, samples).argmin(2)
-            index = nearest.reshape(*nearest.shape, *[1] * (blocks.ndim - 2))
-            index = index.expand(*nearest.shape, 1, *blocks.shape[3:])
-            resolved[name] = blocks.gather(2, index).squeeze(2)
-    return Frame(**resolved)
+    return Frame(**{
+        name: _RULES[TABLE[name].resolve](_blocks(values, samples), hit, frame, samples)
+        for name, values in frame.values().items()
+    })  # fmt: skip
+
+
+def _any(blocks: Tensor, hit: Tensor, frame: Frame, samples: int) -> Tensor:
+    return hit.any(2)
+
+
+def _colour(blocks: Tensor, hit: Tensor, frame: Frame, samples: int) -> Tensor:
+    """Means of the samples that hit, so that the mesh's outline is not washed out by what lies
+    beyond it; of all samples where none does.
+    """  # noqa: D205
+    mean = _mean(blocks.float(), hit | ~hit.any(2, keepdim=True))
+    return (mean + 0.5).to(torch.uint8) if blocks.dtype == torch.uint8 else mean
+
+
+def _direction(blocks: Tensor, hit: Tensor, frame: Frame, samples: int) -> Tensor:
+    """Sums of the samples that hit, of unit length."""
+    return torch.nn.functional.normalize((blocks * hit[..., None]).sum(2), dim=2)
+
+
+def _size(blocks: Tensor, hit: Tensor, frame: Frame, samples: int) -> Tensor:
+    """Means of the samples' sizes, as a pixel's size."""
+    return _mean(blocks, hit) * samples
+
+
+def _nearest(blocks: Tensor, hit: Tensor, frame: Frame, samples: int) -> Tensor:
+    """Values of the nearest sample, since a mean would lie on no surface."""
+    nearest = _blocks(frame.depth, samples).argmin(2)
+    index = nearest.reshape(*nearest.shape, *[1] * (blocks.ndim - 2))
+    index = index.expand(*nearest.shape, 1, *blocks.shape[3:])
+    return blocks.gather(2, index).squeeze(2)
+
+
+_RULES: dict[str, Callable[[Tensor, Tensor, Frame, int], Tensor]] = {
+    "any": _any,
+    "colour": _colour,
+    "direction": _direction,
+    "size": _size,
+    "nearest": _nearest,
+}
 
 
 def _blocks(values: Tensor, samples: int) -> Tensor:
@@ -91,14 +106,9 @@ def _blocks(values: Tensor, samples: int) -> Tensor:
     return parts.reshape(rows, columns, samples * samples, *rest)
 
 
-def _colour(blocks: Tensor, hit: Tensor) -> Tensor:
-    """Return mean colours [H, W, 3] over the samples that hit, over all where none does."""
-    return _mean(blocks, hit | ~hit.any(2, keepdim=True), 0.0)
-
-
-def _mean(blocks: Tensor, hit: Tensor, miss: float) -> Tensor:
-    """Return means [H, W, ...] over the samples that hit, ``miss`` where none does."""
+def _mean(blocks: Tensor, hit: Tensor) -> Tensor:
+    """Return means [H, W, ...] over the samples that hit, 0 where none does."""
     shape = (*hit.shape, *[1] * (blocks.ndim - 3))
     total = (blocks * hit.reshape(shape)).sum(2)
     count = hit.sum(2).reshape(shape[:2] + shape[3:])
-    return torch.where(count > 0, total / count.clamp(min=1), miss)
+    return torch.where(count > 0, total / count.clamp(min=1), 0.0)

@@ -342,9 +342,7 @@ class Run:
 
         Args:
             camera: World-frame camera; its size is the picture's.
-            outputs: Any of "colour", "coverage", "depth", "normal", "footprint", "position",
-                "face", "level", "photos", "uncertainty", "features" and "srgb", which ``Frame``
-                explains.
+            outputs: Names of ``xscale.render.outputs.TABLE``, which explains them.
             rect: (left, top, width, height) in pixels; None is the whole picture.
             samples: Samples along a pixel's edge; values are means of those that hit the mesh.
             background: What uncovered pixels show, one of ``BACKGROUNDS``.

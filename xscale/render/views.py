@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from xscale.io.names import png_name
 from xscale.render.batch import render_batch
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
-from xscale.scene.photo import png_name
+
+
+def frame_name(name: str) -> str:
+    """Return the name of a photo's frame: its own without the last extension."""
+    return png_name(name).removesuffix(".png")
 
 
 def render_views(
@@ -29,7 +34,7 @@ def render_views(
         The folders of the pictures and of the coverage masks (255 = the pixel's centre ray hits
         the mesh); errors of :func:`render_batch`.
     """
-    frames = [JobFrame(png_name(name).removesuffix(".png"), (run.camera(name),)) for name in names]
+    frames = [JobFrame(frame_name(name), (run.camera(name),)) for name in names]
     job = make_job(run, frames, Settings(outputs=("colour", "coverage")))
     render_batch(run, job, out, overwrite=True, verify=True, on_frame=on_frame)
     return out, out / "coverage"

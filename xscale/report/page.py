@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import InputError
+from xscale.io.names import png_name
 from xscale.io.storage import write_text
 from xscale.metrics.variants import BASES, colour_fitted
 from xscale.report import figures
 from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
-from xscale.report.score import png_name, read_pair, summarise
+from xscale.report.score import read_pair, summarise
 from xscale.report.table import TITLES, mean_rows, photo_rows, shown
 
 LEAD = "_covered_cc"

@@ -12,11 +12,11 @@ import numpy as np
 
 import xscale
 from xscale.errors import InputError
+from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
 from xscale.metrics.lpips import LpipsModel, load_models
 from xscale.metrics.variants import Score, metric_names, score_photo
-from xscale.scene.photo import png_name
 
 _COVERED = 128
 _MEANS = (

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.names import name_bytes
 from xscale.scene.checks import fit, sightings
 from xscale.scene.checks import plausibility as check
-from xscale.scene.checks.conventions import PoseConvention, reread
+from xscale.scene.checks.advice import advise
+from xscale.scene.checks.agree import photo_trial
+from xscale.scene.checks.conventions import Convention, PoseConvention, reread
 from xscale.scene.layouts import mvsnet
 from xscale.scene.layouts.kinds import detected
 from xscale.scene.layouts.views import Choice, Observations, Reading, View, photo_files, some
@@ -50,6 +53,8 @@ class Opened(NamedTuple):
     missing: tuple[str, ...]
     left_out: dict[str, LeftOut]
     notes: Notes
+    convention: Convention
+    frames: tuple[tuple[str, np.ndarray], ...]
 
 
 def open_parts(
@@ -86,10 +91,12 @@ def open_parts(
     warnings += surface.warnings
     triangles = _placed(surface, photos, reading, root, warnings)
     if transform is None:
-        evidence = fit.Evidence(triangles, [photo.camera for photo in photos], reading.points)
-        warnings += fit.check_frame(evidence, surface.offset, root)
+        cameras = [photo.camera for photo in photos]
+        evidence = fit.Evidence(triangles, cameras, reading.points)
+        trial = cache(lambda: photo_trial(photos, evidence))
+        warnings += fit.check_frame(evidence, surface.offset, root, trial)
         if taken.pose_convention == "layout":
-            fit.check_convention(evidence, reading.convention, root)
+            fit.check_convention(evidence, reading.convention, root, trial, cameras)
     warnings += check.check_parallax([photo.camera for photo in photos], triangles)
     remarks, blind = check.check_outliers(photos, triangles)
     warnings += remarks
@@ -110,6 +117,8 @@ def open_parts(
         missing,
         left_out,
         notes,
+        reading.convention if taken.pose_convention == "layout" else taken.pose_convention,
+        tuple(reading.frames),
     )
 
 
@@ -136,8 +145,17 @@ def _placed(
         warnings += check.check_points(reading.points, mesh, root, reading.advice)
         warnings += check.check_views(cameras, mesh, root, reading.advice)
     except SceneError as error:
-        found = reading.advice or fit.advice_for(evidence, offset, reading.convention)
-        raise SceneError(error.what, where=error.where, advice=found or error.advice) from error
+        found = advise(
+            evidence,
+            photo_trial(photos, evidence),
+            cameras,
+            mesh,
+            offset=offset,
+            own=reading.convention,
+            frames=reading.frames,
+        )
+        advice = found or reading.advice or error.advice
+        raise SceneError(error.what, where=error.where, advice=advice) from error
     return mesh
 
 

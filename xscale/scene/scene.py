@@ -17,7 +17,7 @@ from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
 from xscale.io.photo.colour_spaces import Color
 from xscale.io.photo.images import Alpha
-from xscale.scene.checks.conventions import PoseConvention
+from xscale.scene.checks.conventions import Convention, PoseConvention
 from xscale.scene.checks.sightings import seen_in
 from xscale.scene.layouts.kinds import RECIPE
 from xscale.scene.layouts.views import Choice, Observations, some
@@ -67,6 +67,11 @@ class Scene:
     """Damaged photos, by name; few, and never test photos (:mod:`xscale.scene.quarantine`)."""
     notes: Notes = field(default_factory=Notes)
     """Remarks from decoding the photos; they grow with every photo that is read."""
+    convention: Convention = "world-to-camera"
+    """Meaning that the cameras' matrices were taken to have."""
+    frames: tuple[tuple[str, np.ndarray], ...] = ()
+    """Frames that the scene's own file names, in which a mesh may stand: words, and the matrix
+    float64 [4, 4] that takes such a mesh into the scene's frame."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
     """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xscale.config import override
+from xscale.config import check_device_name, override
 from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
 from xscale.run.folder import RunFolder
 from xscale.training.settings import Settings, preset
@@ -62,10 +61,7 @@ class Request:
             raise UsageError(f"downscale must be 1 or more, got {self.downscale:g}")
         if not 0 <= self.seed <= _MOST_SEED:
             raise UsageError(f"seed must be 0 to {_MOST_SEED}, got {self.seed}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise UsageError(
-                f"no device {self.device!r}; there are auto, cpu, cuda, cuda:0, cuda:1, ..."
-            )
+        check_device_name(self.device)
         settings = override(preset(self.preset), list(self.settings))
         if self.tensorboard:
             require_tensorboard()

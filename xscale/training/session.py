@@ -17,6 +17,7 @@ from xscale.io.storage import new_folder
 from xscale.model.encodings import TextureField
 from xscale.render.run import Run, new_model
 from xscale.run.folder import RESIDUALS, RunFolder
+from xscale.scene.checks.agree import quick_check
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
 from xscale.training.board import Board
@@ -90,6 +91,8 @@ class Session:
         split = scene.split(test_every=test_every, test_list=test_list)
         self.say("looking at the scene")
         check_leaks(scene.photos, split.test, allow_leak, self.say)
+        if not self.begun:
+            self.say(quick_check(scene))
         # The run's own mesh is mapped, clusters and all; that it is the scene's is checked below.
         held = Run.open(out, str(self.device)).mesh if self.begun else None
         prepared = prepare(

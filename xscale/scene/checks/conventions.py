@@ -9,7 +9,11 @@ import numpy as np
 from xscale.geometry.frames import OPENCV_FROM_OPENGL
 
 Convention = Literal[
-    "world-to-camera", "world-to-camera-opengl", "camera-to-world", "camera-to-world-opengl"
+    "world-to-camera",
+    "world-to-camera-opengl",
+    "camera-to-world",
+    "camera-to-world-opengl",
+    "world-to-camera-centre",
 ]
 """OpenCV's axes (x right, y down, z forward) unless OpenGL's (x right, y up, z backwards) are
 named."""
@@ -23,6 +27,7 @@ WORDS: dict[Convention, str] = {
     "world-to-camera-opengl": "OpenGL's, with y up and z backwards",
     "camera-to-world": "going from camera to world",
     "camera-to-world-opengl": "going from camera to world, with y up and z backwards",
+    "world-to-camera-centre": "rotations from world to camera, with the cameras' centres",
 }
 
 _Pose = tuple[np.ndarray, np.ndarray]
@@ -45,6 +50,8 @@ def reread(R: np.ndarray, t: np.ndarray, own: Convention, meant: Convention) -> 
 def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
     """Return what a file holds of a pose."""
     flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    if convention == "world-to-camera-centre":
+        return R, -R.T @ t
     if convention.startswith("world"):
         return flip @ R, flip @ t
     return R.T @ flip, -R.T @ t
@@ -53,6 +60,8 @@ def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
 def _pose(A: np.ndarray, b: np.ndarray, convention: Convention) -> _Pose:
     """Return the pose that a file's rotation and translation stand for."""
     flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    if convention == "world-to-camera-centre":
+        return A, -A @ b
     if convention.startswith("world"):
         return flip @ A, flip @ b
     return flip @ A.T, -flip @ A.T @ b

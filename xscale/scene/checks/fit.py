@@ -7,7 +7,7 @@ decide otherwise: how much of their pictures the mesh fills. Only samples are lo
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from xscale.scene.checks.conventions import CONVENTIONS, WORDS, Convention, rere
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
     from xscale.geometry.mesh import Mesh
+    from xscale.scene.checks.agree import PhotoTrial
 
 _SAMPLES = 100_000
 _MOST_POINTS = 4_000
@@ -60,14 +61,24 @@ class Candidate(NamedTuple):
         found[:3, 3] = self.shift
         return found
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether it leaves the mesh as it is."""
+        return np.array_equal(self.matrix, np.eye(4))
+
     def advice(self) -> str:
         """Say which option sets the mesh right."""
-        rows = "  ".join(" ".join(f"{x:.9g}" for x in row) for row in self.matrix + 0.0)
         moved = "" if not self.shift.any() else ", moved by the offset"
         return (
-            f"the mesh fits with {self.axes}, in units of {self.unit:.6g}{moved}: save '{rows}' as "
-            "mesh_to_scene.txt and add --transform mesh_to_scene.txt"
+            f"the mesh fits with {self.axes}, in units of {self.unit:.6g}{moved}: "
+            f"{transform_advice(self.matrix)}"
         )
+
+
+def transform_advice(matrix: np.ndarray) -> str:
+    """Say how a matrix is given that takes the mesh into the scene's frame."""
+    rows = "  ".join(" ".join(f"{x:.9g}" for x in row) for row in matrix + 0.0)
+    return f"save '{rows}' as mesh_to_scene.txt and add --transform mesh_to_scene.txt"
 
 
 class _Grid(NamedTuple):
@@ -131,9 +142,18 @@ class Evidence:
         reached = np.isin(grid.coarse, _keys(np.floor(place / _COARSE)))
         return float(near.sum()) / len(self._points), float(reached.mean())
 
-    def coverage(self) -> float:
-        """Return how much of the cameras' pictures the mesh fills as it is."""
-        return self._seen(np.eye(4), nearest=0.0)
+    @property
+    def surface(self) -> np.ndarray:
+        """Samples of the mesh, float64 [N, 3], in the world."""
+        return self._surface
+
+    def coverage(self, matrix: np.ndarray | None = None) -> float:
+        """Return how much of the cameras' pictures the mesh fills, as it is or moved."""
+        return self._seen(np.eye(4) if matrix is None else matrix, nearest=0.0)
+
+    def seen_by(self, cameras: Sequence[Camera]) -> float:
+        """Return how much of other cameras' pictures the mesh fills."""
+        return self._seen(np.eye(4), cameras)
 
     def other_convention(self, own: Convention) -> tuple[Convention, float]:
         """Return the other usual meaning of the cameras' matrices that sees most, and how much.
@@ -142,10 +162,8 @@ class Evidence:
             own: What they were taken for.
         """
         seen = {}
-        for meant in (name for name in CONVENTIONS if name != own):
-            poses = (reread(camera.R, camera.t, own, meant) for camera in self._cameras)
-            changed = [replace(c, R=R, t=t) for c, (R, t) in zip(self._cameras, poses, strict=True)]
-            seen[meant] = self._seen(np.eye(4), changed)
+        for other in (name for name in CONVENTIONS if name != own):
+            seen[other] = self._seen(np.eye(4), meant(self._cameras, own, other))
         best = max(seen, key=seen.__getitem__)
         return best, seen[best]
 
@@ -191,8 +209,13 @@ def _bonus(candidate: Candidate) -> float:
     return _PREFERENCE * ((candidate.axes == next(iter(_AXES))) + (candidate.unit == 1.0))
 
 
-def check_frame(evidence: Evidence, offset: np.ndarray | None, where: object) -> list[str]:
+def check_frame(
+    evidence: Evidence, offset: np.ndarray | None, where: object, trial: Callable[[], PhotoTrial]
+) -> list[str]:
     """Refuse a mesh that lies in another frame or unit than the sparse points.
+
+    What is advised is tried on the photos: where they agree as it is, or do not agree as advised,
+    nothing is reported.
 
     Raises:
         SceneError: A usual change of axes or unit brings five times as many points to the surface.
@@ -204,6 +227,8 @@ def check_frame(evidence: Evidence, offset: np.ndarray | None, where: object) ->
         return []
     found = suggestion(evidence, offset)
     if found is None or found[1] < _GOOD or found[1] < _WARN * as_is:
+        return []
+    if trial().of().agrees or trial().of(found[0].matrix).disagrees or found[0].changes_nothing:
         return []
     what = (
         f"{as_is:.0%} of the sparse points lie near the mesh, {found[1]:.0%} would with other "
@@ -218,7 +243,13 @@ def check_frame(evidence: Evidence, offset: np.ndarray | None, where: object) ->
     return [f"W-MESH-FRAME: {what}: {found[0].advice()}"]
 
 
-def check_convention(evidence: Evidence, own: Convention, where: object) -> None:
+def check_convention(
+    evidence: Evidence,
+    own: Convention,
+    where: object,
+    trial: Callable[[], PhotoTrial],
+    cameras: Sequence[Camera],
+) -> None:
     """Refuse cameras whose matrices mean something else than they were taken for.
 
     Raises:
@@ -229,6 +260,8 @@ def check_convention(evidence: Evidence, own: Convention, where: object) -> None
         return
     convention, share = evidence.other_convention(own)
     if share >= _SEEN and share > _STOP * as_is:
+        if trial().of().agrees or trial().of(cameras=meant(cameras, own, convention)).disagrees:
+            return
         raise SceneError(
             f"the mesh fills {as_is:.0%} of the pictures, {share:.0%} when the cameras' matrices "
             f"are taken as {WORDS[convention]}",
@@ -238,24 +271,18 @@ def check_convention(evidence: Evidence, own: Convention, where: object) -> None
         )
 
 
-def advice_for(evidence: Evidence, offset: np.ndarray | None, own: Convention) -> str | None:
-    """Say what would make cameras and mesh meet, where a usual cause is found."""
-    found = suggestion(evidence, offset)
-    convention, share = evidence.other_convention(own)
-    # Where points lie on the mesh and cameras do not see it, the cameras are wrong.
-    least = 0.0 if found is None else found[1]
-    placed = evidence.has_points and evidence.score(np.eye(4)) >= _GOOD
-    sure = placed if evidence.has_points else share > least
-    if sure and share >= (1 / _PICTURE_CELLS if placed else _SEEN):
-        return (
-            "the cameras see the mesh when their matrices are taken as "
-            f"{WORDS[convention]}: add --pose-convention {convention}"
-        )
-    if placed or found is None:
-        return None
-    if found[1] < (_GOOD if evidence.has_points else 1 / _PICTURE_CELLS):
-        return None
-    return found[0].advice()
+def meant(cameras: Sequence[Camera], own: Convention, other: Convention) -> list[Camera]:
+    """Return cameras whose matrices are taken by another convention."""
+    poses = (reread(camera.R, camera.t, own, other) for camera in cameras)
+    return [replace(c, R=R, t=t) for c, (R, t) in zip(cameras, poses, strict=True)]
+
+
+def candidates(evidence: Evidence, offset: np.ndarray | None, most: int) -> list[Candidate]:
+    """Return the usual changes of axes, unit and offset that fit best, the best first."""
+    found = [c for c in _candidates(offset) if not c.changes_nothing]
+    worth = [evidence.rank(c.matrix) + _bonus(c) for c in found]
+    order = sorted(range(len(found)), key=lambda k: -worth[k])
+    return [found[k] for k in order[:most]]
 
 
 def _candidates(offset: np.ndarray | None) -> Iterator[Candidate]:

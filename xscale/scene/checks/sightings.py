@@ -10,18 +10,26 @@ import numpy as np
 from xscale.scene.layouts.views import Observations, some
 
 if TYPE_CHECKING:
+    from xscale.geometry.camera import Camera
     from xscale.scene.photo import Photo
     from xscale.scene.posed import PixelOrigin
 
 CODE = "W-CAMERA-REPROJECTION"
 FAR_PIXELS = 2.0
 """Median distance from which a camera is doubtful, pixels of the photo."""
+FAR_SHARE = 1e-3
+"""The same as a share of the photo's longer side, where that is more."""
 UNLIKE_OTHERS = 4.0
 """And how many times the scene's median it must be."""
 _FEW = 10
 
 Seen = dict[str, tuple[np.ndarray, np.ndarray]]
 """By photo name: pixels float64 [N, 2] at the photo's stored size, points float64 [N, 3]."""
+
+
+def far_pixels(camera: Camera) -> float:
+    """Return from which median distance a camera is doubtful, pixels of its photo."""
+    return max(FAR_PIXELS, FAR_SHARE * max(camera.width, camera.height))
 
 
 def seen_in(
@@ -75,9 +83,10 @@ def check_reprojection(seen: Seen, photos: Sequence[Photo]) -> tuple[list[str], 
     if not off:
         return [], []
     usual = float(np.median([*off.values()]))
-    limit = max(FAR_PIXELS, UNLIKE_OTHERS * usual)
+    far = float(np.median([far_pixels(cameras[name]) for name in off]))
+    limit = max(far, UNLIKE_OTHERS * usual)
     worst = sorted((name for name in off if off[name] > limit), key=lambda name: -off[name])
-    if usual > FAR_PIXELS:
+    if usual > far:
         line = (
             f"{CODE}: sparse points land {usual:.1f} pixels from where they were seen (median of "
             f"{len(off)} photos): were the photos resized, turned or undistorted after the "

@@ -29,6 +29,13 @@ class AppliedWorld:
         self.shift = applied[:3, 3]
         self.scale = scale
 
+    def matrix(self) -> np.ndarray:
+        """Return the matrix float64 [4, 4] that takes the file's frame to the one before."""
+        found = np.eye(4)
+        found[:3, :3] = self.turn.T / (self.factor * self.scale)
+        found[:3, 3] = self.undo_points(np.zeros((1, 3)))[0]
+        return found
+
     def undo(self, rotation: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return a pose (world from camera, position) as it was before."""
         return self.turn.T @ rotation, self.undo_points(position[None])[0]

@@ -34,6 +34,13 @@ class _Similarity(NamedTuple):
     t: np.ndarray
     scale: float
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """float64 [4, 4]."""
+        found = np.eye(4)
+        found[:3] = np.column_stack([self.scale * self.R, self.t])
+        return found
+
 
 def _looks_right(path: Path) -> bool:
     """Tell by its beginning whether an XML file is a camera export."""
@@ -99,6 +106,11 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         warnings=warnings,
         provenance={"coordinates": reference or "local"},
         convention="camera-to-world",
+        frames=[
+            ("the chunk's own frame, before its transform", world.matrix)
+            for world in worlds.values()
+            if world.scale != 1 or world.t.any() or not np.array_equal(world.R, np.eye(3))
+        ],
         advice=_ADVICE if reference else None,
     )
 

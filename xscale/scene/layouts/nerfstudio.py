@@ -154,6 +154,7 @@ class _Reader:
                 **({"not_applied": kept} if kept else {}),
             },
             convention="camera-to-world-opengl",
+            frames=self._frames(),
             advice=_ADVICE if undone else None,
         )
 
@@ -210,6 +211,18 @@ class _Reader:
                     advice="add it, or take mask_path out of the frame",
                 )
         return View(name, where, model, K, R, t, distortion, size, mask)
+
+    def _frames(self) -> list[tuple[str, np.ndarray]]:
+        """Return the frames that the file names: its own, and instant-ngp's box."""
+        whole = np.eye(4) if self.world is None else self.world.matrix()
+        found = [] if self.world is None else [("the frame after applied_transform", whole)]
+        scale, offset = self.content.get("scale"), self.content.get("offset")
+        if isinstance(scale, int | float) and scale > 0:
+            shift = np.zeros(3) if offset is None else np.broadcast_to(np.asarray(offset, float), 3)
+            box = np.eye(4)
+            box[:3] = np.column_stack([np.eye(3) / scale, -shift / scale])
+            found.append(("the box that scale and offset describe", whole @ box))
+        return found
 
     def _mask(self, given: str, place: str) -> Path:
         """Return a frame's mask; of a path of another computer, its end below ``masks/``."""

@@ -81,6 +81,9 @@ class Reading:
     """Changes of the file's coordinates, as plain values, for the run's manifest."""
     convention: Convention = "world-to-camera"
     """Meaning of the file's own matrices."""
+    frames: list[tuple[str, np.ndarray]] = field(default_factory=list)
+    """Frames that the file itself names, in which the mesh may stand: words, and the matrix
+    float64 [4, 4] that takes such a mesh into the scene's frame."""
     advice: str | None = None
     """Advice for cameras and mesh that do not meet, where this layout has a usual cause."""
 

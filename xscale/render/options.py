@@ -1,0 +1,215 @@
+"""Options of a render, for the command line and for Python; checked before a run is opened.
+
+Nothing here imports PyTorch: a mistake is reported in milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from xscale.errors import OutputExistsError, StorageError, UsageError
+from xscale.io.storage import TEMPORARY_PREFIX
+from xscale.render.outputs import OutputFile, output_file, side_by_side
+from xscale.render.projections import check_projection
+
+LARGEST = 1 << 20
+"""Pixels along an edge; float32 pixel positions stay exact to a sixteenth up to here."""
+_MOST_SAMPLES = 16
+_MOST_FPS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How every frame of a job is rendered and written."""
+
+    outputs: tuple[str, ...] = ("colour",)
+    """See ``xscale.render.outputs.output_names``."""
+    format: str = "png"
+    """File format of colours."""
+    data: str = "npy"
+    """File format of numbers."""
+    samples: int = 1
+    """Samples along a pixel's edge."""
+    side_by_side: bool = False
+    """One picture of all outputs, left to right, instead of a file each."""
+    background: str = "run"
+    """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
+
+    def files(self) -> list[OutputFile]:
+        """Return the files of a frame.
+
+        Raises:
+            UsageError: An output or format does not exist, or an output is named twice.
+        """
+        if not self.outputs or len(set(self.outputs)) != len(self.outputs):
+            raise UsageError("--outputs needs at least one output, and each once")
+        if not 1 <= self.samples <= _MOST_SAMPLES:
+            raise UsageError(f"--samples is 1 to {_MOST_SAMPLES}, got {self.samples}")
+        files = [output_file(name, self.format, self.data) for name in self.outputs]
+        return [side_by_side(files)] if self.side_by_side else files
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """Cameras to render of a run, and what is written of them."""
+
+    views: tuple[str, ...] = ("test",)
+    """Photos whose cameras are rendered: test, train, all, or names."""
+    cameras: Path | None = None
+    """Cameras instead: a camera path (.json, see xscale path), a folder with a COLMAP model, or a
+    folder of _cam.txt files."""
+    size: str | None = None
+    """Picture size WxH; the vertical field of view stays; default: the cameras' own."""
+    outputs: tuple[str, ...] = ("colour",)
+    """Outputs to write: names of ``xscale.render.outputs.output_names``."""
+    side_by_side: bool = False
+    """One picture of all outputs, left to right: colour, coverage, and what ends in _map."""
+    format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
+    """File format of colours: 8 or 16 bits sRGB, or exr in linear light."""
+    data: Literal["npy", "exr", "tiff"] = "npy"
+    """File format of numeric outputs: float32; face ids are int32."""
+    samples: int | Literal["auto"] = "auto"
+    """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
+    and up to four where colours are seen from farther away than the photos were taken."""
+    background: Literal["run", "learned", "white", "black"] = "run"
+    """Colour of pixels that the mesh does not cover: as the run was trained, or one of these."""
+    projection: Literal[
+        "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
+    ] = "camera"
+    """Lens: the cameras' own, or another one at their place."""
+    fov: float | None = None
+    """Vertical field of view in degrees, for perspective and fisheye."""
+    baseline: float | None = None
+    """Distance of the eyes in world units, for stereo."""
+    join: bool = False
+    """cubemap, stereo: the pictures side by side in one file."""
+    video: Literal["mp4", "webm"] | None = None
+    """Make a film of the colours when all frames are finished."""
+    fps: float | None = None
+    """Frames a second; default: the camera path's own."""
+    shard: str | None = None
+    """I/N: only this share of the frames, for many machines and one folder."""
+
+    def validate(self, out: Path | None = None, *, overwrite: bool = False) -> None:
+        """Refuse options that cannot be meant, before anything is opened.
+
+        Args:
+            out: The folder for the pictures, where one is given.
+            overwrite: Whether another job in it may be replaced.
+
+        Raises:
+            UsageError: An option is impossible, or two do not fit together.
+            OutputExistsError: The folder holds other things than a job.
+            StorageError: It is not a folder.
+        """
+        self.settings(1 if self.samples == "auto" else self.samples).files()
+        check_projection(self.projection, self.fov, self.baseline)
+        if not self.views:
+            raise UsageError("--views needs test, train, all, or names of photos")
+        if self.fps is not None and not 0 < self.fps <= _MOST_FPS:
+            raise UsageError(f"--fps must be above 0 and at most {_MOST_FPS}, got {self.fps:g}")
+        if self.video and self.format not in ("png", "jpg"):
+            raise UsageError("a film is made of 8-bit frames", advice="take --format png or jpg")
+        if self.video and not self.side_by_side and "colour" not in self.outputs:
+            raise UsageError("a film is made of colours", advice="add colour to --outputs")
+        if self.cameras is not None and out is None:
+            raise UsageError(
+                "--cameras needs a folder for the pictures", advice="give --out FOLDER"
+            )
+        _ = self.width_and_height, self.part
+        if out is not None:
+            check_folder(out, overwrite=overwrite)
+
+    def settings(self, samples: int) -> Settings:
+        """Return the settings of every frame, of which ``samples`` may depend on the views."""
+        return Settings(
+            outputs=tuple(self.outputs),
+            format=self.format,
+            data=self.data,
+            samples=samples,
+            side_by_side=self.side_by_side,
+            background=self.background,
+        )
+
+    @property
+    def width_and_height(self) -> tuple[int, int] | None:
+        """``size`` as numbers."""
+        return None if self.size is None else parse_size(self.size)
+
+    @property
+    def part(self) -> tuple[int, int] | None:
+        """``shard`` as (i, n), i from 1."""
+        if self.shard is None:
+            return None
+        part = parse_pair(self.shard, "--shard", "i/n", "/")
+        check_shard(part)
+        return part
+
+
+def check_shard(part: tuple[int, int]) -> None:
+    """Refuse a share of the frames that does not exist.
+
+    Raises:
+        UsageError: i is not 1 to n.
+    """
+    if not 1 <= part[0] <= part[1]:
+        raise UsageError(f"--shard is i/n with i from 1 to n, got {part[0]}/{part[1]}")
+
+
+def check_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that exists and holds other things than a job.
+
+    Raises:
+        OutputExistsError: It does, and ``overwrite`` is not given.
+        StorageError: It is not a folder.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise StorageError("is not a folder", where=folder, advice="choose another name")
+    try:
+        names = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise StorageError(f"cannot be read: {error.strerror}", where=folder) from error
+    others = [
+        name
+        for name in names
+        if name not in ("lock", "shards") and not name.startswith(TEMPORARY_PREFIX)
+    ]
+    if others and "job.json" not in names and not overwrite:
+        raise OutputExistsError(
+            f"holds other things ({others[0]})",
+            where=folder,
+            advice="choose another folder or give --overwrite",
+        )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (width, height) of ``WxH``.
+
+    Raises:
+        UsageError: It is not a size, or too large.
+    """
+    match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text.strip(), re.ASCII)
+    if not match or not int(match[1]) or not int(match[2]):
+        raise UsageError(f"--size is WxH in pixels, for example 960x540, got {text!r:.40}")
+    width, height = int(match[1]), int(match[2])
+    if max(width, height) > LARGEST:
+        raise UsageError(f"--size is {text:.40}, at most {LARGEST} pixels along an edge")
+    return width, height
+
+
+def parse_pair(text: str, option: str, form: str, separator: str) -> tuple[int, int]:
+    """Return two whole numbers around a separator.
+
+    Raises:
+        UsageError: They are not.
+    """
+    match = re.fullmatch(rf"(\d{{1,9}}){re.escape(separator)}(\d{{1,9}})", text.strip(), re.ASCII)
+    if not match:
+        raise UsageError(f"{option} is {form}, got {text!r:.40}")
+    return int(match[1]), int(match[2])

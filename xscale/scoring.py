@@ -1,0 +1,161 @@
+"""Score a run: render its test views, hand pictures and photos to the judge, write what it says.
+
+This is the one place that knows both sides. ``xscale.report`` and ``xscale.metrics``, which judge,
+know nothing of runs and renderers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xscale.errors import SceneError, UsageError
+from xscale.metrics.lpips_weights import check_available
+from xscale.render.run import Run
+from xscale.render.views import render_views
+from xscale.report.page import write_report
+from xscale.report.score import score_renders, write_scores
+from xscale.scene.scene import Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of a run's test views."""
+
+    scores: dict[str, dict]
+    """As of ``xscale.report.score.score_renders``."""
+    report: Path
+    """The page that shows them."""
+    warnings: tuple[str, ...]
+    """Lines about the run and the scene that a reader of the scores must see; the scores file and
+    the report hold them too."""
+
+
+def score_run(
+    run: Run | str | Path,
+    scene: Scene | str | Path | None = None,
+    *,
+    mesh: str | Path | None = None,
+    lpips_weights: str | Path | None = None,
+    groups: Mapping[str, str] | None = None,
+    photos_at_render: bool = False,
+    device: str = "cpu",
+    on_render: Callable[[int, int, str], None] | None = None,
+    on_score: Callable[[int, int, str], None] | None = None,
+    on_warning: Callable[[str], None] | None = None,
+) -> Scored:
+    """Render a run's test views, compare them with their photos, write scores.json and report.html.
+
+    Args:
+        run: The run, opened, or its folder.
+        scene: The scene with the photos, opened, or its folder. Default: where it was at training.
+        mesh: Mesh file, where it is not the scene folder's own.
+        lpips_weights: Folder with the backbones' weights. Default: the usual places.
+        groups: Group of each photo by name; the report then shows means by group.
+        photos_at_render: Whether colours are corrected by the training photos that the run keeps;
+            for a run that is opened here.
+        device: Where to render a run that is opened here.
+        on_render: Called with (done, of how many, name) after each picture.
+        on_score: Called with (done, of how many, name) after each photo's scores.
+        on_warning: Called with each of the warnings as soon as it is known.
+
+    Raises:
+        UsageError: The run has no test photos, or ``lpips_weights`` is not a folder.
+        InputError: A file of the run or of the scene is missing.
+        SceneError: The scene lacks a photo of the run.
+        IntegrityError: The run is damaged.
+        StorageError: A file cannot be written.
+    """
+    check_available(lpips_weights)
+    if not isinstance(run, Run):
+        run = Run.open(run, device, photos_at_render=photos_at_render)
+    names = run.names("test")
+    if not names:
+        raise UsageError(
+            "the run has no test photos", where=run.path, advice="train with --test-every"
+        )
+    warnings: list[str] = []
+
+    def remark(line: str) -> None:
+        warnings.append(line)
+        if on_warning is not None:
+            on_warning(line)
+
+    opened = _scene(run, scene, mesh, names, remark)
+    _ = run.model
+    for line in run.warnings:
+        remark(line)
+    renders, coverage = render_views(run, names, run.folder.pictures("test"), on_render)
+    downscale = run.downscale
+    masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
+    done = 0
+
+    def read(name: str) -> np.ndarray:
+        return opened.photo(name).read(downscale)
+
+    def scored(name: str, row: Mapping[str, object]) -> None:
+        nonlocal done
+        done += 1
+        if on_score is not None:
+            on_score(done, len(names), name)
+
+    scores = score_renders(
+        names,
+        read,
+        renders,
+        coverage,
+        masks=(lambda name: opened.photo(name).read_mask(downscale)) if masked else None,
+        lpips_weights=lpips_weights,
+        protocol={
+            "downscale": downscale,
+            "split": run.manifest.to_json()["split"],
+            "photos_at_render": run.photos_at_render,
+        },
+        warnings=[*run.manifest.scene.warnings, *warnings],
+        progress=scored,
+    )
+    write_scores(run.folder.scores_file, scores)
+    log = [line for line in run.folder.logged() if "checkpoint" not in line]
+    timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
+    page = write_report(
+        run.path,
+        scores,
+        names=names,
+        read_photo=read,
+        renders_dir=renders,
+        coverage_dir=coverage,
+        title=Path(run.manifest.scene.root).name,
+        facts={"preset": run.manifest.preset, "downscale": downscale, "layout": opened.layout},
+        metrics=[line for line in log if "where_time_went" not in line],
+        timings=timings,
+        settings=run.manifest.settings,
+        groups=groups,
+    )
+    return Scored(scores, page, tuple(warnings))
+
+
+def _scene(
+    run: Run,
+    scene: Scene | str | Path | None,
+    mesh: str | Path | None,
+    names: list[str],
+    remark: Callable[[str], None],
+) -> Scene:
+    """Open the scene, and report where it is not the one that the run was trained on."""
+    trained = run.manifest.scene
+    if not isinstance(scene, Scene):
+        options = dict(trained.options)
+        if mesh is not None:
+            options["mesh"] = mesh
+        scene = Scene.open(scene or trained.root, **options)
+    if scene.fingerprint() != trained.fingerprint:
+        # Other photos, cameras or mesh than the run was trained on give other scores.
+        known = {photo.name for photo in scene.photos}
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise SceneError(f"has no photo {missing[0]} of this run", where=scene.root)
+        remark("W-SCENE: the scene changed since the training (names, cameras, mesh or file sizes)")
+    return scene
