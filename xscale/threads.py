@@ -41,6 +41,15 @@ def use(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def sleep_while_waiting() -> None:
+    """Let threads that wait for others sleep instead of spin, for programs that must stay smooth.
+
+    Spinning is a little faster where the cores are free; beside other programs it stops pictures
+    for seconds. For a program's first lines, like ``use``.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def pool(name: str, *, most: int | None = None, share: float = 1.0) -> ThreadPoolExecutor:
     """Return a pool of threads.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +14,11 @@ from typing import Annotated, Literal
 import tyro
 
 import xscale
+from xscale import threads
 from xscale.cli import _machine
 from xscale.cli._console import console, parse, print_table, result, warn
 from xscale.errors import SetupError, UsageError
+from xscale.render.options import parse_size
 
 _COLUMNS = (
     "name",
@@ -30,6 +33,8 @@ _COLUMNS = (
     "share_of_ceiling",
 )
 
+_VIEW_COLUMNS = ("what", "figure", "unit", "goal", "met", "others")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -42,7 +47,17 @@ class Options:
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """Op to time: encode, shade, adam, raster, interpolate, step, frame, decode, or all."""
+    """Op to time: encode, shade, adam, raster, interpolate, step, frame, reproject, decode, or all;
+    or view: the numbers of a viewer on a run."""
+    run: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
+    """view: the run to move through; default: a new one, of fountain at full size where
+    XSCALE_SCENES has it, otherwise of the tiny demo."""
+    size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
+    """view: size of the pictures."""
+    seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 12.0
+    """view: length of the motion."""
+    minutes: Annotated[float, tyro.conf.arg(metavar="MINUTES")] = 3.0
+    """view: length of the training, where one is made."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
@@ -57,7 +72,10 @@ def run(argv: list[str]) -> int:
     """Find the row files, run them, print and write."""
     options = parse(Options, argv, "bench")
     folder = benchmarks_folder()
-    files = _chosen(folder, options.name)
+    viewing = options.name == "view"
+    if viewing:
+        threads.sleep_while_waiting()
+    files = [folder / "view.py"] if viewing else _chosen(folder, options.name)
     machine = _machine.describe()
     busy = machine["load"][0] > machine["cores"] + 0.5
     if busy:
@@ -68,11 +86,13 @@ def run(argv: list[str]) -> int:
     rows: list[dict] = []
     for path in files:
         console.print(f"timing {path.stem.removeprefix('op_')}", markup=False)
-        rows += _load(path).rows()
+        measure = _load(path).rows
+        rows += _view(measure, options) if viewing else measure()
+    columns = _VIEW_COLUMNS if viewing else _COLUMNS
     print_table(
         f"{machine['cpu']}, {machine['cores']:g} cores, {machine['isa']}",
-        _COLUMNS,
-        [[row.get(column) for column in _COLUMNS] for row in rows],
+        columns,
+        [[row.get(column) for column in columns] for row in rows],
     )
     if options.json is not None:
         from xscale.io.storage import write_json
@@ -81,6 +101,18 @@ def run(argv: list[str]) -> int:
         write_json(options.json, found, overwrite=options.overwrite)
         result(options.json)
     return 0
+
+
+def _view(measure: Callable[..., list[dict]], options: Options) -> list[dict]:
+    """Check the options of ``view`` and measure.
+
+    Raises:
+        UsageError: The size or a length makes no sense.
+    """
+    size = parse_size(options.size)
+    if not options.seconds > 0 or not options.minutes > 0:
+        raise UsageError("--seconds and --minutes must be above 0")
+    return measure(options.run, size, options.seconds, None, options.minutes)
 
 
 def benchmarks_folder() -> Path:

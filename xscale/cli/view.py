@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from xscale import threads
 from xscale.cli import _viewer
 from xscale.cli._console import parse
 from xscale.errors import InputError, SetupError
@@ -60,6 +61,7 @@ def run(argv: list[str]) -> int:
         "threads": options.threads,
         "low_power": options.low_power or None,
     }
+    threads.sleep_while_waiting()
     process = subprocess.Popen(_viewer.command(json.dumps(start)))
     try:
         code = process.wait()

@@ -45,3 +45,53 @@ def fit_colour_transform(
 def apply_colour_transform(transform: np.ndarray, render: np.ndarray) -> np.ndarray:
     """Map colours float64 [..., 3] by ``transform`` [3, 4], clipped to [0, 1], not rounded."""
     return np.clip(render @ transform[:, :3].T + transform[:, 3], 0.0, 1.0)
+
+
+_QUADRATIC_ROUNDS = 5
+_CLIPPED = 0.5 / 255
+
+
+def quadratic_fitted(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Return a render after the quadratic colour fit that gsplat and multinerf report.
+
+    Each output channel is a quadratic polynomial of the three colours, fitted over the whole frame
+    in five rounds, each on the result of the one before; pixels that are clipped in the render or
+    the photo do not take part.
+
+    Args:
+        render: float64 [H, W, 3] in [0, 1].
+        photo: The same.
+
+    Returns:
+        float64 [H, W, 3] in [0, 1].
+    """
+    target = photo.reshape(-1, 3)
+    colours = render.reshape(-1, 3)
+    open_at_first = _unclipped(colours)
+    for _ in range(_QUADRATIC_ROUNDS):
+        terms = _quadratic_terms(colours)
+        usable = open_at_first & _unclipped(colours) & _unclipped(target)
+        fitted = np.empty_like(colours)
+        for channel in range(3):
+            rows = usable[:, channel]
+            if not rows.any():
+                fitted[:, channel] = colours[:, channel]
+                continue
+            # Normal equations of ten terms: a long system in little memory.
+            chosen = terms[rows]
+            left = chosen.T @ chosen
+            right = chosen.T @ target[rows, channel]
+            fitted[:, channel] = terms @ np.linalg.lstsq(left, right, rcond=None)[0]
+        colours = np.clip(fitted, 0.0, 1.0)
+    return colours.reshape(render.shape)
+
+
+def _unclipped(colours: np.ndarray) -> np.ndarray:
+    return (colours >= _CLIPPED) & (colours <= 1 - _CLIPPED)
+
+
+def _quadratic_terms(colours: np.ndarray) -> np.ndarray:
+    """Return the ten terms [N, 10]: products of two colours, colours, one."""
+    red, green, blue = colours.T
+    products = [red * red, red * green, red * blue, green * green, green * blue, blue * blue]
+    return np.stack([*products, red, green, blue, np.ones_like(red)], axis=1)

@@ -14,7 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from xscale.errors import ShapeError
-from xscale.metrics.colour_transform import apply_colour_transform, fit_colour_transform
+from xscale.metrics.colour_transform import (
+    apply_colour_transform,
+    fit_colour_transform,
+    quadratic_fitted,
+)
 from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.lpips_weights import NETS
 from xscale.metrics.psnr import psnr
@@ -23,6 +27,12 @@ from xscale.metrics.ssim import mean_over, ssim_map
 BASES = ("psnr", "ssim", *(f"lpips_{net}" for net in NETS))
 SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_white")
 MASKED = "_masked"
+UNIT = "lpips_vgg_unit"
+"""LPIPS of VGG with inputs in [0, 1], not shifted to [-1, 1]: the convention of splatting codes."""
+QUADRATIC = "_ccq"
+"""Suffix of the variant after a quadratic colour fit, as gsplat and multinerf report it."""
+EXTRAS = (UNIT, QUADRATIC)
+"""Scores that are made on request, for comparison with other programs' figures."""
 
 Score = float | str | None
 
@@ -52,6 +62,7 @@ def score_photo(
     mask: np.ndarray | None = None,
     lpips: Mapping[str, LpipsModel] | None = None,
     suffixes: Collection[str] | None = None,
+    extras: Collection[str] = (),
 ) -> dict[str, Score]:
     """Score a render against its photo.
 
@@ -64,6 +75,7 @@ def score_photo(
         lpips: Models by network name; the scores of an absent one are None.
         suffixes: The variants wanted, for example ``["_covered_cc"]``: LPIPS takes its time for
             each. None is all.
+        extras: Any of :data:`EXTRAS`.
 
     Returns:
         Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
@@ -77,8 +89,13 @@ def score_photo(
     _check(render, photo, coverage, mask)
     there = (*SUFFIXES, MASKED) if mask is not None else SUFFIXES
     wanted = [s for s in there if suffixes is None or s in suffixes]
+    if QUADRATIC in extras:
+        wanted.append(QUADRATIC)
     scores: dict[str, Score] = {base + s: None for s in wanted for base in BASES}
     variants = _variants(render, photo, coverage, mask)
+    if QUADRATIC in extras:
+        fitted = quadratic_fitted(render / 255.0, photo / 255.0)
+        variants[QUADRATIC] = _Variant(fitted, fitted, variants[""].photo, None)
     variants = {s: variants[s] for s in wanted if s in variants}
     similarity: dict[tuple[int, int], np.ndarray] = {}
     for suffix, v in variants.items():
@@ -96,6 +113,13 @@ def score_photo(
     for net, model in (lpips or {}).items():
         distances = model.distances(list(pictures.values()), pairs)
         scores.update({f"lpips_{net}{s}": d for s, d in zip(variants, distances, strict=True)})
+    if UNIT in extras:
+        scores.update({f"{UNIT}{s}": None for s in wanted})
+        if lpips and "vgg" in lpips:
+            # The model maps x to 2x - 1 first, which (x + 1) / 2 undoes.
+            halved = [(p + 1) / 2 for p in pictures.values()]
+            distances = lpips["vgg"].distances(halved, pairs)
+            scores.update({f"{UNIT}{s}": d for s, d in zip(variants, distances, strict=True)})
     return scores
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -35,6 +36,8 @@ MOST_SAMPLES = 16
 _PREVIEW = 32
 _MOVING_SECONDS = 0.07
 """Time that a moving picture may take; beyond it, it is made smaller and enlarged."""
+_MOST_MOVING = 2
+"""Sizes and lights whose key frames are kept: a viewer may halve its pictures while it moves."""
 _SMALLEST = 4
 """By how much at most."""
 
@@ -86,8 +89,7 @@ class ViewPainter:
         self._run = run
         self._photos = photos
         self._counts: Tensor | None = None
-        self._moving: MovingRenderer | None = None
-        self._moving_key: object = None
+        self._moving: OrderedDict[object, MovingRenderer] = OrderedDict()
         self._cost: dict[tuple[str, bool], float] = {}
 
     def shown(self, request: ViewRequest) -> Shown:
@@ -146,7 +148,8 @@ class ViewPainter:
         """Whether there are key frames that a picture of the request can be made from."""
         if not (shown.coloured and shown.renderer.fused):
             return False
-        return self._moving_key == _key(shown) and self._moving is not None and self._moving.ready
+        found = self._moving.get(_key(shown))
+        return found is not None and found.ready
 
     def keep(self, shown: Shown, rgb: np.ndarray, depth: np.ndarray) -> None:
         """Keep an exact one-sample picture as a key frame.
@@ -242,11 +245,13 @@ class ViewPainter:
 
     def _reusing(self, shown: Shown) -> MovingRenderer:
         key = _key(shown)
-        if self._moving is None or self._moving_key != key:
+        if key not in self._moving:
             size = (shown.camera.width, shown.camera.height)
-            self._moving = MovingRenderer(shown.renderer, size, shown.exposure)
-            self._moving_key = key
-        return self._moving
+            self._moving[key] = MovingRenderer(shown.renderer, size, shown.exposure)
+        self._moving.move_to_end(key)
+        if len(self._moving) > _MOST_MOVING:
+            self._moving.popitem(last=False)
+        return self._moving[key]
 
     def _fast_renderer(self, shown: Shown, check: Callable[[], None]) -> Renderer:
         """Return a renderer whose photo counts and uncertainties come from the vertices."""

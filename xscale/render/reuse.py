@@ -1,9 +1,9 @@
 """Pictures of a moving camera: colours are taken from key frames, only the rest is shaded.
 
-A key frame is a picture that was rendered in full. Surface points do not move, so what it shows of
-them is right for a new view too, but for reflections, which change slowly
-(``xscale.ops.reproject``). Outlines, depths and face ids are exact in every picture. A picture that
-was made from key frames is never one itself, so that errors do not add up.
+A key frame is a picture that was rendered in full, or the part of it that was. Surface points do
+not move, so what it shows of them is right for a new view too, but for reflections, which change
+slowly (``xscale.ops.reproject``). Outlines, depths and face ids are exact in every picture. Colours
+that were taken from a key frame never go into another one, so that errors do not add up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from xscale.render.renderer import Renderer
 _MOST_KEYS = 4
 _TRIED_KEYS = 3
 """Key frames that a pixel is looked for in."""
-_NEAR_ENOUGH = 0.02
+_NEAR_ENOUGH = 0.08
 """A new key frame is begun when the nearest one is farther away than this (``_apart``)."""
 _MOST_MISSING = 0.03
 """Share of missing pixels above which a new key frame is begun."""
@@ -38,11 +38,14 @@ _COARSE = 2
 
 @dataclass(eq=False)
 class _Pending:
-    """A key frame in the making."""
+    """A key frame in the making: its slot, and the pixels whose colours are not its own yet."""
 
-    camera: Camera
-    colour: Tensor
+    slot: int
+    packed: Tensor
     depth: Tensor
+    """Float32 [H, W], of the whole view; the slot has it where the colour is exact."""
+    left: Tensor
+    """Int32 [H, W], faces of the pixels to be shaded, else -1."""
     rows: int = 0
 
 
@@ -80,7 +83,6 @@ class MovingRenderer:
         self._distance = [1.0] * _MOST_KEYS
         self._pending: _Pending | None = None
         self._pixel_seconds = 3e-7
-        self._wanted: Camera | None = None
 
     @property
     def ready(self) -> bool:
@@ -109,11 +111,12 @@ class MovingRenderer:
         coverage = face_id >= 0
         covered = int(coverage.sum())
         missing = int((found.missing >= 0).sum())
-        colour = self._shade(packed, local, found.missing, found.rgb, missing)
-        self._fill(colour, coverage, local)
+        colour, exact = self._shade(packed, local, found.missing, found.rgb, missing)
         share = missing / max(covered, 1)
-        if share > _MOST_MISSING or self._apart(local, order[0]) > _NEAR_ENOUGH:
-            self._wanted = camera
+        wanted = share > _MOST_MISSING or self._apart(local, order[0]) > _NEAR_ENOUGH
+        if wanted and self._pending is None:
+            self._begin(local, packed, colour, found.depth, face_id, exact)
+        self._fill(colour, coverage, local)
         frame = Frame(coverage=coverage, colour=colour, depth=found.depth, face=face_id)
         return frame.on_cpu(), 1.0 - share if covered else 0.0
 
@@ -126,43 +129,63 @@ class MovingRenderer:
             depth: Float32 [H, W]; rows that are not rendered yet hold +inf.
         """
         local = camera.recentred(self.renderer.origin)
-        empty = [row for row, known in enumerate(self._cameras) if known is None]
-        row = empty[0] if empty else self._order(local)[-1]
-        self._keys.cameras[row] = self._packed(local)
-        self._keys.colour[row] = colour
-        self._keys.depth[row] = depth
-        self._cameras[row] = local
         seen = depth[torch.isfinite(depth)]
-        self._distance[row] = float(seen.median()) if len(seen) else 1.0
-        self._wanted = None
+        slot = self._slot(local, float(seen.median()) if len(seen) else 1.0)
+        self._keys.colour[slot] = colour
+        self._keys.depth[slot] = depth
 
+    @torch.inference_mode()
     def improve(self, stop: Callable[[], bool]) -> None:
-        """Work on the next key frame, where one is wanted, until it is finished or ``stop()``."""
-        if self._pending is None:
-            if self._wanted is None:
-                return
-            self._pending = self._begin(self._wanted)
+        """Shade what the newest key frame lacks, until it is finished or ``stop()``."""
         pending = self._pending
+        if pending is None:
+            return
         width, height = self.size
+        model, surface = self.renderer.model, self.renderer.surface
         while pending.rows < height:
             rows = min(max(1, _BAND_PIXELS // width), height - pending.rows)
-            rect = (0, pending.rows, width, rows)
-            frame = self.renderer.render(pending.camera, ("colour", "depth"), self.exposure, rect)
             inside = slice(pending.rows, pending.rows + rows)
-            pending.colour[inside] = frame.colour
-            pending.depth[inside] = frame.depth
+            left = pending.left[inside]
+            if bool((left >= 0).any()):
+                corner = (0, pending.rows)
+                shaded = model.paint(surface, pending.packed, left, corner, self.exposure)
+                colour = self._keys.colour[pending.slot, inside]
+                torch.where((left >= 0)[..., None], shaded, colour, out=colour)
+            self._keys.depth[pending.slot, inside] = pending.depth[inside]
             pending.rows += rows
             if stop():
-                return
-        self._pending = None
-        self.keep(pending.camera, pending.colour, pending.depth)
+                break
+        if pending.rows == height:
+            self._pending = None
 
-    def _begin(self, camera: Camera) -> _Pending:
-        width, height = self.size
-        device = self.renderer.model.device
-        with torch.inference_mode(False):
-            colour = torch.zeros(height, width, 3, dtype=torch.uint8, device=device)
-            return _Pending(camera, colour, torch.zeros(height, width, device=device))
+    def _slot(self, local: Camera, distance: float) -> int:
+        """Return the place of a new key frame: an empty one, else that of the farthest."""
+        empty = [slot for slot, known in enumerate(self._cameras) if known is None]
+        slot = empty[0] if empty else self._order(local)[-1]
+        if self._pending is not None and self._pending.slot == slot:
+            self._pending = None
+        self._keys.cameras[slot] = self._packed(local)
+        self._cameras[slot] = local
+        self._distance[slot] = distance
+        return slot
+
+    def _begin(
+        self,
+        local: Camera,
+        packed: Tensor,
+        colour: Tensor,
+        depth: Tensor,
+        face_id: Tensor,
+        exact: Tensor,
+    ) -> None:
+        """Begin a key frame of a view with the pixels that were shaded for it: ``exact``."""
+        seen = depth[::8, ::8]
+        seen = seen[torch.isfinite(seen)]
+        slot = self._slot(local, float(seen.median()) if len(seen) else 1.0)
+        self._keys.colour[slot] = colour
+        self._keys.depth[slot] = torch.where(exact, depth, float("inf"))
+        left = torch.where(exact, -1, face_id)
+        self._pending = _Pending(slot, packed, depth, left)
 
     def _packed(self, local: Camera) -> Tensor:
         return torch.from_numpy(local.packed()).to(self.renderer.model.device)
@@ -181,30 +204,34 @@ class MovingRenderer:
 
     def _shade(
         self, packed: Tensor, local: Camera, missing: Tensor, rgb: Tensor, count: int
-    ) -> Tensor:
-        """Return the reused colours joined with those of the missing pixels, shaded now."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return the reused colours joined with those of the missing pixels, shaded now.
+
+        With them come the pixels whose colours are exact, bool [H, W].
+        """
+        left = missing >= 0
         if count == 0:
-            return rgb
+            return rgb, left
         start = time.perf_counter()
         model, surface = self.renderer.model, self.renderer.surface
         if count * self._pixel_seconds <= self.seconds:
             shaded = model.paint(surface, packed, missing, (0, 0), self.exposure)
             self._learn(time.perf_counter() - start, count)
             # Each is 255 where the other is not.
-            return torch.minimum(shaded, rgb)
+            return torch.minimum(shaded, rgb), left
         width, height = self.size
         small = (-(-width // _COARSE), -(-height // _COARSE))
         coarse = self._packed(local.scaled(*small))
         face_id = visibility(surface, coarse, *small)
-        left = missing >= 0
-        face_id[~_any_of_block(left)] = -1
+        face_id = torch.where(_any_of_block(left), face_id, -1)
         shaded = model.paint(surface, coarse, face_id, (0, 0), self.exposure)
         self._learn(time.perf_counter() - start, int((face_id >= 0).sum()))
         wide = _repeated(shaded, self.size)
         found = _repeated((face_id >= 0)[..., None], self.size)[..., 0]
         rest = torch.where(found, -1, missing)
         rgb = torch.where((left & found)[..., None], wide, rgb)
-        return torch.minimum(model.paint(surface, packed, rest, (0, 0), self.exposure), rgb)
+        shaded = model.paint(surface, packed, rest, (0, 0), self.exposure)
+        return torch.minimum(shaded, rgb), rest >= 0
 
     def _learn(self, seconds: float, count: int) -> None:
         if count > 2000:

@@ -29,6 +29,9 @@ from xscale.render.scene_photos import PhotoReader
 
 _BAND_SECONDS = 0.02
 """Aimed time of a band: a request waits for the end of the band that is being rendered."""
+_IMPROVE_SHARE = 0.35
+"""Time that is spent on pictures to come after each moving one, even where the next one waits, as a
+share of its own."""
 _FIRST_SAMPLES = 1 << 15
 """Samples of the first band, whose cost is not known yet."""
 
@@ -246,7 +249,10 @@ class RenderService:
         if request.moving or self._painter.can_reuse(shown):
             before = self._moving_picture(number, shown, check)
         if request.moving:
-            self._painter.improve(shown, lambda: self._pending(number))
+            least = time.perf_counter() + _IMPROVE_SHARE * before.seconds
+            self._painter.improve(
+                shown, lambda: self._pending(number) and time.perf_counter() > least
+            )
             return
         for samples in sorted({1, min(2, request.samples), request.samples}):
             before = self._stage(number, shown, samples, before, check)

@@ -84,7 +84,7 @@ def score_renders(
         shares[png_name(name)] = float(coverage.mean())
         if progress:
             progress(name, row)
-    stated = _protocol(protocol or {}, models, [*warnings, *notices])
+    stated = protocol_of(protocol or {}, models, [*warnings, *notices])
     return {"protocol": stated, "photos": rows, **summarise(rows, shares)}
 
 
@@ -160,9 +160,16 @@ def _require(path: Path) -> None:
         )
 
 
-def _protocol(
+def protocol_of(
     stated: Mapping[str, object], models: Mapping[str, LpipsModel], warnings: Sequence[str]
 ) -> dict[str, object]:
+    """Return what a scores file states of how its figures were made.
+
+    Args:
+        stated: What the caller knows.
+        models: The LPIPS networks that were used, by name.
+        warnings: Lines that a reader of the scores must see.
+    """
     versions = {"xscale": xscale.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -74,7 +74,7 @@ def convert(
                 place_file(photo.mask_path, folder / plan.masks[photo.name], link=photos == "link")
             if on_photo is not None:
                 on_photo(done, len(scene.photos))
-        _write_mesh(scene, folder, photos)
+        write_mesh(scene, folder, photos)
     return out
 
 
@@ -156,11 +156,16 @@ def _named(scene: Scene, make: Callable, name: str | None = None) -> object:
         raise type(error)(error.what, where=where, advice=error.advice) from error
 
 
-def _write_mesh(scene: Scene, folder: Path, how: How) -> None:
+def write_mesh(scene: Scene, folder: Path, how: How) -> None:
     """Put the mesh beside the cameras: its file, or a PLY of what it has become in the scene.
 
     Only a single file that stands in the cameras' frame as it is can be handed on; formats that
     spread over files, merged, moved and repaired meshes are written anew.
+
+    Args:
+        scene: The scene.
+        folder: Where to put it.
+        how: Copy its file, or link it.
     """
     suffix = scene.mesh_path.suffix.lower()
     as_it_was = len(scene.mesh_files) == 1 and not set(CHANGES) & set(scene.provenance)

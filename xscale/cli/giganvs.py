@@ -1,0 +1,294 @@
+"""xscale giganvs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from xscale.cli._console import parse, progress_bar, result, say, warn
+from xscale.cli._scene import SceneOptions
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check prepared scenes: files, hashes, splits, leaks, coverage, LPIPS weights."""
+
+    root: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ROOT")]
+    """Folder of prepared scenes, or one of them."""
+    lpips_weights: Path | None = None
+    """Folder with the backbones' weights. Default: XSCALE_LPIPS_WEIGHTS, torchvision's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(SceneOptions):
+    """Write a scene in the benchmark's layout, with splits, coverage masks and hashes."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]
+    """The folder to make."""
+    downscale: float = 1
+    """Factor by which photos are reduced (exact area average); 1 copies them."""
+    sizes: Literal["xscale", "official"] = "xscale"
+    """official: the authors' sizes, rounded down, and K divided by exactly the factor."""
+    seed: int = 0
+    """Seed of the cluster protocol."""
+    overwrite: bool = False
+    """Replace an existing folder."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train, render and score every scene. Finished jobs are kept; a broken one stops no other."""
+
+    root: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ROOT")]
+    """Folder of prepared scenes, or one of them."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("giganvs-runs")
+    """Folder for the runs."""
+    scenes: list[str] | None = None
+    """Names of scenes. Default: all."""
+    splits: list[str] | None = None
+    """Names of splits; cluster stands for all six. Default: every7."""
+    seeds: list[int] | None = None
+    """Seeds of the trainings. Default: 0."""
+    preset: str = "default"
+    """Settings to start from: default or paper."""
+    minutes: float | None = None
+    """Length of each training. Default: 10 minutes."""
+    steps: int | None = None
+    """Length of each training in steps."""
+    set: list[str] | None = None
+    """Single settings, as KEY=VALUE."""
+    shard: str | None = None
+    """i/n: every n-th job, beginning with the i-th; all shards share --out."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    lpips_weights: Path | None = None
+    """Folder with the backbones' weights."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Score any method's pictures of a prepared scene."""
+
+    pred: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder, zip or tar with the pictures: the photos' names, index names, gsplat's canvases,
+    nerfbaselines' results, ScanNet++ zips."""
+    scene: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]
+    """The prepared scene."""
+    split: str = "every7"
+    """Name of the split, or a split file."""
+    method: str | None = None
+    """Name of the method. Default: that of --pred."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """File for the scores. Default: METHOD.json in the current folder."""
+    lpips_weights: Path | None = None
+    """Folder with the backbones' weights."""
+    overwrite: bool = False
+    """Replace an existing file."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Methods beside each other, with chance beside the figures."""
+
+    scores: Annotated[tyro.conf.Positional[list[Path]], tyro.conf.arg(metavar="SCORES")]
+    """Files that giganvs score or giganvs run wrote; several of one method are its seeds."""
+    format: Literal["markdown", "csv", "latex", "html"] = "markdown"
+    """Kind of table."""
+    page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also write a page with the table, every photo and the protocol."""
+    quoted: bool = False
+    """Also print figures that others published, in a table of their own."""
+    force: bool = False
+    """Also compare scores of different protocols."""
+    overwrite: bool = False
+    """Replace an existing page."""
+
+
+_COMMANDS = {"verify": Verify, "prepare": Prepare, "run": Run, "score": Score, "table": Table}
+_HELP = """usage: xscale giganvs COMMAND ...
+
+The GigaNVS benchmark, or any scene in its layout.
+
+  prepare SCENE --out ROOT/NAME   a scene in the benchmark's layout, with splits and masks
+  verify ROOT                     check prepared scenes
+  run ROOT                        train, render and score xscale on every scene
+  score --pred DIR --scene ...    score any method's pictures
+  table SCORES...                 the benchmark's table
+`xscale giganvs COMMAND --help` explains a command.
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Run one of the commands."""
+    from xscale.errors import UsageError
+
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_HELP, end="")
+        return 0
+    if argv[0] not in _COMMANDS:
+        raise UsageError(
+            f"giganvs has no command {argv[0]}", advice=f"there are {', '.join(_COMMANDS)}"
+        )
+    options = parse(_COMMANDS[argv[0]], argv[1:], f"giganvs {argv[0]}")
+    return {
+        "verify": _verify,
+        "prepare": _prepare,
+        "run": _run,
+        "score": _score,
+        "table": _table,
+    }[argv[0]](options)
+
+
+def _verify(options: Verify) -> int:
+    from xscale.errors import QualityError
+    from xscale.giganvs.verify import lpips_notice, scenes_of, verify
+
+    notice = lpips_notice(options.lpips_weights)
+    if notice:
+        warn(notice)
+    bad = 0
+    for path in scenes_of(options.root):
+        verdict = verify(path, say)
+        for line in verdict.remarks:
+            warn(line)
+        for line in verdict.faults:
+            warn(f"{verdict.scene}: {line}")
+        bad += bool(verdict.faults)
+        result(f"{verdict.scene}: {'not usable' if verdict.faults else 'good'}")
+    if bad:
+        raise QualityError(
+            f"{bad} scenes are not usable", where=options.root, advice="prepare them again"
+        )
+    return 0
+
+
+def _prepare(options: Prepare) -> int:
+    from xscale.giganvs.prepare import prepare
+
+    scene = options.open()
+    for line in scene.warnings:
+        warn(line)
+    with progress_bar() as bar:
+        task = bar.add_task("photos", total=len(scene.photos))
+        made = prepare(
+            scene,
+            options.out,
+            downscale=options.downscale,
+            sizes=options.sizes,
+            seed=options.seed,
+            overwrite=options.overwrite,
+            on_photo=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    say(f"splits: {', '.join(made.splits())}")
+    result(options.out)
+    say(f"next: xscale giganvs verify {options.out}")
+    return 0
+
+
+def _run(options: Run) -> int:
+    from xscale.errors import PartialError
+    from xscale.giganvs.run import run as run_benchmark
+    from xscale.giganvs.verify import lpips_notice
+    from xscale.report.ranking import rank, read_scores, table
+
+    notice = lpips_notice(options.lpips_weights)
+    if notice:
+        warn(notice)
+    outcome = run_benchmark(
+        options.root,
+        options.out,
+        scenes=options.scenes,
+        splits=options.splits or ["every7"],
+        seeds=options.seeds or [0],
+        preset=options.preset,
+        minutes=options.minutes,
+        steps=options.steps,
+        settings=options.set or [],
+        shard=_shard(options.shard),
+        device=options.device,
+        lpips_weights=options.lpips_weights,
+        on_stage=say,
+    )
+    if outcome.scores:
+        result(table(rank([read_scores(path) for path in outcome.scores])))
+    for path in outcome.scores:
+        result(path)
+    if outcome.failed:
+        name, error = next(iter(outcome.failed.items()))
+        raise PartialError(
+            f"{len(outcome.failed)} jobs failed, the others are done; first {name}: {error}",
+            where=options.out,
+            advice="mend the scene, and run the same command again",
+        )
+    return 0
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    from xscale.errors import UsageError
+
+    if text is None:
+        return None
+    first, _, count = text.partition("/")
+    if not (first.isdigit() and count.isdigit()):
+        raise UsageError(f"--shard takes i/n, got {text!r}", advice="for example 1/4")
+    return int(first), int(count)
+
+
+def _score(options: Score) -> int:
+    from xscale.errors import PartialError
+    from xscale.giganvs.layout import PreparedScene
+    from xscale.giganvs.score import score
+    from xscale.giganvs.verify import lpips_notice
+    from xscale.report.ranking import rank, table
+
+    notice = lpips_notice(options.lpips_weights)
+    if notice:
+        warn(notice)
+    prepared = PreparedScene.open(options.scene)
+    method = options.method or options.pred.name.split(".")[0]
+    out = options.out or Path(f"{method}.json")
+    test = prepared.split(options.split).test
+    with progress_bar() as bar:
+        task = bar.add_task("scoring", total=len(test))
+        scores = score(
+            options.pred,
+            prepared,
+            split=options.split,
+            method=method,
+            out=out,
+            lpips_weights=options.lpips_weights,
+            overwrite=options.overwrite,
+            progress=lambda name: bar.advance(task),
+        )
+    for line in scores["protocol"]["warnings"]:
+        warn(line)
+    result(table(rank([scores])))
+    result(out)
+    if scores["missing"]:
+        raise PartialError(
+            f"{len(scores['missing'])} of {len(test)} test photos have no picture, first "
+            f"{scores['missing'][0]}",
+            where=options.pred,
+            advice="render all test photos of the split",
+        )
+    return 0
+
+
+def _table(options: Table) -> int:
+    from xscale.report.ranking import rank, read_scores, table
+
+    files = [read_scores(path) for path in options.scores]
+    rankings = rank(files, force=options.force)
+    result(table(rankings, options.format))
+    if options.quoted:
+        from xscale.giganvs.data import quoted_table
+
+        result(quoted_table())
+    if options.page is not None:
+        from xscale.report.ranking_page import write_page
+
+        result(write_page(options.page, files, rankings, overwrite=options.overwrite))
+    return 0

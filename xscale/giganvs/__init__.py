@@ -1,0 +1,1 @@
+"""The GigaNVS benchmark: scenes in its layout, splits, runs, scores, tables."""

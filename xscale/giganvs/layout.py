@@ -1,0 +1,145 @@
+"""A scene of the benchmark on disk: photos, cameras, mesh, coverage, splits, and their hashes.
+
+ROOT/NAME/giganvs.json        what was prepared from what; written last
+ROOT/NAME/images_K/ cams_K/   photos and cameras in the authors' layout
+ROOT/NAME/mesh.ply            (or the mesh's own format)
+ROOT/NAME/coverage/STEM.png   255 = the pixel's centre ray hits the mesh: the same for all
+ROOT/NAME/splits/NAME.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xscale.errors import InputError, IntegrityError, ListError
+from xscale.giganvs.splits import SplitFile, read_split
+from xscale.io.hashing import sha256_file
+from xscale.io.names import safe_name
+from xscale.io.own_files import read_own, read_own_json
+from xscale.io.photo.plain import decode_plain
+from xscale.scene.photo import png_name
+from xscale.scene.scene import Scene
+
+CARD = "giganvs.json"
+FORMAT = 1
+_MOST_MASK = 1 << 28
+_COVERED = 128
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScene:
+    """A scene of the benchmark, opened."""
+
+    path: Path
+    card: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> PreparedScene:
+        """Read what ``prepare`` wrote.
+
+        Raises:
+            InputError: The folder was not prepared.
+            IntegrityError: Its card is damaged.
+        """
+        path = Path(path)
+        try:
+            card = read_own_json(path / CARD)
+        except FileNotFoundError:
+            raise InputError(
+                f"is not a prepared scene: {CARD} is missing", where=path,
+                advice="xscale giganvs prepare SCENE --out makes one",
+            ) from None  # fmt: skip
+        kinds = {"format": int, "downscale": int | float, "photos": dict, "coverage": dict}
+        if not all(isinstance(card.get(key), kind) for key, kind in kinds.items()):
+            raise IntegrityError("is damaged", where=path / CARD, advice="prepare the scene again")
+        if card["format"] != FORMAT:
+            raise IntegrityError(
+                f"has format {card['format']}, this version reads {FORMAT}", where=path / CARD
+            )
+        for name in card["photos"]:
+            safe_name(name, path / CARD)
+        return cls(path, card)
+
+    @property
+    def name(self) -> str:
+        """Name of the scene: its folder's."""
+        return self.path.resolve().name
+
+    @cached_property
+    def scene(self) -> Scene:
+        """Photos, cameras and mesh."""
+        return Scene.open(self.path)
+
+    def splits(self) -> list[str]:
+        """Return the names of the scene's splits."""
+        return sorted(path.stem for path in (self.path / "splits").glob("*.json"))
+
+    def split(self, name: str) -> SplitFile:
+        """Return a split by its name, or by the path of its file.
+
+        Raises:
+            ListError: There is none of that name, or it is damaged.
+        """
+        path = Path(name) if name.endswith(".json") else self.path / "splits" / f"{name}.json"
+        if not path.is_file():
+            raise ListError(
+                f"has no split {name}", where=self.path,
+                advice=f"there are {', '.join(self.splits())}",
+            )  # fmt: skip
+        return read_split(path, list(self.card["photos"]))
+
+    def photo(self, name: str) -> np.ndarray:
+        """Return a photo, uint8 [H, W, 3]."""
+        return self.scene.photo(name).read()
+
+    def coverage(self, name: str) -> np.ndarray:
+        """Return the pixels that the mesh covers, bool [H, W].
+
+        Raises:
+            InputError: The mask is missing or of another size.
+        """
+        path = self.path / "coverage" / png_name(name)
+        try:
+            data = read_own(path, _MOST_MASK)
+        except FileNotFoundError:
+            raise InputError(
+                "does not exist", where=path, advice="prepare the scene again"
+            ) from None
+        mask = decode_plain(data, path)[:, :, 0] >= _COVERED
+        camera = self.scene.photo(name).camera
+        if mask.shape != (camera.height, camera.width):
+            raise InputError(
+                f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {camera.width} x "
+                f"{camera.height}", where=path, advice="prepare the scene again",
+            )  # fmt: skip
+        return mask
+
+    def damage(self) -> Iterator[str]:
+        """Yield a line for every file that no longer matches its hash."""
+        folder = f"images_{self.card['downscale']:g}"
+        listed = {f"{folder}/{name}": sha for name, sha in self.card["photos"].items()}
+        listed |= {f"coverage/{png_name(n)}": sha for n, sha in self.card["coverage"].items()}
+        listed |= dict(self.card.get("files", {}))
+        for name, sha in listed.items():
+            path = self.path / name
+            if not path.is_file():
+                yield f"{name} is missing"
+            elif sha256_file(path) != sha:
+                yield f"{name} changed since the scene was prepared"
+
+    def rules(self, split: SplitFile) -> dict[str, Any]:
+        """Return everything that decides the figures of all methods on a split."""
+        return {
+            "split": split.name,
+            "split_sha256": split.hash,
+            "downscale": self.card["downscale"],
+            "sizes": self.card.get("sizes"),
+            "photos_sha256": {name: self.card["photos"][name] for name in split.test},
+            "coverage_sha256": {name: self.card["coverage"][name] for name in split.test},
+        }

@@ -1,0 +1,67 @@
+"""Scores of any method's pictures of a prepared scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from xscale.giganvs.layout import PreparedScene
+from xscale.io.storage import write_json
+from xscale.metrics.variants import EXTRAS
+from xscale.report.benchmark import score_predictions
+from xscale.report.predictions import find_predictions
+
+
+def score(
+    pred: str | Path,
+    scene: PreparedScene | str | Path,
+    *,
+    split: str = "every7",
+    method: str | None = None,
+    out: str | Path | None = None,
+    lpips_weights: str | Path | None = None,
+    extras: tuple[str, ...] = EXTRAS,
+    overwrite: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Score a method's pictures of the test photos of a split.
+
+    Args:
+        pred: Folder or archive with the pictures; see ``xscale.report.predictions``.
+        scene: The prepared scene, or its folder.
+        split: Name of the split, or a split file.
+        method: Name of the method; default: the name of ``pred``.
+        out: File for the scores; None writes none.
+        lpips_weights: Folder with the backbones' weights.
+        extras: Scores beside those of ``xscale score``.
+        overwrite: Whether ``out`` may exist.
+        progress: Called with each photo's name when it is scored.
+
+    Returns:
+        The scores file, see ``xscale.report.benchmark``.
+
+    Raises:
+        InputError: Pictures do not fit the photos; nothing is written.
+        ListError: The split is not known.
+        OutputExistsError: ``out`` exists.
+    """
+    prepared = scene if isinstance(scene, PreparedScene) else PreparedScene.open(scene)
+    chosen = prepared.split(split)
+    found = find_predictions(pred, chosen.test, chosen.photos, prepared.name)
+    scores = score_predictions(
+        found,
+        chosen.test,
+        prepared.photo,
+        prepared.coverage,
+        groups=chosen.groups,
+        rules=prepared.rules(chosen),
+        method=method or Path(pred).name.split(".")[0],
+        scene=prepared.name if chosen.name == "every7" else f"{prepared.name} {chosen.name}",
+        lpips_weights=lpips_weights,
+        extras=extras,
+        progress=progress,
+    )
+    if out is not None:
+        write_json(out, scores, overwrite=overwrite)
+    return scores

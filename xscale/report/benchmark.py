@@ -1,0 +1,112 @@
+"""Score any method's pictures of a scene: the benchmark's scores file, hashes included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from xscale.io.hashing import fingerprint_of
+from xscale.metrics.lpips import load_models
+from xscale.metrics.variants import EXTRAS, SUFFIXES, Score, metric_names, score_photo
+from xscale.report.predictions import Predictions
+from xscale.report.score import protocol_of, summarise
+
+Read = Callable[[str], np.ndarray]
+
+
+def benchmark_metrics(extras: Collection[str] = EXTRAS) -> tuple[str, ...]:
+    """Return the names of all scores of a photo, in the order of a scores file."""
+    bases = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+    names = list(metric_names())
+    if "_ccq" in extras:
+        names += [f"{base}_ccq" for base in bases]
+    if "lpips_vgg_unit" in extras:
+        suffixes = (*SUFFIXES, "_ccq") if "_ccq" in extras else SUFFIXES
+        names += [f"lpips_vgg_unit{suffix}" for suffix in suffixes]
+    return tuple(names)
+
+
+def score_predictions(
+    predictions: Predictions,
+    test: Sequence[str],
+    read_photo: Read,
+    read_coverage: Read,
+    *,
+    groups: Mapping[str, object],
+    rules: Mapping[str, object],
+    method: str,
+    scene: str,
+    lpips_weights: str | Path | None = None,
+    extras: Collection[str] = EXTRAS,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, object]:
+    """Score a method's pictures of a scene's test photos.
+
+    Args:
+        predictions: The pictures.
+        test: Names of the test photos.
+        read_photo: Gives a photo, uint8 [H, W, 3].
+        read_coverage: Gives the pixels that the mesh covers, bool [H, W]: the same for all methods.
+        groups: Group of neighbouring views of each test photo, for intervals.
+        rules: Everything that decides the figures and is the same for all methods: split, sizes,
+            hashes of photos and masks. Two files are comparable where it is equal.
+        method: Name of the method.
+        scene: Name of the scene.
+        lpips_weights: Folder with the backbones' weights.
+        extras: Scores beside those of ``xscale score``.
+        progress: Called with each photo's name when it is scored.
+
+    Returns:
+        The scores file: ``method``, ``scene``, ``protocol``, ``photos`` by name, ``mean``,
+        ``counts``, ``missing``. A missing picture has null in every score, and then the means are
+        null too: a mean over fewer photos is another figure.
+
+    Raises:
+        InputError: A picture is damaged or does not fit its photo.
+    """
+    models, notices = load_models(lpips_weights)
+    rows: dict[str, dict[str, Score]] = {}
+    shares: dict[str, float] = {}
+    nothing = dict.fromkeys(benchmark_metrics(extras))
+    for name in test:
+        coverage = read_coverage(name)
+        shares[name] = float(coverage.mean())
+        if name in predictions.entries:
+            photo = read_photo(name)
+            render = predictions.read(name, photo)
+            rows[name] = score_photo(render, photo, coverage, None, models, extras=extras)
+        else:
+            rows[name] = dict(nothing)
+        if progress is not None:
+            progress(name)
+    summary = summarise(rows, shares)
+    warnings = list(notices)
+    if predictions.missing:
+        warnings.append(
+            f"W-MISSING: {len(predictions.missing)} of {len(test)} test photos have no picture; "
+            "means are null"
+        )
+        summary["mean"] = dict.fromkeys(summary["mean"])
+    if predictions.extra:
+        warnings.append(f"W-EXTRA: {len(predictions.extra)} pictures belong to no test photo")
+    stated = protocol_of({}, models, warnings)
+    rules = {**rules, "lpips": stated["lpips"], "extras": sorted(extras)}
+    return {
+        "format": 1,
+        "method": method,
+        "scene": scene,
+        "protocol": {
+            **stated,
+            "rules": rules,
+            "hash": fingerprint_of(rules),
+            "predictions": predictions.kind,
+        },
+        "groups": {name: str(groups[name]) for name in test},
+        "sha256": dict(predictions.hashes),
+        "photos": rows,
+        "missing": list(predictions.missing),
+        "extra": list(predictions.extra),
+        **summary,
+    }
