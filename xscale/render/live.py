@@ -6,6 +6,7 @@ import copy
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import threads
 from xscale.errors import UsageError
+from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.render.modes import Mode, Scale, difference, mode_of
+from xscale.render.proxy import HEAVY_FACES, proxy_surface
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.reuse import MovingRenderer
@@ -89,6 +93,8 @@ class ViewPainter:
         self._run = run
         self._photos = photos
         self._counts: Tensor | None = None
+        self._proxy: Future[Surface] | None = None
+        self._proxy_failed = False
         self._moving: OrderedDict[object, MovingRenderer] = OrderedDict()
         self._cost: dict[tuple[str, bool], float] = {}
 
@@ -131,6 +137,9 @@ class ViewPainter:
             check: Called between parts of longer work; may raise to give it up.
         """
         if shown.coloured and shown.renderer.fused:
+            proxy = self._proxy_of(shown)
+            if proxy is not None:
+                return self._moving_proxy(shown, proxy)
             frame, reused = self._reusing(shown).render(shown.camera)
             return Rows(frame.colour.numpy(), frame.depth.numpy(), frame.face.numpy()), reused
         renderer = self._fast_renderer(shown, check)
@@ -151,6 +160,37 @@ class ViewPainter:
         found = self._moving.get(_key(shown))
         return found is not None and found.ready
 
+    def _proxy_of(self, shown: Shown) -> Surface | None:
+        """Return the simplified mesh where one is needed; None until it is ready.
+
+        It is made on a thread of its own: the pictures until then show the whole mesh.
+        """
+        if self._proxy_failed or len(shown.renderer.surface.faces) <= HEAVY_FACES:
+            return None
+        if self._proxy is None:
+            pool = threads.aside("proxy")
+            self._proxy = pool.submit(proxy_surface, self._run)
+            pool.shutdown(wait=False)
+        if not self._proxy.done():
+            return None
+        # An error is reported once; the pictures then show the whole mesh.
+        self._proxy_failed = self._proxy.exception() is not None
+        return self._proxy.result()
+
+    def _moving_proxy(self, shown: Shown, proxy: Surface) -> tuple[Rows, float]:
+        """Render a moving picture of the simplified mesh at half size; it has no face ids."""
+        camera = shown.camera
+        small = camera.scaled(-(-camera.width // 2), -(-camera.height // 2))
+        key = ("proxy", *_key(shown))
+        if key not in self._moving:
+            renderer = copy.copy(shown.renderer)
+            renderer.surface = proxy
+            size = (small.width, small.height)
+            self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
+        frame, reused = self._moving[key].render(small)
+        parts = (frame.colour.numpy(), frame.depth.numpy(), np.full_like(frame.face.numpy(), -1))
+        return Rows(*(_enlarged(part, 2, camera.width, camera.height) for part in parts)), reused
+
     def keep(self, shown: Shown, rgb: np.ndarray, depth: np.ndarray) -> None:
         """Keep an exact one-sample picture as a key frame.
 
@@ -165,8 +205,10 @@ class ViewPainter:
 
     def improve(self, shown: Shown, stop: Callable[[], bool]) -> None:
         """Work on the next key frame, where one is wanted, until ``stop()``."""
-        if shown.coloured and shown.renderer.fused:
-            self._reusing(shown).improve(stop)
+        if not (shown.coloured and shown.renderer.fused):
+            return
+        mover = self._moving.get(("proxy", *_key(shown)))
+        (mover or self._reusing(shown)).improve(stop)
 
     def cost(self, shown: Shown, fine: bool) -> float | None:
         """Return the seconds that a sample takes, None where that is not known yet."""
@@ -247,11 +289,14 @@ class ViewPainter:
         key = _key(shown)
         if key not in self._moving:
             size = (shown.camera.width, shown.camera.height)
-            self._moving[key] = MovingRenderer(shown.renderer, size, shown.exposure)
+            self._keep_mover(key, MovingRenderer(shown.renderer, size, shown.exposure))
         self._moving.move_to_end(key)
+        return self._moving[key]
+
+    def _keep_mover(self, key: object, mover: MovingRenderer) -> None:
+        self._moving[key] = mover
         if len(self._moving) > _MOST_MOVING:
             self._moving.popitem(last=False)
-        return self._moving[key]
 
     def _fast_renderer(self, shown: Shown, check: Callable[[], None]) -> Renderer:
         """Return a renderer whose photo counts and uncertainties come from the vertices."""

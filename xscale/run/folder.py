@@ -5,6 +5,7 @@ mesh.safetensors              the mesh with its clusters
 background.safetensors        what uncovered pixels show
 residuals.safetensors         what the training left unexplained, at the mesh's vertices
 photos.safetensors            the training photos, where they are kept
+simplified.safetensors        a very large mesh with fewer faces, for a viewer's moving pictures
 checkpoints/step_N.*          the newest good ones
 refined_cameras.json          by how much cameras moved, for people
 metrics.jsonl                 a line every two seconds
@@ -39,6 +40,7 @@ MESH = "mesh.safetensors"
 BACKGROUND = "background.safetensors"
 RESIDUALS = "residuals.safetensors"
 PHOTOS = "photos.safetensors"
+SIMPLIFIED = "simplified.safetensors"
 REFINED = "refined_cameras.json"
 _LOST = "copy the whole run folder, or train again"
 
@@ -101,7 +103,7 @@ class RunFolder:
         """Return the arrays of one of the run's tensor files.
 
         Args:
-            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS`` or ``PHOTOS``.
+            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS``, ``PHOTOS`` or ``SIMPLIFIED``.
             advice: What to do where it does not exist.
             what: What that is called.
 
