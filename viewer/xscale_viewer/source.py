@@ -185,6 +185,9 @@ class SceneRun:
         self.model = Clay()
         self.background = None
         self.at_hand = None
+        self.folder = _NoFolder()
+        self.manifest = SimpleNamespace(run=None)
+        self.warnings: list[str] = []
         self._scene = scene
         self._renderers: dict[str, Renderer] = {}
 
@@ -247,6 +250,16 @@ class SceneRun:
             UsageError: Always.
         """
         raise UsageError("a scene has no residuals", advice="train first: xscale train")
+
+
+class _NoFolder:
+    """Stands for a run's folder: nothing is kept in a scene."""
+
+    def has(self, name: str) -> bool:
+        return False
+
+    def write(self, name: str, arrays: Mapping[str, np.ndarray], run: str | None) -> None:
+        return
 
 
 @dataclass(eq=False)
