@@ -93,7 +93,9 @@ def test_cloud_opens_elsewhere_with_places_and_colours(run, tmp_path, ending):
         places, colours = np.asarray(cloud.vertices), np.asarray(cloud.colors)[:, :3]
     position, normal = spread(*_arrays(run), 2000)
     # Local places are float32; nothing more is lost on the way to the world.
-    np.testing.assert_allclose(places, position + np.array(run.manifest.origin), atol=1e-6)
+    # LAS holds steps of 0.1 mm.
+    step = 1e-6 if ending == ".ply" else 0.51e-4
+    np.testing.assert_allclose(places, position + np.array(run.manifest.origin), 0, step)
     size = np.sqrt(surface_area(*_arrays(run)[:2]).sum() / 2000)
     np.testing.assert_array_equal(colours, SurfaceColour(run)(position, normal, size))
     assert colours.std(0).min() > 2
@@ -309,7 +311,31 @@ def test_udim_tiles_have_squares_of_their_own(run, tmp_path):
     )
     squares = np.floor(uv[corners]).astype(int)
     assert (squares == squares[:, :1]).all()
-    assert "mesh.<UDIM>.png" in (tmp_path / "mesh.mtl").read_text()
+    materials = (tmp_path / "mesh.mtl").read_text()
+    assert [line.split()[1] for line in materials.splitlines() if line[:6] == "map_Kd"] == tiles
+
+
+@pytest.mark.parametrize("name", ["my mesh.obj", "a (1).obj", "site#2.obj"])
+def test_obj_of_any_name_is_found_with_its_texture(run, tmp_path, name):
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("xatlas")
+    words = ["export", str(run.path), "mesh", "--out", str(tmp_path / name), "--texel", "0.02"]
+    assert main(words) == 0
+    first = (tmp_path / name).read_text().splitlines()[0].split()
+    assert len(first) == 2
+    assert (tmp_path / first[1]).is_file()
+    loaded = trimesh.load(tmp_path / name)
+    (mesh,) = loaded.dump() if hasattr(loaded, "dump") else [loaded]
+    assert mesh.visual.material.image is not None
+
+
+@pytest.mark.parametrize("there", ["b.mtl", "b_000.png", "b.sh.json"])
+def test_file_in_the_way_is_named_before_the_work(run, tmp_path, capsys, there):
+    (tmp_path / there).write_text("mine")
+    words = ["export", str(run.path), "mesh", "--out", str(tmp_path / "b.obj")]
+    assert main(words) == 4
+    assert f"{there}: already exists" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
 def test_maps_are_the_renderers(run, tmp_path):

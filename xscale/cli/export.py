@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from xscale.cli._console import parse, progress_bar, result, say
+from xscale.cli._console import parse, progress_bar, result, say, warn
 
 if TYPE_CHECKING:
     from xscale.render.run import Run
 
 _MOST_TEXELS = 1 << 28
 _PREVIEW = 64
+_USUAL_PAGE = 4096
 _ONE_COLOUR = (".las", ".laz")
 """Formats without room for harmonics."""
 
@@ -35,7 +36,7 @@ class Options:
     page: int = 4096
     """mesh: edge of a texture in texels; as many as needed are made."""
     udim: bool = False
-    """mesh, .obj: textures as UDIM tiles of one material."""
+    """mesh, .obj: textures named and laid out as UDIM tiles, with a material each."""
     colour: Literal["auto", "single", "sh"] = "auto"
     """mesh, points: one colour a point, which everything opens, or beside it spherical harmonics of
     the direction, which follow the viewer (textures NAME.sh_*.png and NAME.sh.json; in a .ply the
@@ -177,11 +178,18 @@ def _mesh(options: Options, opened: Run) -> None:
         )
     sizes = ", ".join(f"{page.width} x {page.height}" for page in pages[:4])
     say(f"{len(pages)} textures: {sizes}{' ...' if len(pages) > 4 else ''}")
+    largest = max(max(page.width, page.height) for page in pages)
+    if largest > _USUAL_PAGE:
+        warn(
+            f"W-EXPORT-PAGE: textures of up to {largest} texels along an edge: some viewers and "
+            f"phones take {_USUAL_PAGE} at most; --page {_USUAL_PAGE} keeps to that"
+        )
 
 
 def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     """Refuse a file that cannot be written before minutes of work are spent on it."""
     from xscale.errors import OutputExistsError, UsageError
+    from xscale.export.mesh_files import targets
 
     if options.out.suffix.lower() not in endings:
         raise UsageError(
@@ -189,11 +197,13 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
         )
     if options.colour == "sh" and options.out.suffix.lower() in _ONE_COLOUR:
         raise UsageError("LAS and LAZ hold one colour a point", advice="take .ply for --colour sh")
-    index = options.out.with_name(f"{options.out.stem}.sh.json")
-    there = options.out.exists() or (_follows(options) and index.exists())
+    wanted = [options.out]
+    if options.kind == "mesh":
+        wanted = targets(options.out, options.udim, _follows(options))
+    there = [path for path in wanted if path.exists()]
     if there and not options.overwrite:
         raise OutputExistsError(
-            "already exists", where=options.out, advice="choose another name or give --overwrite"
+            "already exists", where=there[0], advice="choose another name or give --overwrite"
         )
 
 

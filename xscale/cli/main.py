@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import gc
 import importlib
+import io
 import os
 import platform
 import sys
@@ -81,6 +82,10 @@ def main(argv: list[str] | None = None) -> int:
     # garbage is a tenth of the time that importing them takes, and as long again at the end.
     gc.set_threshold(100_000, 20, 20)
     atexit.register(gc.freeze)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding shows "?" for a sign that it lacks, and nothing fails.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +75,36 @@ def write_glb(
     storage.write_bytes(path, scene.export(file_type="glb"), overwrite=overwrite)
 
 
+def plain_stem(path: Path) -> str:
+    """Return a file's stem without blanks and signs, which readers of OBJ cut names at."""
+    return re.sub(r"[^\w.+-]", "_", path.stem)
+
+
+def texture_names(path: Path, count: int, udim: bool) -> list[str]:
+    """Return the names of an OBJ's textures."""
+    stem = plain_stem(path)
+    return [f"{stem}.{1001 + k}.png" if udim else f"{stem}_{k:03d}.png" for k in range(count)]
+
+
+def targets(path: Path, udim: bool, harmonics: bool) -> list[Path]:
+    """Return the files that an export surely writes, to be checked before the work."""
+    names = [path.name]
+    if path.suffix.lower() == ".obj":
+        names += [f"{plain_stem(path)}.mtl", *texture_names(path, 1, udim)]
+    if harmonics:
+        names += [f"{path.stem}.sh.json", *_harmonics_names(path, 0, 1)]
+    return [path.with_name(name) for name in names]
+
+
+def _digits(pages: Sequence[Page], origin: np.ndarray) -> int:
+    """Return the digits that keep float32 detail of the local frame in world coordinates."""
+    local = max((float(np.abs(page.vertices).max()) for page in pages if len(page.vertices)),
+                default=1.0)  # fmt: skip
+    largest = local + float(np.abs(origin).max())
+    step = max(local, 1e-30) * 2**-24
+    return int(np.clip(np.ceil(np.log10(max(largest, 1e-30) / step)) + 1, 9, 17))
+
+
 def write_obj(
     path: Path, pages: Sequence[Page], textures: Sequence[np.ndarray], origin: np.ndarray,
     *, udim: bool = False, overwrite: bool = False,
@@ -85,29 +116,26 @@ def write_obj(
         pages: Parts of the mesh.
         textures: One for each.
         origin: Added to the vertices, in float64.
-        udim: Pages as UDIM tiles (NAME.1001.png, ...), each in its own unit square of one
-            material, instead of a material each.
+        udim: Textures as UDIM tiles (NAME.1001.png, ...), each in its own unit square. Every
+            tile has a material that names its file: no program follows a pattern in an MTL.
         overwrite: Replace existing files.
 
     Raises:
         StorageError: They cannot be written, or they already exist.
     """
-    names = [
-        f"{path.stem}.{1001 + k}.png" if udim else f"{path.stem}_{k:03d}.png"
-        for k in range(len(pages))
-    ]
+    names = texture_names(path, len(pages), udim)
+    stem = plain_stem(path)
     for name, texture in zip(names, textures, strict=True):
         storage.write_bytes(path.with_name(name), encode_png(texture), overwrite=overwrite)
-    listed = [("udim", f"{path.stem}.<UDIM>.png")] if udim else list(
-        zip((f"page_{k}" for k in range(len(pages))), names, strict=True)
-    )  # fmt: skip
+    listed = zip((f"page_{k}" for k in range(len(pages))), names, strict=True)
     materials = "".join(
         f"newmtl {name}\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture}\n\n"
         for name, texture in listed
     )
-    storage.write_text(path.with_suffix(".mtl"), materials, overwrite=overwrite)
+    storage.write_text(path.with_name(f"{stem}.mtl"), materials, overwrite=overwrite)
+    place = f"v %.{_digits(pages, origin)}g %.{_digits(pages, origin)}g %.{_digits(pages, origin)}g"
     with storage.open_atomic(path, overwrite=overwrite) as file:
-        file.write(f"mtllib {path.stem}.mtl\n".encode())
+        file.write(f"mtllib {stem}.mtl\n".encode())
         first = 1
         for number, page in enumerate(pages):
             uv = page.texel.astype(np.float64) / (page.width, page.height)
@@ -115,8 +143,8 @@ def write_obj(
             if udim:
                 uv += np.array([number % _UDIM_COLUMNS, number // _UDIM_COLUMNS])
             faces = np.repeat(page.faces.astype(np.int64) + first, 3, axis=1)
-            name = "udim" if udim else f"page_{number}"
-            file.write(_lines("v %.9g %.9g %.9g", page.vertices.astype(np.float64) + origin))
+            name = f"page_{number}"
+            file.write(_lines(place, page.vertices.astype(np.float64) + origin))
             file.write(_lines("vt %.9g %.9g", uv))
             file.write(_lines("vn %.6g %.6g %.6g", page.normals))
             file.write(f"usemtl {name}\n".encode())

@@ -13,7 +13,7 @@ from xscale.io import storage
 
 CLOUDS = (".ply", ".las", ".laz")
 """Endings of point clouds."""
-_LAS_STEPS = 2**31 - 1
+_LAS_STEPS, _LAS_STEP = 2**31 - 1, 1e-4
 
 
 def spread(
@@ -58,8 +58,8 @@ def write_points(
 
     PLY holds float64 places (float32 where nothing is lost by it), normals and colours, and
     harmonics as Gaussian splatting names them: f_dc_0 to 2 the constant of red, green and blue,
-    f_rest_0 to 3 * (terms - 1) - 1 the others, red's first. LAZ holds places in steps of a 2^31st
-    of the cloud's size, and colours.
+    f_rest_0 to 3 * (terms - 1) - 1 the others, red's first. LAZ holds places in steps of
+    0.0001 or finer (:func:`las_scale`), and colours.
 
     Args:
         path: The file.
@@ -114,15 +114,31 @@ def _ply(
     return (header + "end_header\n").encode() + rows.tobytes()
 
 
+def las_scale(world: np.ndarray) -> float:
+    """Return the step of a LAS file's integers: 0.0001, or finer where points lie closer.
+
+    All points stay within 31 bits of the smallest, as readers take that as their offset.
+
+    Args:
+        world: float64 [N, 3].
+    """
+    extent = float(np.ptp(world, axis=0).max())
+    spacing = float(np.linalg.norm(np.ptp(world, axis=0))) / max(len(world), 1) ** 0.5
+    wanted = 10.0 ** np.floor(np.log10(spacing / 100)) if spacing > 0 else _LAS_STEP
+    scale = min(_LAS_STEP, wanted)
+    while (extent + 1) / scale > _LAS_STEPS / 2:
+        scale *= 10
+    return float(f"{scale:.1e}")
+
+
 def _las(world: np.ndarray, colour: np.ndarray, compressed: bool) -> bytes:
     try:
         import laspy
     except ImportError as error:
         raise SetupError("LAS and LAZ need laspy", advice="pip install xscale[export]") from error
     header = laspy.LasHeader(point_format=2, version="1.2")
-    middle = (world.min(0) + world.max(0)) / 2
-    header.offsets = middle
-    header.scales = np.maximum(np.abs(world - middle).max(0) / _LAS_STEPS, 1e-12) * 1.0001
+    header.offsets = np.floor(world.min(0))
+    header.scales = np.full(3, las_scale(world))
     cloud = laspy.LasData(header)
     cloud.x, cloud.y, cloud.z = world.T
     # LAS colours have 16 bits; 257 takes 255 to 65535.

@@ -14,9 +14,9 @@ import numpy as np
 
 from xscale.geometry.camera import Camera
 from xscale.inspection.neighbours import Pair
-from xscale.scene.checks.agree import SAMPLES, Agreement, PhotoTrial
+from xscale.scene.checks.agree import AGREES, SAMPLES, Agreement, PhotoTrial
 from xscale.scene.checks.conventions import CONVENTIONS, WORDS
-from xscale.scene.checks.fit import Evidence, meant, transform_advice
+from xscale.scene.checks.fit import Evidence, candidates, meant, transform_advice
 from xscale.scene.checks.placement import Placement, best_placement
 from xscale.scene.scene import Scene
 
@@ -28,6 +28,7 @@ _HARDLY_MATCHED = 0.3
 _LEAST_SPREAD = 0.5
 _LEAST_PATCHES = 12
 _LENS_GAIN = 0.05
+_MOST_CANDIDATES = 40
 _LENSES = (0.8, 0.87, 0.93, 0.96, 1.04, 1.075, 1.15, 1.25)
 
 
@@ -96,6 +97,8 @@ class Cause:
     what: str
     advice: str
     severity: float
+    correlation: float = 0.0
+    """Agreement of the photos once it is undone."""
 
 
 class Doubt:
@@ -108,8 +111,8 @@ class Doubt:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.cameras = [photo.camera for photo in scene.photos]
-        evidence = Evidence(scene.mesh, self.cameras, scene.points)
-        surface = evidence.surface
+        self._evidence = Evidence(scene.mesh, self.cameras, scene.points)
+        surface = self._evidence.surface
         self.surface = surface[:: max(1, len(surface) // SAMPLES)]
         self.trial = PhotoTrial(scene.photos, self.surface)
         self.as_is = self.trial.of()
@@ -120,7 +123,7 @@ class Doubt:
         Args:
             fitted: A matrix [4, 4] by which sparse points ask the mesh to move.
         """
-        found = [*self._frames(), *self._conventions()]
+        found = [*self._frames(), *self._conventions(), *self._usual()]
         if found:
             return max(found, key=lambda entry: entry[0].correlation)[1]
         starts = [] if fitted is None else [fitted]
@@ -129,12 +132,13 @@ class Doubt:
             return self._placed(placed)
         return self._lens()
 
-    def confirms(self, matrix: np.ndarray) -> bool:
-        """Tell whether photos agree at least as well with the mesh moved, or cannot tell."""
+    def confirms(self, matrix: np.ndarray, cause: Cause | None) -> bool:
+        """Tell whether a moved mesh explains the photos at least as well as another cause."""
         found = self.trial.of(matrix)
         if not found.compared or not self.as_is.compared:
             return not found.compared and not self.as_is.compared
-        return found.agrees and found.correlation > self.as_is.correlation - 0.02
+        least = self.as_is.correlation - 0.02 if cause is None else cause.correlation - 0.01
+        return found.agrees and found.correlation >= least
 
     def _better(self, found: Agreement) -> bool:
         return found.agrees and (
@@ -148,7 +152,9 @@ class Doubt:
             if self._better(agreement):
                 what = f"the mesh stands in {words}: photos agree once it is moved"
                 advice = transform_advice(whole_transform(self.scene, matrix))
-                found.append((agreement, Cause("W-MESH-FRAME", what, advice, 10.0)))
+                found.append(
+                    (agreement, Cause("W-MESH-FRAME", what, advice, 10.0, agreement.correlation))
+                )
         return found
 
     def _conventions(self) -> list[tuple[Agreement, Cause]]:
@@ -158,7 +164,25 @@ class Doubt:
             if self._better(agreement):
                 what = f"photos agree when the cameras' matrices are taken as {WORDS[other]}"
                 advice = f"add --pose-convention {other}"
-                found.append((agreement, Cause("W-CAMERA-CONVENTION", what, advice, 10.0)))
+                found.append(
+                    (
+                        agreement,
+                        Cause("W-CAMERA-CONVENTION", what, advice, 10.0, agreement.correlation),
+                    )
+                )
+        return found
+
+    def _usual(self) -> list[tuple[Agreement, Cause]]:
+        """Try other axes and units."""
+        found = []
+        for candidate in candidates(self._evidence, None, _MOST_CANDIDATES):
+            agreement = self.trial.of(candidate.matrix)
+            if self._better(agreement):
+                what = f"photos agree with {candidate.axes}, in units of {candidate.unit:.6g}"
+                advice = transform_advice(whole_transform(self.scene, candidate.matrix))
+                found.append(
+                    (agreement, Cause("W-MESH-FRAME", what, advice, 10.0, agreement.correlation))
+                )
         return found
 
     def _placed(self, placed: Placement) -> Cause:
@@ -169,6 +193,7 @@ class Doubt:
             f"{placed.before.correlation:.2f}) with the mesh {placed.words()}",
             f"export mesh and cameras from one alignment; or {transform_advice(matrix)}",
             1 + 100 * placed.moved,
+            placed.after.correlation,
         )
 
     def _lens(self) -> Cause | None:
@@ -178,7 +203,8 @@ class Doubt:
             cameras = [_zoomed(camera, factor) for camera in self.cameras]
             found.append((self.trial.of(cameras=cameras).correlation, factor))
         best, factor = max(found)
-        if not self.as_is.compared or best < self.as_is.correlation + _LENS_GAIN:
+        gained = best >= max(AGREES, self.as_is.correlation + _LENS_GAIN)
+        if not self.as_is.compared or not gained:
             return None
         return Cause(
             "W-CAMERA-LENS",

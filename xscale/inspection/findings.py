@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xscale.inspection.evidence import Doubt, Measured, whole_transform
+from xscale.inspection.evidence import Cause, Doubt, Measured, whole_transform
 from xscale.inspection.points import MeshFit
 from xscale.scene.checks.fit import transform_advice
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
@@ -114,10 +114,10 @@ def _causes(
     rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, doubt: Doubt, scene: Scene
 ) -> list[Finding]:
     fitted = None if fit is None else fit_matrix(fit, scene.origin)
-    mesh = _mesh(rows, fit, doubt, scene)
+    cause = doubt.cause(fitted)
+    mesh = _mesh(rows, fit, doubt, scene, cause)
     if mesh is not None and mesh.code in ("W-MESH-SCALE", "W-MESH-SHIFT"):
         return [mesh]
-    cause = doubt.cause(fitted)
     if cause is not None:
         return [Finding(cause.code, None, cause.severity, cause.what, cause.advice)]
     found = [] if mesh is None else [mesh]
@@ -164,7 +164,9 @@ def _median(values: list[float | None]) -> float:
     return float(np.median(known)) if known else 0.0
 
 
-def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene) -> Finding | None:
+def _mesh(
+    rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene, cause: Cause | None
+) -> Finding | None:
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
@@ -174,7 +176,7 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene)
             parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts and doubt.confirms(matrix):
+        if parts and doubt.confirms(matrix, cause):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,

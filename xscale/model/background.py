@@ -59,9 +59,22 @@ class Background:
 
         Raises:
             KeyError: A tensor is missing.
+            ValueError: One has another type or shape, or the box is not one.
         """
-        texture, low, high = (tensors[name].to(device) for name in ("texture", "low", "high"))
-        return cls(texture, KINDS[int(tensors["kind"])], low, high)
+        texture, kind, low, high = (tensors[name] for name in ("texture", "kind", "low", "high"))
+        rows = len(texture) if texture.ndim else 0
+        wanted = (
+            (texture, torch.uint8, (rows, 2 * rows, 3)), (kind, torch.int32, (1,)),
+            (low, torch.float32, (3,)), (high, torch.float32, (3,)),
+        )  # fmt: skip
+        if not rows or any(t.dtype != d or tuple(t.shape) != shape for t, d, shape in wanted):
+            raise ValueError("a tensor has another type or shape")
+        number = int(kind)
+        if not 0 <= number < len(KINDS):
+            raise ValueError(f"there is no kind {number}")
+        if not (low.isfinite() & high.isfinite() & (low <= high)).all():
+            raise ValueError("its box has no size")
+        return cls(texture.to(device), KINDS[number], low.to(device), high.to(device))
 
 
 class Plain:

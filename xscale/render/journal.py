@@ -55,8 +55,7 @@ class JobFolder:
             OutputExistsError: It holds something else than this job.
         """
         storage.make_folder(self.path)
-        for file in self.job.settings.files():
-            storage.refuse_link(self.path / file.output)
+        self._refuse_links()
         if self.shard is None:
             with RunLock(self.path):
                 self._no_shard_runs()
@@ -71,6 +70,19 @@ class JobFolder:
             with self._whole_lock():
                 self._claim(overwrite)
             yield self
+
+    def _refuse_links(self) -> None:
+        """Refuse folders that lead elsewhere: what a job writes stays in its folder.
+
+        Raises:
+            UnsafePathError: One is a symbolic link.
+        """
+        inside = {self._shards, *self._shards.glob("*-of-*")}
+        for frame in self.job.frames:
+            for file in self.job.paths(frame):
+                inside |= {self.path / parent for parent in file.parents[:-1]}
+        for folder in inside:
+            storage.refuse_link(folder)
 
     @contextlib.contextmanager
     def _whole_lock(self) -> Iterator[None]:

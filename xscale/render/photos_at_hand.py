@@ -41,6 +41,7 @@ _SMALLEST_ANGLE = 0.02
 _BORDER = 0.05
 """Share of a photo's longer edge within which its weight falls to nothing."""
 _MOST_DECODED = 64
+_ADVICE = "restore the folder from a copy, or xscale train --photos-at-render again"
 
 Read = Callable[[str], tuple[np.ndarray, np.ndarray | None]]
 
@@ -115,14 +116,21 @@ class PhotosAtHand:
         return [self._decoded(there[k]) for k in order if total[k] > 0]
 
     def _decode(self, index: int) -> Nearby:
+        camera = self._cameras[index]
+
         def picture(name: str) -> Tensor:
             data = self._stored[f"{name}.{index}"].numpy().tobytes()
-            return torch.from_numpy(decode_picture(data))
+            try:
+                return torch.from_numpy(decode_picture(data, (camera.width, camera.height)))
+            except ValueError as error:
+                raise IntegrityError(
+                    f"is damaged: {name}.{index}: {error}", where=PHOTOS, advice=_ADVICE
+                ) from error
 
         masked = f"mask.{index}" in self._stored
         return Nearby(
             self._views[index],
-            self._cameras[index],
+            camera,
             picture("rendered").permute(2, 0, 1),
             picture("residual").permute(2, 0, 1),
             picture("mask")[:, :, 0] > 127 if masked else None,

@@ -15,7 +15,23 @@ _CODECS = {
     "mp4": ["-c:v", "libx264", "-crf", "16", "-preset", "medium", "-movflags", "+faststart"],
     "webm": ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-row-mt", "1"],
 }
-_TAGS = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
+_EXACT = (
+    "scale=out_color_matrix=bt709:out_range=tv:"
+    "flags=bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+)
+"""Without these flags the conversion rounds down, by about one of 255."""
+_MARKS = "setparams=color_primaries=bt709:color_trc=bt709:colorspace=bt709:range=tv"
+"""ffmpeg 8 writes the tags that frames carry, whatever the encoder is told."""
+_TAGS = [
+    "-color_range",
+    "tv",
+    "-colorspace",
+    "bt709",
+    "-color_primaries",
+    "bt709",
+    "-color_trc",
+    "bt709",
+]
 
 
 def write_video(
@@ -47,7 +63,7 @@ def write_video(
     (size,) = sizes
     # Encoders want even sizes: a black row or column is added where needed.
     width, height = size[0] + size[0] % 2, size[1] + size[1] % 2
-    filters = f"pad={width}:{height},scale=out_color_matrix=bt709:out_range=tv"
+    filters = f"pad={width}:{height},{_EXACT},{_MARKS}"
     with storage.atomic_path(path, overwrite=True) as temporary:
         writer = ffmpeg.write_frames(
             str(temporary),

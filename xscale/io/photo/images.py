@@ -10,12 +10,13 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from xscale.errors import (
     DamagedPhotoError,
@@ -357,9 +358,25 @@ def encode_jpeg(picture: np.ndarray, quality: int = 95) -> bytes:
     return buffer.getvalue()
 
 
-def decode_picture(data: bytes) -> np.ndarray:
-    """Decode what ``encode_png`` or ``encode_jpeg`` made, uint8 [H, W, 3]."""
-    return np.array(Image.open(io.BytesIO(data)).convert("RGB"))
+def decode_picture(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """Decode what ``encode_png`` or ``encode_jpeg`` made, uint8 [H, W, 3].
+
+    Args:
+        data: The file's bytes.
+        size: (width, height) that it must have.
+
+    Raises:
+        ValueError: It is neither, damaged or of another size.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=("PNG", "JPEG"))
+        if image.size != size:
+            raise ValueError(f"the picture is {image.width} x {image.height}")
+        return np.array(image.convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError("the picture is neither a PNG nor a JPEG") from error
+    except (OSError, SyntaxError, EOFError, struct.error, AssertionError) as error:
+        raise ValueError(f"the picture cannot be decoded: {error}") from error
 
 
 def write_png(path: str | os.PathLike, picture: np.ndarray, *, overwrite: bool = False) -> None:

@@ -1,0 +1,40 @@
+"""Films say what their colours mean, and show the frames' colours."""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from xscale.io.photo.images import write_png
+from xscale.render.video import write_video
+
+ffmpeg = pytest.importorskip("imageio_ffmpeg")
+_SIZE = (96, 64)
+
+
+def _frames(folder):
+    x, y = np.meshgrid(np.linspace(0, 1, _SIZE[0]), np.linspace(0, 1, _SIZE[1]))
+    frames = []
+    for k in range(4):
+        waves = [np.sin(3 * x * (c + 1) + 2 * y + k + 2 * c) for c in range(3)]
+        frames.append((128 + 100 * np.stack(waves, -1)).astype(np.uint8))
+        write_png(folder / f"{k}.png", frames[-1])
+    return frames, [folder / f"{k}.png" for k in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_film_is_tagged_and_has_the_frames_colours(tmp_path, kind):
+    frames, pictures = _frames(tmp_path)
+    film = tmp_path / f"a.{kind}"
+    write_video(film, pictures, kind, 24.0)
+    program = ffmpeg.get_ffmpeg_exe()
+    said = subprocess.run([program, "-i", film], capture_output=True, text=True, check=False)
+    (line,) = [line for line in said.stderr.splitlines() if "Video:" in line]
+    # One word stands for matrix, primaries and transfer where all three are the same.
+    assert "yuv420p(tv, bt709" in line
+    decode = "scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int+bicubic"
+    words = [program, "-v", "error", "-i", film, "-vf", decode]
+    raw = [*words, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    data = subprocess.run(raw, capture_output=True, check=True).stdout
+    found = np.frombuffer(data, np.uint8).reshape(4, _SIZE[1], _SIZE[0], 3).astype(np.float64)
+    assert np.abs((found - np.array(frames)).mean(axis=(0, 1, 2))).max() < 0.5
