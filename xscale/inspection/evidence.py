@@ -29,6 +29,8 @@ _LEAST_SPREAD = 0.5
 _LEAST_PATCHES = 12
 _LENS_GAIN = 0.05
 _MOST_CANDIDATES = 40
+_SURELY = 0.9
+"""Correlation that no chance likeness reaches."""
 _LENSES = (0.8, 0.87, 0.93, 0.96, 1.04, 1.075, 1.15, 1.25)
 
 
@@ -124,13 +126,17 @@ class Doubt:
             fitted: A matrix [4, 4] by which sparse points ask the mesh to move.
         """
         found = [*self._frames(), *self._conventions(), *self._usual()]
-        if found:
-            return max(found, key=lambda entry: entry[0].correlation)[1]
+        usual = max((entry[1] for entry in found), key=lambda c: c.correlation, default=None)
+        if usual is not None and usual.correlation >= _SURELY:
+            return usual
         starts = [] if fitted is None else [fitted]
         placed = best_placement(self.trial, self.cameras, self.surface, starts)
-        if placed is not None and placed.clear:
-            return self._placed(placed)
-        return self._lens()
+        if placed is None or not placed.clear:
+            return usual or self._lens()
+        # A chance likeness under other axes or units must not hide the mesh's own place nearby.
+        if usual is not None and usual.correlation >= placed.after.correlation:
+            return usual
+        return self._placed(placed)
 
     def confirms(self, matrix: np.ndarray, cause: Cause | None) -> bool:
         """Tell whether a moved mesh explains the photos at least as well as another cause."""
