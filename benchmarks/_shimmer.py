@@ -13,6 +13,7 @@ from scipy import ndimage
 from xscale.geometry.camera import Camera
 from xscale.metrics.ssim import RADIUS, ssim_map
 from xscale.metrics.variants import colour_fitted
+from xscale.render.frame import Frame
 from xscale.render.probe import surface_point
 from xscale.render.run import Run
 from xscale.scene.scene import Scene
@@ -135,7 +136,10 @@ def warping_error(run: Run, cameras: Sequence[Camera], samples: int = 1) -> floa
     frames = [run.render(camera, outputs=("colour", "position", "depth")) for camera in cameras]
     if samples > 1:
         colours = [run.render(camera, samples=samples).colour for camera in cameras]
-        frames = [replace(f, colour=c) for f, c in zip(frames, colours, strict=True)]
+        frames = [
+            Frame(**{**frame.values(), "colour": colour})
+            for frame, colour in zip(frames, colours, strict=True)
+        ]
     origin = np.asarray(run.manifest.origin)
     total, count = 0.0, 0
     for one, two, camera in zip(frames[:-1], frames[1:], cameras[1:], strict=True):

@@ -24,10 +24,10 @@ import numpy as np
 
 from benchmarks import _runs, curves, tables
 from xscale.cli import _machine
+from xscale.io.names import png_name
 from xscale.io.photo.images import read_rgb
 from xscale.render.run import Run
 from xscale.report.pictures import embed
-from xscale.report.score import png_name
 from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from benchmarks import _chart, _runs, tables
 from xscale.cli import _machine
+from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
 from xscale.render.run import Run
-from xscale.report.score import png_name
 from xscale.scene.scene import Scene
 
 HERE = Path(__file__).parent

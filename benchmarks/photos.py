@@ -18,10 +18,11 @@ import numpy as np
 
 from benchmarks import _runs, tables
 from xscale.cli import _machine
+from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
 from xscale.render.photos_at_hand import Shares
 from xscale.render.run import Run
-from xscale.report.score import png_name, score_renders
+from xscale.report.score import score_renders
 from xscale.scene.scene import Scene
 from xscale.scoring import score_run
 

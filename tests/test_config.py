@@ -39,3 +39,15 @@ def test_override_names_what_is_wrong(assignment, message):
 def test_unknown_preset_lists_the_known_ones():
     with pytest.raises(ConfigError, match="default"):
         preset("best")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["optim.table_rate=NaN", "optim.table_rate=-1", "optim.beta1=1", "optim.warmup=1.5",
+     "optim.table_epsilon=0", "optim.final_rate=Infinity", "pool.budget_mb=0",
+     "pool.refresh_steps=0", "pool.refresh_ratio=0", "patch.ssim=-1", "patch.share=NaN"],
+)  # fmt: skip
+def test_impossible_numbers_are_refused(wrong):
+    key = wrong.partition("=")[0].rpartition(".")[2]
+    with pytest.raises(ConfigError, match=rf"\b{key} must be "):
+        override(Settings(), [wrong])

@@ -8,6 +8,7 @@ import difflib
 import inspect
 import itertools
 import json
+import math
 import re
 import textwrap
 import types
@@ -145,6 +146,8 @@ def _checked(key: str, hint: object, value: object) -> object:
         return float(value)
     if hint in (int, float, bool, str) and type(value) is not hint:
         raise ConfigError(f"{key} must be {hint.__name__}, got {value!r}")
+    if hint is float and not math.isfinite(value):
+        raise ConfigError(f"{key} must be finite, got {value!r}")
     return value
 
 

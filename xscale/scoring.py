@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xscale.errors import SceneError, UsageError
+from xscale.errors import SceneError, UsageError, XscaleError
 from xscale.metrics.lpips_weights import check_available
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.page import write_report
 from xscale.report.score import score_renders, write_scores
+from xscale.run.manifest import TrainedScene
 from xscale.scene.scene import Scene
+
+_PATHS = ("mesh", "transform", "cameras", "images")
+"""Options of a scene that name files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +152,11 @@ def _scene(
     """Open the scene, and report where it is not the one that the run was trained on."""
     trained = run.manifest.scene
     if not isinstance(scene, Scene):
-        options = dict(trained.options)
-        if mesh is not None:
-            options["mesh"] = mesh
-        scene = Scene.open(scene or trained.root, **options)
+        extra = {} if mesh is None else {"mesh": mesh}
+        if scene is None:
+            scene = _trained_scene(trained, extra)
+        else:
+            scene = Scene.open(scene, **(trained.options | extra))
     if scene.fingerprint() != trained.fingerprint:
         # Other photos, cameras or mesh than the run was trained on give other scores.
         known = {photo.name for photo in scene.photos}
@@ -159,3 +165,33 @@ def _scene(
             raise SceneError(f"has no photo {missing[0]} of this run", where=scene.root)
         remark("W-SCENE: the scene changed since the training (names, cameras, mesh or file sizes)")
     return scene
+
+
+def _trained_scene(trained: TrainedScene, extra: dict[str, Any]) -> Scene:
+    """Open the scene of a run: the folder as it was typed, else where it lay then.
+
+    Another scene may have the typed name in the current folder; the fingerprint tells.
+    """
+    typed, then = Path(trained.root), Path(trained.absolute or trained.root)
+    if typed.absolute() == then or not then.exists():
+        return Scene.open(typed, **(trained.options | extra))
+    if typed.exists():
+        try:
+            here = Scene.open(typed, **(trained.options | extra))
+        except XscaleError:
+            here = None
+        if here is not None and here.fingerprint() == trained.fingerprint:
+            return here
+    return Scene.open(then, **(_from(then, trained) | extra))
+
+
+def _from(then: Path, trained: TrainedScene) -> dict[str, Any]:
+    """Return a run's options with the paths that were typed beside its scene's made absolute."""
+    if not str(then).endswith(trained.root):
+        return dict(trained.options)
+    base = Path(str(then)[: -len(trained.root)] or "/")
+
+    def placed(value: Any) -> Any:
+        return [str(base / v) for v in value] if isinstance(value, list) else str(base / value)
+
+    return {k: placed(v) if k in _PATHS else v for k, v in trained.options.items()}

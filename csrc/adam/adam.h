@@ -5,6 +5,7 @@
 #pragma once
 
 #include "adam/control.h"
+#include "fields.h"
 #include "rows.h"
 
 namespace xs {
@@ -27,6 +28,10 @@ struct AdamArgs {
     bool clear_grad;        // set used gradients to zero for the next step
     const double* control;  // a StepControl: the rate counts learning_rate times, the step is its
                             // own, and whether anything moves; null: none
+
+    XS_FIELDS(param, grad, first, second, steps, touched, grad_stride, first_stride, second_stride,
+              steps_stride, rows, width, step, learning_rate, beta1, beta2, epsilon, clear_grad,
+              control)
 };
 
 // beta^n for the bias correction; n is small or the result is 0 to float precision.

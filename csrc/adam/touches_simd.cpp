@@ -2,6 +2,7 @@
 #include "adam/row.h"
 #include "adam/touches.h"
 #include "encode/cells.h"
+#include "width.h"
 
 namespace xs {
 namespace XS_ISA {
@@ -137,7 +138,7 @@ class Sums {
 template <class Start, class Body>
 void visit(const TableUpdate& u, const EncodeLevel& level, const Start& start, const Body& body) {
     const EncodeArgs& a = *u.points;
-    const FindCorners find = corners_finder(level, a.smoothstep);
+    const FindCorners find = corners_finder(level, a.grid.smoothstep);
     const bool fading = a.footprint != nullptr;
     Tile tile;
     Tile seen;
@@ -242,16 +243,8 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
 
 void adam_touched_rows(const TableUpdate& update, const EncodeLevel& level, uint32_t row_begin,
                        uint32_t row_end, const TouchSpace& space) {
-    switch (update.points->width) {
-        case 1:
-            return rows_of<1>(update, level, row_begin, row_end, space);
-        case 2:
-            return rows_of<2>(update, level, row_begin, row_end, space);
-        case 4:
-            return rows_of<4>(update, level, row_begin, row_end, space);
-        default:
-            return rows_of<8>(update, level, row_begin, row_end, space);
-    }
+    with_width(update.points->grid.width,
+               [&](auto f) { rows_of<f>(update, level, row_begin, row_end, space); });
 }
 
 }  // namespace XS_ISA

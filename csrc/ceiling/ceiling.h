@@ -12,6 +12,8 @@ struct CeilingArgs {
     int64_t products;  // multiply-adds for ceiling_multiply
     bool bfloat16;     // whether products of bfloat16 pairs count, where there are such
     double* sink;      // [1] out: what nobody reads, so that nothing is left out
+
+    XS_FIELDS(data, floats, products, bfloat16, sink)
 };
 
 enum CeilingKind : int32_t {
@@ -34,6 +36,8 @@ struct CeilingRowsArgs {
     int32_t collisions;  // neighbouring threads that visit the same row
     bool in_order;       // rows one after the other, not at random
     float* sink;         // [1] written never, so that nothing is left out
+
+    XS_FIELDS(table, rows, words, visits, kind, together, collisions, in_order, sink)
 };
 
 // Reads every row that `encode` reads, with the same indices and the same fetching ahead; sums

@@ -7,7 +7,7 @@
 namespace xs {
 
 void ceiling_gather_cpu(const EncodeArgs& a) {
-    const EncodeGrid grid = encode_grid(a);
+    const EncodeGrid grid = encode_grid(a.grid);
     const auto touch = XS_PICK(encode_touch_chunk);
     std::atomic<uint64_t> seen{0};
     parallel_ranges(a.points, 2048,

@@ -105,7 +105,7 @@ static inline int select_visible(const EncodeArgs& a, const EncodeLevel& level,
                                  int32_t* place, float* fade) {
     alignas(64) float weight[kTile];
     for (int i = 0; i < n; ++i) {
-        weight[i] = encode_fade(footprint[i] * a.footprint_scale, level.scale);
+        weight[i] = encode_fade(footprint[i] * a.grid.footprint_scale, level.scale);
     }
     int count = 0;
     for (int i = 0; i < n; ++i) {

@@ -6,6 +6,7 @@
 // rounded once (there twice), which moves it by less than float's own step in the position.
 #pragma once
 
+#include "fields.h"
 #include "half.h"
 #include "host_device.h"
 #include "isa.h"
@@ -17,25 +18,36 @@ namespace xs {
 
 constexpr int32_t kEncodeMaxLevels = 32;
 
+// A hash grid, as every op that looks points up in one takes it.
+struct GridArgs {
+    const float* table;          // [rows, width]; null where table_half is given
+    const Half* table_half;      // [rows, width]; arithmetic is float all the same
+    const int64_t* offsets;      // [levels + 1] first row of a level, multiples of 8; host memory
+    const int64_t* resolutions;  // [levels] vertices per axis; host memory
+    const float* scales;         // [levels] cells per unit length; host memory
+    int32_t levels;
+    int32_t width;  // features a level: 1, 2, 4 or 8
+    bool smoothstep;
+    float footprint_scale;  // footprints are multiplied by it before they are compared with cells
+
+    XS_FIELDS(table, table_half, offsets, resolutions, scales, levels, width, smoothstep,
+              footprint_scale)
+};
+
 struct EncodeArgs {
+    GridArgs grid;
     const float* position;   // [points, 3] in the unit cube; outside is clamped, NaN counts as 0
-    const float* table;      // [rows, width]; null where table_half is given
-    const Half* table_half;  // [rows, width]; arithmetic is float all the same
     const float* footprint;  // [points] unit-cube lengths; null: no level fades
     float* features;         // [points, levels * width], forward only
     const float* grad_features;  // [points, levels * width], backward only
     float* grad_table;           // [rows, width], added to; backward only
     int64_t grad_stride;         // from row to row of grad_table
-    uint8_t* touched;        // [ceil(rows / 8)] bit r is set where row r was added to; may be null
-    float* grad_position;    // [points, 3], written; gradient of the position only
-    const int64_t* offsets;  // [levels + 1] first row of a level, multiples of 8; host memory
-    const int64_t* resolutions;  // [levels] vertices per axis; host memory
-    const float* scales;         // [levels] cells per unit length; host memory
+    uint8_t* touched;      // [ceil(rows / 8)] bit r is set where row r was added to; may be null
+    float* grad_position;  // [points, 3], written; gradient of the position only
     int64_t points;
-    int32_t levels;
-    int32_t width;  // features a level: 1, 2, 4 or 8
-    bool smoothstep;
-    float footprint_scale;  // footprints are multiplied by it before they are compared with cells
+
+    XS_FIELDS(grid, position, footprint, features, grad_features, grad_table, grad_stride, touched,
+              grad_position, points)
 };
 
 struct EncodeLevel {
@@ -51,7 +63,7 @@ struct EncodeGrid {
     EncodeLevel level[kEncodeMaxLevels];
 };
 
-static inline EncodeGrid encode_grid(const EncodeArgs& a) {
+static inline EncodeGrid encode_grid(const GridArgs& a) {
     EncodeGrid grid{};
     for (int32_t l = 0; l < a.levels && l < kEncodeMaxLevels; ++l) {
         const uint64_t r = static_cast<uint64_t>(a.resolutions[l]);
@@ -151,7 +163,7 @@ XS_HD static inline float encode_corner_weight(const EncodeCell& at, int corner)
 }
 
 XS_HD static inline float encode_value(const EncodeArgs& a, int64_t index) {
-    return a.table != nullptr ? a.table[index] : half_to_float(a.table_half[index]);
+    return a.grid.table != nullptr ? a.grid.table[index] : half_to_float(a.grid.table_half[index]);
 }
 
 // Weight of a level for a point: 1 without footprints.
@@ -159,7 +171,7 @@ XS_HD static inline float encode_level_weight(const EncodeArgs& a, const EncodeL
                                               int64_t point) {
     return a.footprint == nullptr
                ? 1.0f
-               : encode_fade(a.footprint[point] * a.footprint_scale, level.scale);
+               : encode_fade(a.footprint[point] * a.grid.footprint_scale, level.scale);
 }
 
 // Adds the gradient of one point's features of one level by its position to `grad` [3].
@@ -169,12 +181,12 @@ XS_HD static inline void encode_position_gradient(const EncodeArgs& a, const Enc
     if (fade == 0.0f) {
         return;
     }
-    const EncodeCell at = encode_cell(level, a.position + 3 * point, a.smoothstep);
-    const float* grad_features = a.grad_features + (point * a.levels + l) * a.width;
+    const EncodeCell at = encode_cell(level, a.position + 3 * point, a.grid.smoothstep);
+    const float* grad_features = a.grad_features + (point * a.grid.levels + l) * a.grid.width;
     for (int corner = 0; corner < 8; ++corner) {
-        const int64_t begin = (level.offset + encode_corner_row(level, at, corner)) * a.width;
+        const int64_t begin = (level.offset + encode_corner_row(level, at, corner)) * a.grid.width;
         float product = 0.0f;
-        for (int32_t f = 0; f < a.width; ++f) {
+        for (int32_t f = 0; f < a.grid.width; ++f) {
             product += grad_features[f] * encode_value(a, begin + f);
         }
         product *= fade;
@@ -187,7 +199,7 @@ XS_HD static inline void encode_position_gradient(const EncodeArgs& a, const Enc
 }
 
 // encode_grid, or an error for sizes that no body has (CPU only).
-EncodeGrid encode_checked_grid(const EncodeArgs& args);
+EncodeGrid encode_checked_grid(const GridArgs& grid);
 
 void encode_cpu(const EncodeArgs& args);
 void encode_backward_cpu(const EncodeArgs& args);

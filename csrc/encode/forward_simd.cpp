@@ -1,6 +1,6 @@
 // encode's forward pass, compiled once for each instruction set.
-#include "ceiling/ceiling.h"
 #include "encode/cells.h"
+#include "width.h"
 
 namespace xs {
 namespace XS_ISA {
@@ -172,19 +172,6 @@ void sum_block(const Pass<T>& pass, int begin, const Block& block) {
     }
 }
 
-// The ceiling's twin of sum_block: the same rows in the same order, and nothing done with them.
-template <int F, class T>
-void touch_block(const Pass<T>& pass, int begin, const Block& block, uint64_t& seen) {
-    const int n = pass.count - begin < kBlock ? pass.count - begin : kBlock;
-    for (int i = 0; i < n; ++i) {
-        for (int c = 0; c < 8; ++c) {
-            uint16_t part;
-            memcpy(&part, pass.rows + size_t{block.row[c][i]} * F, sizeof part);
-            seen ^= part;
-        }
-    }
-}
-
 // A level that is faded out for every footprint from `least` on is not looked at; one that is not
 // faded at all up to `most` needs no weights. The bounds hold whatever encode_fade rounds: at
 // a = 1 / (sqrt(8) cells) = 4.2 its weight is 1 - 2^-28, at 0.0034 it is 0.98 / 256.
@@ -193,7 +180,7 @@ Pass<T> prepare(const EncodeArgs& a, const EncodeLevel& level, const T* table, c
                 const float* footprint, float least, float most, int n, float* out,
                 Visible& visible) {
     Pass<T> pass{&level,
-                 edges_finder<false>(level, a.smoothstep),
+                 edges_finder<false>(level, a.grid.smoothstep),
                  table + level.offset * F,
                  &tile,
                  nullptr,
@@ -212,7 +199,7 @@ Pass<T> prepare(const EncodeArgs& a, const EncodeLevel& level, const T* table, c
         pass.points = &visible.seen;
         pass.place = visible.place;
         pass.fade = visible.fade;
-        pass.find = edges_finder<true>(level, a.smoothstep);
+        pass.find = edges_finder<true>(level, a.grid.smoothstep);
     }
     if (pass.count < n) {
         memset(out, 0, sizeof(float) * F * n);
@@ -222,14 +209,14 @@ Pass<T> prepare(const EncodeArgs& a, const EncodeLevel& level, const T* table, c
 
 // Level after level over a tile's points, as one stream of blocks: while a block is summed, the
 // rows of the next are on their way, be it of the same level or of the one after.
-template <int F, class T, bool kTouch>
+template <int F, class T>
 void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const Tile& tile,
-              const float* footprint, int n, float* out, uint64_t& seen) {
+              const float* footprint, int n, float* out) {
     float least = 0.0f, most = 0.0f;
     if (footprint != nullptr) {
         least = INFINITY;
         for (int i = 0; i < n; ++i) {
-            const float size = footprint[i] > 0.0f ? footprint[i] * a.footprint_scale : 0.0f;
+            const float size = footprint[i] > 0.0f ? footprint[i] * a.grid.footprint_scale : 0.0f;
             least = size < least ? size : least;
             most = size > most ? size : most;
         }
@@ -245,10 +232,10 @@ void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const
     if (pass.count > 0) {
         make_block<F>(pass, 0, block[0]);
     }
-    for (int32_t l = 0; l < a.levels; ++l) {
+    for (int32_t l = 0; l < a.grid.levels; ++l) {
         Pass<T> next{};
         const auto start_next = [&] {
-            if (l + 1 < a.levels) {
+            if (l + 1 < a.grid.levels) {
                 next = pass_of(l + 1);
                 if (next.count > 0) {
                     make_block<F>(next, 0, block[slot]);
@@ -266,50 +253,28 @@ void run_tile(const EncodeArgs& a, const EncodeGrid& grid, const T* table, const
             } else {
                 start_next();
             }
-            if constexpr (kTouch) {
-                touch_block<F>(pass, begin, current, seen);
-            } else {
-                sum_block<F>(pass, begin, current);
-            }
+            sum_block<F>(pass, begin, current);
         }
         pass = next;
     }
 }
 
-template <int F, class T, bool kTouch>
-uint64_t run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, int64_t begin,
-                   int64_t end, float* out) {
-    uint64_t seen = 0;
+template <int F, class T>
+void run_chunk(const EncodeArgs& a, const EncodeGrid& grid, const T* table, int64_t begin,
+               int64_t end, float* out) {
     Tile tile;
     alignas(64) float sums[kEncodeMaxLevels * kLevelStride<F>];
     for (int64_t first = begin; first < end; first += kPoints) {
         const int n = static_cast<int>(end - first < kPoints ? end - first : kPoints);
         load_tile(a.position + 3 * first, n, tile);
-        run_tile<F, T, kTouch>(a, grid, table, tile,
-                               a.footprint == nullptr ? nullptr : a.footprint + first, n, sums,
-                               seen);
-        for (int i = 0; !kTouch && i < n; ++i) {
-            for (int32_t l = 0; l < a.levels; ++l) {
+        run_tile<F, T>(a, grid, table, tile, a.footprint == nullptr ? nullptr : a.footprint + first,
+                       n, sums);
+        for (int i = 0; i < n; ++i) {
+            for (int32_t l = 0; l < a.grid.levels; ++l) {
                 store<F>(out, load<F>(sums + l * kLevelStride<F> + i * F));
                 out += F;
             }
         }
-    }
-    return seen;
-}
-
-template <class T, bool kTouch>
-uint64_t run_any_width(const EncodeArgs& a, const EncodeGrid& grid, const T* table, int64_t begin,
-                       int64_t end, float* out) {
-    switch (a.width) {
-        case 1:
-            return run_chunk<1, T, kTouch>(a, grid, table, begin, end, out);
-        case 2:
-            return run_chunk<2, T, kTouch>(a, grid, table, begin, end, out);
-        case 4:
-            return run_chunk<4, T, kTouch>(a, grid, table, begin, end, out);
-        default:
-            return run_chunk<8, T, kTouch>(a, grid, table, begin, end, out);
     }
 }
 
@@ -317,21 +282,13 @@ uint64_t run_any_width(const EncodeArgs& a, const EncodeGrid& grid, const T* tab
 
 void encode_forward_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin, int64_t end,
                           float* out) {
-    if (a.table != nullptr) {
-        run_any_width<float, false>(a, grid, a.table, begin, end, out);
+    if (a.grid.table != nullptr) {
+        with_width(a.grid.width,
+                   [&](auto f) { run_chunk<f>(a, grid, a.grid.table, begin, end, out); });
     } else {
-        run_any_width<Half, false>(a, grid, a.table_half, begin, end, out);
+        with_width(a.grid.width,
+                   [&](auto f) { run_chunk<f>(a, grid, a.grid.table_half, begin, end, out); });
     }
-}
-
-uint64_t encode_touch_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin,
-                            int64_t end) {
-    float nowhere[8];
-    EncodeArgs unfaded = a;
-    unfaded.footprint = nullptr;
-    return a.table != nullptr
-               ? run_any_width<float, true>(unfaded, grid, a.table, begin, end, nowhere)
-               : run_any_width<Half, true>(unfaded, grid, a.table_half, begin, end, nowhere);
 }
 
 }  // namespace XS_ISA

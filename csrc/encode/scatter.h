@@ -5,6 +5,7 @@
 #include "encode/encode.h"
 #include "rows.h"
 #include "warp.h"
+#include "width.h"
 
 namespace xs {
 
@@ -118,11 +119,11 @@ XS_HD static inline void encode_features(const EncodeArgs& a, const EncodeLevel&
         return;
     }
     const EncodeCorners corners =
-        encode_corners(level, encode_cell(level, position, a.smoothstep), fade);
-    if (a.table != nullptr) {
-        encode_sum<EncodeFloatRow<F>>(a.table, corners, sum);
+        encode_corners(level, encode_cell(level, position, a.grid.smoothstep), fade);
+    if (a.grid.table != nullptr) {
+        encode_sum<EncodeFloatRow<F>>(a.grid.table, corners, sum);
     } else {
-        encode_sum<EncodeHalfRow<F>>(a.table_half, corners, sum);
+        encode_sum<EncodeHalfRow<F>>(a.grid.table_half, corners, sum);
     }
 }
 
@@ -171,7 +172,7 @@ XS_HD static inline void encode_flush(const EncodeArgs& a, bool aligned, EncodeR
 }
 
 static inline int64_t encode_scatter_warps(const EncodeArgs& a) {
-    return (a.points + kWarpLanes - 1) / kWarpLanes * a.levels;
+    return (a.points + kWarpLanes - 1) / kWarpLanes * a.grid.levels;
 }
 
 // What the lanes of a warp add to rows.
@@ -198,8 +199,8 @@ XS_HD static inline void encode_scatter(const Warp& warp, const EncodeArgs& a,
         const int64_t point = begin + lane;
         fade[lane] = point < a.points ? encode_level_weight(a, level, point) : 0.0f;
         if (fade[lane] != 0.0f) {
-            at[lane] = encode_cell(level, a.position + 3 * point, a.smoothstep);
-            row_load<F>(a.grad_features + (point * a.levels + l) * F, grad[lane].value);
+            at[lane] = encode_cell(level, a.position + 3 * point, a.grid.smoothstep);
+            row_load<F>(a.grad_features + (point * a.grid.levels + l) * F, grad[lane].value);
         }
     });
     for (int corner = 0; corner < 8; ++corner) {
@@ -242,6 +243,49 @@ XS_HD static inline void encode_scatter(const Warp& warp, const EncodeArgs& a,
             }
         });
     }
+}
+
+template <int F>
+struct EncodeScatterKernel {
+    EncodeArgs args;
+    EncodeGrid grid;
+    bool aligned;
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t i) const {
+        encode_scatter<F>(warp, args, grid, aligned, i);
+    }
+};
+
+// Features of every point and level. Levels are the slow axis, so that threads side by side read
+// one level, which stays in the cache.
+template <int F, class Launcher>
+void encode_forward_pass(const Launcher& launcher, const EncodeArgs& args) {
+    const EncodeArgs a = args;
+    const EncodeGrid grid = encode_grid(a.grid);
+    launcher.items("encode", a.points * a.grid.levels, [a, grid] XS_HD(int64_t i) {
+        const int64_t point = i % a.points;
+        const int32_t l = static_cast<int32_t>(i / a.points);
+        const EncodeLevel& level = grid.level[l];
+        float sum[F];
+        encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
+                           sum);
+        row_store<F>(a.features + (point * a.grid.levels + l) * F, sum);
+    });
+}
+
+template <class Launcher>
+void encode_forward_on(const Launcher& launcher, const EncodeArgs& a) {
+    with_width(a.grid.width, [&](auto f) { encode_forward_pass<f>(launcher, a); });
+}
+
+template <class Launcher>
+void encode_backward_on(const Launcher& launcher, const EncodeArgs& a) {
+    with_width(a.grid.width, [&](auto f) {
+        launcher.warps("encode_backward", encode_scatter_warps(a), 0,
+                       EncodeScatterKernel<f>{a, encode_grid(a.grid),
+                                              rows_aligned(a.grad_table, a.grad_stride, f)});
+    });
 }
 
 }  // namespace xs

@@ -1,5 +1,6 @@
 // encode's gradients, compiled once for each instruction set.
 #include "encode/cells.h"
+#include "width.h"
 
 namespace xs {
 namespace XS_ISA {
@@ -46,8 +47,8 @@ template <int F>
 static void backward_piece(const EncodeArgs& a, const EncodeLevel& level, int32_t l,
                            uint32_t row_begin, uint32_t row_end, int64_t begin, int64_t end,
                            const float* grad_features) {
-    const int64_t stride = static_cast<int64_t>(a.levels) * F;
-    const FindCorners find = corners_finder(level, a.smoothstep);
+    const int64_t stride = static_cast<int64_t>(a.grid.levels) * F;
+    const FindCorners find = corners_finder(level, a.grid.smoothstep);
     const auto add =
         row_begin == 0 && row_end == level.rows ? add_rows<F, true> : add_rows<F, false>;
     float* rows = a.grad_table + level.offset * a.grad_stride;
@@ -90,23 +91,16 @@ void encode_backward_piece(const EncodeArgs& a, const EncodeGrid& grid, int32_t 
                            uint32_t row_begin, uint32_t row_end, int64_t begin, int64_t end,
                            const float* grad_features) {
     const EncodeLevel& level = grid.level[l];
-    switch (a.width) {
-        case 1:
-            return backward_piece<1>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        case 2:
-            return backward_piece<2>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        case 4:
-            return backward_piece<4>(a, level, l, row_begin, row_end, begin, end, grad_features);
-        default:
-            return backward_piece<8>(a, level, l, row_begin, row_end, begin, end, grad_features);
-    }
+    with_width(a.grid.width, [&](auto f) {
+        backward_piece<f>(a, level, l, row_begin, row_end, begin, end, grad_features);
+    });
 }
 
 void encode_position_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin,
                            int64_t end) {
     for (int64_t point = begin; point < end; ++point) {
         float grad[3] = {0.0f, 0.0f, 0.0f};
-        for (int32_t l = 0; l < a.levels; ++l) {
+        for (int32_t l = 0; l < a.grid.levels; ++l) {
             encode_position_gradient(a, grid.level[l], l, point, grad);
         }
         for (int axis = 0; axis < 3; ++axis) {

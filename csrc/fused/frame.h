@@ -24,24 +24,15 @@ struct FusedFrameArgs {
     float offset_x, offset_y;  // sample position inside a pixel
     const float* box;          // [2, 3] centre, then 1 / extent: local position to unit cube
     float footprint_unit;      // world units to unit cube; 0: no level fades
-    const float* table;        // as in EncodeArgs, down to footprint_scale
-    const Half* table_half;
-    const int64_t* offsets;
-    const int64_t* resolutions;
-    const float* scales;
-    int32_t levels;
-    int32_t features;  // a level: 1, 2, 4 or 8
-    bool smoothstep;
-    float footprint_scale;
-    int32_t shader;         // a FrameShader
-    const float* weights;   // flat, as the shader's op takes them
-    const float* light;     // [4, hidden], film only
-    const float* exposure;  // one row as the shader's op takes it, or null
-    int32_t hidden;
-    int32_t sh_degree;  // relu only
-    float range;        // colours are multiplied by it before they are clamped to [0, 1]
-    uint8_t* rgb;       // [height, width, 3] out; 255 where nothing is hit
-    uint8_t* scratch;   // fused_frame_scratch bytes, 16-byte aligned; device body only
+    GridArgs grid;
+    int32_t shader;    // a FrameShader
+    ShadeArgs shade;   // weights, light, one row of exposure or null, sizes
+    float range;       // colours are multiplied by it before they are clamped to [0, 1]
+    uint8_t* rgb;      // [height, width, 3] out; 255 where nothing is hit
+    uint8_t* scratch;  // fused_frame_scratch bytes, 16-byte aligned; device body only
+
+    XS_FIELDS(vertices, faces, camera, face_id, left, top, width, height, offset_x, offset_y, box,
+              footprint_unit, grid, shader, shade, range, rgb, scratch)
 };
 
 // A colour channel to its byte: clamped, rounded to nearest; NaN becomes 0.

@@ -55,10 +55,15 @@ void gather_pixels(const FusedFrameArgs& a, int64_t x_begin, int64_t x_end, int6
 
 // Surface points of the tile's pixels, in the unit cube of the grid.
 void find_points(const FusedFrameArgs& a, Tile& tile) {
-    const InterpolateArgs points{a.vertices,       a.faces,       nullptr,           a.camera,
-                                 tile.zero,        tile.pixel[0], tile.face_id,      tile.count,
-                                 tile.position[0], nullptr,       tile.direction[0], tile.footprint,
-                                 tile.depth};
+    const InterpolateArgs points{
+        {a.vertices, a.faces, a.camera, tile.zero, tile.pixel[0], tile.face_id},
+        nullptr,
+        tile.count,
+        tile.position[0],
+        nullptr,
+        tile.direction[0],
+        tile.footprint,
+        tile.depth};
     XS_PICK(interpolate_chunk)(points, 0, tile.count);
     for (int i = 0; i < tile.count; ++i) {
         for (int axis = 0; axis < 3; ++axis) {
@@ -69,27 +74,12 @@ void find_points(const FusedFrameArgs& a, Tile& tile) {
     }
 }
 
-EncodeArgs encode_args(const FusedFrameArgs& a) {
-    EncodeArgs args{};
-    args.table = a.table;
-    args.table_half = a.table_half;
-    args.offsets = a.offsets;
-    args.resolutions = a.resolutions;
-    args.scales = a.scales;
-    args.levels = a.levels;
-    args.width = a.features;
-    args.smoothstep = a.smoothstep;
-    args.footprint_scale = a.footprint_scale;
-    return args;
-}
-
 // Runs all tiles; shade(chunk, scratch) makes a chunk's colours.
 template <class Shade>
 void run_tiles(const FusedFrameArgs& a, int64_t scratch_size, const Shade& shade) {
-    const EncodeArgs grid_args = encode_args(a);
-    const EncodeGrid grid = encode_grid(grid_args);
+    const EncodeGrid grid = encode_checked_grid(a.grid);
     const auto encode = XS_PICK(encode_forward_chunk);
-    const int32_t channels = a.levels * a.features;
+    const int32_t channels = a.grid.levels * a.grid.width;
     const int64_t columns = (a.width + kTileWidth - 1) / kTileWidth;
     const int64_t rows = (a.height + kTileHeight - 1) / kTileHeight;
     parallel_for(columns * rows, [&](int64_t index) {
@@ -100,7 +90,8 @@ void run_tiles(const FusedFrameArgs& a, int64_t scratch_size, const Shade& shade
                       std::min(y + kTileHeight, a.height), tile);
         find_points(a, tile);
         float* features = tile.features.get(int64_t{kTilePixels} * channels);
-        EncodeArgs args = grid_args;
+        EncodeArgs args{};
+        args.grid = a.grid;
         args.position = tile.position[0];
         args.footprint = a.footprint_unit > 0.0f ? tile.footprint : nullptr;
         encode(args, grid, 0, tile.count, features);
@@ -109,8 +100,8 @@ void run_tiles(const FusedFrameArgs& a, int64_t scratch_size, const Shade& shade
             chunk.rays = std::min(tile.count - begin, int{kShadeRays});
             chunk.features = features + int64_t{begin} * channels;
             chunk.direction = tile.direction[begin];
-            chunk.exposure = a.exposure;
-            chunk.photo = a.exposure == nullptr ? nullptr : tile.zero;
+            chunk.exposure = a.shade.exposure;
+            chunk.photo = a.shade.exposure == nullptr ? nullptr : tile.zero;
             chunk.rgb = tile.rgb[begin];
             shade(chunk, tile.scratch.get(scratch_size));
         }
@@ -123,14 +114,15 @@ void run_tiles(const FusedFrameArgs& a, int64_t scratch_size, const Shade& shade
 }
 
 bool use_bf16(const FusedFrameArgs& a) {
-    return active_isa() == Isa::avx512bf16 && shade_bf16_fits(a.levels * a.features, a.hidden);
+    return active_isa() == Isa::avx512bf16 &&
+           shade_bf16_fits(a.grid.levels * a.grid.width, a.shade.hidden);
 }
 
 void run_relu(const FusedFrameArgs& a) {
     ShadeBuffer packed, pairs;
-    ShadeReluNet net{a.levels * a.features, a.hidden, a.sh_degree, nullptr};
+    ShadeReluNet net{a.grid.levels * a.grid.width, a.shade.hidden, a.shade.sh_degree, nullptr};
     float* buffer = packed.get(net.packed_size());
-    shade_relu_pack(net, a.weights, buffer);
+    shade_relu_pack(net, a.shade.weights, buffer);
     net.packed = buffer;
 #if XSCALE_HAS_BF16
     if (use_bf16(a)) {
@@ -149,13 +141,13 @@ void run_relu(const FusedFrameArgs& a) {
 
 void run_film(const FusedFrameArgs& a) {
     ShadeBuffer packed, pairs;
-    ShadeFilmNet net(a.levels * a.features, a.hidden);
+    ShadeFilmNet net(a.grid.levels * a.grid.width, a.shade.hidden);
     float* buffer = packed.get(net.packed_size);
-    shade_film_pack(net, a.weights, a.light, buffer);
+    shade_film_pack(net, a.shade.weights, a.shade.light, buffer);
     net.packed = buffer;
 #if XSCALE_HAS_BF16
     if (use_bf16(a)) {
-        const ShadeBf16Net half = avx512bf16::shade_film_bf16_pack(net, a.exposure, pairs);
+        const ShadeBf16Net half = avx512bf16::shade_film_bf16_pack(net, a.shade.exposure, pairs);
         run_tiles(a, avx512bf16::shade_bf16_scratch_size(net.width),
                   [&](const ShadeChunk& chunk, float* scratch) {
                       avx512bf16::shade_film_bf16(half, chunk, scratch);
@@ -171,9 +163,6 @@ void run_film(const FusedFrameArgs& a) {
 }  // namespace
 
 void fused_frame_cpu(const FusedFrameArgs& a) {
-    XS_CHECK(a.levels >= 1 && a.levels <= kEncodeMaxLevels, "fused_frame: 1 to 32 levels");
-    XS_CHECK(a.features == 1 || a.features == 2 || a.features == 4 || a.features == 8,
-             "fused_frame: 1, 2, 4 or 8 features a level");
     if (a.shader == kFrameRelu) {
         run_relu(a);
     } else {

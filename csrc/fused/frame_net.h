@@ -45,26 +45,19 @@ XS_HD inline int32_t frame_padded(int32_t channels) {
 }
 
 XS_HD inline ShadeReluLayers frame_relu_layers(const FusedFrameArgs& a) {
-    ShadeReluArgs sizes{};
-    sizes.width = a.levels * a.features;
-    sizes.hidden = a.hidden;
-    sizes.sh_degree = a.sh_degree;
-    return shade_relu_layers(sizes);
+    return shade_relu_layers(a.grid.levels * a.grid.width, a.shade.hidden, a.shade.sh_degree);
 }
 
 XS_HD inline ShadeFilmLayers frame_film_layers(const FusedFrameArgs& a) {
-    ShadeFilmArgs sizes{};
-    sizes.width = a.levels * a.features;
-    sizes.hidden = a.hidden;
-    return shade_film_layers(sizes);
+    return shade_film_layers(a.grid.levels * a.grid.width, a.shade.hidden);
 }
 
 inline FrameNet frame_net(const FusedFrameArgs& a) {
     FrameNet net{};
     const bool relu = a.shader == kFrameRelu;
-    net.width = a.levels * a.features;
+    net.width = a.grid.levels * a.grid.width;
     net.padded = frame_padded(net.width);
-    net.hidden = a.hidden;
+    net.hidden = a.shade.hidden;
     net.count = relu ? 2 : kFrameLayers;
     for (int i = 0; i < net.count; ++i) {
         const int32_t inputs = i == FrameNet::kFirst ? net.padded
@@ -116,18 +109,19 @@ XS_HD inline FrameRow frame_row(const FusedFrameArgs& a, int index, int32_t row)
     }
     const ShadeFilmLayers l = frame_film_layers(a);
     if (index == N::kFirst || index == N::kSecond) {
-        const float* light = a.light + index * static_cast<int64_t>(a.hidden) + row;
-        return of(index == N::kFirst ? l.feature1 : l.feature2, light[0], light[2 * a.hidden]);
+        const float* light = a.shade.light + index * static_cast<int64_t>(a.shade.hidden) + row;
+        return of(index == N::kFirst ? l.feature1 : l.feature2, light[0],
+                  light[2 * a.shade.hidden]);
     }
     if (index == N::kMapping) {
         FrameRow mapping = of(l.mapping1, 1.0f, 0.0f);
-        mapping.exposure = a.exposure;
+        mapping.exposure = a.shade.exposure;
         return mapping;
     }
     if (index == N::kDirection) {
         return of(l.direction2, 1.0f, 0.0f);
     }
-    row += (index - N::kFrequency1) * a.hidden;
+    row += (index - N::kFrequency1) * a.shade.hidden;
     const bool frequency = index <= N::kFrequency2;
     return {l.mapping2.weight + static_cast<int64_t>(row) * l.mapping2.inputs,
             l.mapping2.bias + row,
@@ -148,9 +142,9 @@ XS_HD inline void frame_pack(const FusedFrameArgs& a, const FrameNet& net, int64
     const FrameLayer& layer = net.layers[index];
     if (is_bias) {
         const FrameRow row = frame_row(a, index, static_cast<int32_t>(at - layer.bias));
-        float bias = row.factor * a.weights[row.bias] + row.shift;
+        float bias = row.factor * a.shade.weights[row.bias] + row.shift;
         for (int32_t k = 0; row.exposure != nullptr && k < row.inputs; ++k) {
-            bias += a.weights[row.weight + k] * row.exposure[k];
+            bias += a.shade.weights[row.weight + k] * row.exposure[k];
         }
         net.biases[at] = bias;
         return;
@@ -167,9 +161,9 @@ XS_HD inline void frame_pack(const FusedFrameArgs& a, const FrameNet& net, int64
     const FrameRow row = frame_row(a, index, output);
     float weight = 0.0f;
     if (input < row.inputs) {
-        weight = row.factor * a.weights[row.weight + input];
+        weight = row.factor * a.shade.weights[row.weight + input];
         if (row.exposure != nullptr) {
-            weight *= expf(row.exposure[a.hidden + input]);
+            weight *= expf(row.exposure[a.shade.hidden + input]);
         }
     }
     net.weights[at] = float_to_half(weight);

@@ -141,7 +141,7 @@ XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, c
         warp.each([&](int lane) {
             float harmonics[kMaxHarmonics];
             const float* d = direction + 3 * lane;
-            spherical_harmonics<float>(d[0], d[1], d[2], a.sh_degree, harmonics);
+            spherical_harmonics<float>(d[0], d[1], d[2], a.shade.sh_degree, harmonics);
             for (int i = 0; i < kMaxHarmonics; ++i) {
                 y.row[lane * y.stride + net.hidden + i] = float_to_half(harmonics[i]);
             }
@@ -156,7 +156,7 @@ XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, c
         frame_product<1, 8>(warp, net, {N::kMapping}, {x}, y, [](int, int, const float (&sum)[1]) {
             return sum[0] > 0.0f ? sum[0] : kLeakySlope * sum[0];
         });
-        const float* first = a.weights + net.direction;
+        const float* first = a.shade.weights + net.direction;
         frame_product<2, 4>(warp, net, {N::kFrequency1, N::kPhase1}, {y, y}, x,
                             [&](int row, int column, const float (&sum)[2]) {
                                 const float* d = direction + 3 * row;
@@ -199,17 +199,23 @@ XS_HD inline void frame_point(const FusedFrameArgs& a, const EncodeArgs& points,
                             static_cast<float>(a.top + py) + a.offset_y};
     const int32_t camera = 0;
     float position[3], footprint, depth;
-    const InterpolateArgs at{a.vertices, a.faces,  nullptr, a.camera,  &camera,    pixel, &face,
-                             1,          position, nullptr, direction, &footprint, &depth};
+    const InterpolateArgs at{{a.vertices, a.faces, a.camera, &camera, pixel, &face},
+                             nullptr,
+                             1,
+                             position,
+                             nullptr,
+                             direction,
+                             &footprint,
+                             &depth};
     interpolate_one(at, 0);
     for (int axis = 0; axis < 3; ++axis) {
         position[axis] = (position[axis] - a.box[axis]) * a.box[3 + axis] + 0.5f;
     }
     footprint *= a.footprint_unit;
-    for (int32_t l = 0; l < a.levels; ++l) {
-        const float fade = a.footprint_unit > 0.0f
-                               ? encode_fade(footprint * a.footprint_scale, grid.level[l].scale)
-                               : 1.0f;
+    for (int32_t l = 0; l < a.grid.levels; ++l) {
+        const float fade = a.footprint_unit > 0.0f ? encode_fade(footprint * a.grid.footprint_scale,
+                                                                 grid.level[l].scale)
+                                                   : 1.0f;
         float sum[F];
         encode_features<F>(points, grid.level[l], position, fade, sum);
         frame_store<F>(row + l * F, sum);
@@ -218,14 +224,7 @@ XS_HD inline void frame_point(const FusedFrameArgs& a, const EncodeArgs& points,
 
 inline EncodeArgs frame_encode_args(const FusedFrameArgs& a) {
     EncodeArgs args{};
-    args.table = a.table;
-    args.table_half = a.table_half;
-    args.offsets = a.offsets;
-    args.resolutions = a.resolutions;
-    args.scales = a.scales;
-    args.levels = a.levels;
-    args.width = a.features;
-    args.smoothstep = a.smoothstep;
+    args.grid = a.grid;
     return args;
 }
 
@@ -282,7 +281,7 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
             rgb[0] = rgb[1] = rgb[2] = 255;
             return;
         }
-        const float* weights = a.weights + net.colour;
+        const float* weights = a.shade.weights + net.colour;
         float raw[3];
         for (int c = 0; c < 3; ++c) {
             raw[c] = weights[3 * net.hidden + c];
@@ -298,7 +297,7 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
             }
         }
         HeadColour colour;
-        head_colour<kShader == kFrameFilm>(kShader == kFrameFilm ? nullptr : a.exposure, raw,
+        head_colour<kShader == kFrameFilm>(kShader == kFrameFilm ? nullptr : a.shade.exposure, raw,
                                            colour);
         for (int c = 0; c < 3; ++c) {
             rgb[c] = frame_byte(colour.rgb[c], a.range);
@@ -306,26 +305,38 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
     });
 }
 
-// Calls run(F, shader) with both as constants, for the args' sizes.
-template <class Run>
-inline void frame_pick(const FusedFrameArgs& a, const Run& run) {
-    const auto pick = [&](auto features) {
-        if (a.shader == kFrameRelu) {
-            run(features, std::integral_constant<int, kFrameRelu>{});
-        } else {
-            run(features, std::integral_constant<int, kFrameFilm>{});
-        }
-    };
-    switch (a.features) {
-        case 1:
-            return pick(std::integral_constant<int, 1>{});
-        case 2:
-            return pick(std::integral_constant<int, 2>{});
-        case 4:
-            return pick(std::integral_constant<int, 4>{});
-        default:
-            return pick(std::integral_constant<int, 8>{});
+template <int F, int kShader>
+struct FrameKernel {
+    FusedFrameArgs args;
+    EncodeArgs points;
+    EncodeGrid grid;
+    FrameNet net;
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t tile) const {
+        frame_tile<F, kShader>(warp, args, points, grid, net, tile);
     }
+};
+
+// The passes in order: the weights are packed, then every tile is drawn.
+template <class Launcher>
+void frame_passes(const Launcher& launcher, const FusedFrameArgs& args) {
+    const FusedFrameArgs a = args;
+    const EncodeArgs points = frame_encode_args(a);
+    const EncodeGrid grid = encode_grid(a.grid);
+    FrameNet net = frame_net(a);
+    frame_place(net, a.scratch);
+    launcher.items("fused_frame (weights)", net.halves + net.floats,
+                   [a, net] XS_HD(int64_t i) { frame_pack(a, net, i); });
+    with_width(a.grid.width, [&](auto f) {
+        if (a.shader == kFrameRelu) {
+            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
+                           FrameKernel<f, kFrameRelu>{a, points, grid, net});
+        } else {
+            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
+                           FrameKernel<f, kFrameFilm>{a, points, grid, net});
+        }
+    });
 }
 
 }  // namespace xs

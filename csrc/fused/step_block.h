@@ -39,20 +39,12 @@ struct StepGradients {
     int64_t all() const { return weights + exposure + light; }
 };
 
-// The shader's sizes alone.
 inline ShadeReluLayers step_relu_layers(const FusedStepArgs& a) {
-    ShadeReluArgs sizes{};
-    sizes.width = a.levels * a.width;
-    sizes.hidden = a.hidden;
-    sizes.sh_degree = a.sh_degree;
-    return shade_relu_layers(sizes);
+    return shade_relu_layers(a.grid.levels * a.grid.width, a.shade.hidden, a.shade.sh_degree);
 }
 
 inline ShadeFilmLayers step_film_layers(const FusedStepArgs& a) {
-    ShadeFilmArgs sizes{};
-    sizes.width = a.levels * a.width;
-    sizes.hidden = a.hidden;
-    return shade_film_layers(sizes);
+    return shade_film_layers(a.grid.levels * a.grid.width, a.shade.hidden);
 }
 
 // The packed weights of a mixed step; empty otherwise.
@@ -60,7 +52,7 @@ inline HalfPlan step_plan(const FusedStepArgs& a) {
     if (!a.mixed) {
         return {};
     }
-    if (a.light == nullptr) {
+    if (a.shade.light == nullptr) {
         const ShadeReluLayers l = step_relu_layers(a);
         const TileLayer layers[] = {l.first, l.second, l.colour};
         return half_plan(layers, 3);
@@ -88,7 +80,7 @@ inline int64_t step_scratch(const FusedStepArgs& a, const StepGradients& sizes, 
     s.fixed = a.gradient_fixed == nullptr ? nullptr : reinterpret_cast<int64_t*>(fixed);
     s.overflow = reinterpret_cast<int32_t*>(take(sizeof(int32_t)));
     s.packed = reinterpret_cast<Half*>(take(step_plan(a).halves * int64_t{sizeof(Half)}));
-    const int64_t sums = a.light == nullptr ? 0 : blocks * sizes.weights;
+    const int64_t sums = a.shade.light == nullptr ? 0 : blocks * sizes.weights;
     char* block_sums = take(sums * int64_t{sizeof(float)});
     s.block_sums = sums == 0 ? nullptr : reinterpret_cast<float*>(block_sums);
     s.blocks = next;
@@ -100,67 +92,45 @@ inline int64_t step_memory(int64_t shader) {
     return shader + tile_memory(kStepChannels, 0);
 }
 
-template <class Args>
-inline void step_shade_args(const FusedStepArgs& a, const StepScratch& s, Args& shade) {
-    shade.weights = a.weights;
-    shade.exposure = a.exposure;
-    shade.photo = a.exposure == nullptr ? nullptr : a.camera_index;
+// The shader's args for the device: outputs in scratch memory.
+inline ShadeArgs step_shade_args(const FusedStepArgs& a, const StepScratch& s) {
+    ShadeArgs shade = a.shade;
+    shade.photo = a.shade.exposure == nullptr ? nullptr : a.points.camera_index;
     shade.target = s.target;
     shade.rgb = s.rgb;
     shade.ray_loss = s.ray_loss;
-    shade.grad_weights = a.grad_weights;
-    shade.grad_exposure = a.grad_exposure;
     shade.rays = a.rays;
-    shade.width = a.levels * a.width;
-    shade.hidden = a.hidden;
-    shade.photos = a.photos;
-    shade.loss = a.loss;
+    shade.width = a.grid.levels * a.grid.width;
     shade.scale = 1.0f / static_cast<float>(a.rays);
-    shade.mixed = a.mixed ? a.control : nullptr;
+    shade.device.mixed = a.mixed ? a.control : nullptr;
+    shade.device.block_sums = s.block_sums;
+    return shade;
 }
 
 // In deterministic mode the shader's gradients are fixed-point numbers in one array, and the
 // pointers that the shader adds to are places in it, never read or written as floats.
-template <class Args>
-inline void step_fix_sums(const StepScratch& s, const StepGradients& sizes, Args& shade) {
+inline void step_fix_sums(const StepScratch& s, const StepGradients& sizes, ShadeArgs& shade) {
     if (s.fixed == nullptr) {
         return;
     }
     float* base = reinterpret_cast<float*>(s.fixed);
-    shade.sums = {base, s.fixed};
+    shade.device.sums = {base, s.fixed};
     shade.grad_weights = base;
     shade.grad_exposure = shade.grad_exposure == nullptr ? nullptr : base + sizes.weights;
-    if constexpr (std::is_same_v<Args, ShadeFilmArgs>) {
-        shade.grad_light = base + sizes.weights + sizes.exposure;
-    }
-}
-
-inline ShadeReluArgs step_relu_args(const FusedStepArgs& a, const StepScratch& s) {
-    ShadeReluArgs shade{};
-    step_shade_args(a, s, shade);
-    shade.sh_degree = a.sh_degree;
-    return shade;
-}
-
-inline ShadeFilmArgs step_film_args(const FusedStepArgs& a, const StepScratch& s) {
-    ShadeFilmArgs shade{};
-    step_shade_args(a, s, shade);
-    shade.light = a.light;
-    shade.grad_light = a.grad_light;
-    shade.block_sums = s.block_sums;
-    return shade;
+    shade.grad_light = base + sizes.weights + sizes.exposure;
 }
 
 inline StepGradients step_gradients(const FusedStepArgs& a) {
     StepGradients sizes{};
-    if (a.light == nullptr) {
+    if (a.shade.light == nullptr) {
         sizes.weights = step_relu_layers(a).colour.end();
     } else {
         sizes.weights = step_film_layers(a).colour.end();
-        sizes.light = 4 * static_cast<int64_t>(a.hidden);
+        sizes.light = 4 * static_cast<int64_t>(a.shade.hidden);
     }
-    if (a.exposure != nullptr) {
-        sizes.exposure = a.photos * int64_t{a.light == nullptr ? kExposureNumbers : 2 * a.hidden};
+    if (a.shade.exposure != nullptr) {
+        sizes.exposure = a.shade.photos *
+                         int64_t{a.shade.light == nullptr ? kExposureNumbers : 2 * a.shade.hidden};
     }
     return sizes;
 }
@@ -169,7 +139,7 @@ inline StepGradients step_gradients(const FusedStepArgs& a) {
 template <class Products>
 struct StepRelu {
     FusedStepArgs a;
-    ShadeReluArgs shade;
+    ShadeArgs shade;
     EncodeArgs points;
     EncodeGrid grid;
     Products products;
@@ -183,7 +153,7 @@ struct StepRelu {
 template <class Products>
 struct StepFilm {
     FusedStepArgs a;
-    ShadeFilmArgs shade;
+    ShadeArgs shade;
     EncodeArgs points;
     EncodeGrid grid;
     Products products;
@@ -199,14 +169,12 @@ template <class Products, class Launch>
 inline void step_launch(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
                         const Products& products, const Launch& launch) {
     const EncodeArgs points = step_encode_args(a);
-    const EncodeGrid grid = encode_grid(points);
-    if (a.light == nullptr) {
-        ShadeReluArgs shade = step_relu_args(a, s);
-        step_fix_sums(s, sizes, shade);
+    const EncodeGrid grid = encode_grid(a.grid);
+    ShadeArgs shade = step_shade_args(a, s);
+    step_fix_sums(s, sizes, shade);
+    if (a.shade.light == nullptr) {
         launch(StepRelu<Products>{a, shade, points, grid, products});
     } else {
-        ShadeFilmArgs shade = step_film_args(a, s);
-        step_fix_sums(s, sizes, shade);
         launch(StepFilm<Products>{a, shade, points, grid, products});
     }
 }
@@ -215,10 +183,10 @@ template <class Launch>
 inline void step_shade(const FusedStepArgs& a, const StepScratch& s, const StepGradients& sizes,
                        const Launch& launch) {
     if (a.mixed) {
-        const HalfProducts products(step_plan(a), a.weights, s.packed);
+        const HalfProducts products(step_plan(a), a.shade.weights, s.packed);
         step_launch(a, s, sizes, products, launch);
     } else {
-        step_launch(a, s, sizes, FloatProducts{a.weights}, launch);
+        step_launch(a, s, sizes, FloatProducts{a.shade.weights}, launch);
     }
 }
 
@@ -254,9 +222,10 @@ XS_HD inline void step_sum(const FusedStepArgs& a, const StepScratch& s, int64_t
 
 // Number `i` of the shader's gradients.
 XS_HD inline float& step_gradient(const FusedStepArgs& a, const StepGradients& sizes, int64_t i) {
-    return i < sizes.weights                    ? a.grad_weights[i]
-           : i < sizes.weights + sizes.exposure ? a.grad_exposure[i - sizes.weights]
-                                                : a.grad_light[i - sizes.weights - sizes.exposure];
+    return i < sizes.weights ? a.shade.grad_weights[i]
+           : i < sizes.weights + sizes.exposure
+               ? a.shade.grad_exposure[i - sizes.weights]
+               : a.shade.grad_light[i - sizes.weights - sizes.exposure];
 }
 
 // Number `i` of the shader's gradients as its caller wants it: from fixed-point numbers, without
@@ -339,34 +308,80 @@ XS_HD inline void step_rows(const FusedStepArgs& a, const AdamArgs& args, int64_
 
 // Whether the device can take rows whole.
 inline bool step_rows_aligned(const FusedStepArgs& a) {
-    return rows_aligned(a.table, a.width, a.width) &&
-           rows_aligned(a.first, a.first_stride, a.width) &&
-           rows_aligned(a.second, a.second_stride, a.width) &&
-           rows_aligned(a.gradient, a.width, a.width);
+    return rows_aligned(a.adam.param, a.grid.width, a.grid.width) &&
+           rows_aligned(a.adam.first, a.adam.first_stride, a.grid.width) &&
+           rows_aligned(a.adam.second, a.adam.second_stride, a.grid.width) &&
+           rows_aligned(a.gradient, a.grid.width, a.grid.width);
 }
 
 // Floats of a block's memory.
 inline int64_t step_block_memory(const FusedStepArgs& a) {
-    return step_memory(a.light == nullptr ? shade_relu_block_memory(step_relu_args(a, {}), true)
-                                          : shade_film_block_memory(step_film_args(a, {})));
+    const ShadeArgs shade = step_shade_args(a, {});
+    return step_memory(a.shade.light == nullptr ? shade_relu_block_memory(shade, true)
+                                                : shade_film_block_memory(shade));
 }
 
 inline AdamArgs step_adam_args(const FusedStepArgs& a) {
-    AdamArgs adam{};
-    adam.param = a.table;
-    adam.first = a.first;
-    adam.second = a.second;
-    adam.steps = a.steps;
-    adam.first_stride = a.first_stride;
-    adam.second_stride = a.second_stride;
-    adam.steps_stride = a.steps_stride;
-    adam.width = a.width;
-    adam.learning_rate = a.learning_rate;
-    adam.beta1 = a.beta1;
-    adam.beta2 = a.beta2;
-    adam.epsilon = a.epsilon;
+    AdamArgs adam = a.adam;
     adam.control = a.control;
     return adam;
+}
+
+// Blocks that share the tiles of rays, at most.
+template <class Launcher>
+int64_t step_blocks(const Launcher& launcher, const FusedStepArgs& a) {
+    return launcher.block_limit("fused_step", (a.rays + kTileRays - 1) / kTileRays);
+}
+
+// Bytes of scratch memory.
+template <class Launcher>
+int64_t step_scratch_on(const Launcher& launcher, const FusedStepArgs& a) {
+    StepScratch s{};
+    const int64_t blocks = step_blocks(launcher, a);
+    return step_scratch(a, step_gradients(a), blocks, nullptr, s) +
+           launcher.block_scratch("fused_step", blocks, step_block_memory(a));
+}
+
+// The passes in order.
+template <int F, class Launcher>
+void step_passes(const Launcher& launcher, const FusedStepArgs& args) {
+    const FusedStepArgs a = args;
+    const StepGradients sizes = step_gradients(a);
+    const int64_t blocks = step_blocks(launcher, a);
+    StepScratch s{};
+    step_scratch(a, sizes, blocks, a.scratch, s);
+    if (s.fixed != nullptr) {
+        launcher.clear("fused_step", s.fixed, sizes.all() * int64_t{sizeof(int64_t)});
+    }
+    launcher.items("fused_step (targets)", 3 * a.rays,
+                   [a, s] XS_HD(int64_t i) { step_target(a, s, i); });
+    if (a.mixed) {
+        const HalfPlan plan = step_plan(a);
+        launcher.items("fused_step (weights)", plan.halves, [a, s, plan] XS_HD(int64_t i) {
+            half_pack(plan, a.shade.weights, i, s.packed);
+        });
+    }
+    step_shade(a, s, sizes, [&](const auto& kernel) {
+        launcher.blocks("fused_step", blocks, step_block_memory(a), s.blocks, kernel);
+    });
+    launcher.items("fused_step (loss)", kStepSums,
+                   [a, s] XS_HD(int64_t i) { step_partial_sum(a, s, i); });
+    launcher.items("fused_step (sums)", 2, [a, s] XS_HD(int64_t i) { step_sum(a, s, i); });
+    if (s.fixed != nullptr || a.control != nullptr) {
+        launcher.items("fused_step (gradients)", sizes.all(),
+                       [a, s, sizes] XS_HD(int64_t i) { step_finish(a, s, sizes, i); });
+    }
+    if (a.control != nullptr) {
+        launcher.items("fused_step (control)", 1, [a, s] XS_HD(int64_t) { step_decide(a, s); });
+    }
+    const AdamArgs adam = step_adam_args(a);
+    launcher.items("fused_step (rows)", a.grid.offsets[a.grid.levels] / 8,
+                   [a, adam] XS_HD(int64_t i) { step_rows<F>(a, adam, i); });
+}
+
+template <class Launcher>
+void step_on(const Launcher& launcher, const FusedStepArgs& a) {
+    with_width(a.grid.width, [&](auto f) { step_passes<f>(launcher, a); });
 }
 
 }  // namespace xs

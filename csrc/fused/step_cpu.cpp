@@ -31,19 +31,14 @@ struct RayBuffers {
 static RayBuffers ray_buffers(const FusedStepArgs& a) {
     static thread_local ShadeBuffer memory;
     const int64_t rays = (a.rays + 15) / 16 * 16;
-    float* next = memory.get(rays * (8 + static_cast<int64_t>(a.levels) * a.width));
+    float* next = memory.get(rays * (8 + static_cast<int64_t>(a.grid.levels) * a.grid.width));
     return {rays, next, next + 3 * rays, next + 4 * rays, next + 7 * rays, next + 8 * rays};
 }
 
 // Rays [begin, end) from face ids to points of the unit cube.
 static void find_points(const FusedStepArgs& a, const RayBuffers& b, int64_t begin, int64_t end) {
     InterpolateArgs args{};
-    args.vertices = a.vertices;
-    args.faces = a.faces;
-    args.cameras = a.cameras;
-    args.camera_index = a.camera_index;
-    args.pixel = a.pixel;
-    args.face_id = a.face_id;
+    args.points = a.points;
     args.n = a.rays;
     args.position = b.position;
     args.direction = b.direction;
@@ -62,28 +57,22 @@ static void find_points(const FusedStepArgs& a, const RayBuffers& b, int64_t beg
 // A piece's gradients [rays, levels * width] to the arrays of the levels.
 static void split_levels(const FusedStepArgs& a, const RayBuffers& b, const float* grad,
                          int64_t begin, int64_t end) {
-    const int64_t stride = static_cast<int64_t>(a.levels) * a.width;
-    for (int32_t l = 0; l < a.levels; ++l) {
-        float* to = b.grad + (l * b.rays + begin) * a.width;
+    const int64_t stride = static_cast<int64_t>(a.grid.levels) * a.grid.width;
+    for (int32_t l = 0; l < a.grid.levels; ++l) {
+        float* to = b.grad + (l * b.rays + begin) * a.grid.width;
         for (int64_t r = 0; r < end - begin; ++r) {
-            std::memcpy(to + r * a.width, grad + r * stride + l * a.width, a.width * sizeof(float));
+            std::memcpy(to + r * a.grid.width, grad + r * stride + l * a.grid.width,
+                        a.grid.width * sizeof(float));
         }
     }
 }
 
 static EncodeArgs encode_args(const FusedStepArgs& a, const RayBuffers& b) {
     EncodeArgs points{};
+    points.grid = a.grid;
     points.position = b.position;
-    points.table = a.table;
-    points.footprint = a.footprint_scale > 0.0f ? b.footprint : nullptr;
-    points.offsets = a.offsets;
-    points.resolutions = a.resolutions;
-    points.scales = a.scales;
+    points.footprint = a.grid.footprint_scale > 0.0f ? b.footprint : nullptr;
     points.points = a.rays;
-    points.levels = a.levels;
-    points.width = a.width;
-    points.smoothstep = a.smoothstep;
-    points.footprint_scale = a.footprint_scale;
     return points;
 }
 
@@ -93,7 +82,7 @@ template <class Run, class Finish>
 static void shade_rays(const FusedStepArgs& a, const EncodeArgs& points, const EncodeGrid& grid,
                        const RayBuffers& b, int64_t exposure_width, int64_t scratch_size,
                        int64_t gradient_size, const Run& run, const Finish& finish) {
-    const int64_t channels = static_cast<int64_t>(a.levels) * a.width;
+    const int64_t channels = static_cast<int64_t>(a.grid.levels) * a.grid.width;
     const int64_t piece_rays = shade_piece_rays(a.rays);
     std::vector<double> loss((a.rays + piece_rays - 1) / piece_rays);
     std::vector<double> error(loss.size());
@@ -101,7 +90,8 @@ static void shade_rays(const FusedStepArgs& a, const EncodeArgs& points, const E
     const double start = now();
     const auto encode = XS_PICK(encode_forward_chunk);
     shade_pieces(
-        a.rays, a.photos, a.camera_index, exposure_width, a.grad_exposure, gradient_size,
+        a.rays, a.shade.photos, a.points.camera_index, exposure_width, a.shade.grad_exposure,
+        gradient_size,
         [&](const ShadePiece& piece) {
             static thread_local ShadeBuffer buffer;
             // Rows past the last ray exist: some chunk functions read whole vectors of rays.
@@ -129,10 +119,10 @@ static void shade_rays(const FusedStepArgs& a, const EncodeArgs& points, const E
                 chunk.rays = static_cast<int32_t>(std::min<int64_t>(piece.end - r, kShadeRays));
                 chunk.features = features + at * channels;
                 chunk.direction = b.direction + 3 * r;
-                chunk.exposure = a.exposure;
-                chunk.photo = a.exposure == nullptr ? nullptr : a.camera_index + r;
+                chunk.exposure = a.shade.exposure;
+                chunk.photo = a.shade.exposure == nullptr ? nullptr : a.points.camera_index + r;
                 chunk.rgb = rgb + 3 * at;
-                chunk.loss = a.loss;
+                chunk.loss = a.shade.loss;
                 chunk.target = target + 3 * at;
                 chunk.scale = 1.0f / static_cast<float>(a.rays);
                 chunk.ray_loss = ray_loss + at;
@@ -173,9 +163,9 @@ static void shade_rays(const FusedStepArgs& a, const EncodeArgs& points, const E
 static void shade_with_relu(const FusedStepArgs& a, const EncodeArgs& points,
                             const EncodeGrid& grid, const RayBuffers& b) {
     static thread_local ShadeBuffer packed;
-    ShadeReluNet net{a.levels * a.width, a.hidden, a.sh_degree, nullptr};
+    ShadeReluNet net{a.grid.levels * a.grid.width, a.shade.hidden, a.shade.sh_degree, nullptr};
     float* buffer = packed.get(net.packed_size());
-    shade_relu_pack(net, a.weights, buffer);
+    shade_relu_pack(net, a.shade.weights, buffer);
     net.packed = buffer;
     const auto run = XS_PICK(shade_relu_chunk_gradient);
     shade_rays(
@@ -183,25 +173,27 @@ static void shade_with_relu(const FusedStepArgs& a, const EncodeArgs& points,
         [&](const ShadeChunk& chunk, float* scratch, float* gradient) {
             run(net, chunk, scratch, gradient);
         },
-        [&](const float* gradient) { shade_relu_add_gradient(net, gradient, a.grad_weights); });
+        [&](const float* gradient) {
+            shade_relu_add_gradient(net, gradient, a.shade.grad_weights);
+        });
 }
 
 static void shade_with_film(const FusedStepArgs& a, const EncodeArgs& points,
                             const EncodeGrid& grid, const RayBuffers& b) {
     static thread_local ShadeBuffer packed;
-    ShadeFilmNet net(a.levels * a.width, a.hidden);
+    ShadeFilmNet net(a.grid.levels * a.grid.width, a.shade.hidden);
     float* buffer = packed.get(net.packed_size);
-    shade_film_pack(net, a.weights, a.light, buffer);
+    shade_film_pack(net, a.shade.weights, a.shade.light, buffer);
     net.packed = buffer;
     const auto run = XS_PICK(shade_film_chunk_gradient);
     shade_rays(
-        a, points, grid, b, 2 * a.hidden, net.scratch_size, net.gradient_size,
+        a, points, grid, b, 2 * a.shade.hidden, net.scratch_size, net.gradient_size,
         [&](const ShadeChunk& chunk, float* scratch, float* gradient) {
             run(net, chunk, scratch, gradient);
         },
         [&](const float* gradient) {
-            shade_film_add_gradient(net, a.weights, a.light, gradient, a.grad_weights,
-                                    a.grad_light);
+            shade_film_add_gradient(net, a.shade.weights, a.shade.light, gradient,
+                                    a.shade.grad_weights, a.shade.grad_light);
         });
 }
 
@@ -239,24 +231,13 @@ class TouchMemory {
 
 static void update_table(const FusedStepArgs& a, const EncodeArgs& points, const EncodeGrid& grid,
                          const RayBuffers& b) {
-    AdamArgs adam{};
-    adam.param = a.table;
-    adam.first = a.first;
-    adam.second = a.second;
-    adam.steps = a.steps;
-    adam.first_stride = a.first_stride;
-    adam.second_stride = a.second_stride;
-    adam.steps_stride = a.steps_stride;
-    adam.width = a.width;
-    adam.learning_rate = a.learning_rate * control_rate(a.control);
-    adam.beta1 = a.beta1;
-    adam.beta2 = a.beta2;
-    adam.epsilon = a.epsilon;
-    const AdamCorrections corrections = adam_corrections(a.beta1, a.beta2);
+    AdamArgs adam = a.adam;
+    adam.learning_rate *= control_rate(a.control);
+    const AdamCorrections corrections = adam_corrections(a.adam.beta1, a.adam.beta2);
     const auto rows_of = XS_PICK(adam_touched_rows);
-    encode_row_ranges(grid, a.levels, [&](int32_t l, uint32_t begin, uint32_t end) {
+    encode_row_ranges(grid, a.grid.levels, [&](int32_t l, uint32_t begin, uint32_t end) {
         static thread_local TouchMemory memory;
-        const TableUpdate update{&points, b.grad + l * b.rays * a.width, &adam, corrections};
+        const TableUpdate update{&points, b.grad + l * b.rays * a.grid.width, &adam, corrections};
         const int64_t buckets = (end - begin + kBucketRows - 1) / kBucketRows;
         rows_of(update, grid.level[l], begin, end, memory.get(a.rays, buckets));
     });
@@ -265,8 +246,8 @@ static void update_table(const FusedStepArgs& a, const EncodeArgs& points, const
 void fused_step_cpu(const FusedStepArgs& a) {
     const RayBuffers b = ray_buffers(a);
     const EncodeArgs points = encode_args(a, b);
-    const EncodeGrid grid = encode_checked_grid(points);
-    if (a.light == nullptr) {
+    const EncodeGrid grid = encode_checked_grid(a.grid);
+    if (a.shade.light == nullptr) {
         shade_with_relu(a, points, grid, b);
     } else {
         shade_with_film(a, points, grid, b);

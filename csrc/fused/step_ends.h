@@ -13,15 +13,9 @@ constexpr int kStepChannels = 4;
 
 inline EncodeArgs step_encode_args(const FusedStepArgs& a) {
     EncodeArgs points{};
-    points.table = a.table;
-    points.offsets = a.offsets;
-    points.resolutions = a.resolutions;
-    points.scales = a.scales;
-    points.levels = a.levels;
-    points.width = a.width;
-    points.smoothstep = a.smoothstep;
+    points.grid = a.grid;
     points.grad_table = a.gradient;
-    points.grad_stride = a.width;
+    points.grad_stride = a.grid.width;
     points.touched = a.touched;
     return points;
 }
@@ -34,9 +28,10 @@ struct StepEnds {
     const EncodeGrid& grid;
 
     XS_HD float fade(const float* point, int level) const {
-        return a.footprint_scale > 0.0f ? encode_fade(point[3 * kTileStride] * a.footprint_scale,
-                                                      grid.level[level].scale)
-                                        : 1.0f;
+        return a.grid.footprint_scale > 0.0f
+                   ? encode_fade(point[3 * kTileStride] * a.grid.footprint_scale,
+                                 grid.level[level].scale)
+                   : 1.0f;
     }
 
     template <class Block>
@@ -50,10 +45,16 @@ struct StepEnds {
             float footprint = 0.0f, depth;
             if (thread < rays) {
                 const int64_t r = ray + thread;
-                const InterpolateArgs args{
-                    a.vertices,      a.faces,       nullptr, a.cameras, a.camera_index + r,
-                    a.pixel + 2 * r, a.face_id + r, 1,       at,        nullptr,
-                    towards,         &footprint,    &depth};
+                const PointsArgs& p = a.points;
+                const InterpolateArgs args{{p.vertices, p.faces, p.cameras, p.camera_index + r,
+                                            p.pixel + 2 * r, p.face_id + r},
+                                           nullptr,
+                                           1,
+                                           at,
+                                           nullptr,
+                                           towards,
+                                           &footprint,
+                                           &depth};
                 interpolate_one(args, 0);
             }
             for (int axis = 0; axis < 3; ++axis) {
@@ -64,32 +65,14 @@ struct StepEnds {
             point[3 * kTileStride + thread] = footprint * a.footprint_unit;
         });
         block.phase([&](int thread) {
-            switch (a.width) {
-                case 1:
-                    return look_up<1>(point, rays, thread, features);
-                case 2:
-                    return look_up<2>(point, rays, thread, features);
-                case 4:
-                    return look_up<4>(point, rays, thread, features);
-                default:
-                    return look_up<8>(point, rays, thread, features);
-            }
+            with_width(a.grid.width, [&](auto f) { look_up<f>(point, rays, thread, features); });
         });
     }
 
     template <class Block>
     XS_HD void store(const Block& block, float* point, int64_t, int rays, const float* grad) const {
         block.phase([&](int thread) {
-            switch (a.width) {
-                case 1:
-                    return scatter<1>(point, rays, thread, grad);
-                case 2:
-                    return scatter<2>(point, rays, thread, grad);
-                case 4:
-                    return scatter<4>(point, rays, thread, grad);
-                default:
-                    return scatter<8>(point, rays, thread, grad);
-            }
+            with_width(a.grid.width, [&](auto f) { scatter<f>(point, rays, thread, grad); });
         });
     }
 
@@ -97,7 +80,7 @@ struct StepEnds {
     // A thread's share of the features of a tile's rays.
     template <int F>
     XS_HD void look_up(const float* point, int rays, int thread, float* features) const {
-        for (int i = thread; i < kTileRays * a.levels; i += kBlockThreads) {
+        for (int i = thread; i < kTileRays * a.grid.levels; i += kBlockThreads) {
             const int level = i / kTileRays;
             const float* mine = point + i % kTileRays;
             float* to = features + level * F * kTileStride + i % kTileRays;
@@ -116,7 +99,7 @@ struct StepEnds {
     // in the same cell, as neighbours do, are added up before memory sees them.
     template <int F>
     XS_HD void scatter(const float* point, int rays, int thread, const float* grad) const {
-        for (int i = thread; i < 8 * a.levels; i += kBlockThreads) {
+        for (int i = thread; i < 8 * a.grid.levels; i += kBlockThreads) {
             const int level = i / 8;
             EncodeRun<F> run;
             for (int r = 0; r < rays; ++r) {
@@ -126,7 +109,8 @@ struct StepEnds {
                     continue;
                 }
                 const float position[3] = {mine[0], mine[kTileStride], mine[2 * kTileStride]};
-                const EncodeCell at = encode_cell(grid.level[level], position, points.smoothstep);
+                const EncodeCell at =
+                    encode_cell(grid.level[level], position, points.grid.smoothstep);
                 const int64_t row =
                     grid.level[level].offset + encode_corner_row(grid.level[level], at, i % 8);
                 const float weight = encode_corner_weight(at, i % 8) * visible;

@@ -1,25 +1,35 @@
 // interpolate: the surface point that a pixel's ray hits on a known face, and what belongs to it.
 #pragma once
 
+#include "fields.h"
 #include "isa.h"
 #include "rasterize/rasterize.h"
 
 namespace xs {
 
-struct InterpolateArgs {
+// Pixels and the faces that they show, as every op that needs their surface points takes them.
+struct PointsArgs {
     const float* vertices;        // [vertices, 3] local frame
     const int32_t* faces;         // [faces, 3] in file order
-    const float* normals;         // [vertices, 3] unit; null: normals are not wanted
     const Camera* cameras;        // [cameras]
     const int32_t* camera_index;  // [n]
     const float* pixel;           // [n, 2] continuous (u, v)
     const int32_t* face_id;       // [n], -1: nothing is hit
+
+    XS_FIELDS(vertices, faces, cameras, camera_index, pixel, face_id)
+};
+
+struct InterpolateArgs {
+    PointsArgs points;
+    const float* normals;  // [vertices, 3] unit; null: normals are not wanted
     int64_t n;
     float* position;   // [n, 3] local frame
     float* normal;     // [n, 3] unit; null if normals is
     float* direction;  // [n, 3] unit, camera to point
     float* footprint;  // [n] a pixel's size on the surface, world units
     float* depth;      // [n] camera z; distance for wide lenses
+
+    XS_FIELDS(points, normals, n, position, normal, direction, footprint, depth)
 };
 
 // Where a ray meets a face's plane, and what belongs to that point.
@@ -68,12 +78,12 @@ XS_HD XS_ALWAYS_INLINE static InterpolateHit interpolate_hit(const Camera& camer
 XS_HD static inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
     float* position = a.position + 3 * i;
     float* direction = a.direction + 3 * i;
-    const int32_t id = a.face_id[i];
-    const Camera& camera = a.cameras[a.camera_index[i]];
+    const int32_t id = a.points.face_id[i];
+    const Camera& camera = a.points.cameras[a.points.camera_index[i]];
     double solid_angle = 0.0;
     Vec3d ray{0.0, 0.0, 0.0};
     if (id >= 0) {
-        ray = camera_ray(camera, a.pixel[2 * i], a.pixel[2 * i + 1], &solid_angle);
+        ray = camera_ray(camera, a.points.pixel[2 * i], a.points.pixel[2 * i + 1], &solid_angle);
     }
     const double length = sqrt(dot(ray, ray));
     if (length == 0.0) {
@@ -88,10 +98,10 @@ XS_HD static inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
         a.depth[i] = INFINITY;
         return;
     }
-    const int32_t* face = a.faces + 3 * static_cast<int64_t>(id);
-    const float* p0 = a.vertices + 3 * static_cast<int64_t>(face[0]);
-    const float* p1 = a.vertices + 3 * static_cast<int64_t>(face[1]);
-    const float* p2 = a.vertices + 3 * static_cast<int64_t>(face[2]);
+    const int32_t* face = a.points.faces + 3 * static_cast<int64_t>(id);
+    const float* p0 = a.points.vertices + 3 * static_cast<int64_t>(face[0]);
+    const float* p1 = a.points.vertices + 3 * static_cast<int64_t>(face[1]);
+    const float* p2 = a.points.vertices + 3 * static_cast<int64_t>(face[2]);
     const InterpolateHit hit =
         interpolate_hit(camera, ray, length, solid_angle, {p0[0], p0[1], p0[2]},
                         {p1[0], p1[1], p1[2]}, {p2[0], p2[1], p2[2]});

@@ -19,8 +19,8 @@ struct Block {
 int seen_by_one(const InterpolateArgs& a, int64_t begin, int64_t end) {
     const int most = static_cast<int>(end - begin < kPoints ? end - begin : kPoints);
     int n = 0;
-    while (n < most && a.face_id[begin + n] >= 0 &&
-           a.camera_index[begin + n] == a.camera_index[begin]) {
+    while (n < most && a.points.face_id[begin + n] >= 0 &&
+           a.points.camera_index[begin + n] == a.points.camera_index[begin]) {
         ++n;
     }
     return n;
@@ -30,28 +30,30 @@ int seen_by_one(const InterpolateArgs& a, int64_t begin, int64_t end) {
 // corners of this block, and the faces of the next one.
 void fetch(const InterpolateArgs& a, int64_t begin, int n, int next) {
     for (int i = 0; i < n; ++i) {
-        const int32_t* face = a.faces + 3 * static_cast<int64_t>(a.face_id[begin + i]);
+        const int32_t* face =
+            a.points.faces + 3 * static_cast<int64_t>(a.points.face_id[begin + i]);
         for (int corner = 0; corner < 3; ++corner) {
-            __builtin_prefetch(a.vertices + 3 * static_cast<int64_t>(face[corner]));
+            __builtin_prefetch(a.points.vertices + 3 * static_cast<int64_t>(face[corner]));
         }
     }
     for (int i = n; i < n + next; ++i) {
-        const int32_t id = a.face_id[begin + i];
-        __builtin_prefetch(a.faces + 3 * static_cast<int64_t>(id < 0 ? 0 : id));
+        const int32_t id = a.points.face_id[begin + i];
+        __builtin_prefetch(a.points.faces + 3 * static_cast<int64_t>(id < 0 ? 0 : id));
     }
 }
 
 void gather(const InterpolateArgs& a, int64_t begin, int n, Block& b) {
     for (int i = 0; i < n; ++i) {
-        const int32_t* face = a.faces + 3 * static_cast<int64_t>(a.face_id[begin + i]);
+        const int32_t* face =
+            a.points.faces + 3 * static_cast<int64_t>(a.points.face_id[begin + i]);
         for (int corner = 0; corner < 3; ++corner) {
-            const float* p = a.vertices + 3 * static_cast<int64_t>(face[corner]);
+            const float* p = a.points.vertices + 3 * static_cast<int64_t>(face[corner]);
             b.corner[3 * corner][i] = p[0];
             b.corner[3 * corner + 1][i] = p[1];
             b.corner[3 * corner + 2][i] = p[2];
         }
-        b.u[i] = a.pixel[2 * (begin + i)];
-        b.v[i] = a.pixel[2 * (begin + i) + 1];
+        b.u[i] = a.points.pixel[2 * (begin + i)];
+        b.v[i] = a.points.pixel[2 * (begin + i) + 1];
     }
 }
 
@@ -84,7 +86,7 @@ void interpolate_chunk(const InterpolateArgs& a, int64_t begin, int64_t end) {
     for (int64_t first = begin; first < end; first += n) {
         n = seen_by_one(a, first, end);
         const Camera camera =
-            a.cameras[a.camera_index[first]];  // a copy, which no store can change
+            a.points.cameras[a.points.camera_index[first]];  // a copy, which no store can change
         if (n == 0 || a.normals != nullptr || !is_pinhole(camera)) {
             n = n == 0 ? 1 : n;
             for (int64_t i = first; i < first + n; ++i) {

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "isa.h"
+#include "launcher.h"
 #include "parallel_cpu.h"
+#include "rasterize/items.h"
 #include "rasterize/views.h"
 
 namespace xs {
@@ -147,6 +149,14 @@ void rasterize_cpu(const RasterizeArgs& a) {
     if (static_cast<int64_t>(words.size()) > kKeptWords) {
         std::vector<uint64_t>().swap(words);
     }
+}
+
+int64_t rasterize_scratch(const RasterizeArgs& args) {
+    return RasterItemsMemory(args).total();
+}
+
+void rasterize_emulated(const RasterizeArgs& args) {
+    raster_passes(HostLauncher(), args);
 }
 
 }  // namespace xs

@@ -11,6 +11,7 @@ constexpr int kItemFaces = 128;              // threads that share a cluster
 constexpr int kItemLargePixels = 1024;       // faces with larger boxes wait for the second pass
 constexpr int32_t kItemLargeRoom = 1 << 16;  // of them; what finds no room is drawn at once
 constexpr int kItemLargeThreads = 256;       // threads that share a large face
+constexpr int kItemLargeGroups = 1024;       // large faces under way at once
 
 struct RasterItems {
     RasterizeArgs a;
@@ -230,6 +231,29 @@ XS_HD inline void raster_item_resolve(const RasterItems& w, int64_t i) {
     if (w.a.depth != nullptr) {
         memcpy(w.a.depth + i, &bits, sizeof bits);
     }
+}
+
+// The passes in order. The camera lies on the device: each pass finds out for itself whether it has
+// work.
+template <class Launcher>
+void raster_passes(const Launcher& launcher, const RasterizeArgs& args) {
+    const RasterItems items = raster_items(args, args.scratch);
+    const int64_t pixels = items.pixels();
+    if (pixels <= 0) {
+        return;
+    }
+    launcher.items("rasterize: set up", pixels,
+                   [items] XS_HD(int64_t i) { raster_item_setup(items, i); });
+    launcher.items("rasterize: faces", int64_t{args.clusters} * kItemFaces,
+                   [items] XS_HD(int64_t i) { raster_item_faces(items, i); });
+    launcher.groups("rasterize: large faces", kItemLargeGroups, kItemLargeThreads,
+                    [items] XS_HD(int64_t group, int64_t groups, int thread) {
+                        raster_item_large(items, group, groups, thread);
+                    });
+    launcher.items("rasterize: pixels", pixels,
+                   [items] XS_HD(int64_t i) { raster_item_pixel(items, i); });
+    launcher.items("rasterize: resolve", pixels,
+                   [items] XS_HD(int64_t i) { raster_item_resolve(items, i); });
 }
 
 }  // namespace xs

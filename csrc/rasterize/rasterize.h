@@ -6,6 +6,7 @@
 #pragma once
 
 #include "camera/camera.h"
+#include "fields.h"
 
 #if !defined(XS_NO_CONTRACTION) && !defined(__CUDACC__)
 #error \
@@ -36,6 +37,9 @@ struct RasterizeArgs {
     float* depth;  // [height, width] camera z (distance for wide lenses), +inf at a miss; null: not
                    // wanted
     uint8_t* scratch;  // rasterize_scratch bytes, 16-byte aligned; device body only
+
+    XS_FIELDS(points, corners, face_ids, cluster_start, point_start, cluster_box, clusters, camera,
+              left, top, width, height, offset_x, offset_y, face_id, depth, scratch)
 };
 
 // Camera-space corners of a face of a cluster.

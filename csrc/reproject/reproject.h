@@ -29,6 +29,10 @@ struct ReprojectArgs {
     uint8_t* rgb;             // [height, width, 3] out; 255 where nothing was taken
     float* depth;             // [height, width] out; +inf where nothing is hit
     int32_t* missing;         // [height, width] out: the face to be shaded still, else -1
+
+    XS_FIELDS(vertices, faces, camera, face_id, left, top, width, height, offset_x, offset_y,
+              key_cameras, key_colour, key_depth, key_height, key_width, order, keys, tolerance,
+              sharper, coarser, rgb, depth, missing)
 };
 
 // A pixel's point on the surface.

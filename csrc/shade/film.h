@@ -13,43 +13,12 @@
 // W3 [3, hidden], b3, each row major.
 #pragma once
 
-#include "block.h"
 #include "isa.h"
+#include "shade/args.h"
 #include "shade/chunk.h"
 #include "shade/math.h"
 
 namespace xs {
-
-struct ShadeFilmArgs {
-    const float* features;        // [rays, width]
-    const float* direction;       // [rays, 3]
-    const float* weights;         // flat
-    const float* light;           // [4, hidden]: frequencies of layers 1 and 2, then phases
-    const float* exposure;        // [photos, 2 hidden]: shift, then log scale; or null
-    const int32_t* photo;         // [rays], -1 or below photos; null without exposure
-    const float* grad_rgb;        // [rays, 3] for kLossGiven
-    const float* target;          // [rays, 3], or
-    const uint8_t* target_bytes;  // [rays, 3]
-    const float* ray_weight;      // [rays] or null
-    float* rgb;                   // [rays, 3]; null in backward
-    float* ray_loss;              // [rays] or null
-    float* grad_features;         // [rays, width] written
-    float* grad_weights;          // flat, added to
-    float* grad_light;            // [4, hidden] added to
-    float* grad_exposure;         // [photos, 2 hidden] added to, or null
-    int64_t rays;
-    int32_t width;   // features a ray, a multiple of 4
-    int32_t hidden;  // a multiple of 16
-    int32_t photos;
-    int32_t loss;  // a ShadeLoss
-    float scale;
-    BlockSums sums;  // device kernels only: how gradients are added
-    // Device kernels only: a StepControl whose factor the gradients carry; null: none.
-    const double* mixed;
-    float* block_sums;  // [blocks, weights]; null: gradients of weights are added to at once
-    // Device kernels only: memory of the blocks, where shared memory is too small for it.
-    uint8_t* scratch;
-};
 
 // One matrix with its bias. M2's four parts are layers of their own: a panel of weights that is
 // contiguous stays in the first-level cache, one cut out of wider rows maps to few of its sets.
@@ -103,14 +72,14 @@ XS_DECLARE_SIMD(void shade_film_chunk_forward(const ShadeFilmNet& net, const Sha
 XS_DECLARE_SIMD(void shade_film_chunk_gradient(const ShadeFilmNet& net, const ShadeChunk& chunk,
                                                float* scratch, float* gradient))
 
-void shade_film_cpu(const ShadeFilmArgs& args);
-void shade_film_gradient_cpu(const ShadeFilmArgs& args);
-void shade_film_cuda(const ShadeFilmArgs& args, void* stream);
-void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream);
-int64_t shade_film_scratch(const ShadeFilmArgs& args);
-int64_t shade_film_scratch_cuda(const ShadeFilmArgs& args);
+void shade_film_cpu(const ShadeArgs& args);
+void shade_film_gradient_cpu(const ShadeArgs& args);
+void shade_film_cuda(const ShadeArgs& args, void* stream);
+void shade_film_gradient_cuda(const ShadeArgs& args, void* stream);
+int64_t shade_film_scratch(const ShadeArgs& args);
+int64_t shade_film_scratch_cuda(const ShadeArgs& args);
 // The device kernels' logic run on the host, block after block.
-void shade_film_emulated(const ShadeFilmArgs& args);
-void shade_film_gradient_emulated(const ShadeFilmArgs& args);
+void shade_film_emulated(const ShadeArgs& args);
+void shade_film_gradient_emulated(const ShadeArgs& args);
 
 }  // namespace xs

@@ -10,21 +10,25 @@ struct ShadeFilmLayers {
     TileLayer feature1, feature2, mapping1, mapping2, direction1, direction2, colour;
 };
 
-XS_HD inline ShadeFilmLayers shade_film_layers(const ShadeFilmArgs& a) {
+XS_HD inline ShadeFilmLayers shade_film_layers(int32_t width, int32_t hidden) {
     ShadeFilmLayers l{};
-    l.feature1 = tile_layer(0, 0, a.hidden, a.width);
-    l.feature2 = tile_layer(1, l.feature1.end(), a.hidden, a.hidden);
-    l.mapping1 = tile_layer(2, l.feature2.end(), a.hidden, a.hidden);
-    l.mapping2 = tile_layer(3, l.mapping1.end(), 4 * a.hidden, a.hidden);
-    l.direction1 = tile_layer(4, l.mapping2.end(), a.hidden, 3);
-    l.direction2 = tile_layer(5, l.direction1.end(), a.hidden, a.hidden);
-    l.colour = tile_layer(6, l.direction2.end(), 3, a.hidden);
+    l.feature1 = tile_layer(0, 0, hidden, width);
+    l.feature2 = tile_layer(1, l.feature1.end(), hidden, hidden);
+    l.mapping1 = tile_layer(2, l.feature2.end(), hidden, hidden);
+    l.mapping2 = tile_layer(3, l.mapping1.end(), 4 * hidden, hidden);
+    l.direction1 = tile_layer(4, l.mapping2.end(), hidden, 3);
+    l.direction2 = tile_layer(5, l.direction1.end(), hidden, hidden);
+    l.colour = tile_layer(6, l.direction2.end(), 3, hidden);
     return l;
+}
+
+XS_HD inline ShadeFilmLayers shade_film_layers(const ShadeArgs& a) {
+    return shade_film_layers(a.width, a.hidden);
 }
 
 // Floats of memory a block needs. Gradients of weights would not fit into shared memory beside the
 // activations: they are added up in a part of block_sums, which the second-level cache holds.
-inline int64_t shade_film_block_memory(const ShadeFilmArgs& a) {
+inline int64_t shade_film_block_memory(const ShadeArgs& a) {
     return tile_memory(a.width + 15 * a.hidden + 3 + 3, 0);
 }
 
@@ -33,7 +37,7 @@ struct FilmLight {
     float frequency, phase;
 };
 
-XS_HD inline FilmLight film_light(const ShadeFilmArgs& a, int index, int channel) {
+XS_HD inline FilmLight film_light(const ShadeArgs& a, int index, int channel) {
     const float* row = a.light + static_cast<int64_t>(index) * a.hidden + channel;
     return {row[0], row[2 * a.hidden]};
 }
@@ -41,7 +45,7 @@ XS_HD inline FilmLight film_light(const ShadeFilmArgs& a, int index, int channel
 // Gradient of feature layer `index`: `grad` of the sine becomes that of `u`, before frequency and
 // phase, whose own gradients are summed over the tile.
 template <class Block>
-XS_HD inline void film_feature_backward(const Block& block, const ShadeFilmArgs& a, int index,
+XS_HD inline void film_feature_backward(const Block& block, const ShadeArgs& a, int index,
                                         const float* u, float* grad) {
     tile_each(block, a.hidden, [&](int place, int channel, int) {
         const FilmLight light = film_light(a, index, channel);
@@ -58,8 +62,8 @@ XS_HD inline void film_feature_backward(const Block& block, const ShadeFilmArgs&
                 grad[place] *= factor;
             }
             float* to = a.grad_light + static_cast<int64_t>(index) * a.hidden + channel;
-            a.sums.add(to, frequency);
-            a.sums.add(to + 2 * a.hidden, phase);
+            a.device.sums.add(to, frequency);
+            a.device.sums.add(to + 2 * a.hidden, phase);
         }
     });
 }
@@ -79,7 +83,7 @@ XS_HD inline void film_direction_backward(const Block& block, int hidden, const 
 }
 
 template <bool kGradient, class Block, class Ends, class Products>
-XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, const Ends& ends,
+XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const Ends& ends,
                                    const Products& products) {
     const ShadeFilmLayers l = shade_film_layers(a);
     const int hidden = a.hidden;
@@ -100,8 +104,10 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
     float* grad_a = y2 + rows;
     float* grad_b = grad_a + rows;
     float* extra = grad_b + rows;
-    float* own = a.block_sums == nullptr ? nullptr : a.block_sums + block.index * l.colour.end();
-    const TileSums sums{own, a.grad_weights, a.sums};
+    float* own = a.device.block_sums == nullptr
+                     ? nullptr
+                     : a.device.block_sums + block.index * l.colour.end();
+    const TileSums sums{own, a.grad_weights, a.device.sums};
     if (own != nullptr) {
         tile_clear(block, own, l.colour.end());
     }
@@ -171,8 +177,8 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
             grad_b[place] = scaled;
             if (a.grad_exposure != nullptr) {
                 const float s2 = sinf(light.frequency * u2[place] + light.phase);
-                a.sums.add(a.grad_exposure + row + channel, shift);
-                a.sums.add(a.grad_exposure + row + hidden + channel, scaled * s2);
+                a.device.sums.add(a.grad_exposure + row + channel, shift);
+                a.device.sums.add(a.grad_exposure + row + hidden + channel, scaled * s2);
             }
         });
         film_feature_backward(block, a, 1, u2, grad_b);
@@ -186,6 +192,29 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeFilmArgs& a, c
     if (own != nullptr) {
         tile_flush(block, sums, l.colour.end());
     }
+}
+
+template <bool kGradient>
+struct ShadeFilmKernel {
+    ShadeArgs a;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_film_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+    }
+};
+
+// The kernel for all rays, and the bytes of scratch memory that it wants.
+template <bool kGradient, class Launcher>
+void shade_film_pass(const Launcher& launcher, const ShadeArgs& args) {
+    const ShadeArgs a = args;
+    launcher.blocks("shade_film", shade_tiles(a), shade_film_block_memory(a), a.scratch,
+                    ShadeFilmKernel<kGradient>{a});
+}
+
+template <bool kGradient, class Launcher>
+int64_t shade_film_pass_scratch(const Launcher& launcher, const ShadeArgs& a) {
+    return launcher.block_scratch("shade_film", shade_tiles(a), shade_film_block_memory(a));
 }
 
 }  // namespace xs

@@ -2,7 +2,9 @@
 #include <cstring>
 
 #include "isa.h"
+#include "launcher.h"
 #include "shade/film.h"
+#include "shade/film_block.h"
 #include "shade/pieces.h"
 
 namespace xs {
@@ -109,7 +111,7 @@ void shade_film_add_gradient(const ShadeFilmNet& net, const float* weights, cons
     }
 }
 
-static ShadeFilmNet packed_net(const ShadeFilmArgs& a) {
+static ShadeFilmNet packed_net(const ShadeArgs& a) {
     static thread_local ShadeBuffer packed;
     ShadeFilmNet net(a.width, a.hidden);
     float* buffer = packed.get(net.packed_size);
@@ -118,14 +120,14 @@ static ShadeFilmNet packed_net(const ShadeFilmArgs& a) {
     return net;
 }
 
-void shade_film_cpu(const ShadeFilmArgs& a) {
+void shade_film_cpu(const ShadeArgs& a) {
     const ShadeFilmNet net = packed_net(a);
     const auto run = XS_PICK(shade_film_chunk_forward);
     shade_forward(a, a.width, net.scratch_size,
                   [&](const ShadeChunk& chunk, float* scratch) { run(net, chunk, scratch); });
 }
 
-void shade_film_gradient_cpu(const ShadeFilmArgs& a) {
+void shade_film_gradient_cpu(const ShadeArgs& a) {
     const ShadeFilmNet net = packed_net(a);
     const auto run = XS_PICK(shade_film_chunk_gradient);
     shade_gradient(
@@ -137,6 +139,18 @@ void shade_film_gradient_cpu(const ShadeFilmArgs& a) {
             shade_film_add_gradient(net, a.weights, a.light, gradient, a.grad_weights,
                                     a.grad_light);
         });
+}
+
+int64_t shade_film_scratch(const ShadeArgs& a) {
+    return shade_film_pass_scratch<true>(HostLauncher(), a);
+}
+
+void shade_film_emulated(const ShadeArgs& a) {
+    shade_film_pass<false>(HostLauncher(), a);
+}
+
+void shade_film_gradient_emulated(const ShadeArgs& a) {
+    shade_film_pass<true>(HostLauncher(), a);
 }
 
 }  // namespace xs

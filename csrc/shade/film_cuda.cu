@@ -1,35 +1,19 @@
 // shade_film on a GPU: blocks that take tiles of rays.
-#include "block_cuda.cuh"
+#include "launcher_cuda.cuh"
 #include "shade/film_block.h"
 
 namespace xs {
 
-static int64_t tiles(const ShadeFilmArgs& a) {
-    return (a.rays + kTileRays - 1) / kTileRays;
+int64_t shade_film_scratch_cuda(const ShadeArgs& a) {
+    return shade_film_pass_scratch<false>(CudaLauncher(nullptr), a);
 }
 
-int64_t shade_film_scratch_cuda(const ShadeFilmArgs& a) {
-    return block_scratch_cuda("shade_film", tiles(a), shade_film_block_memory(a));
+void shade_film_cuda(const ShadeArgs& args, void* stream) {
+    shade_film_pass<false>(CudaLauncher(stream), args);
 }
 
-void shade_film_cuda(const ShadeFilmArgs& args, void* stream) {
-    const ShadeFilmArgs a = args;
-    for_each_block_cuda("shade_film", tiles(a), shade_film_block_memory(a), a.scratch,
-                        static_cast<cudaStream_t>(stream),
-                        [a] __device__(const DeviceBlock& block) {
-                            shade_film_block<false>(block, a, TensorEnds<ShadeFilmArgs>{a},
-                                                    FloatProducts{a.weights});
-                        });
-}
-
-void shade_film_gradient_cuda(const ShadeFilmArgs& args, void* stream) {
-    const ShadeFilmArgs a = args;
-    for_each_block_cuda("shade_film_gradient", tiles(a), shade_film_block_memory(a), a.scratch,
-                        static_cast<cudaStream_t>(stream),
-                        [a] __device__(const DeviceBlock& block) {
-                            shade_film_block<true>(block, a, TensorEnds<ShadeFilmArgs>{a},
-                                                   FloatProducts{a.weights});
-                        });
+void shade_film_gradient_cuda(const ShadeArgs& args, void* stream) {
+    shade_film_pass<true>(CudaLauncher(stream), args);
 }
 
 }  // namespace xs

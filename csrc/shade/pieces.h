@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "parallel_cpu.h"
+#include "shade/args.h"
 #include "shade/chunk.h"
 
 namespace xs {
@@ -149,9 +150,8 @@ inline void shade_reduce(float* gradients, int64_t pieces, int64_t size) {
     });
 }
 
-// The chunk of `args` that begins at ray `begin`; Args has the fields of ShadeReluArgs.
-template <class Args>
-ShadeChunk shade_chunk_of(const Args& a, int64_t begin, int64_t end, int64_t width) {
+// The chunk of `args` that begins at ray `begin`.
+inline ShadeChunk shade_chunk_of(const ShadeArgs& a, int64_t begin, int64_t end, int64_t width) {
     const auto at = [begin](auto* pointer, int64_t stride) {
         return pointer == nullptr ? nullptr : pointer + begin * stride;
     };
@@ -174,8 +174,8 @@ ShadeChunk shade_chunk_of(const Args& a, int64_t begin, int64_t end, int64_t wid
 }
 
 // Runs chunk(ShadeChunk, scratch) over all rays.
-template <class Args, class Body>
-void shade_forward(const Args& a, int64_t width, int64_t scratch_size, const Body& body) {
+template <class Body>
+void shade_forward(const ShadeArgs& a, int64_t width, int64_t scratch_size, const Body& body) {
     parallel_ranges(a.rays, 4 * kShadeRays, [&](int64_t begin, int64_t end) {
         static thread_local ShadeBuffer scratch;
         for (int64_t r = begin; r < end; r += kShadeRays) {
@@ -220,8 +220,8 @@ void shade_pieces(int64_t rays, int64_t photos, const int32_t* photo, int64_t ex
 }
 
 // Runs body(ShadeChunk, scratch, gradient) over all rays, then finish(summed gradient).
-template <class Args, class Body, class Finish>
-void shade_gradient(const Args& a, int64_t width, int64_t exposure_width, int64_t scratch_size,
+template <class Body, class Finish>
+void shade_gradient(const ShadeArgs& a, int64_t width, int64_t exposure_width, int64_t scratch_size,
                     int64_t gradient_size, const Body& body, const Finish& finish) {
     shade_pieces(
         a.rays, a.photos, a.photo, exposure_width, a.grad_exposure, gradient_size,

@@ -8,6 +8,11 @@
 
 namespace xs {
 
+// Tiles of all rays.
+inline int64_t shade_tiles(const ShadeArgs& a) {
+    return (a.rays + kTileRays - 1) / kTileRays;
+}
+
 struct FloatProducts {
     const float* weights;
 

@@ -8,41 +8,12 @@
 // W3 [3, hidden], b3, each row major.
 #pragma once
 
-#include "block.h"
 #include "isa.h"
+#include "shade/args.h"
 #include "shade/chunk.h"
 #include "shade/math.h"
 
 namespace xs {
-
-struct ShadeReluArgs {
-    const float* features;        // [rays, width]
-    const float* direction;       // [rays, 3]
-    const float* weights;         // flat
-    const float* exposure;        // [photos, 12] or null
-    const int32_t* photo;         // [rays], -1 or below photos; null without exposure
-    const float* grad_rgb;        // [rays, 3] for kLossGiven
-    const float* target;          // [rays, 3], or
-    const uint8_t* target_bytes;  // [rays, 3]
-    const float* ray_weight;      // [rays] or null
-    float* rgb;                   // [rays, 3]; null in backward
-    float* ray_loss;              // [rays] or null
-    float* grad_features;         // [rays, width] written
-    float* grad_weights;          // flat, added to
-    float* grad_exposure;         // [photos, 12] added to, or null
-    int64_t rays;
-    int32_t width;      // features a ray, a multiple of 4
-    int32_t hidden;     // a multiple of 16
-    int32_t sh_degree;  // 1 to 4
-    int32_t photos;
-    int32_t loss;  // a ShadeLoss
-    float scale;
-    BlockSums sums;  // device kernels only: how gradients are added
-    // Device kernels only: a StepControl whose factor the gradients carry; null: none.
-    const double* mixed;
-    // Device kernels only: memory of the blocks, where shared memory is too small for it.
-    uint8_t* scratch;
-};
 
 // The weights as the chunk functions read them, in one buffer made by shade_relu_pack: rows padded
 // to 16 floats, and each matrix also transposed, so that every product's vectors are contiguous.
@@ -84,15 +55,15 @@ XS_DECLARE_SIMD(void shade_relu_chunk_forward(const ShadeReluNet& net, const Sha
 XS_DECLARE_SIMD(void shade_relu_chunk_gradient(const ShadeReluNet& net, const ShadeChunk& chunk,
                                                float* scratch, float* gradient))
 
-void shade_relu_cpu(const ShadeReluArgs& args);
-void shade_relu_gradient_cpu(const ShadeReluArgs& args);
-void shade_relu_cuda(const ShadeReluArgs& args, void* stream);
-void shade_relu_gradient_cuda(const ShadeReluArgs& args, void* stream);
-int64_t shade_relu_scratch(const ShadeReluArgs& args);
-int64_t shade_relu_scratch_cuda(const ShadeReluArgs& args);
-int64_t shade_relu_gradient_scratch_cuda(const ShadeReluArgs& args);
+void shade_relu_cpu(const ShadeArgs& args);
+void shade_relu_gradient_cpu(const ShadeArgs& args);
+void shade_relu_cuda(const ShadeArgs& args, void* stream);
+void shade_relu_gradient_cuda(const ShadeArgs& args, void* stream);
+int64_t shade_relu_scratch(const ShadeArgs& args);
+int64_t shade_relu_scratch_cuda(const ShadeArgs& args);
+int64_t shade_relu_gradient_scratch_cuda(const ShadeArgs& args);
 // The device kernels' logic run on the host, block after block.
-void shade_relu_emulated(const ShadeReluArgs& args);
-void shade_relu_gradient_emulated(const ShadeReluArgs& args);
+void shade_relu_emulated(const ShadeArgs& args);
+void shade_relu_gradient_emulated(const ShadeArgs& args);
 
 }  // namespace xs

@@ -10,22 +10,26 @@ struct ShadeReluLayers {
     TileLayer first, second, colour;
 };
 
-XS_HD inline ShadeReluLayers shade_relu_layers(const ShadeReluArgs& a) {
+XS_HD inline ShadeReluLayers shade_relu_layers(int32_t width, int32_t hidden, int32_t sh_degree) {
     ShadeReluLayers l{};
-    l.first = tile_layer(0, 0, a.hidden, a.width);
-    l.second = tile_layer(1, l.first.end(), a.hidden, a.hidden + a.sh_degree * a.sh_degree);
-    l.colour = tile_layer(2, l.second.end(), 3, a.hidden);
+    l.first = tile_layer(0, 0, hidden, width);
+    l.second = tile_layer(1, l.first.end(), hidden, hidden + sh_degree * sh_degree);
+    l.colour = tile_layer(2, l.second.end(), 3, hidden);
     return l;
 }
 
+XS_HD inline ShadeReluLayers shade_relu_layers(const ShadeArgs& a) {
+    return shade_relu_layers(a.width, a.hidden, a.sh_degree);
+}
+
 // Floats of memory a block needs.
-inline int64_t shade_relu_block_memory(const ShadeReluArgs& a, bool gradient) {
+inline int64_t shade_relu_block_memory(const ShadeArgs& a, bool gradient) {
     return tile_memory(a.width + 2 * a.hidden + kMaxHarmonics + 3 + 3,
                        gradient ? shade_relu_layers(a).colour.end() : 0);
 }
 
 template <bool kGradient, class Block, class Ends, class Products>
-XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, const Ends& ends,
+XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const Ends& ends,
                                    const Products& products) {
     const ShadeReluLayers l = shade_relu_layers(a);
     const int hidden = a.hidden;
@@ -35,7 +39,7 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, c
     float* raw = third + hidden * kTileStride;
     float* direction = raw + 3 * kTileStride;
     float* next = direction + 3 * kTileStride;
-    const TileSums sums{kGradient ? next : nullptr, a.grad_weights, a.sums};
+    const TileSums sums{kGradient ? next : nullptr, a.grad_weights, a.device.sums};
     float* extra = kGradient ? next + l.colour.end() : next;
     if (kGradient) {
         tile_clear(block, sums.own, l.colour.end());
@@ -84,6 +88,30 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeReluArgs& a, c
     if (kGradient) {
         tile_flush(block, sums, l.colour.end());
     }
+}
+
+template <bool kGradient>
+struct ShadeReluKernel {
+    ShadeArgs a;
+
+    template <class Block>
+    XS_HD void operator()(const Block& block) const {
+        shade_relu_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+    }
+};
+
+// The kernel for all rays, and the bytes of scratch memory that it wants.
+template <bool kGradient, class Launcher>
+void shade_relu_pass(const Launcher& launcher, const ShadeArgs& args) {
+    const ShadeArgs a = args;
+    launcher.blocks("shade_relu", shade_tiles(a), shade_relu_block_memory(a, kGradient), a.scratch,
+                    ShadeReluKernel<kGradient>{a});
+}
+
+template <bool kGradient, class Launcher>
+int64_t shade_relu_pass_scratch(const Launcher& launcher, const ShadeArgs& a) {
+    return launcher.block_scratch("shade_relu", shade_tiles(a),
+                                  shade_relu_block_memory(a, kGradient));
 }
 
 }  // namespace xs

@@ -2,8 +2,10 @@
 #include <cstring>
 
 #include "isa.h"
+#include "launcher.h"
 #include "shade/pieces.h"
 #include "shade/relu.h"
+#include "shade/relu_block.h"
 
 namespace xs {
 
@@ -67,7 +69,7 @@ void shade_relu_add_gradient(const ShadeReluNet& net, const float* padded, float
     add(net.b3(), 3, 1, 3);
 }
 
-static ShadeReluNet packed_net(const ShadeReluArgs& a) {
+static ShadeReluNet packed_net(const ShadeArgs& a) {
     static thread_local ShadeBuffer packed;
     ShadeReluNet net{a.width, a.hidden, a.sh_degree, nullptr};
     float* buffer = packed.get(net.packed_size());
@@ -76,14 +78,14 @@ static ShadeReluNet packed_net(const ShadeReluArgs& a) {
     return net;
 }
 
-void shade_relu_cpu(const ShadeReluArgs& a) {
+void shade_relu_cpu(const ShadeArgs& a) {
     const ShadeReluNet net = packed_net(a);
     const auto run = XS_PICK(shade_relu_chunk_forward);
     shade_forward(a, a.width, net.scratch_size(),
                   [&](const ShadeChunk& chunk, float* scratch) { run(net, chunk, scratch); });
 }
 
-void shade_relu_gradient_cpu(const ShadeReluArgs& a) {
+void shade_relu_gradient_cpu(const ShadeArgs& a) {
     const ShadeReluNet net = packed_net(a);
     const auto run = XS_PICK(shade_relu_chunk_gradient);
     shade_gradient(
@@ -92,6 +94,18 @@ void shade_relu_gradient_cpu(const ShadeReluArgs& a) {
             run(net, chunk, scratch, gradient);
         },
         [&](const float* gradient) { shade_relu_add_gradient(net, gradient, a.grad_weights); });
+}
+
+int64_t shade_relu_scratch(const ShadeArgs& a) {
+    return shade_relu_pass_scratch<true>(HostLauncher(), a);
+}
+
+void shade_relu_emulated(const ShadeArgs& a) {
+    shade_relu_pass<false>(HostLauncher(), a);
+}
+
+void shade_relu_gradient_emulated(const ShadeArgs& a) {
+    shade_relu_pass<true>(HostLauncher(), a);
 }
 
 }  // namespace xs

@@ -4,6 +4,7 @@
 
 #include "adam/control.h"
 #include "block.h"
+#include "shade/args.h"
 #include "shade/math.h"
 
 namespace xs {
@@ -86,9 +87,8 @@ XS_HD inline void tile_store(const Block& block, const float* tile, int32_t widt
 }
 
 // Where a shader's rays come from and their gradients go: rows of tensors. fused_step has another.
-template <class Args>
 struct TensorEnds {
-    const Args& a;
+    const ShadeArgs& a;
 
     // Features and directions of a tile; `extra` is memory of the block beside the shader's.
     template <class Block>
@@ -230,15 +230,15 @@ XS_HD inline void head_colour(const float* row, const float (&raw)[3], HeadColou
     }
 }
 
-// The same for one ray of a batch, and back. Args has the fields of ShadeReluArgs.
-template <bool kClipped, class Args>
+// The same for one ray of a batch, and back.
+template <bool kClipped>
 struct TileHead {
-    const Args& a;
+    const ShadeArgs& a;
     int64_t ray;
     const float* row;  // the photo's exposure [3, 4], or null
     HeadColour h;
 
-    XS_HD TileHead(const Args& args, int64_t index) : a(args), ray(index), row(nullptr) {
+    XS_HD TileHead(const ShadeArgs& args, int64_t index) : a(args), ray(index), row(nullptr) {
         if (!kClipped && a.exposure != nullptr && a.photo[ray] >= 0) {
             row = a.exposure + static_cast<int64_t>(a.photo[ray]) * kExposureNumbers;
         }
@@ -267,7 +267,8 @@ struct TileHead {
             float loss, towards;
             shade_loss<ScalarMath>(a.loss, h.rgb[c] - target, loss, towards);
             sum += loss;
-            grad[c] = towards * (a.scale * control_scale(a.mixed) / 3.0f) * weight * h.slope[c];
+            grad[c] =
+                towards * (a.scale * control_scale(a.device.mixed) / 3.0f) * weight * h.slope[c];
         }
         if (a.loss != kLossGiven && a.ray_loss != nullptr) {
             a.ray_loss[ray] = sum * (1.0f / 3.0f);
@@ -285,16 +286,16 @@ struct TileHead {
         float* to = a.grad_exposure + (row - a.exposure);
         for (int c = 0; c < 3; ++c) {
             for (int j = 0; j < 3; ++j) {
-                a.sums.add(to + 4 * c + j, grad[c] * h.light[j]);
+                a.device.sums.add(to + 4 * c + j, grad[c] * h.light[j]);
             }
-            a.sums.add(to + 4 * c + 3, grad[c]);
+            a.device.sums.add(to + 4 * c + 3, grad[c]);
         }
     }
 };
 
 // Colours of a tile's rays; with kGradient `raw` becomes its gradient (zero past the last ray).
-template <bool kClipped, bool kGradient, class Block, class Args>
-XS_HD inline void tile_head(const Block& block, const Args& a, int64_t first, int rays,
+template <bool kClipped, bool kGradient, class Block>
+XS_HD inline void tile_head(const Block& block, const ShadeArgs& a, int64_t first, int rays,
                             float* raw) {
     block.phase([&](int thread) {
         if (thread >= kTileRays) {
@@ -306,7 +307,7 @@ XS_HD inline void tile_head(const Block& block, const Args& a, int64_t first, in
             }
             return;
         }
-        TileHead<kClipped, Args> head(a, first + thread);
+        TileHead<kClipped> head(a, first + thread);
         head.forward(raw + thread);
         if (kGradient) {
             head.backward(raw + thread);

@@ -9,6 +9,7 @@ import torch
 from xscale import ops
 from xscale.errors import ShapeError
 from xscale.ops._grid import encode_backward_reference, encode_reference, fade_weights
+from xscale.ops.encode import Lookup, lookup_name
 
 PAPER = (16, 8, 22, 16, 1.4768261459394993)
 
@@ -348,10 +349,8 @@ def test_no_points_give_no_features_and_no_gradient():
 
 def test_encode_is_registered_as_torch_wants_it():
     layout, position, table, footprint = _scene(points=9, levels=3)
-    inputs = (
-        position.requires_grad_(), table.requires_grad_(), footprint, list(layout.offsets),
-        list(layout.resolutions), list(layout.scales), True, 0.5,
-    )  # fmt: skip
+    name = lookup_name(Lookup(layout, "smoothstep", 0.5))
+    inputs = (position.requires_grad_(), table.requires_grad_(), footprint, name)
     torch.library.opcheck(torch.ops.xscale.encode.default, inputs)
 
 

@@ -95,7 +95,7 @@ class Viewer:
         if folder := os.environ.get("XSCALE_SHOTS"):
             Image.fromarray(np.ascontiguousarray(self.picture())).save(f"{folder}/{name}.png")
 
-    def wait(self, done: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    def wait(self, done: Callable[[], bool], what: str, seconds: float = 180.0) -> None:
         """Wait until something holds."""
         limit = time.monotonic() + seconds
         while not done():

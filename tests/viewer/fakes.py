@@ -71,6 +71,10 @@ class FakeSource:
         }
 
     @property
+    def frustums(self) -> dict[str, float]:
+        return dict.fromkeys(self.cameras, 0.3)
+
+    @property
     def extent(self) -> float:
         return 15.0
 

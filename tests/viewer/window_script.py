@@ -145,6 +145,21 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     context.yield_(2)
     assert session.view is session.home
 
+    # The tour, and what is written: a screenshot in a mode, the lengths, the photos wanted.
+    context.key_press(key.n)
+    wait(lambda: session.tour.at == 0)
+    session.mode = "depth"
+    files = [folder.parent / name for name in ("depth.png", "lengths.csv", "wanted.json")]
+    app.commands.screenshot((120, 90), files[0])
+    wait(lambda: app.commands.shot.done)
+    app.commands.save_csv(files[1])
+    app.commands.run("advice")
+    wait(lambda: "places are seen" in session.status)
+    assert app.commands.wanted, session.status
+    app.commands.save_advice(files[2])
+    assert all(file.stat().st_size > 50 for file in files), session.status
+    session.mode = "colour"
+
     # All tabs, the smallest window, and back.
     for tab in ("Photos", "Inspect", "Measure", "Tour", "View"):
         context.item_click(f"**/{tab}")

@@ -108,7 +108,8 @@ class Inspector:
         point = picking.point_at(camera, s.picture.depth, pixel)
         if point is None:
             return "no surface"
-        if not self._hover_asked and now - self._hover_since > HOVER_AFTER and not s.busy():
+        settled = s.picture.stage != "moving"
+        if not self._hover_asked and now - self._hover_since > HOVER_AFTER and settled:
             self._hover_asked = True
             self._ask(camera, pixel, lambda found: self._hover_found(key, found))
         if self._hovered is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from xscale.geometry.camera import Camera
 from xscale.io.photo.images import encode_png
 from xscale.io.storage import write_bytes
 from xscale_viewer.session import Session
+
+if TYPE_CHECKING:
+    from xscale.render.live import ViewPainter
 
 _BAND_SAMPLES = 1 << 17
 MOST_PIXELS = 1 << 28
@@ -34,14 +38,18 @@ class Screenshot:
         self._camera = camera
         self._path = path
         self._samples = session.settings.samples
-        self._background = session.settings.background
-        self._mode = session.mode
+        self._painter: ViewPainter | None = None
         self._top = 0
         self._start = time.monotonic()
         if camera.width * camera.height > MOST_PIXELS:
             self._end(f"{camera.width} x {camera.height} is too large for a screenshot; "
                       "xscale render writes larger pictures")  # fmt: skip
             return
+        from xscale.render.service import ViewRequest
+
+        self._request = ViewRequest(
+            camera, *session.mode_and_photo(), session.settings.background, samples=self._samples
+        )
         self._picture = np.zeros((camera.height, camera.width, 3), np.uint8)
         self._next()
 
@@ -49,17 +57,15 @@ class Screenshot:
         camera, top = self._camera, self._top
         rows = min(max(1, _BAND_SAMPLES // (camera.width * self._samples**2)), camera.height - top)
         rect = (0, top, camera.width, rows)
-        mode, samples, background = self._mode, self._samples, self._background
 
         def render(run: object) -> np.ndarray | str:
-            from xscale.render.modes import Scale, mode_of
-            from xscale.render.resolve import render_resolved
+            from xscale.render.live import ViewPainter
 
             try:
-                look = mode_of(mode)
-                renderer = run.renderer_on(background)
-                frame = render_resolved(renderer, camera, look.needs, rect, samples)
-                return look.paint(frame, Scale(levels=run.model.settings.grid.levels))
+                if self._painter is None:
+                    self._painter = ViewPainter(run)
+                    self._shown = self._painter.shown(self._request)
+                return self._painter.rows(self._shown, self._samples, rect).rgb
             except XscaleError as error:
                 return str(error)
 

@@ -304,8 +304,8 @@ class Session:
                 self._service.idle()
             return False
         wanted = (
-            camera.packed().tobytes(), camera.width, camera.height, self.mode,
-            self._exposure(), self.settings.background, self.settings.samples,
+            camera.packed().tobytes(), camera.width, camera.height,
+            *self.mode_and_photo(), self.settings.background, self.settings.samples,
             self.settings.low_power,
         )  # fmt: skip
         if wanted != self._wanted:
@@ -317,8 +317,11 @@ class Session:
             self._request(camera, moving=False)
         return not self._at_rest
 
-    def _exposure(self) -> str | None:
-        return self.photo if self.wipe else None
+    def mode_and_photo(self) -> tuple[str, str | None]:
+        """Return the mode that pictures are asked for in, and whose photo's exposure they take."""
+        if self.wipe and self.photo is not None and self.source.kind == "run":
+            return "render", self.photo
+        return self.mode, None
 
     def _request(self, camera: Camera, *, moving: bool) -> None:
         from xscale.render.service import ViewRequest
@@ -330,8 +333,7 @@ class Session:
             # The camera as a file gives it back: a copied view renders to the same bits.
             self.document = document_of(camera)
             camera = from_document(self.document)
-        photo = self._exposure()
-        mode = self.mode if photo is None else "render"
+        mode, photo = self.mode_and_photo()
         self._service.request(
             ViewRequest(
                 camera, mode, photo, self.settings.background, moving,

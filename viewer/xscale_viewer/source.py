@@ -30,6 +30,7 @@ from xscale.scene.scene import Scene
 from xscale_viewer.navigation import up_of
 
 _SAMPLED = 200_000
+_NEIGHBOURS = 2000
 _NOT_OF_A_SCENE = ("level", "uncertainty", "features")
 NO_MODES = ("photo", "render", "error")
 """Modes of the service that the wipe asks for by itself."""
@@ -63,6 +64,19 @@ class Source:
     """Name of the coordinate system of positions, where the scene says it."""
     points: np.ndarray | None = None
     """Sparse points, float64 [P, 3], world."""
+
+    @cached_property
+    def frustums(self) -> dict[str, float]:
+        """Depth at which each camera's pyramid is drawn: a third of the way to the next photo."""
+        largest = 0.03 * self.extent
+        names = list(self.cameras)
+        if not 2 <= len(names) <= _NEIGHBOURS:
+            return dict.fromkeys(names, 0.3 * largest)
+        centres = np.array([camera.position for camera in self.cameras.values()])
+        apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
+        np.fill_diagonal(apart, np.inf)
+        sizes = np.minimum(apart.min(1) / 3, largest)
+        return dict(zip(names, np.maximum(sizes, 1e-3 * largest).tolist(), strict=True))
 
     @property
     def extent(self) -> float:
@@ -171,6 +185,9 @@ class SceneRun:
         self.model = Clay()
         self.background = None
         self.at_hand = None
+        self.folder = _NoFolder()
+        self.manifest = SimpleNamespace(run=None)
+        self.warnings: list[str] = []
         self._scene = scene
         self._renderers: dict[str, Renderer] = {}
 
@@ -233,6 +250,16 @@ class SceneRun:
             UsageError: Always.
         """
         raise UsageError("a scene has no residuals", advice="train first: xscale train")
+
+
+class _NoFolder:
+    """Stands for a run's folder: nothing is kept in a scene."""
+
+    def has(self, name: str) -> bool:
+        return False
+
+    def write(self, name: str, arrays: Mapping[str, np.ndarray], run: str | None) -> None:
+        return
 
 
 @dataclass(eq=False)

@@ -19,12 +19,16 @@ _MOST_ROLL = 20.0
 
 
 def first_view(source: Source) -> View:
-    """Return the view that a window opens with: the middle photo's, else the whole mesh."""
+    """Return the view that a window opens with: a far photo's, else the whole mesh."""
     if source.cameras:
         names = sorted(source.cameras)
-        centres = np.array([source.cameras[name].position for name in names])
-        middle = np.median(centres, axis=0)
-        nearest = names[int(np.argmin(np.linalg.norm(centres - middle, axis=1)))]
+        away = np.array([source.cameras[name].position for name in names])
+        away -= (source.low + source.high) / 2
+        far = np.linalg.norm(away, axis=1)
+        # A far one, since a close-up shows little of what there is, but not the remotest.
+        apart = np.abs(np.log(np.maximum(far, 1e-12) / max(float(np.quantile(far, 0.8)), 1e-12)))
+        side = np.linalg.norm(away - np.median(away, axis=0), axis=1) / max(source.extent, 1e-12)
+        nearest = names[int(np.argmin(apart + 0.3 * side))]
         view = view_of(source.cameras[nearest])
         if is_usable(view):
             rolled = abs(angles(view, source.up)[2]) > _MOST_ROLL

@@ -104,6 +104,7 @@ RANGES: dict[str, Range] = {
     "height": _ANY,
     "turns": _ANY,
     "view.scale": Range(0.5, 4),
+    "seconds": Range(0, 3600, above=True),
     "target": _ANY,
     "pixel": _ANY,
     "closest": _POSITIVE,

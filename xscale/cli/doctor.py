@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xscale
 from xscale.cli import _machine, _viewer
-from xscale.cli._console import parse, print_json, print_table, result
+from xscale.cli._console import parse, print_json, print_table, result, say
 
 _EXTRAS = {
     "lpips": "metrics",
@@ -36,11 +36,17 @@ class Options:
 
     json: bool = False
     """Print one JSON document instead of tables."""
+    fetch_lpips: bool = False
+    """First download the missing backbones of LPIPS: nothing else ever connects out."""
 
 
 def run(argv: list[str]) -> int:
     """Look, test, print."""
     options = parse(Options, argv, "doctor")
+    if options.fetch_lpips:
+        from xscale.metrics.lpips_weights import fetch_backbones
+
+        fetch_backbones(say)
     found = examine()
     if options.json:
         print_json(found)

@@ -11,6 +11,8 @@ import numpy as np
 
 from xscale.errors import CameraError
 
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
+"""Turns OpenGL's camera axes (y up, z backwards) into OpenCV's; it is its own inverse."""
 ROTATION_TOLERANCE = 1e-3
 """Largest entry-wise distance from a rotation that is taken for rounding and removed."""
 QUIET_QUATERNION = 1e-3

@@ -1,4 +1,4 @@
-"""Where LPIPS finds its weights. Nothing is ever downloaded.
+"""Where LPIPS finds its weights. Nothing is downloaded unless ``doctor --fetch-lpips`` asks for it.
 
 The definition is the ``lpips`` package, version 0.1: its linear heads are read from the package's
 own files, without importing it (its import needs torchvision). The backbones' weights come from a
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ import torch
 
 from xscale.errors import IntegrityError, SetupError, UsageError
 from xscale.io.hashing import sha256_file
+from xscale.io.storage import make_folder
 
 WEIGHTS_VARIABLE = "XSCALE_LPIPS_WEIGHTS"
 NETS = ("vgg", "alex")
@@ -124,6 +125,53 @@ def backbone_file(net: str, folder: str | Path | None = None) -> Path | None:
     """
     place = _place(folder)
     return next((place / n for n in _FILES[net] if (place / n).is_file()), None)
+
+
+SOURCE = "https://download.pytorch.org/models"
+"""Where torchvision's own loader takes the backbones from."""
+
+
+def fetch_backbones(
+    say: Callable[[str], None], source: str = SOURCE, folder: str | Path | None = None
+) -> list[Path]:
+    """Download the backbones that are missing, by PyTorch's own loader, and verify their hashes.
+
+    Nothing else in xscale ever connects out, and this only when it is asked for.
+
+    Args:
+        say: Called with a line for each file.
+        source: Address of the folder that holds torchvision's files.
+        folder: Where to put them; None: $XSCALE_LPIPS_WEIGHTS, else torchvision's cache.
+
+    Returns:
+        The files of all networks.
+
+    Raises:
+        SetupError: The address cannot be reached, or a file does not match the hash in its name.
+    """
+    place = _place(folder)
+    make_folder(place)
+    found = []
+    for net, (_, name) in _FILES.items():
+        path = backbone_file(net, folder)
+        if path is None:
+            path = place / name
+            prefix = path.stem.rpartition("-")[2]
+            say(f"{source}/{name} -> {path}")
+            try:
+                torch.hub.download_url_to_file(
+                    f"{source}/{name}", str(path), hash_prefix=prefix, progress=False
+                )
+            except (OSError, RuntimeError) as error:
+                raise SetupError(
+                    f"could not be fetched: {error}",
+                    where=f"{source}/{name}",
+                    advice="fetch it elsewhere and give its folder by --lpips-weights",
+                ) from error
+        else:
+            say(f"{path} exists")
+        found.append(path)
+    return found
 
 
 def check_available(folder: str | Path | None = None) -> tuple[tuple[str, ...], str | None]:

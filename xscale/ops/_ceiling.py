@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from xscale.ops import _ext
-from xscale.ops.encode import level_tensors
+from xscale.ops.encode import Lookup, encode_fields
 from xscale.ops.fused_frame import FrameGrid, FrameShader
 
 
@@ -21,14 +21,9 @@ def gather(position: Tensor, grid: FrameGrid) -> None:
 
     Rows are fetched ahead as there; nothing is summed and nothing written.
     """
-    layout, half = grid.layout, grid.table.dtype == torch.float16
-    rows, resolutions, scales = level_tensors(layout)
-    _ext.call(
-        "ceiling_gather", position.device, position=position, table=None if half else grid.table,
-        table_half=grid.table if half else None, features=torch.empty(1), offsets=rows,
-        resolutions=resolutions, scales=scales, points=len(position), levels=layout.levels,
-        width=layout.features_per_level, smoothstep=grid.interpolation == "smoothstep",
-    )  # fmt: skip
+    lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
+    fields = encode_fields(position, None, lookup, table=grid.table, features=torch.empty(1))
+    _ext.call("ceiling_gather", position.device, **fields)
 
 
 KINDS = ("read", "add", "add scalar", "add half", "least", "least tested")
@@ -65,7 +60,7 @@ def rows(
 def stream(data: Tensor) -> None:
     """Read and write every number of ``data``, float32, once."""
     _ext.call(
-        "ceiling_stream", data.device, data=data, floats=data.numel(),
+        "ceiling_stream", data.device, data=data, floats=data.numel(), products=0, bfloat16=False,
         sink=torch.empty(1, dtype=torch.float64),
     )  # fmt: skip
 
@@ -73,7 +68,10 @@ def stream(data: Tensor) -> None:
 def multiply(products: int, *, bfloat16: bool = True) -> None:
     """Make that many multiply-adds on registers, of bfloat16 pairs where allowed and known."""
     sink = torch.empty(1, dtype=torch.float64)
-    _ext.call("ceiling_multiply", sink.device, products=products, bfloat16=bfloat16, sink=sink)
+    _ext.call(
+        "ceiling_multiply", sink.device, data=None, floats=0, products=products, bfloat16=bfloat16,
+        sink=sink,
+    )  # fmt: skip
 
 
 def products(shader: FrameShader) -> int:

@@ -106,7 +106,8 @@ def call(op: str, device: torch.device, **fields: object) -> None:
     Args:
         op: Name of the binding's row.
         device: Where all tensors live (the op's checks made sure of that).
-        **fields: The args struct's fields; tensors must be contiguous, ``None`` is a null pointer.
+        **fields: The args struct's fields; tensors must be contiguous, ``None`` is a null pointer,
+            a dictionary is a struct within it.
 
     Raises:
         BackendError: The module is not built, or has no such body.
@@ -142,4 +143,6 @@ def _value(value: object) -> object:
     """Return an argument as the compiled module takes it."""
     if isinstance(value, torch.Tensor):
         return value.data_ptr(), _CODES[value.dtype], value.numel()
+    if isinstance(value, dict):
+        return {name: _value(inner) for name, inner in value.items()}
     return value

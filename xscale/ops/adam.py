@@ -82,13 +82,38 @@ def adam(
             learning_rate=learning_rate, betas=betas, epsilon=epsilon, clear_grad=clear_grad,
         )  # fmt: skip
         return
-    _ext.call(
-        "adam", param.device, param=param, grad=grad, first=first, second=second, steps=steps,
-        touched=touched, grad_stride=grad.stride(0), first_stride=first.stride(0),
-        second_stride=second.stride(0), steps_stride=1 if steps is None else steps.stride(0),
-        rows=rows, width=width, step=step, learning_rate=learning_rate,
-        beta1=betas[0], beta2=betas[1], epsilon=epsilon, clear_grad=clear_grad, control=control,
+    fields = adam_fields(
+        param, grad, first, second, steps, learning_rate=learning_rate, betas=betas,
+        epsilon=epsilon, touched=touched, step=step, clear_grad=clear_grad, control=control,
     )  # fmt: skip
+    _ext.call("adam", param.device, **fields)
+
+
+def adam_fields(
+    param: Tensor,
+    grad: Tensor | None,
+    first: Tensor,
+    second: Tensor,
+    steps: Tensor | None,
+    *,
+    learning_rate: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    touched: Tensor | None = None,
+    step: int = 1,
+    clear_grad: bool = False,
+    control: Tensor | None = None,
+) -> dict[str, object]:
+    """Return the fields of AdamArgs, for ``adam`` and for ops that contain its step."""
+    rows, width = param.shape
+    return {
+        "param": param, "grad": grad, "first": first, "second": second, "steps": steps,
+        "touched": touched, "grad_stride": 0 if grad is None else grad.stride(0),
+        "first_stride": first.stride(0), "second_stride": second.stride(0),
+        "steps_stride": 1 if steps is None else steps.stride(0), "rows": rows, "width": width,
+        "step": step, "learning_rate": learning_rate, "beta1": betas[0], "beta2": betas[1],
+        "epsilon": epsilon, "clear_grad": clear_grad, "control": control,
+    }  # fmt: skip
 
 
 @torch.no_grad()

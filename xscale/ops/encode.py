@@ -8,8 +8,8 @@ al. 2023) and are not looked up at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,8 +80,8 @@ def encode(
             footprint_scale=footprint_scale,
         )  # fmt: skip
     return call(
-        _encode, position, table, footprint, layout.offsets, layout.resolutions, layout.scales,
-        interpolation == "smoothstep", footprint_scale,
+        _encode, position, table, footprint,
+        lookup_name(Lookup(layout, interpolation, footprint_scale)),
     )  # fmt: skip
 
 
@@ -136,8 +136,7 @@ def encode_backward(
         )  # fmt: skip
         return
     _call(
-        "encode_backward", position, footprint, layout.offsets, layout.resolutions, layout.scales,
-        interpolation == "smoothstep", footprint_scale, layout.features_per_level,
+        "encode_backward", position, footprint, Lookup(layout, interpolation, footprint_scale),
         grad_features=grad_features, grad_table=grad_table, touched=touched,
     )  # fmt: skip
 
@@ -171,98 +170,84 @@ def encode_backward_position(
             )  # fmt: skip
             return torch.autograd.grad(features, at, grad_features)[0]
     return call(
-        _encode_position_gradient, grad_features, position, table, footprint, layout.offsets,
-        layout.resolutions, layout.scales, interpolation == "smoothstep", footprint_scale,
+        _encode_position_gradient, grad_features, position, table, footprint,
+        lookup_name(Lookup(layout, interpolation, footprint_scale)),
     )  # fmt: skip
+
+
+class Lookup(NamedTuple):
+    """How a hash grid is looked up."""
+
+    layout: GridLayout
+    interpolation: str
+    footprint_scale: float
+
+
+_LOOKUPS: dict[str, Lookup] = {}
+
+
+@lru_cache(maxsize=256)
+def lookup_name(lookup: Lookup) -> str:
+    """Return a name for a look-up: PyTorch's registered ops take no objects, but text."""
+    name = repr(lookup)
+    _LOOKUPS[name] = lookup
+    return name
 
 
 @registered("xscale::encode")
-def _encode(
-    position: Tensor,
-    table: Tensor,
-    footprint: Tensor | None,
-    offsets: Sequence[int],
-    resolutions: Sequence[int],
-    scales: Sequence[float],
-    smoothstep: bool,
-    footprint_scale: float,
-) -> Tensor:
-    features = position.new_empty(len(position), len(scales) * table.shape[1])
-    _call(
-        "encode", position, footprint, offsets, resolutions, scales, smoothstep, footprint_scale,
-        table.shape[1], table=table, features=features,
-    )  # fmt: skip
+def _encode(position: Tensor, table: Tensor, footprint: Tensor | None, lookup: str) -> Tensor:
+    layout = _LOOKUPS[lookup].layout
+    features = position.new_empty(len(position), layout.levels * layout.features_per_level)
+    _call("encode", position, footprint, _LOOKUPS[lookup], table=table, features=features)
     return features
 
 
 @_encode.register_fake
-def _(
-    position: Tensor, table: Tensor, footprint: Tensor | None, offsets: Sequence[int],
-    resolutions: Sequence[int], scales: Sequence[float], smoothstep: bool, footprint_scale: float,
-) -> Tensor:  # fmt: skip
-    return position.new_empty(position.shape[0], len(scales) * table.shape[1])
+def _(position: Tensor, table: Tensor, footprint: Tensor | None, lookup: str) -> Tensor:
+    layout = _LOOKUPS[lookup].layout
+    return position.new_empty(position.shape[0], layout.levels * layout.features_per_level)
 
 
 @registered("xscale::encode_table_gradient")
 def _encode_table_gradient(
-    grad_features: Tensor,
-    position: Tensor,
-    footprint: Tensor | None,
-    offsets: Sequence[int],
-    resolutions: Sequence[int],
-    scales: Sequence[float],
-    smoothstep: bool,
-    footprint_scale: float,
+    grad_features: Tensor, position: Tensor, footprint: Tensor | None, lookup: str
 ) -> Tensor:
-    width = grad_features.shape[1] // len(scales)
-    grad_table = position.new_zeros(offsets[-1], width)
+    layout = _LOOKUPS[lookup].layout
+    grad_table = position.new_zeros(layout.rows, layout.features_per_level)
     _call(
-        "encode_backward", position, footprint, offsets, resolutions, scales, smoothstep,
-        footprint_scale, width, grad_features=grad_features, grad_table=grad_table,
+        "encode_backward", position, footprint, _LOOKUPS[lookup], grad_features=grad_features,
+        grad_table=grad_table,
     )  # fmt: skip
     return grad_table
 
 
 @_encode_table_gradient.register_fake
-def _(
-    grad_features: Tensor, position: Tensor, footprint: Tensor | None, offsets: Sequence[int],
-    resolutions: Sequence[int], scales: Sequence[float], smoothstep: bool, footprint_scale: float,
-) -> Tensor:  # fmt: skip
-    return position.new_empty(offsets[-1], grad_features.shape[1] // len(scales))
+def _(grad_features: Tensor, position: Tensor, footprint: Tensor | None, lookup: str) -> Tensor:
+    layout = _LOOKUPS[lookup].layout
+    return position.new_empty(layout.rows, layout.features_per_level)
 
 
 @registered("xscale::encode_position_gradient")
 def _encode_position_gradient(
-    grad_features: Tensor,
-    position: Tensor,
-    table: Tensor,
-    footprint: Tensor | None,
-    offsets: Sequence[int],
-    resolutions: Sequence[int],
-    scales: Sequence[float],
-    smoothstep: bool,
-    footprint_scale: float,
+    grad_features: Tensor, position: Tensor, table: Tensor, footprint: Tensor | None, lookup: str
 ) -> Tensor:
     grad_position = torch.empty_like(position)
     _call(
-        "encode_backward_position", position, footprint, offsets, resolutions, scales, smoothstep,
-        footprint_scale, table.shape[1], table=table, grad_features=grad_features,
-        grad_position=grad_position,
+        "encode_backward_position", position, footprint, _LOOKUPS[lookup], table=table,
+        grad_features=grad_features, grad_position=grad_position,
     )  # fmt: skip
     return grad_position
 
 
 @_encode_position_gradient.register_fake
 def _(
-    grad_features: Tensor, position: Tensor, table: Tensor, footprint: Tensor | None,
-    offsets: Sequence[int], resolutions: Sequence[int], scales: Sequence[float],
-    smoothstep: bool, footprint_scale: float,
-) -> Tensor:  # fmt: skip
+    grad_features: Tensor, position: Tensor, table: Tensor, footprint: Tensor | None, lookup: str
+) -> Tensor:
     return torch.empty_like(position)
 
 
 def _save_inputs(ctx: object, inputs: tuple, output: Tensor) -> None:
-    position, table, footprint, *ctx.settings = inputs
+    position, table, footprint, ctx.lookup = inputs
     ctx.save_for_backward(position, table, footprint)
 
 
@@ -272,27 +257,29 @@ def _gradients(ctx: object, grad_features: Tensor) -> tuple[Tensor | None, ...]:
     by_position = by_table = None
     if ctx.needs_input_grad[0]:
         by_position = _encode_position_gradient(
-            grad_features, position, table, footprint, *ctx.settings
+            grad_features, position, table, footprint, ctx.lookup
         )
     if ctx.needs_input_grad[1]:
-        by_table = _encode_table_gradient(grad_features, position, footprint, *ctx.settings)
+        by_table = _encode_table_gradient(grad_features, position, footprint, ctx.lookup)
         by_table = by_table.to(table.dtype)
-    return by_position, by_table, None, None, None, None, None, None
+    return by_position, by_table, None, None
 
 
 _encode.register_autograd(_gradients, setup_context=_save_inputs)
 
 
 def _call(
-    kernel: str,
+    kernel: str, position: Tensor, footprint: Tensor | None, lookup: Lookup, **fields: object
+) -> None:
+    _ext.call(
+        kernel, position.device, **encode_fields(position, footprint, lookup, **fields)
+    )  # fmt: skip
+
+
+def encode_fields(
     position: Tensor,
     footprint: Tensor | None,
-    offsets: Sequence[int],
-    resolutions: Sequence[int],
-    scales: Sequence[float],
-    smoothstep: bool,
-    footprint_scale: float,
-    width: int,
+    lookup: Lookup,
     *,
     table: Tensor | None = None,
     features: Tensor | None = None,
@@ -300,34 +287,37 @@ def _call(
     grad_table: Tensor | None = None,
     touched: Tensor | None = None,
     grad_position: Tensor | None = None,
-) -> None:
+) -> dict[str, object]:
+    """Return the fields of EncodeArgs."""
+    return {
+        "grid": grid_fields(lookup, table), "position": position, "footprint": footprint,
+        "features": features, "grad_features": grad_features, "grad_table": grad_table,
+        "grad_stride": 0 if grad_table is None else grad_table.stride(0), "touched": touched,
+        "grad_position": grad_position, "points": len(position),
+    }  # fmt: skip
+
+
+def grid_fields(lookup: Lookup, table: Tensor | None) -> dict[str, object]:
+    """Return the fields of GridArgs, for ``encode`` and for ops that look a grid up themselves."""
     half = table is not None and table.dtype == torch.float16
-    rows, vertices, cells = _level_tensors(tuple(offsets), tuple(resolutions), tuple(scales))
-    _ext.call(
-        kernel, position.device, position=position, footprint=footprint,
-        table=None if half else table, table_half=table if half else None, features=features,
-        grad_features=grad_features, grad_table=grad_table, touched=touched,
-        grad_position=grad_position, offsets=rows, resolutions=vertices, scales=cells,
-        points=len(position), levels=len(scales), width=width, smoothstep=smoothstep,
-        footprint_scale=footprint_scale,
-        grad_stride=0 if grad_table is None else grad_table.stride(0),
-    )  # fmt: skip
-
-
-def level_tensors(layout: GridLayout) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a layout's offsets, resolutions and scales in host memory, as the bodies read them."""
-    return _level_tensors(layout.offsets, layout.resolutions, layout.scales)
+    layout = lookup.layout
+    offsets, resolutions, scales = _level_tensors(layout)
+    return {
+        "table": None if half else table, "table_half": table if half else None,
+        "offsets": offsets, "resolutions": resolutions, "scales": scales,
+        "levels": layout.levels, "width": layout.features_per_level,
+        "smoothstep": lookup.interpolation == "smoothstep",
+        "footprint_scale": lookup.footprint_scale,
+    }  # fmt: skip
 
 
 @lru_cache(maxsize=64)
-def _level_tensors(
-    offsets: tuple[int, ...], resolutions: tuple[int, ...], scales: tuple[float, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
+def _level_tensors(layout: GridLayout) -> tuple[Tensor, Tensor, Tensor]:
     """Return the levels' numbers in host memory, as the bodies read them."""
     return (
-        torch.tensor(offsets, dtype=torch.int64),
-        torch.tensor(resolutions, dtype=torch.int64),
-        torch.tensor(scales, dtype=torch.float32),
+        torch.tensor(layout.offsets, dtype=torch.int64),
+        torch.tensor(layout.resolutions, dtype=torch.int64),
+        torch.tensor(layout.scales, dtype=torch.float32),
     )
 
 

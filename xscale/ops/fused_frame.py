@@ -12,9 +12,10 @@ from xscale.ops import _ext
 from xscale.ops._check import check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
-from xscale.ops.encode import INTERPOLATIONS, level_tensors
+from xscale.ops.encode import INTERPOLATIONS, Lookup, grid_fields
 from xscale.ops.interpolate import interpolate_reference
 from xscale.ops.rasterize import CAMERA_SIZE
+from xscale.ops.shade import shade_fields
 from xscale.ops.shade_film import FilmShaderLayout, shade_film_reference
 from xscale.ops.shade_relu import EXPOSURE_SIZE, ReluShaderLayout, shade_relu_reference
 
@@ -97,21 +98,18 @@ def fused_frame(
         )  # fmt: skip
     height, width = face_id.shape
     relu = isinstance(shader.layout, ReluShaderLayout)
-    layout, table = grid.layout, grid.table
-    half = table.dtype == torch.float16
-    rows, vertex_counts, cells = level_tensors(layout)
+    lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
     rgb = torch.empty(height, width, 3, dtype=torch.uint8, device=face_id.device)
     _ext.call(
         "fused_frame", face_id.device, vertices=vertices, faces=faces, camera=camera,
         face_id=face_id, left=corner[0], top=corner[1], width=width, height=height,
         offset_x=offset[0], offset_y=offset[1], box=grid.box,
-        footprint_unit=_footprint_unit(grid), table=None if half else table,
-        table_half=table if half else None, offsets=rows, resolutions=vertex_counts, scales=cells,
-        levels=layout.levels, features=layout.features_per_level,
-        smoothstep=grid.interpolation == "smoothstep", footprint_scale=grid.footprint_scale,
-        shader=0 if relu else 1, weights=shader.weights, light=shader.light,
-        exposure=shader.exposure, hidden=shader.layout.hidden,
-        sh_degree=shader.layout.sh_degree if relu else 0, range=photo_range / 255, rgb=rgb,
+        footprint_unit=_footprint_unit(grid), grid=grid_fields(lookup, grid.table),
+        shader=0 if relu else 1, range=photo_range / 255, rgb=rgb,
+        shade=shade_fields(
+            weights=shader.weights, light=shader.light, exposure=shader.exposure,
+            hidden=shader.layout.hidden, sh_degree=shader.layout.sh_degree if relu else 0,
+        ),
     )  # fmt: skip
     return rgb
 

@@ -14,11 +14,18 @@ from xscale.ops._check import check_tensor
 from xscale.ops._control import check_control, decide, step_control
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
-from xscale.ops.adam import adam_reference
-from xscale.ops.encode import INTERPOLATIONS, level_tensors
+from xscale.ops.adam import adam_fields, adam_reference
+from xscale.ops.encode import INTERPOLATIONS, Lookup, grid_fields
 from xscale.ops.interpolate import interpolate_reference
 from xscale.ops.rasterize import CAMERA_SIZE
-from xscale.ops.shade import check_exposure, check_loss, gradients_of, leaves_of, shade_loss
+from xscale.ops.shade import (
+    check_exposure,
+    check_loss,
+    gradients_of,
+    leaves_of,
+    shade_fields,
+    shade_loss,
+)
 from xscale.ops.shade_film import shade_film_reference
 from xscale.ops.shade_film_codes import FilmShaderLayout
 from xscale.ops.shade_relu import EXPOSURE_SIZE, ReluShaderLayout, shade_relu_reference
@@ -188,25 +195,29 @@ def fused_step(
     half = gradient is not None and gradient.dtype == torch.float16
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     seconds = torch.zeros(4, dtype=torch.float64)
-    offsets, resolutions, scales = level_tensors(grid.layout)
     count = len(rays.face_id)
+    lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
     _ext.call(
-        "fused_step", rays.vertices.device, vertices=rays.vertices, faces=rays.faces,
-        cameras=rays.cameras, camera_index=rays.camera_index, pixel=rays.pixel,
-        face_id=rays.face_id, target=rays.target, target_range=rays.target_range,
-        centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit, table=grid.table,
-        first=grid.first, second=grid.second, steps=grid.steps, first_stride=grid.first.stride(0),
-        second_stride=grid.second.stride(0), steps_stride=grid.steps.stride(0), offsets=offsets,
-        resolutions=resolutions, scales=scales, levels=grid.layout.levels,
-        width=grid.layout.features_per_level, smoothstep=grid.interpolation == "smoothstep",
-        footprint_scale=grid.footprint_scale, learning_rate=learning_rate, beta1=betas[0],
-        beta2=betas[1], epsilon=epsilon, weights=shader.weights, light=shader.light,
-        exposure=shader.exposure, grad_weights=grads[0], grad_exposure=grads[1],
-        grad_light=grads[2], hidden=layout.hidden,
-        sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
-        photos=0 if shader.exposure is None else len(shader.exposure),
+        "fused_step", device, target=rays.target, target_range=rays.target_range,
+        centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit,
+        points={
+            "vertices": rays.vertices, "faces": rays.faces, "cameras": rays.cameras,
+            "camera_index": rays.camera_index, "pixel": rays.pixel, "face_id": rays.face_id,
+        },
+        grid=grid_fields(lookup, grid.table),
+        adam=adam_fields(
+            grid.table, None, grid.first, grid.second, grid.steps, learning_rate=learning_rate,
+            betas=betas, epsilon=epsilon,
+        ),
+        shade=shade_fields(
+            weights=shader.weights, light=shader.light, exposure=shader.exposure,
+            grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2],
+            hidden=layout.hidden,
+            sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
+            photos=0 if shader.exposure is None else len(shader.exposure), loss=kind,
+        ),
         gradient=None if deterministic or half else gradient,
-        gradient_fixed=gradient if deterministic else None, touched=touched, loss=kind, sums=sums,
+        gradient_fixed=gradient if deterministic else None, touched=touched, sums=sums,
         seconds=seconds, rays=count, control=control, mixed=mixed,
         gradient_half=gradient if half else None,
     )  # fmt: skip

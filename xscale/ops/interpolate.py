@@ -82,8 +82,11 @@ def interpolate(
         depth=torch.empty(n, device=device),
     )
     _ext.call(
-        "interpolate", device, vertices=vertices, faces=faces, normals=normals, cameras=cameras,
-        camera_index=camera_index, pixel=pixel, face_id=face_id, n=n, **out._asdict(),
+        "interpolate", device, normals=normals, n=n, **out._asdict(),
+        points={
+            "vertices": vertices, "faces": faces, "cameras": cameras,
+            "camera_index": camera_index, "pixel": pixel, "face_id": face_id,
+        },
     )  # fmt: skip
     return out
 

@@ -23,6 +23,19 @@ CHARBONNIER_EPSILON = 1e-3
 _FLOATS = (torch.float32,)
 
 
+_POINTERS = (
+    "features", "direction", "weights", "light", "exposure", "photo", "grad_rgb", "target",
+    "target_bytes", "ray_weight", "rgb", "ray_loss", "grad_features", "grad_weights",
+    "grad_light", "grad_exposure", "scratch",
+)  # fmt: skip
+
+
+def shade_fields(**given: object) -> dict[str, object]:
+    """Return the fields of ShadeArgs: those given, and nothing for the others."""
+    numbers = {"rays": 0, "width": 0, "hidden": 0, "sh_degree": 0, "photos": 0, "loss": 0}
+    return {**dict.fromkeys(_POINTERS), **numbers, "scale": 0.0, **given}
+
+
 class ShaderLayout:
     """Where each matrix of a shader lies in its flat weight vector; subclasses give ``shapes``."""
 

@@ -24,6 +24,7 @@ from xscale.ops.shade import (
     gradients_of,
     leaves_of,
     linear_to_srgb,
+    shade_fields,
     shade_loss,
 )
 from xscale.ops.shade_film_codes import FILM_LEAKY_SLOPE, FilmShaderLayout
@@ -300,13 +301,12 @@ def _gradient(
     photo: Tensor | None,
     **fields: object,
 ) -> None:
-    given = dict.fromkeys(("grad_rgb", "target", "target_bytes", "ray_weight", "rgb", "ray_loss"))
-    _ext.call(
-        "shade_film_gradient", features.device, features=features, direction=direction,
-        weights=weights, light=light, exposure=exposure, photo=photo, rays=len(features),
-        width=features.shape[1], hidden=light.shape[1],
-        photos=0 if exposure is None else len(exposure), **(given | fields),
+    fields = shade_fields(
+        features=features, direction=direction, weights=weights, light=light, exposure=exposure,
+        photo=photo, rays=len(features), width=features.shape[1], hidden=light.shape[1],
+        photos=0 if exposure is None else len(exposure), **fields,
     )  # fmt: skip
+    _ext.call("shade_film_gradient", features.device, **fields)
 
 
 _INPUTS = (
@@ -318,11 +318,11 @@ _INPUTS = (
 @registered("xscale::shade_film", schema=f"({_INPUTS}) -> Tensor")
 def _forward_op(features, direction, weights, light, exposure, photo):  # noqa: ANN202
     rgb = torch.empty_like(direction)
-    _ext.call(
-        "shade_film", features.device, features=features, direction=direction, weights=weights,
-        light=light, exposure=exposure, photo=photo, rgb=rgb, rays=len(features),
-        width=features.shape[1], hidden=light.shape[1],
+    fields = shade_fields(
+        features=features, direction=direction, weights=weights, light=light, exposure=exposure,
+        photo=photo, rgb=rgb, rays=len(features), width=features.shape[1], hidden=light.shape[1],
     )  # fmt: skip
+    _ext.call("shade_film", features.device, **fields)
     return rgb
 
 

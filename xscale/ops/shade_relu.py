@@ -22,6 +22,7 @@ from xscale.ops.shade import (
     gradients_of,
     leaves_of,
     linear_to_srgb,
+    shade_fields,
     shade_loss,
     spherical_harmonics,
 )
@@ -316,13 +317,12 @@ def _gradient(
     photo: Tensor | None,
     **fields: object,
 ) -> None:
-    given = dict.fromkeys(("grad_rgb", "target", "target_bytes", "ray_weight", "rgb", "ray_loss"))
-    _ext.call(
-        "shade_relu_gradient", features.device, features=features, direction=direction,
-        weights=weights, exposure=exposure, photo=photo, rays=len(features),
-        width=layout.features, hidden=layout.hidden, sh_degree=layout.sh_degree,
-        photos=0 if exposure is None else len(exposure), **(given | fields),
+    fields = shade_fields(
+        features=features, direction=direction, weights=weights, exposure=exposure, photo=photo,
+        rays=len(features), width=layout.features, hidden=layout.hidden,
+        sh_degree=layout.sh_degree, photos=0 if exposure is None else len(exposure), **fields,
     )  # fmt: skip
+    _ext.call("shade_relu_gradient", features.device, **fields)
 
 
 _SIZES = "Tensor? exposure, Tensor? photo, int hidden, int sh_degree"
@@ -334,11 +334,11 @@ _SIZES = "Tensor? exposure, Tensor? photo, int hidden, int sh_degree"
 )
 def _forward_op(features, direction, weights, exposure, photo, hidden, sh_degree):  # noqa: ANN202
     rgb = torch.empty_like(direction)
-    _ext.call(
-        "shade_relu", features.device, features=features, direction=direction, weights=weights,
-        exposure=exposure, photo=photo, rgb=rgb, rays=len(features), width=features.shape[1],
-        hidden=hidden, sh_degree=sh_degree,
+    fields = shade_fields(
+        features=features, direction=direction, weights=weights, exposure=exposure, photo=photo,
+        rgb=rgb, rays=len(features), width=features.shape[1], hidden=hidden, sh_degree=sh_degree,
     )  # fmt: skip
+    _ext.call("shade_relu", features.device, **fields)
     return rgb
 
 

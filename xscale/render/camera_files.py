@@ -18,7 +18,7 @@ import numpy as np
 
 from xscale.errors import CameraError, InputError
 from xscale.geometry.camera import Camera
-from xscale.geometry.frames import nearest_rotation
+from xscale.geometry.frames import OPENCV_FROM_OPENGL, nearest_rotation
 from xscale.geometry.models import supported_model
 from xscale.io.budget import check_json
 from xscale.io.names import safe_name
@@ -30,7 +30,6 @@ from xscale.scene.layouts.colmap_model import Tables
 from xscale.scene.layouts.mvsnet import read_camera
 from xscale.scene.layouts.views import beginning
 
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _PATH_FIELDS = {
     "camera_type", "render_height", "render_width", "camera_path", "fps", "seconds", "is_cycle",
     "smoothness_value", "keyframes", "crop", "default_fov", "default_transition_sec", "version",
@@ -198,7 +197,7 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
 
 def _camera(entry: dict, own: dict, kind: str, width: int, height: int, where: str) -> Camera:
     matrix = _numbers(entry.get("camera_to_world"), 16, "camera_to_world", where).reshape(4, 4)
-    R = nearest_rotation(_OPENCV_FROM_OPENGL @ matrix[:3, :3].T, where)
+    R = nearest_rotation(OPENCV_FROM_OPENGL @ matrix[:3, :3].T, where)
     if own.get("K") is not None:
         model = str(own.get("model", "PINHOLE"))
         K = _numbers(own["K"], 9, "xscale.K", where).reshape(3, 3)
@@ -277,7 +276,7 @@ def camera_path_document(cameras: CameraPath) -> dict:
 
 def _entry(camera: Camera, kind: str, width: int, height: int) -> dict:
     matrix = np.eye(4)
-    matrix[:3, :3] = camera.R.T @ _OPENCV_FROM_OPENGL
+    matrix[:3, :3] = camera.R.T @ OPENCV_FROM_OPENGL
     matrix[:3, 3] = camera.position
     entry = {
         "camera_to_world": matrix.reshape(-1).tolist(),

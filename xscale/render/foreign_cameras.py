@@ -24,7 +24,7 @@ import numpy as np
 
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.camera import Camera
-from xscale.geometry.frames import nearest_rotation, rotation_from_quaternion
+from xscale.geometry.frames import OPENCV_FROM_OPENGL, nearest_rotation, rotation_from_quaternion
 from xscale.io.strict_json import matrix, number, read_json
 from xscale.scene.layouts.applied import applied_world
 from xscale.scene.layouts.kinds import detected
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from xscale.render.camera_files import CameraPath
 
 DATAPARSER = "dataparser_transforms.json"
-_FLIP = np.diag([1.0, -1.0, -1.0])
 _NGP_SCALE, _NGP_OFFSET = 0.33, 0.5
 _NGP_AXES = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
 """instant-ngp's axes from the world's: x is y, y is z, z is x."""
@@ -126,7 +125,7 @@ def from_export(
         name = str(entry.get("file_path") or f"{index:05d}")
         pose = matrix(entry["transform"], where)
         shape = _shaped(known.like(name), size, where)
-        R = _FLIP @ nearest_rotation(pose[:3, :3], where).T
+        R = OPENCV_FROM_OPENGL @ nearest_rotation(pose[:3, :3], where).T
         cameras.append(("/".join(parts_of(name)), replace(shape, R=R, t=-R @ pose[:3, 3]), None))
     frame = _beside(path) or _shared_frame(cameras, known)
     return frame.applied(cameras) if frame else (cameras, ())

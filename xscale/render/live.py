@@ -139,8 +139,8 @@ class ViewPainter:
         if shown.coloured and shown.renderer.fused:
             proxy = self._proxy_of(shown)
             if proxy is not None:
-                return self._moving_proxy(shown, proxy)
-            frame, reused = self._reusing(shown).render(shown.camera)
+                return self._moving_proxy(shown, proxy, check)
+            frame, reused = self._reusing(shown).render(shown.camera, check)
             return Rows(frame.colour.numpy(), frame.depth.numpy(), frame.face.numpy()), reused
         renderer = self._fast_renderer(shown, check)
         camera, smaller = self._smaller(shown)
@@ -177,7 +177,9 @@ class ViewPainter:
         self._proxy_failed = self._proxy.exception() is not None
         return self._proxy.result()
 
-    def _moving_proxy(self, shown: Shown, proxy: Surface) -> tuple[Rows, float]:
+    def _moving_proxy(
+        self, shown: Shown, proxy: Surface, check: Callable[[], None]
+    ) -> tuple[Rows, float]:
         """Render a moving picture of the simplified mesh at half size; it has no face ids."""
         camera = shown.camera
         small = camera.scaled(-(-camera.width // 2), -(-camera.height // 2))
@@ -187,7 +189,7 @@ class ViewPainter:
             renderer.surface = proxy
             size = (small.width, small.height)
             self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
-        frame, reused = self._moving[key].render(small)
+        frame, reused = self._moving[key].render(small, check)
         parts = (frame.colour.numpy(), frame.depth.numpy(), np.full_like(frame.face.numpy(), -1))
         return Rows(*(_enlarged(part, 2, camera.width, camera.height) for part in parts)), reused
 

@@ -90,17 +90,21 @@ class MovingRenderer:
         return any(camera is not None for camera in self._cameras)
 
     @torch.inference_mode()
-    def render(self, camera: Camera) -> tuple[Frame, float]:
+    def render(
+        self, camera: Camera, check: Callable[[], None] = lambda: None
+    ) -> tuple[Frame, float]:
         """Return colour, coverage, depth and face ids of a view, and the share reused.
 
         Args:
             camera: World frame, of this renderer's size.
+            check: Called between the steps; may raise to give the picture up.
         """
         surface = self.renderer.surface
         local = camera.recentred(self.renderer.origin)
         packed = self._packed(local)
         width, height = self.size
         face_id = visibility(surface, packed, width, height)
+        check()
         order = self._order(local)
         if not order:
             frame = self.renderer.render(camera, ("colour", "depth", "face"), self.exposure)
@@ -108,10 +112,12 @@ class MovingRenderer:
             return frame.on_cpu(), 0.0
         tried = torch.tensor(order[:_TRIED_KEYS], dtype=torch.int32, device=packed.device)
         found = ops.reproject(surface.vertices, surface.faces, packed, face_id, self._keys, tried)
+        check()
         coverage = face_id >= 0
         covered = int(coverage.sum())
         missing = int((found.missing >= 0).sum())
         colour, exact = self._shade(packed, local, found.missing, found.rgb, missing)
+        check()
         share = missing / max(covered, 1)
         wanted = share > _MOST_MISSING or self._apart(local, order[0]) > _NEAR_ENOUGH
         if wanted and self._pending is None:

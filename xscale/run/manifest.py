@@ -39,6 +39,8 @@ class TrainedScene:
     layout: str
     root: str
     """The folder, as it was given."""
+    absolute: str = ""
+    """The same folder from the root of the machine that trained; empty in older runs."""
     options: dict[str, Any] = field(default_factory=dict)
     """Options that open it again; see ``Scene.options``."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -170,6 +172,7 @@ def _typed(values: Mapping[str, Any], where: object) -> Manifest:
             fingerprint=_text(scene["fingerprint"], "scene.fingerprint"),
             layout=_text(scene["layout"], "scene.layout"),
             root=_text(scene["root"], "scene.root"),
+            absolute=_text(scene.get("absolute", ""), "scene.absolute"),
             options=_object(scene.get("options", {}), "scene.options"),
             provenance=_object(scene.get("provenance", {}), "scene.provenance"),
             photos=int(_number(scene["photos"], "scene.photos")),
@@ -188,7 +191,7 @@ def _typed(values: Mapping[str, Any], where: object) -> Manifest:
         cameras=cameras,
         versions={k: _text(v, "versions") for k, v in _object(values.get("versions", {}),
                                                               "versions").items()},
-        seed=int(_number(values["seed"], "seed")),
+        seed=_seed(values["seed"]),
         threads=None if values.get("threads") is None else int(_number(values["threads"],
                                                                        "threads")),
     )  # fmt: skip
@@ -216,6 +219,13 @@ def _number(value: object, what: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
         raise TypeError(f"{what} is not a number")
     return value
+
+
+def _seed(value: object) -> int:
+    seed = int(_number(value, "seed"))
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError("seed has more than 64 bits")
+    return seed
 
 
 def _at_least_one(value: object) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from xscale.errors import DamagedPhotoError, MaskError, PhotoError
 from xscale.geometry.camera import Camera, downscaled_size
+from xscale.io.names import png_name
 from xscale.io.photo.colour_spaces import Color
 from xscale.io.photo.decode_apart import read_pixels_safely
 from xscale.io.photo.file import Mark, mark_of
@@ -46,11 +47,6 @@ class Notes:
                 f"{some(sorted(self.grey_masks))}"
             )
         return found
-
-
-def png_name(name: str) -> str:
-    """Return the name under which renders and masks of a photo are kept."""
-    return PurePosixPath(name).with_suffix(".png").as_posix()
 
 
 class Pixels(Protocol):

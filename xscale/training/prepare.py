@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -115,6 +116,7 @@ def prepare(
             fingerprint=scene.fingerprint(),
             layout=scene.layout,
             root=str(scene.root),
+            absolute=str(Path(scene.root).absolute()),
             options=scene.options,
             provenance=scene.provenance,
             photos=len(scene.photos),

@@ -65,6 +65,16 @@ class OptimSettings:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ConfigError(f"optim.batch must be at least 1, got {self.batch}")
+        for name in ("table_rate", "shader_rate", "exposure_rate", "final_rate", "exposure_prior"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("warmup", "beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"optim.{name} must be 0 or more and below 1, got {getattr(self, name)}"
+                )
+        if self.table_epsilon <= 0:
+            raise ConfigError(f"optim.table_epsilon must be above 0, got {self.table_epsilon}")
         if self.robust < 0:
             raise ConfigError(f"optim.robust must be 0 or more, got {self.robust}")
         if not 0 <= self.direction_decay < 1:
@@ -98,8 +108,11 @@ class PoolSettings:
     def __post_init__(self) -> None:
         if not 16 <= self.tile <= 256:
             raise ConfigError(f"pool.tile must be 16 to 256, got {self.tile}")
-        if self.run < 1:
-            raise ConfigError(f"pool.run must be at least 1, got {self.run}")
+        for name in ("budget_mb", "run", "refresh_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"pool.{name} must be at least 1, got {getattr(self, name)}")
+        if self.refresh_ratio <= 0:
+            raise ConfigError(f"pool.refresh_ratio must be above 0, got {self.refresh_ratio}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +140,9 @@ class PatchSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ConfigError(f"patch.share must be 0 to 1, got {self.share}")
+        for name in ("colour", "ssim", "features", "rate"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"patch.{name} must be 0 or more, got {getattr(self, name)}")
         if not 16 <= self.size <= 256:
             raise ConfigError(f"patch.size must be 16 to 256, got {self.size}")
         if self.features_every < 1:

@@ -18,8 +18,8 @@ _MOST_FRUSTUMS = 400
 _MOST_THUMBNAILS = 40
 _SMALLEST = 24.0
 """Pixels along a frustum below which no thumbnail is drawn."""
-_SIZE = 0.03
-"""Depth of a frustum in diagonals of the scene."""
+_LARGEST = 0.25
+"""Share of the view that a thumbnail may cover; frustums twice as large are not drawn."""
 TRAIN, TEST, CHOSEN, MARK = (
     (0.35, 0.75, 1.0), (1.0, 0.7, 0.2), (1.0, 0.3, 0.3), (1.0, 0.9, 0.1)
 )  # fmt: skip
@@ -117,19 +117,23 @@ def _frustums(
     drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Camera, textures: Textures
 ) -> None:
     source = session.source
-    eye, size = camera.position, _SIZE * source.extent
+    eye, sizes = camera.position, source.frustums
     names = list(source.cameras)
     far = np.array([np.linalg.norm(source.cameras[n].position - eye) for n in names])
     thumbnails = 0
     for index in np.argsort(far)[:_MOST_FRUSTUMS]:
         name = names[index]
-        if far[index] < size * 0.5:
+        size = sizes[name]
+        if far[index] < size:
             continue
         at = _screen(origin, camera, frustum(source.cameras[name], size))
         if any(a is None for a in at):
             continue
         wide = max(abs(at[1][0] - at[3][0]), abs(at[1][1] - at[3][1]))
-        if wide > _SMALLEST and thumbnails < _MOST_THUMBNAILS and session.photos is not None:
+        if wide > 2 * _LARGEST * camera.width:
+            continue
+        shown = _SMALLEST < wide < _LARGEST * camera.width
+        if shown and thumbnails < _MOST_THUMBNAILS and session.photos is not None:
             thumbnails += 1
             picture = session.photos.thumbnail(name)
             if picture is not None:
@@ -152,13 +156,16 @@ def photo_under(session: Session, cursor: Corner) -> str | None:
     if camera is None or not session.settings.frustums or session.photo is not None:
         return None
     origin = offset(session.size, camera)
-    best, nearest = None, np.inf
+    best, nearest, sizes = None, np.inf, session.source.frustums
     for name, other in session.source.cameras.items():
         far = float(np.linalg.norm(other.position - camera.position))
-        if far >= nearest or far < _SIZE * session.source.extent * 0.5:
+        if far >= nearest or far < sizes[name]:
             continue
-        at = _screen(origin, camera, frustum(other, _SIZE * session.source.extent))
-        if all(a is not None for a in at) and _inside(cursor, at[1:]):
+        at = _screen(origin, camera, frustum(other, sizes[name]))
+        if any(a is None for a in at):
+            continue
+        wide = max(abs(at[1][0] - at[3][0]), abs(at[1][1] - at[3][1]))
+        if wide < _LARGEST * camera.width and _inside(cursor, at[1:]):
             best, nearest = name, far
     return best
 

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from xscale.geometry.frames import OPENCV_FROM_OPENGL
+
 Convention = Literal[
     "world-to-camera",
     "world-to-camera-opengl",
@@ -27,7 +29,6 @@ WORDS: dict[Convention, str] = {
     "camera-to-world-opengl": "going from camera to world, with y up and z backwards",
     "world-to-camera-centre": "rotations from world to camera, with the cameras' centres",
 }
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 
 _Pose = tuple[np.ndarray, np.ndarray]
 
@@ -48,7 +49,7 @@ def reread(R: np.ndarray, t: np.ndarray, own: Convention, meant: Convention) -> 
 
 def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
     """Return what a file holds of a pose."""
-    flip = _OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
     if convention == "world-to-camera-centre":
         return R, -R.T @ t
     if convention.startswith("world"):
@@ -58,7 +59,7 @@ def _matrix(R: np.ndarray, t: np.ndarray, convention: Convention) -> _Pose:
 
 def _pose(A: np.ndarray, b: np.ndarray, convention: Convention) -> _Pose:
     """Return the pose that a file's rotation and translation stand for."""
-    flip = _OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
+    flip = OPENCV_FROM_OPENGL if convention.endswith("opengl") else np.eye(3)
     if convention == "world-to-camera-centre":
         return A, -A @ b
     if convention.startswith("world"):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import CameraError, InputError, MaskError, SceneError, UnsafePathError
-from xscale.geometry.frames import nearest_rotation
+from xscale.geometry.frames import OPENCV_FROM_OPENGL, nearest_rotation
 from xscale.geometry.models import BY_NAME, supported_model
 from xscale.io.mesh.ply_points import read_ply_points
 from xscale.io.photo.images import image_size
@@ -63,7 +63,6 @@ _FRAME_KEYS = {
     *("rolling_shutter", "driver_parameters", "blur_score", "frame_id", "timestamp"),
     *_INTRINSICS,
 }
-_OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 _WIDEST_FOCAL = 0.05
 
 
@@ -249,7 +248,7 @@ class _Reader:
         position = pose[:3, 3]
         if self.world is not None:
             world_from_camera, position = self.world.undo(world_from_camera, position)
-        R = _OPENCV_FROM_OPENGL @ world_from_camera.T
+        R = OPENCV_FROM_OPENGL @ world_from_camera.T
         return R, -R @ position
 
     def _value(self, frame: dict, key: str, pointer: str) -> float | None:

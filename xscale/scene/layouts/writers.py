@@ -15,12 +15,15 @@ import numpy as np
 
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.camera import Camera
-from xscale.geometry.frames import quaternion_from_rotation, rotation_from_quaternion
+from xscale.geometry.frames import (
+    OPENCV_FROM_OPENGL,
+    quaternion_from_rotation,
+    rotation_from_quaternion,
+)
 from xscale.geometry.models import BY_NAME
 
 _GREY = (128, 128, 128)
 _MOVES = sorted(product(range(-3, 4), repeat=4), key=lambda move: sum(map(abs, move)))
-_OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0])
 _PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE")
 _AS_OPENCV = {"SIMPLE_RADIAL": ("k1",), "RADIAL": ("k1", "k2")}
 _AS_FISHEYE = {
@@ -270,6 +273,6 @@ def nerfstudio_transforms(
 def _opengl_pose(camera: Camera) -> list[list[float]]:
     """Return the camera to world matrix in OpenGL axes."""
     pose = np.eye(4)
-    pose[:3, :3] = camera.R.T @ _OPENGL_FROM_OPENCV
+    pose[:3, :3] = camera.R.T @ OPENCV_FROM_OPENGL
     pose[:3, 3] = camera.position
     return pose.tolist()
