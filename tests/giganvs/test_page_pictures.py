@@ -7,7 +7,7 @@ import numpy as np
 from xscale.cli.main import main
 from xscale.giganvs.score import score
 from xscale.io.photo.images import write_png
-from xscale.report.ranking_pictures import EDGES, _averaged, _count, _Totals
+from xscale.report.ranking_pictures import EDGES, _averaged, _count, _crop, _Totals
 
 
 def methods_of(prepared, folder, rng):
@@ -57,3 +57,14 @@ def test_errors_are_counted_in_their_bins_and_scales_average_noise_away(rng):
     means = [totals.decibels[side][0] for side in (1, 2, 4, 8)]
     np.testing.assert_allclose(np.diff(means), 6.02, atol=0.8)
     assert _averaged(photo[:63], 8).shape == (7, 8, 3)
+
+
+def test_crops_lie_where_renders_are_worst():
+    photo = np.full((200, 300, 3), 100, np.uint8)
+    render = photo.copy()
+    render[100:130, 200:230] = 220
+    cut = _crop({"photo": photo, "mine": render}, 96)
+    assert cut["mine"].shape == (96, 96, 3)
+    assert (cut["mine"] == 220).sum() == 30 * 30 * 3
+    assert (cut["photo"] == 100).all()
+    assert _crop({"photo": photo, "mine": render}, 384) == {}

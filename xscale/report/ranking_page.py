@@ -101,7 +101,8 @@ def _intervals(ranking: Ranking) -> str:
         return ""
     return (
         "<h3>Differences</h3><p>Mean of the paired differences with its 95 % interval over groups "
-        'of neighbouring views.</p><div class="scroll"><table><thead><tr><th>metric</th>'
+        'of neighbouring views.</p><div class="scroll"><table class="pairs"><thead><tr>'
+        "<th>metric</th>"
         "<th>methods</th><th>difference</th><th>interval</th><th></th></tr></thead><tbody>"
         f"{''.join(rows)}</tbody></table></div>"
     )

@@ -18,6 +18,9 @@ EDGES = (0, 2, 4, 8, 16, 32, 256)
 SCALES = (1, 2, 4, 8)
 """Sides of the blocks of pixels that are averaged before a comparison."""
 
+CROPS = (96, 384)
+"""Sides of the squares that are shown by themselves, in pixels."""
+
 
 @dataclass
 class _Totals:
@@ -54,16 +57,16 @@ def pictures_section(
             if name in predictions.entries:
                 render = predictions.read(name, photo)
                 _count(totals[method], render, photo)
-                shown[method] = render
-        figures = "".join(
-            f'<figure><img src="{picture.uri}" width="{picture.width}" height="{picture.height}" '
-            f'alt="{escaped(label)}" loading="lazy" decoding="async"><figcaption>{escaped(label)}'
-            "</figcaption></figure>"
-            for label, picture in zip(shown, embed(list(shown.values()), share), strict=True)
+                shown[f"{method} (method)" if method == "photo" else method] = render
+        crops = "".join(
+            f"<h4>Largest errors, {side} × {side} pixels</h4>"
+            f'<div class="crops">{_figures(cut, share // 4)}</div>'
+            for side in CROPS
+            if len(shown) > 1 and (cut := _crop(shown, side))
         )
         parts.append(
-            f'<section class="compare"><h3>{escaped(name)}</h3><div class="strip">{figures}</div>'
-            "</section>"
+            f'<section class="compare"><h3>{escaped(name)}</h3><div class="strip">'
+            f"{_figures(shown, share // 2)}</div>{crops}</section>"
         )
     return (
         f"<section><h2>{escaped(scene)}: pictures</h2>"
@@ -71,6 +74,36 @@ def pictures_section(
         "photo. Pictures on this page are JPEG and reduced where needed; figures were taken from "
         f"the files.</p>{_histogram(totals)}{_scales(totals)}{''.join(parts)}</section>"
     )
+
+
+def _figures(pictures: Mapping[str, np.ndarray], most_bytes: int) -> str:
+    """Return pictures of one size with their captions."""
+    return "".join(
+        f'<figure><img src="{picture.uri}" width="{picture.width}" height="{picture.height}" '
+        f'alt="{escaped(label)}" loading="lazy" decoding="async"><figcaption>{escaped(label)}'
+        "</figcaption></figure>"
+        for label, picture in zip(pictures, embed(list(pictures.values()), most_bytes), strict=True)
+    )
+
+
+def _crop(pictures: Mapping[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
+    """Return the square where renders differ most from the photo; nothing of a smaller picture."""
+    photo = pictures["photo"]
+    if min(photo.shape[:2]) <= side:
+        return {}
+    renders = [p for label, p in pictures.items() if label != "photo"]
+    step = side // 2
+    places = [
+        (top, left)
+        for top in range(0, photo.shape[0] - side + 1, step)
+        for left in range(0, photo.shape[1] - side + 1, step)
+    ]
+    errors = np.zeros(photo.shape[:2], np.int32)
+    for render in renders:
+        errors += np.abs(render.astype(np.int16) - photo).sum(axis=2, dtype=np.int32)
+    top, left = max(places, key=lambda at: errors[at[0] :, at[1] :][:side, :side].sum())
+    rows, columns = slice(top, top + side), slice(left, left + side)
+    return {label: picture[rows, columns] for label, picture in pictures.items()}
 
 
 def _count(totals: _Totals, render: np.ndarray, photo: np.ndarray) -> None:
@@ -111,7 +144,7 @@ def _histogram(totals: Mapping[str, _Totals]) -> str:
                 f'height="{tall:.1f}"><title>{escaped(method)}: {value:.1%}</title></rect>'
             )
     for i, low in enumerate(EDGES[:-1]):
-        text = f"{low} to {EDGES[i + 1]}" if i < len(EDGES) - 2 else f"{low} and more"
+        text = f"{low}–{EDGES[i + 1]}" if i < len(EDGES) - 2 else f"{low} up"
         drawn.append(
             f'<text class="x" x="{left + (i + 0.5) * step:.1f}" y="{high - 10}">{text}</text>'
         )
