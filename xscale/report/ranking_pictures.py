@@ -24,7 +24,7 @@ CROPS = (96, 384)
 
 @dataclass
 class _Totals:
-    """What is counted over all photos of a method."""
+    """Errors and scores of a method over all photos."""
 
     errors: np.ndarray = field(default_factory=lambda: np.zeros(len(EDGES) - 1))
     decibels: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SCALES})
