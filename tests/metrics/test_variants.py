@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from tests.metrics import independent_scorer
 from tests.metrics.reference_lpips import random_weights, reference
 from xscale.errors import ShapeError
+from xscale.metrics import colour_transform
 from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.variants import metric_names, score_photo
 
@@ -183,3 +185,16 @@ def test_arrays_that_do_not_fit_are_refused(rng, wrong):
         arguments[wrong] = arguments[wrong][:-1]
     with pytest.raises(ShapeError):
         score_photo(**arguments)
+
+
+def test_scores_of_a_large_photo_fit_in_memory(rng, monkeypatch):
+    # 280 bytes a pixel are 5.9 GB at 5280 x 3956; LPIPS has its own limit, after this.
+    monkeypatch.setattr(colour_transform, "_CHUNK", 1 << 12)
+    render, photo, coverage = pictures(rng, (350, 450))
+    tracemalloc.start()
+    try:
+        score_photo(render, photo, coverage, extras=["_ccq"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / photo[:, :, 0].size < 280
