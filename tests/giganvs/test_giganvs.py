@@ -25,19 +25,6 @@ from xscale.report.ranking import rank, read_scores, table
 
 SMALL = ["optim.batch=256", "model.grid.levels=4", "model.grid.log2_table_size=10",
          "model.shader.hidden=16"]  # fmt: skip
-PHOTOS = 9
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    built = builders.asymmetric_scene(photos=PHOTOS, width=64, height=48)
-    return builders.write_colmap(built, tmp_path_factory.mktemp("source") / "office")
-
-
-@pytest.fixture(scope="module")
-def prepared(source, tmp_path_factory):
-    root = tmp_path_factory.mktemp("root")
-    return prepare(Scene.open(source), root / "office")
 
 
 def test_a_scene_without_changes_is_copied_byte_for_byte(source, prepared):

@@ -1,17 +1,13 @@
 """Backbone weights that tests may use: random, of the true shapes."""
 
 import pytest
-from safetensors.torch import save_file
 
-from tests.metrics.reference_lpips import FILES, random_weights
+from tests.metrics.reference_lpips import write_random_weights
 
 
 @pytest.fixture(scope="session")
 def weights_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lpips")
-    for net, name in FILES.items():
-        save_file(random_weights(net), folder / name)
-    return folder
+    return write_random_weights(tmp_path_factory.mktemp("lpips"))
 
 
 @pytest.fixture(autouse=True)

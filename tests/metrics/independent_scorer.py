@@ -62,6 +62,24 @@ def similarity(a, b, where=None):
     return float(inner.mean()) if inner.size else None
 
 
+def quadratic(render, photo):
+    """The quadratic colour fit as multinerf describes it: five rounds, clipped pixels left out."""
+    low, high = 0.5 / 255, 1 - 0.5 / 255
+    target, first = photo.reshape(-1, 3), render.reshape(-1, 3)
+    now = first
+    for _ in range(5):
+        products = [now[:, i] * now[:, j] for i in range(3) for j in range(i, 3)]
+        terms = np.column_stack([*products, now, np.ones(len(now))])
+        columns = []
+        for c in range(3):
+            parts = np.stack([first[:, c], now[:, c], target[:, c]])
+            inside = ((parts >= low) & (parts <= high)).all(axis=0)
+            q, r = np.linalg.qr(terms[inside])
+            columns.append(terms @ np.linalg.solve(r, q.T @ target[inside, c]))
+        now = np.clip(np.column_stack(columns), 0, 1)
+    return now.reshape(render.shape)
+
+
 def pairs(render, photo, covered, mask=None):
     """Pictures by variant: (render for PSNR, render for SSIM and LPIPS, photo, pixels)."""
     r, p = render / 255, photo / 255
@@ -93,6 +111,12 @@ def score(render, photo, covered, mask=None):
         scores["psnr" + suffix] = decibels(plain, target, where)
         scores["ssim" + suffix] = similarity(filled, target, where)
     return scores
+
+
+def quadratic_score(render, photo):
+    """PSNR and SSIM after the quadratic colour fit."""
+    fitted = quadratic(render / 255, photo / 255)
+    return {"psnr_ccq": decibels(fitted, photo / 255), "ssim_ccq": similarity(fitted, photo / 255)}
 
 
 def main(renders, coverage, photos, factor):

@@ -10,6 +10,7 @@ import types
 import warnings
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 _VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
@@ -54,6 +55,13 @@ def _random_weights(net):
 def random_weights(net):
     """Weights of a backbone's size that keep activations alive in every layer, as float16."""
     return dict(_random_weights(net))
+
+
+def write_random_weights(folder):
+    """Write both backbones' files into a folder, and return it."""
+    for net, name in FILES.items():
+        save_file(random_weights(net), folder / name)
+    return folder
 
 
 def reference(net, state, monkeypatch):

@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
 
+from tests.metrics import independent_scorer
 from xscale.metrics import colour_transform
-from xscale.metrics.colour_transform import apply_colour_transform, fit_colour_transform
+from xscale.metrics.colour_transform import (
+    apply_colour_transform,
+    fit_colour_transform,
+    quadratic_fitted,
+)
 
 ALL = np.ones((20, 30), bool)
 
@@ -69,3 +74,29 @@ def test_no_pixel_means_no_transform_and_results_are_clipped():
     doubled = np.hstack([2 * np.eye(3), np.full((3, 1), -0.5)])
     result = apply_colour_transform(doubled, np.array([[0.1, 0.5, 0.9]]))
     np.testing.assert_allclose(result, [[0.0, 0.5, 1.0]])
+
+
+@pytest.mark.parametrize("block", [1 << 18, 97])
+def test_the_quadratic_fit_equals_a_direct_one(rng, monkeypatch, block):
+    monkeypatch.setattr(colour_transform, "_CHUNK", block)
+    photo = rng.integers(0, 256, (20, 30, 3)) / 255
+    render = np.clip(photo**1.4 * 0.8 + 0.05 * photo[:, :, ::-1] + rng.normal(0, 0.05, photo.shape),
+                     0, 1)  # fmt: skip
+    assert (render == 0).any()
+    expected = independent_scorer.quadratic(render, photo)
+    np.testing.assert_allclose(quadratic_fitted(render, photo), expected, atol=1e-9)
+    assert np.abs(expected - render).max() > 0.05
+
+
+def test_a_quadratic_change_of_colours_is_undone(rng):
+    photo = rng.uniform(0.1, 0.8, (20, 30, 3))
+    render = np.sqrt(photo[:, :, ::-1])
+    np.testing.assert_allclose(quadratic_fitted(render, photo), photo, atol=1e-9)
+
+
+def test_a_channel_that_is_clipped_everywhere_is_left_alone(rng):
+    photo, render = rng.uniform(0.1, 0.9, (20, 30, 3)), rng.uniform(0.1, 0.9, (20, 30, 3))
+    render[:, :, 1] = 1.0
+    fitted = quadratic_fitted(render, photo)
+    np.testing.assert_array_equal(fitted[:, :, 1], 1.0)
+    assert np.abs(fitted[:, :, 0] - render[:, :, 0]).max() > 0.05

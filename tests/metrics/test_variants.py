@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from tests.metrics import independent_scorer
 from tests.metrics.reference_lpips import random_weights, reference
 from xscale.errors import ShapeError
+from xscale.metrics import colour_transform, ssim
 from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.variants import metric_names, score_photo
 
@@ -83,6 +85,37 @@ def test_lpips_variants_equal_the_lpips_package(rng, weights_dir, monkeypatch):
     assert ours["lpips_vgg"] is None
 
 
+def test_unit_lpips_feeds_the_network_unshifted_values(rng, weights_dir, monkeypatch):
+    render, photo, coverage = pictures(rng)
+    theirs = reference("vgg", random_weights("vgg"), monkeypatch)
+    models = {"vgg": LpipsModel("vgg", weights_dir)}
+    ours = score_photo(
+        render, photo, coverage, None, models, ["", "_covered_cc"], extras=["lpips_vgg_unit"]
+    )
+    found = independent_scorer.pairs(render, photo, coverage)
+    for suffix in ("", "_covered_cc"):
+        _, filled, target, _ = found[suffix]
+        # The reference maps x to 2x - 1: its network sees the pictures' own values here.
+        expected = theirs((filled + 1) / 2, (target + 1) / 2)
+        assert ours["lpips_vgg_unit" + suffix] == pytest.approx(expected, abs=1e-6), suffix
+        assert abs(ours["lpips_vgg" + suffix] - expected) > 1e-3
+
+
+def test_the_quadratic_variant_scores_the_fitted_render(rng, weights_dir, monkeypatch):
+    render, photo, coverage = pictures(rng)
+    theirs = reference("alex", random_weights("alex"), monkeypatch)
+    models = {"alex": LpipsModel("alex", weights_dir)}
+    ours = score_photo(render, photo, coverage, None, models, [], extras=["_ccq"])
+    fitted = independent_scorer.quadratic(render / 255, photo / 255)
+    expected = {
+        "psnr_ccq": independent_scorer.decibels(fitted, photo / 255),
+        "ssim_ccq": independent_scorer.similarity(fitted, photo / 255),
+        "lpips_alex_ccq": theirs(fitted, photo / 255),
+        "lpips_vgg_ccq": None,
+    }
+    assert ours == pytest.approx(expected, abs=1e-6)
+
+
 def test_what_is_not_covered_does_not_count(rng):
     render, photo, coverage = pictures(rng)
     other = render.copy()
@@ -152,3 +185,18 @@ def test_arrays_that_do_not_fit_are_refused(rng, wrong):
         arguments[wrong] = arguments[wrong][:-1]
     with pytest.raises(ShapeError):
         score_photo(**arguments)
+
+
+def test_scores_of_a_large_photo_fit_in_memory(rng, monkeypatch):
+    # Strips of similarity count for little in a large photo, unlike here: one at a time.
+    monkeypatch.setattr(ssim, "_THREADS", 1)
+    # 280 bytes a pixel are 5.9 GB at 5280 x 3956; LPIPS has its own limit, after this.
+    monkeypatch.setattr(colour_transform, "_CHUNK", 1 << 12)
+    render, photo, coverage = pictures(rng, (500, 600))
+    tracemalloc.start()
+    try:
+        score_photo(render, photo, coverage, extras=["_ccq"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / photo[:, :, 0].size < 280

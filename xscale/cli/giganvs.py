@@ -99,6 +99,12 @@ class Table:
     """Kind of table."""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write a page with the table, every photo and the protocol."""
+    scene: Annotated[Path | None, tyro.conf.arg(metavar="ROOT/NAME")] = None
+    """The prepared scene, for --pictures."""
+    split: str = "every7"
+    """Name of the split, for --pictures."""
+    pictures: Annotated[list[str] | None, tyro.conf.arg(metavar="METHOD=DIR")] = None
+    """Pictures of methods that the page shows beside the photos; folders or archives."""
     quoted: bool = False
     """Also print figures that others published, in a table of their own."""
     force: bool = False
@@ -278,10 +284,13 @@ def _score(options: Score) -> int:
 
 
 def _table(options: Table) -> int:
+    from xscale.errors import UsageError
     from xscale.report.ranking import rank, read_scores, table
 
     files = [read_scores(path) for path in options.scores]
     rankings = rank(files, force=options.force)
+    if options.pictures and options.page is None:
+        raise UsageError("--pictures shows pictures on a page", advice="add --page FILE")
     result(table(rankings, options.format))
     if options.quoted:
         from xscale.giganvs.data import quoted_table
@@ -290,5 +299,30 @@ def _table(options: Table) -> int:
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
-        result(write_page(options.page, files, rankings, overwrite=options.overwrite))
+        page = write_page(
+            options.page, files, rankings, pictures=_pictures(options), overwrite=options.overwrite
+        )
+        result(page)
     return 0
+
+
+def _pictures(options: Table) -> str:
+    """Return the page's sections with pictures, empty without --pictures."""
+    from xscale.errors import UsageError
+    from xscale.giganvs.layout import PreparedScene
+    from xscale.report.predictions import find_predictions
+    from xscale.report.ranking_pictures import pictures_section
+
+    if not options.pictures:
+        return ""
+    if options.scene is None:
+        raise UsageError("--pictures needs the scene's photos", advice="add --scene ROOT/NAME")
+    prepared = PreparedScene.open(options.scene)
+    split = prepared.split(options.split)
+    methods = {}
+    for text in options.pictures:
+        method, equals, folder = text.partition("=")
+        if not (method and equals and folder):
+            raise UsageError(f"--pictures takes METHOD=DIR, got {text!r}")
+        methods[method] = find_predictions(folder, split.test, split.photos, prepared.name)
+    return pictures_section(prepared.name, split.test, prepared.photo, methods)

@@ -66,23 +66,29 @@ def quadratic_fitted(render: np.ndarray, photo: np.ndarray) -> np.ndarray:
         float64 [H, W, 3] in [0, 1].
     """
     target = photo.reshape(-1, 3)
-    colours = render.reshape(-1, 3)
-    open_at_first = _unclipped(colours)
+    original = render.reshape(-1, 3)
+    colours = original
+    blocks = [slice(start, start + _CHUNK) for start in range(0, len(target), _CHUNK)]
     for _ in range(_QUADRATIC_ROUNDS):
-        terms = _quadratic_terms(colours)
-        usable = open_at_first & _unclipped(colours) & _unclipped(target)
-        fitted = np.empty_like(colours)
-        for channel in range(3):
-            rows = usable[:, channel]
-            if not rows.any():
-                fitted[:, channel] = colours[:, channel]
-                continue
-            # Normal equations of ten terms: a long system in little memory.
-            chosen = terms[rows]
-            left = chosen.T @ chosen
-            right = chosen.T @ target[rows, channel]
-            fitted[:, channel] = terms @ np.linalg.lstsq(left, right, rcond=None)[0]
-        colours = np.clip(fitted, 0.0, 1.0)
+        # Normal equations of ten terms for each channel, summed over blocks of pixels.
+        left, right = np.zeros((3, 10, 10)), np.zeros((3, 10))
+        for block in blocks:
+            terms = _quadratic_terms(colours[block])
+            parts = (original[block], colours[block], target[block])
+            usable = np.logical_and.reduce([_unclipped(part) for part in parts])
+            for channel in range(3):
+                rows = usable[:, channel]
+                chosen = terms[rows]
+                left[channel] += chosen.T @ chosen
+                right[channel] += chosen.T @ target[block][rows, channel]
+        # The last term is one: its square counts the pixels that take part.
+        found = [channel for channel in range(3) if left[channel, -1, -1] > 0]
+        maps = [np.linalg.lstsq(left[c], right[c], rcond=None)[0] for c in found]
+        fitted = colours.copy()
+        for block in blocks if found else ():
+            terms = _quadratic_terms(colours[block])
+            fitted[block, found] = np.clip(terms @ np.stack(maps, axis=1), 0.0, 1.0)
+        colours = fitted
     return colours.reshape(render.shape)
 
 

@@ -140,13 +140,19 @@ class LpipsModel:
 
     @torch.inference_mode()
     def distances(
-        self, pictures: Sequence[np.ndarray], pairs: Sequence[tuple[int, int]]
+        self,
+        pictures: Sequence[np.ndarray],
+        pairs: Sequence[tuple[int, int]],
+        *,
+        shifted: bool = True,
     ) -> list[float | None]:
         """Compare pairs of pictures; those with much in common cost little more than one.
 
         Args:
-            pictures: float [H, W, 3] in [0, 1], all of one size.
+            pictures: float [H, W, 3] in [0, 1], or uint8, all of one size.
             pairs: Indices into ``pictures``.
+            shifted: Whether values are mapped to [-1, 1], as the lpips package wants them;
+                otherwise the network is given [0, 1], as splatting codes do.
 
         Returns:
             A distance per pair, 0 for identical pictures; None for each if a side is shorter
@@ -164,7 +170,7 @@ class LpipsModel:
         result: list[float | None] = []
         for group in _groups(pairs, live):
             used = sorted({i for pair in group for i in pair})
-            inputs = [_normalised_input(pictures[i]) for i in used]
+            inputs = [_normalised_input(pictures[i], shifted) for i in used]
             owner = _first_equal(inputs)
             distinct = {i: n for n, i in enumerate(dict.fromkeys(owner))}
             place = {i: distinct[owner[k]] for k, i in enumerate(used)}
@@ -270,9 +276,17 @@ def _place(
             picture[:, :, top : top + part.shape[2], left : left + part.shape[3]] = part
 
 
-def _normalised_input(picture: np.ndarray) -> torch.Tensor:
-    """Turn [H, W, 3] in [0, 1] into the networks' input [1, 3, H, W] by way of [-1, 1]."""
-    values = torch.from_numpy(np.ascontiguousarray(2 * picture - 1, np.float32))
+def unit_range(picture: np.ndarray) -> np.ndarray:
+    """Return a picture of uint8 as float64 in [0, 1]; others are returned as they are."""
+    return picture / 255.0 if picture.dtype == np.uint8 else picture
+
+
+def _normalised_input(picture: np.ndarray, shifted: bool) -> torch.Tensor:
+    """Turn a picture [H, W, 3] into the networks' input [1, 3, H, W], by way of [-1, 1] or not."""
+    picture = unit_range(picture)
+    if shifted:
+        picture = 2 * picture - 1
+    values = torch.from_numpy(np.ascontiguousarray(picture, np.float32))
     values = (values - torch.tensor(SHIFT)) / torch.tensor(SCALE)
     return values.permute(2, 0, 1)[None]
 

@@ -19,7 +19,7 @@ from xscale.metrics.colour_transform import (
     fit_colour_transform,
     quadratic_fitted,
 )
-from xscale.metrics.lpips import LpipsModel
+from xscale.metrics.lpips import LpipsModel, unit_range
 from xscale.metrics.lpips_weights import NETS
 from xscale.metrics.psnr import psnr
 from xscale.metrics.ssim import mean_over, ssim_map
@@ -41,10 +41,11 @@ class _Variant(NamedTuple):
     """Two pictures to compare and where."""
 
     render: np.ndarray
-    """float64 [H, W, 3], as it is for PSNR."""
+    """[H, W, 3], as it is for PSNR: uint8, or float64 in [0, 1] after a colour fit."""
     filled: np.ndarray
     """The same with left-out pixels replaced by the photo's, for SSIM and LPIPS."""
     photo: np.ndarray
+    """uint8 [H, W, 3]."""
     weight: np.ndarray | None
     """bool [H, W]; None counts every pixel."""
 
@@ -94,17 +95,10 @@ def score_photo(
     scores: dict[str, Score] = {base + s: None for s in wanted for base in BASES}
     variants = _variants(render, photo, coverage, mask)
     if QUADRATIC in extras:
-        fitted = quadratic_fitted(render / 255.0, photo / 255.0)
+        fitted = quadratic_fitted(unit_range(render), unit_range(photo))
         variants[QUADRATIC] = _Variant(fitted, fitted, variants[""].photo, None)
     variants = {s: variants[s] for s in wanted if s in variants}
-    similarity: dict[tuple[int, int], np.ndarray] = {}
-    for suffix, v in variants.items():
-        decibels = psnr(v.render, v.photo, v.weight)
-        scores["psnr" + suffix] = "inf" if decibels == math.inf else decibels
-        key = (id(v.filled), id(v.photo))
-        if key not in similarity:
-            similarity[key] = ssim_map(v.filled, v.photo)
-        scores["ssim" + suffix] = mean_over(similarity[key], v.weight)
+    scores.update(_psnr_and_ssim(variants))
     pictures: dict[int, np.ndarray] = {}
     for v in variants.values():
         pictures.update({id(v.filled): v.filled, id(v.photo): v.photo})
@@ -116,10 +110,23 @@ def score_photo(
     if UNIT in extras:
         scores.update({f"{UNIT}{s}": None for s in wanted})
         if lpips and "vgg" in lpips:
-            # The model maps x to 2x - 1 first, which (x + 1) / 2 undoes.
-            halved = [(p + 1) / 2 for p in pictures.values()]
-            distances = lpips["vgg"].distances(halved, pairs)
+            distances = lpips["vgg"].distances(list(pictures.values()), pairs, shifted=False)
             scores.update({f"{UNIT}{s}": d for s, d in zip(variants, distances, strict=True)})
+    return scores
+
+
+def _psnr_and_ssim(variants: Mapping[str, _Variant]) -> dict[str, Score]:
+    """Return the scores of all variants; a pair of pictures in several is compared once."""
+    scores: dict[str, Score] = {}
+    similarity: dict[tuple[int, int], np.ndarray] = {}
+    for suffix, v in variants.items():
+        photo = unit_range(v.photo)
+        decibels = psnr(unit_range(v.render), photo, v.weight)
+        scores["psnr" + suffix] = "inf" if decibels == math.inf else decibels
+        key = (id(v.filled), id(v.photo))
+        if key not in similarity:
+            similarity[key] = ssim_map(unit_range(v.filled), photo)
+        scores["ssim" + suffix] = mean_over(similarity[key], v.weight)
     return scores
 
 
@@ -134,7 +141,7 @@ def colour_fitted(render: np.ndarray, photo: np.ndarray, coverage: np.ndarray) -
     Returns:
         float64 [H, W, 3] in [0, 1]; the render itself where nothing is covered.
     """
-    source, target = render / 255.0, photo / 255.0
+    source, target = unit_range(render), unit_range(photo)
     transform = fit_colour_transform(source, target, coverage)
     return source if transform is None else apply_colour_transform(transform, source)
 
@@ -143,25 +150,30 @@ def _variants(
     render: np.ndarray, photo: np.ndarray, coverage: np.ndarray, mask: np.ndarray | None
 ) -> dict[str, _Variant]:
     """Make the pictures of every variant that has pixels, by suffix; equal ones are one array."""
-    source, target = render / 255.0, photo / 255.0
-    variants = {"": _Variant(source, source, target, None)}
+    # Pictures stay bytes where they can: nine of float64 would not fit in memory at full size.
+    variants = {"": _Variant(render, render, photo, None)}
     if not coverage.any():
         return variants
 
     def only(picture: np.ndarray, where: np.ndarray) -> _Variant:
-        filled = picture if where.all() else np.where(where[:, :, None], picture, target)
-        return _Variant(picture, filled, target, where)
+        if where.all():
+            return _Variant(picture, picture, photo, where)
+        filled = picture.copy()
+        left_out = ~where
+        filled[left_out] = photo[left_out] if filled.dtype == np.uint8 else photo[left_out] / 255.0
+        return _Variant(picture, filled, photo, where)
 
     fitted = colour_fitted(render, photo, coverage)
-    variants["_covered"] = only(source, coverage)
-    variants["_cc"] = _Variant(fitted, fitted, target, None)
+    variants["_covered"] = only(render, coverage)
+    variants["_cc"] = _Variant(fitted, fitted, photo, None)
     variants["_covered_cc"] = only(fitted, coverage)
-    white, white_photo = source, target
+    white, white_photo = render, photo
     if not coverage.all():
-        white, white_photo = (np.where(coverage[:, :, None], p, 1.0) for p in (source, target))
+        fill = np.uint8(255)
+        white, white_photo = (np.where(coverage[:, :, None], p, fill) for p in (render, photo))
     variants["_white"] = _Variant(white, white, white_photo, None)
     if mask is not None and (coverage & mask).any():
-        variants[MASKED] = only(source, coverage & mask)
+        variants[MASKED] = only(render, coverage & mask)
     return variants
 
 

@@ -22,6 +22,7 @@ def write_page(
     files: Sequence[Mapping[str, Any]],
     rankings: Sequence[Ranking],
     *,
+    pictures: str = "",
     overwrite: bool = False,
 ) -> Path:
     """Write a page that holds all it shows and asks nothing of a network.
@@ -30,6 +31,7 @@ def write_page(
         path: The file.
         files: Scores files, read.
         rankings: Of these files.
+        pictures: Sections with pictures, see ``xscale.report.ranking_pictures``.
         overwrite: Whether the file may exist.
 
     Raises:
@@ -37,11 +39,13 @@ def write_page(
         StorageError: It cannot be written.
     """
     path = Path(path)
-    write_text(path, page(files, rankings), overwrite=overwrite)
+    write_text(path, page(files, rankings, pictures), overwrite=overwrite)
     return path
 
 
-def page(files: Sequence[Mapping[str, Any]], rankings: Sequence[Ranking]) -> str:
+def page(
+    files: Sequence[Mapping[str, Any]], rankings: Sequence[Ranking], pictures: str = ""
+) -> str:
     """Return the page as HTML."""
     here = resources.files("xscale.report")
     style = here.joinpath("page.css").read_text("utf-8")
@@ -58,7 +62,7 @@ def page(files: Sequence[Mapping[str, Any]], rankings: Sequence[Ranking]) -> str
         f"<p>{plural(len(rankings), 'scene')}, "
         f"{plural(len({f['method'] for f in files}), 'method')}. Every figure can be made again "
         "from the pictures; the hashes at the end say which they were.</p>"
-        f"{table(rankings, 'html')}{''.join(scenes)}{_protocol(files)}</main>"
+        f"{table(rankings, 'html')}{''.join(scenes)}{pictures}{_protocol(files)}</main>"
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -97,7 +101,8 @@ def _intervals(ranking: Ranking) -> str:
         return ""
     return (
         "<h3>Differences</h3><p>Mean of the paired differences with its 95 % interval over groups "
-        'of neighbouring views.</p><div class="scroll"><table><thead><tr><th>metric</th>'
+        'of neighbouring views.</p><div class="scroll"><table class="pairs"><thead><tr>'
+        "<th>metric</th>"
         "<th>methods</th><th>difference</th><th>interval</th><th></th></tr></thead><tbody>"
         f"{''.join(rows)}</tbody></table></div>"
     )

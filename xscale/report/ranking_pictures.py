@@ -1,0 +1,176 @@
+"""The benchmark page's pictures: test photos beside the renders of all methods, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xscale.metrics.psnr import psnr
+from xscale.report.html import escaped
+from xscale.report.pictures import embed
+from xscale.report.predictions import Predictions
+
+PAGE_BYTES = 20_000_000
+EDGES = (0, 2, 4, 8, 16, 32, 256)
+"""Bins of the error histogram, in levels of 255."""
+SCALES = (1, 2, 4, 8)
+"""Sides of the blocks of pixels that are averaged before a comparison."""
+
+CROPS = (96, 384)
+"""Sides of the squares that are shown by themselves, in pixels."""
+
+
+@dataclass
+class _Totals:
+    """Errors and scores of a method over all photos."""
+
+    errors: np.ndarray = field(default_factory=lambda: np.zeros(len(EDGES) - 1))
+    decibels: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SCALES})
+
+
+def pictures_section(
+    scene: str,
+    names: Sequence[str],
+    read_photo: Callable[[str], np.ndarray],
+    methods: Mapping[str, Predictions],
+) -> str:
+    """Return a scene's photos beside the renders of all methods, as HTML.
+
+    Args:
+        scene: Name of the scene.
+        names: Names of the test photos.
+        read_photo: Gives a photo, uint8 [H, W, 3].
+        methods: Pictures by method.
+
+    Raises:
+        InputError: A picture is damaged or does not fit its photo.
+    """
+    totals = {method: _Totals() for method in methods}
+    share = PAGE_BYTES // max(1, len(names))
+    parts = []
+    for name in names:
+        photo = read_photo(name)
+        shown = {"photo": photo}
+        for method, predictions in methods.items():
+            if name in predictions.entries:
+                render = predictions.read(name, photo)
+                _count(totals[method], render, photo)
+                shown[f"{method} (method)" if method == "photo" else method] = render
+        crops = "".join(
+            f"<h4>Largest errors, {side} × {side} pixels</h4>"
+            f'<div class="crops">{_figures(cut, share // 4)}</div>'
+            for side in CROPS
+            if len(shown) > 1 and (cut := _crop(shown, side))
+        )
+        parts.append(
+            f'<section class="compare"><h3>{escaped(name)}</h3><div class="strip">'
+            f"{_figures(shown, share // 2)}</div>{crops}</section>"
+        )
+    return (
+        f"<section><h2>{escaped(scene)}: pictures</h2>"
+        '<p class="soft">Drag across the large picture to wipe between any two methods and the '
+        "photo. Pictures on this page are JPEG and reduced where needed; figures were taken from "
+        f"the files.</p>{_histogram(totals)}{_scales(totals)}{''.join(parts)}</section>"
+    )
+
+
+def _figures(pictures: Mapping[str, np.ndarray], most_bytes: int) -> str:
+    """Return pictures of one size with their captions."""
+    return "".join(
+        f'<figure><img src="{picture.uri}" width="{picture.width}" height="{picture.height}" '
+        f'alt="{escaped(label)}" loading="lazy" decoding="async"><figcaption>{escaped(label)}'
+        "</figcaption></figure>"
+        for label, picture in zip(pictures, embed(list(pictures.values()), most_bytes), strict=True)
+    )
+
+
+def _crop(pictures: Mapping[str, np.ndarray], side: int) -> dict[str, np.ndarray]:
+    """Return the square where renders differ most from the photo; nothing of a smaller picture."""
+    photo = pictures["photo"]
+    if min(photo.shape[:2]) <= side:
+        return {}
+    renders = [p for label, p in pictures.items() if label != "photo"]
+    step = side // 2
+    places = [
+        (top, left)
+        for top in range(0, photo.shape[0] - side + 1, step)
+        for left in range(0, photo.shape[1] - side + 1, step)
+    ]
+    errors = np.zeros(photo.shape[:2], np.int32)
+    for render in renders:
+        errors += np.abs(render.astype(np.int16) - photo).sum(axis=2, dtype=np.int32)
+    top, left = max(places, key=lambda at: errors[at[0] :, at[1] :][:side, :side].sum())
+    rows, columns = slice(top, top + side), slice(left, left + side)
+    return {label: picture[rows, columns] for label, picture in pictures.items()}
+
+
+def _count(totals: _Totals, render: np.ndarray, photo: np.ndarray) -> None:
+    """Add a photo's errors and its scores at all scales."""
+    errors = np.abs(render.astype(np.int16) - photo).mean(axis=2)
+    totals.errors += np.histogram(errors, EDGES)[0]
+    for side in SCALES:
+        if min(photo.shape[:2]) >= side:
+            value = psnr(_averaged(render, side), _averaged(photo, side))
+            totals.decibels[side].append(float("inf") if value is None else value)
+
+
+def _averaged(picture: np.ndarray, side: int) -> np.ndarray:
+    """Return means of blocks of pixels, float64 in [0, 1]; a rest at the edges is left out."""
+    height, width = (n // side for n in picture.shape[:2])
+    blocks = picture[: height * side, : width * side].reshape(height, side, width, side, 3)
+    return blocks.mean(axis=(1, 3)) / 255.0
+
+
+def _histogram(totals: Mapping[str, _Totals]) -> str:
+    """Return the share of pixels by error, a bar a method in every bin."""
+    shares = {m: t.errors / t.errors.sum() for m, t in totals.items() if t.errors.sum()}
+    if not shares:
+        return ""
+    top = max(s.max() for s in shares.values())
+    wide, high, left = 560, 220, 16
+    step = (wide - 2 * left) / (len(EDGES) - 1)
+    bar = 0.8 * step / len(shares)
+    drawn, legend = [], []
+    for place, (method, share) in enumerate(shares.items()):
+        kind = f"part{place % 8}"
+        legend.append(f'<li><i class="{kind}"></i>{escaped(method)}</li>')
+        for i, value in enumerate(share):
+            tall = value / top * (high - 50)
+            x = left + (i + 0.1) * step + place * bar
+            drawn.append(
+                f'<rect class="{kind}" x="{x:.1f}" y="{high - 28 - tall:.1f}" width="{bar:.1f}" '
+                f'height="{tall:.1f}"><title>{escaped(method)}: {value:.1%}</title></rect>'
+            )
+    for i, low in enumerate(EDGES[:-1]):
+        text = f"{low}–{EDGES[i + 1]}" if i < len(EDGES) - 2 else f"{low} up"
+        drawn.append(
+            f'<text class="x" x="{left + (i + 0.5) * step:.1f}" y="{high - 10}">{text}</text>'
+        )
+    return (
+        "<h3>Errors of pixels</h3><p>Share of all pixels by the mean difference of their channels, "
+        f'in levels of 255; the highest bar is {top:.0%}.</p><ul class="parts">{"".join(legend)}'
+        f'</ul><svg class="chart bars" viewBox="0 0 {wide} {high}" role="img" '
+        f'aria-label="Share of pixels by error">{"".join(drawn)}</svg>'
+    )
+
+
+def _scales(totals: Mapping[str, _Totals]) -> str:
+    """Return the PSNR after averaging over blocks of pixels, by method."""
+    heads = "".join(f'<th scope="col">{s} × {s}</th>' for s in SCALES)
+    rows = "".join(
+        f'<tr><th scope="row">{escaped(method)}</th>'
+        + "".join(
+            f"<td>{np.mean(t.decibels[s]):.2f}</td>" if t.decibels[s] else "<td>missing</td>"
+            for s in SCALES
+        )
+        + "</tr>"
+        for method, t in totals.items()
+    )
+    return (
+        "<h3>PSNR against scale</h3><p>Both pictures averaged over blocks of pixels first: errors "
+        "of detail vanish with larger blocks, errors of colour stay. Mean in dB over the pictures "
+        f'that are there.</p><div class="scroll"><table><thead><tr><th>method</th>{heads}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div>"
+    )
