@@ -118,6 +118,7 @@ def test_mesh_in_the_files_own_frame_is_refused_with_the_way_out(small, write, t
     far = np.vstack([np.array(APPLIED, float), [0, 0, 0, 1]])
     far[:3, 3] = 0, 50, 0
     content = transforms(small, applied_transform=far[:3].tolist(), ply_file_path="points.ply")
+    (template / "points.ply").unlink(missing_ok=True)  # another test's points
     with pytest.raises(SceneError, match=r"do not meet.*frame after applied_transform") as error:
         Scene.open(write(content))
     assert len(Scene.open(template, **advised(str(error.value), template)).photos) == 3

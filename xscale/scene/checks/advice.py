@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST = 6
 _TYPICAL, _TIMES = 0.3, 3.0
+_LEAST = 0.05
+"""Share of the pictures that a mesh must fill for photos to speak for it."""
 _DEGREES_SPREAD, _DEGREES_TIMES = 0.5, 100.0
 
 
@@ -66,7 +68,8 @@ def advise(
     for candidate in candidates(evidence, offset, _MOST):
         matrix = candidate.matrix
         found.append((trial.of(matrix), evidence.coverage(matrix), candidate.advice()))
-    agreeing = [entry for entry in found if entry[0].agrees]
+    # A mesh that shrank to a few pixels agrees with anything.
+    agreeing = [entry for entry in found if entry[0].agrees and entry[1] >= _LEAST]
     if agreeing:
         return max(agreeing, key=lambda entry: (round(entry[0].correlation, 1), entry[1]))[2]
     least = _TIMES * evidence.coverage()
