@@ -91,13 +91,13 @@ def test_commands_take_the_folder_like_any_scene(tmp_path, capsys):
     ("damage", "says"),
     [
         (lambda c: c.update(version=9), "version 9"),
-        (lambda c: c.pop("size"), "no recipe"),
+        (lambda c: c.pop("size"), "not a recipe"),
         (lambda c: c["size"].update(cells=10**9), "cells is 1000000000"),
         (lambda c: c["size"].update(width="9"), "width is '9'"),
         (lambda c: c["size"].update(rings=[]), "other values"),
         (lambda c: c["size"].update(more=1), "other values"),
         (lambda c: c["size"]["rings"][0].update(photos=10**12), "ring .* photos"),
-        (lambda c: c["size"]["rings"].append(3), "no recipe"),
+        (lambda c: c["size"]["rings"].append(3), "not a recipe"),
     ],
 )
 def test_a_damaged_recipe_is_named_before_anything_is_made(tmp_path, damage, says):

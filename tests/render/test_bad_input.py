@@ -59,7 +59,7 @@ def test_missing_files_of_a_run_are_named(asymmetric, tmp_path, capsys, gone, co
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        ({"lens": 35}, 3, "has a field 'lens' that is not known"),
+        ({"render_widht": 35}, 3, "has a field 'render_widht' that is not known: render_width is"),
         ({"render_width": 0}, 3, "render_width is 0"),
         ({"render_height": 1 << 30}, 3, "render_height"),
     ],

@@ -122,6 +122,7 @@ def test_a_user_walks_through_a_run(screen, run_folder, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*")} == files
 
 
+@pytest.mark.slow
 def test_the_first_screen_opens_what_is_typed_and_says_what_is_wrong(screen, run_folder, tmp_path):
     config = tmp_path / "config"
     config.mkdir()
