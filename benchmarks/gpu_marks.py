@@ -16,7 +16,7 @@ class Bar:
     ms: float | None = None
     """At most."""
     share: float | None = None
-    """Of the ceiling, at least."""
+    """Share of the ceiling, at least."""
     others: dict[str, float] = field(default_factory=dict)
     """Times as fast as another peer of the row, at least."""
     at_most: dict[str, float] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-// What host and device code share: function markers, half floats, small constants.
+// Shared by host and device code: function markers, half floats, small constants.
 #pragma once
 
 #include <cmath>

@@ -90,7 +90,7 @@ XS_HD inline void store_eight(Half* to, const HalfEight& eight) {
 struct HostWarp {
     char* memory;  // the warp's own
 
-    // What every lane has one of.
+    // A value of every lane.
     template <class T>
     struct PerLane {
         T value[kWarpLanes];

@@ -1,5 +1,6 @@
-// What steps on a device read and write without their host: numbers in the device's memory, so that
-// nobody waits for a loss and a recorded step (a CUDA graph) can be played again with other rates.
+// Control block of steps on a device, read and written without their host: numbers in the device's
+// memory, so that nobody waits for a loss and a recorded step (a CUDA graph) can be played again
+// with other rates.
 #pragma once
 
 #include "host_device.h"

@@ -16,7 +16,7 @@ constexpr uint32_t kBucketRows = 1u << kBucketBits;
 // Bits of a touch's key that name its point, counted from the first of its block's era.
 constexpr int32_t kPointBits = 32 - kBucketBits;
 constexpr int64_t kEraPoints = int64_t{1} << kPointBits;
-// Of a block; with its head not a power of two in all: blocks that begin at the same place of a
+// Touches of a block; with its head not a power of two: blocks that begin at the same place of a
 // page would share few sets of the cache.
 constexpr int32_t kBlockTouches = 259;
 
@@ -49,7 +49,7 @@ struct TouchSpace {
     Touch** end;        // [buckets] end of the last block
 };
 
-// What a level's rows need: the gradient of the level's features, and Adam's numbers.
+// Inputs of a level's rows: the gradient of the level's features, and Adam's numbers.
 struct TableUpdate {
     const EncodeArgs* points;  // position, footprint and how they are read
     const float* grad;         // [points, width]

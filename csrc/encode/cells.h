@@ -82,7 +82,7 @@ struct Tile {
     alignas(64) float x[kTile], y[kTile], z[kTile];
 };
 
-// Of one block: rows of the eight corners and their weights, corner-major.
+// Corners of one block: rows of the eight corners and their weights, corner-major.
 struct Corners {
     alignas(64) uint32_t row[8][kBlock];
     alignas(64) float weight[8][kBlock];

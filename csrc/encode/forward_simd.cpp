@@ -35,7 +35,7 @@ struct Block {
     uint8_t fresh[kBlock];
 };
 
-// What find_corners (encode/cells.h) finds, with the weights still apart: half the stores.
+// Results of find_corners (encode/cells.h), with the weights still apart: half the stores.
 template <bool kDense, bool kSmooth, bool kFaded>
 void find_edges(const EncodeLevel& level, const Tile& __restrict tile, const float* __restrict fade,
                 int begin, Block& __restrict block) {

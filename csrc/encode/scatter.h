@@ -175,7 +175,7 @@ static inline int64_t encode_scatter_warps(const EncodeArgs& a) {
     return (a.points + kWarpLanes - 1) / kWarpLanes * a.grid.levels;
 }
 
-// What the lanes of a warp add to rows.
+// Additions of a warp's lanes to rows.
 template <int F>
 struct EncodeShare {
     static constexpr int kCount = F;

@@ -20,7 +20,7 @@ struct FrameLayer {
     int64_t weight, bias;  // where they begin, in half floats and in floats
 };
 
-// What the kernels need of the sizes, and the packed weights.
+// Sizes that the kernels need, and the packed weights.
 struct FrameNet {
     enum { kFirst, kSecond, kMapping, kFrequency1, kFrequency2, kPhase1, kPhase2, kDirection };
     FrameLayer layers[kFrameLayers];
@@ -85,7 +85,7 @@ inline void frame_place(FrameNet& net, void* memory) {
     net.biases = reinterpret_cast<float*>(net.weights + net.halves);
 }
 
-// What a layer's row is made of: factors of the flat row's numbers and bias, and what is added.
+// Parts of a layer's row: factors of the flat row's numbers and bias, and what is added.
 struct FrameRow {
     int64_t weight, bias;  // the flat row and its bias
     int32_t inputs;

@@ -16,7 +16,7 @@
 
 namespace xs {
 
-// What the launchers share: scratch memory and the shader's args.
+// Shared by the launchers: scratch memory and the shader's args.
 struct StepScratch {
     float* target;      // [rays, 3]
     float* rgb;         // [rays, 3]

@@ -18,7 +18,7 @@ static double now() {
     return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
 }
 
-// What later parts need of the rays.
+// Values of the rays that later parts need.
 struct RayBuffers {
     int64_t rays;      // places of every array: the number of rays, padded
     float* position;   // [rays, 3] in the unit cube

@@ -1,5 +1,5 @@
-// What every body of rasterize asks of a pinhole picture's boxes: may a cluster be seen, and which
-// samples may a face have?
+// Questions that every body of rasterize asks about a pinhole picture's boxes: may a cluster be
+// seen, and which samples may a face have?
 //
 // Functions are static: sources compiled once per instruction set must not share them through the
 // linker.

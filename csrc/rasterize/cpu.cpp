@@ -36,7 +36,7 @@ struct Bands {
     }
 };
 
-// What is known of every cluster.
+// Facts about every cluster.
 std::vector<ClusterView> view_clusters(const RasterizeArgs& a) {
     RasterPlane planes[kRasterPlanes];
     raster_frustum(a, planes);

@@ -15,7 +15,7 @@ typedef double Quad __attribute__((vector_size(32)));  // of the 2 x 2 samples, 
 typedef int64_t QuadMask __attribute__((vector_size(32)));
 typedef float EightFloats __attribute__((vector_size(32)));
 typedef float Four __attribute__((vector_size(16)));
-// Of faces: as wide as the registers, since the compiler takes wider comparisons apart.
+// Lanes of faces, as wide as the registers, since the compiler takes wider comparisons apart.
 #ifdef __AVX512F__
 typedef double Wide __attribute__((vector_size(64)));
 typedef int64_t WideMask __attribute__((vector_size(64)));

@@ -79,7 +79,7 @@ XS_HD inline bool edge_inside(double e, const Vec3d& n) {
     return e > 0.0 || (e == 0.0 && (n.x > 0.0 || (n.x == 0.0 && n.y > 0.0)));
 }
 
-// What a ray meets beyond this is not a finite float32.
+// A hit beyond this depth is not a finite float32.
 constexpr double kRasterDeepest = 0x1.ffffffp127;
 
 // The least multiple of a camera's rays that counts.

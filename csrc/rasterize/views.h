@@ -15,7 +15,7 @@ constexpr int32_t kTile = 16;         // samples across a tile of the coarse dep
 constexpr int64_t kTilesAsked = 16;   // a cluster over more of them is drawn without asking
 constexpr int32_t kLongestWait = 31;  // questions that a tile answers from memory
 
-// What is known of a cluster before it is drawn.
+// Facts about a cluster before it is drawn.
 struct ClusterView {
     bool seen;
     uint32_t depth;  // bits of a float32 that no sample of it lies before; 0: unknown

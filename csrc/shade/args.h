@@ -1,4 +1,5 @@
-// What both shaders take: rays with their features, the network's weights, what is wanted of them.
+// Arguments of both shaders: rays with their features, the network's weights, what is wanted of
+// them.
 #pragma once
 
 #include "block.h"
@@ -33,7 +34,7 @@ struct ShadeArgs {
     float scale;
     uint8_t* scratch;  // device kernels only: memory of the blocks that shared memory cannot hold
 
-    // What fused_step adds for its device kernels; other callers leave it empty.
+    // Fields that fused_step adds for its device kernels; other callers leave it empty.
     struct Device {
         BlockSums sums;       // how gradients are added
         const double* mixed;  // a StepControl whose factor the gradients carry; null: none

@@ -1,4 +1,5 @@
-// What the shaders' chunk functions take: a few dozen rays whose inputs and outputs lie in cache.
+// Arguments of the shaders' chunk functions: a few dozen rays whose inputs and outputs lie in
+// cache.
 #pragma once
 
 #include <cstdint>

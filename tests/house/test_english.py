@@ -77,6 +77,19 @@ def test_phrases_are_plain(path):
     assert found == []
 
 
+def test_native_comments_begin_with_the_noun():
+    found = []
+    for path in NATIVE:
+        before = ""
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            comment = re.match(r"\s*// (.*)", line)
+            # The first line of a comment of its own; later lines go on with a sentence.
+            if comment and not before.lstrip().startswith("//") and OPENINGS.match(comment[1]):
+                found.append(f"{name_of(path)}:{number}: {comment[1]}")
+            before = line
+    assert found == []
+
+
 def test_native_sources_say_what_they_are_for():
     silent = [
         name_of(path)
