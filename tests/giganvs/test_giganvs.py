@@ -307,3 +307,15 @@ def test_the_benchmark_describes_itself():
     quoted = json.loads((folder / "quoted.json").read_text())["rows"]
     assert "ControlGS" in quoted_table()
     assert all(row["source"] and row["lpips_convention"] for row in quoted)
+
+
+def test_a_table_says_why_a_figure_is_not_there(prepared, tmp_path):
+    same = score(picture_folder(prepared, tmp_path / "same"), prepared)
+    cells = rank([same])[0].cells
+    assert cells["same", "psnr"].word == "inf"
+    assert "inf" in table(rank([same]))
+    unscored = {**same, "mean": {**same["mean"], "lpips_vgg": None}}
+    assert rank([unscored])[0].cells["same", "lpips_vgg"].word == "not scored"
+    (tmp_path / "same" / "view_00.png").unlink()
+    lost = score(tmp_path / "same", prepared)
+    assert rank([lost])[0].cells["same", "psnr"].word == "missing"

@@ -26,7 +26,6 @@ _FILES = {
     "vgg": ("vgg16_features.safetensors", "vgg16-397923af.pth"),
     "alex": ("alexnet_features.safetensors", "alexnet-owt-7be5be79.pth"),
 }
-_BUILDERS = {"vgg": "vgg16", "alex": "alexnet"}
 # Output channels, input channels and kernel width by torchvision's index in `features`.
 LAYERS = {
     "vgg": {
@@ -193,12 +192,11 @@ def check_available(folder: str | Path | None = None) -> tuple[tuple[str, ...], 
 
 
 def _missing(nets: Sequence[str], folder: str | Path | None) -> SetupError:
-    calls = "; ".join(f"m.{_BUILDERS[n]}(weights='DEFAULT')" for n in nets)
     return SetupError(
         f"{' and '.join(f'lpips_{n}' for n in nets)} not scored: no "
         f"{' and no '.join(_FILES[n][0] for n in nets)} in {_place(folder)}",
-        advice=f"name a folder with --lpips-weights or {WEIGHTS_VARIABLE}, or let torchvision "
-        f'download once: python -c "import torchvision.models as m; {calls}"',
+        advice=f"name a folder with --lpips-weights or {WEIGHTS_VARIABLE}, or let `xscale doctor "
+        "--fetch-lpips` download them once",
     )
 
 

@@ -29,6 +29,8 @@ class Cell:
     mean: float | None
     spread: float | None
     """Standard deviation over seeds; None for a single run."""
+    word: str
+    """Reason why there is no mean: ``missing``, ``inf`` or ``not scored``."""
     best: bool
     """Whether it is the best and its difference to every other method excludes zero."""
 
@@ -113,9 +115,12 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
             means = [file["mean"].get(metric) for file in methods[method]]
             numbers = [m for m in means if isinstance(m, int | float)]
             whole = numbers and len(numbers) == len(means)
+            lost = any(file.get("missing") for file in methods[method])
+            word = "missing" if lost else "inf" if "inf" in means else "not scored"
             cells[method, metric] = Cell(
                 statistics.fmean(numbers) if whole else None,
                 statistics.stdev(numbers) if whole and len(numbers) > 1 else None,
+                word,
                 len(names) > 1 and all(
                     _beats(metric, intervals.get((metric, method, other)))
                     for other in names if other != method
@@ -171,7 +176,7 @@ def table(rankings: Sequence[Ranking], kind: Format = "markdown") -> str:
 
 def _shown(cell: Cell, metric: str) -> str:
     if cell.mean is None:
-        return "missing"
+        return cell.word
     digits = 2 if metric.startswith("psnr") else 4
     spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
     return f"{cell.mean:.{digits}f}{spread}"
