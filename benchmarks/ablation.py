@@ -229,7 +229,7 @@ def crop_corner(coverage: np.ndarray, edge: int) -> tuple[int, int]:
 
 
 def _resampled(scene: Path, usual: Path, out: Path, samples: int) -> dict:
-    """Score `default`'s run with several samples a pixel; what is there already is kept."""
+    """Score `default`'s run with several samples a pixel; existing pictures are kept."""
     run, kept = Run.open(usual), out / "compared.json"
     about = _runs.about(scene, usual, ())
     about["command"] = f"xscale render --samples {samples}"

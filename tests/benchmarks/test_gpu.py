@@ -1,4 +1,4 @@
-"""What the GPU's part of the benchmarks does where there is no GPU, and what it writes."""
+"""The GPU's part of the benchmarks on a machine without one: what it does and what it writes."""
 
 import json
 import os

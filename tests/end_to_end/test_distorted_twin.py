@@ -34,7 +34,7 @@ BORDER = 1.3
 DETAIL = 2.0
 """Nothing on the ground is finer than two pixels: it does not matter where a lens spends them."""
 JUDGES = 12
-"""Of each ring."""
+"""Test photos of each ring."""
 SEEDS = 8
 BOUND = 0.1
 """dB."""

@@ -72,7 +72,7 @@ def test_a_sector_of_other_data_is_found_by_its_markers(rng, monkeypatch):
             assert report.startswith("marker FF")
             assert place - 1 <= int(report.split()[-1]) < place + 4096
             found += 1
-    # Of 16 chances a sector for FF and an impossible marker, all fail sometimes.
+    # A sector has 16 chances of FF and an impossible marker; sometimes all of them fail.
     assert found > 45
 
 
