@@ -9,9 +9,10 @@ from torch.nn import functional
 from tests.metrics.reference_lpips import FILES, random_weights, reference
 from xscale.errors import IntegrityError, SetupError, ShapeError, UsageError
 from xscale.metrics import network
-from xscale.metrics.lpips import LpipsModel, load_models
+from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.lpips_loss import FeatureDistance
 from xscale.metrics.lpips_weights import load_weights
+from xscale.metrics.models import load_models
 
 
 def three_pictures(rng, size):

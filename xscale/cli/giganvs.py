@@ -60,6 +60,12 @@ class Run:
     """Length of each training in steps."""
     set: list[str] | None = None
     """Single settings, as KEY=VALUE."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip."""
+    engine: Literal["local", "ray"] = "local"
+    """ray: jobs on a Ray cluster, whose machines see ROOT and --out under the same paths."""
+    address: str = "auto"
+    """Of the Ray cluster."""
     shard: str | None = None
     """i/n: every n-th job, beginning with the i-th; all shards share --out."""
     device: str = "auto"
@@ -83,10 +89,14 @@ class Score:
     """Name of the method. Default: that of --pred."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the scores. Default: METHOD.json in the current folder."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip."""
+    results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also write the results as nerfbaselines does: DIR/predictions.tar.gz and DIR/results.json."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights."""
     overwrite: bool = False
-    """Replace an existing file."""
+    """Replace existing results."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +258,7 @@ def _score(options: Score) -> int:
     from xscale.giganvs.layout import PreparedScene
     from xscale.giganvs.score import score
     from xscale.giganvs.verify import lpips_notice
+    from xscale.metrics.variants import EXTRAS
     from xscale.report.ranking import rank, table
 
     notice = lpips_notice(options.lpips_weights)
@@ -265,6 +276,8 @@ def _score(options: Score) -> int:
             split=options.split,
             method=method,
             out=out,
+            results=options.results,
+            extras=(*EXTRAS, *(options.metrics or ())),
             lpips_weights=options.lpips_weights,
             overwrite=options.overwrite,
             progress=lambda name: bar.advance(task),

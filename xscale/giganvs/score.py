@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xscale.giganvs.interchange import write_results
 from xscale.giganvs.layout import PreparedScene
 from xscale.io.storage import write_json
+from xscale.metrics.models import check_extras
 from xscale.metrics.variants import EXTRAS
 from xscale.report.benchmark import score_predictions
 from xscale.report.predictions import find_predictions
@@ -22,6 +24,7 @@ def score(
     out: str | Path | None = None,
     lpips_weights: str | Path | None = None,
     extras: tuple[str, ...] = EXTRAS,
+    results: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
@@ -35,7 +38,8 @@ def score(
         out: File for the scores; None writes none.
         lpips_weights: Folder with the backbones' weights.
         extras: Scores beside those of ``xscale score``.
-        overwrite: Whether ``out`` may exist.
+        results: Folder for the same results in nerfbaselines' format; None writes none.
+        overwrite: Whether ``out`` and ``results`` may exist.
         progress: Called with each photo's name when it is scored.
 
     Returns:
@@ -44,8 +48,11 @@ def score(
     Raises:
         InputError: Pictures do not fit the photos; nothing is written.
         ListError: The split is not known.
-        OutputExistsError: ``out`` exists.
+        OutputExistsError: ``out`` or ``results`` exists.
+        UsageError: A metric on request is not known.
+        SetupError: What a metric on request needs is missing.
     """
+    check_extras(extras, lpips_weights)
     prepared = scene if isinstance(scene, PreparedScene) else PreparedScene.open(scene)
     chosen = prepared.split(split)
     found = find_predictions(pred, chosen.test, chosen.photos, prepared.name)
@@ -62,6 +69,8 @@ def score(
         extras=extras,
         progress=progress,
     )
+    if results is not None:
+        write_results(results, scores, found, prepared, chosen, overwrite=overwrite)
     if out is not None:
         write_json(out, scores, overwrite=overwrite)
     return scores

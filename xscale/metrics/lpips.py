@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from xscale.errors import ShapeError
-from xscale.metrics.lpips_weights import LpipsWeights, check_available, load_weights
+from xscale.metrics.lpips_weights import LpipsWeights, load_weights
 from xscale.metrics.network import Layer, Pool, Slice, walk
 
 MIN_SIDE = 32
@@ -157,19 +157,3 @@ def network_input(picture: np.ndarray, shifted: bool) -> torch.Tensor:
     values = torch.from_numpy(np.ascontiguousarray(picture, np.float32))
     values = (values - torch.tensor(SHIFT)) / torch.tensor(SCALE)
     return values.permute(2, 0, 1)[None]
-
-
-def load_models(
-    weights_dir: str | Path | None = None,
-) -> tuple[dict[str, LpipsModel], list[str]]:
-    """Load every network whose weights are there.
-
-    Returns:
-        Models by name, and a line on how to get the others; none if all are there.
-
-    Raises:
-        UsageError: The named folder does not exist.
-        IntegrityError: A weights file is damaged.
-    """
-    found, notice = check_available(weights_dir)
-    return {net: LpipsModel(net, weights_dir) for net in found}, [notice] if notice else []

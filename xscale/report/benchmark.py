@@ -8,24 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from xscale.io.hashing import fingerprint_of
-from xscale.metrics.lpips import load_models
-from xscale.metrics.variants import EXTRAS, SUFFIXES, Score, metric_names, score_photo
+from xscale.metrics.measures import Score
+from xscale.metrics.models import load_models
+from xscale.metrics.variants import EXTRAS, metric_names, score_photo
 from xscale.report.predictions import Predictions
 from xscale.report.score import protocol_of, summarise
 
 Read = Callable[[str], np.ndarray]
-
-
-def benchmark_metrics(extras: Collection[str] = EXTRAS) -> tuple[str, ...]:
-    """Return the names of all scores of a photo, in the order of a scores file."""
-    bases = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
-    names = list(metric_names())
-    if "_ccq" in extras:
-        names += [f"{base}_ccq" for base in bases]
-    if "lpips_vgg_unit" in extras:
-        suffixes = (*SUFFIXES, "_ccq") if "_ccq" in extras else SUFFIXES
-        names += [f"lpips_vgg_unit{suffix}" for suffix in suffixes]
-    return tuple(names)
 
 
 def score_predictions(
@@ -66,10 +55,10 @@ def score_predictions(
     Raises:
         InputError: A picture is damaged or does not fit its photo.
     """
-    models, notices = load_models(lpips_weights)
+    models, notices = load_models(lpips_weights, extras)
     rows: dict[str, dict[str, Score]] = {}
     shares: dict[str, float] = {}
-    nothing = dict.fromkeys(benchmark_metrics(extras))
+    nothing = dict.fromkeys(metric_names(extras=extras))
     for name in test:
         coverage = read_coverage(name)
         shares[name] = float(coverage.mean())
@@ -92,7 +81,7 @@ def score_predictions(
     if predictions.extra:
         warnings.append(f"W-EXTRA: {len(predictions.extra)} pictures belong to no test photo")
     stated = protocol_of({}, models, warnings)
-    rules = {**rules, "lpips": stated["lpips"], "extras": sorted(extras)}
+    rules = {**rules, "lpips": stated["lpips"]}
     return {
         "format": 1,
         "method": method,

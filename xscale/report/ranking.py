@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from xscale.errors import InputError, UsageError
 from xscale.io.own_files import read_own_json
+from xscale.metrics.measures import metric_of
 from xscale.report.statistics import Interval, paired_interval
 
 Format = Literal["markdown", "csv", "latex", "html"]
@@ -154,7 +155,7 @@ def _compared(
 def _beats(metric: str, interval: Interval | None) -> bool:
     if interval is None:
         return False
-    return interval.high < 0 if metric.startswith("lpips") else interval.low > 0
+    return interval.high < 0 if metric_of(metric).lower_is_better else interval.low > 0
 
 
 def _different(files: Sequence[Mapping[str, Any]]) -> str:
@@ -177,7 +178,7 @@ def table(rankings: Sequence[Ranking], kind: Format = "markdown") -> str:
 def _shown(cell: Cell, metric: str) -> str:
     if cell.mean is None:
         return cell.word
-    digits = 2 if metric.startswith("psnr") else 4
+    digits = metric_of(metric).digits
     spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
     return f"{cell.mean:.{digits}f}{spread}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xscale.io.storage import write_text
+from xscale.metrics.measures import metric_of
 from xscale.report.html import escaped, folded, plural
 from xscale.report.ranking import Ranking, table
 
@@ -90,7 +91,7 @@ def _intervals(ranking: Ranking) -> str:
             if name == metric and ranking.methods.index(one) < ranking.methods.index(other)
         }
         for (one, other), i in pairs.items():
-            digits = 2 if metric.startswith("psnr") else 4
+            digits = metric_of(metric).digits
             sure = "beyond chance" if i.excludes_zero else "within chance"
             rows.append(
                 f"<tr><th scope=row>{escaped(metric)}</th><td>{escaped(one)} − {escaped(other)}"
