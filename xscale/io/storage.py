@@ -37,6 +37,21 @@ _ADVICE = {
 }
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_ILL = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT}
+
+
+def is_full(error: StorageError) -> bool:
+    """Whether a disk, a quota or a limit on sizes is used up."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL
+
+
+def is_about_storage(error: StorageError) -> bool:
+    """Whether the storage failed, and not the request: full, unreadable, gone read-only."""
+    ill = isinstance(error.__cause__, OSError) and error.__cause__.errno in _ILL
+    return ill or is_full(error)
+
+
 @contextmanager
 def as_storage_error(path: Path, doing: str) -> Iterator[None]:
     """Turn the system's errors into one line that names the file and what to do."""
