@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -25,9 +26,9 @@ NAN = float("nan")
 class Poisoned(Trainer):
     """Numbers of the model become NaN before some steps, and are mended after where asked."""
 
-    steps: set = set()
+    steps: ClassVar[set] = set()
     mended = True
-    made: list = []
+    made: ClassVar[list] = []
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)

@@ -1,8 +1,8 @@
 """Divergence: steps without a finite loss are skipped; too many of them end a stretch of training.
 
 The ladder is that of large trainings: skip the step; after more than ``MOST_OF_RECENT`` skips
-within ``RECENT`` steps go back to the newest checkpoint, with half the learning rates and other rays
-(``training.session``); at the third time stop.
+within ``RECENT`` steps go back to the newest checkpoint, with half the learning rates and other
+rays (``training.session``); at the third time stop.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class StepWatch:
                 self._once(
                     "stall",
                     f"W-STALL: after {step - first} steps the pictures fit no better than at the "
-                    "start: camera poses, masks or the mesh may be another scene's (xscale inspect)",
+                    "start: camera poses, masks or the mesh may be of another scene",
                 )
             self._told.add("stall")
         self._best = max(self._best, psnr)
@@ -108,8 +108,8 @@ class StepWatch:
         if step - since >= _FALL_STEPS:
             self._once(
                 "fall",
-                f"W-DIVERGE: the fit has been {_FALL:g} dB below its best for {step - since} steps: "
-                "lower --set optim.table_rate",
+                f"W-DIVERGE: the fit is {_FALL:g} dB below its best for {step - since} steps: lower "
+                "--set optim.table_rate",
             )
 
     def _once(self, kind: str, line: str) -> None:

@@ -132,20 +132,15 @@ def run_loop(
         watch.add(trainer.finish(), trainer.step)
         seconds = time.monotonic() - start
         try:
-            saver.finish()
-            saver.save(trainer, seconds, last=True)
-            saver.finish(last=True)
+            saver.save_last(trainer, seconds)
+            outcome = "a checkpoint is written"
         except NumericsError as error:
             if not stopped.is_set():
                 raise
-            raise InterruptedRunError(
-                f"stopped at step {trainer.step}; {error.what}, so no checkpoint of it is written",
-                where=folder.path,
-                advice="go on with --resume, from the one before",
-            ) from error
+            outcome = f"{error.what}: the checkpoint before it is kept"
         if stopped.is_set():
             raise InterruptedRunError(
-                f"stopped at step {trainer.step}; a checkpoint is written",
+                f"stopped at step {trainer.step}; {outcome}",
                 where=folder.path,
                 advice="go on with --resume",
             )
@@ -270,6 +265,13 @@ class _Saver:
             self._failed(error, last)
         else:
             self._failures = 0
+
+    def save_last(self, trainer: Trainer, seconds: float) -> None:
+        """Save when no step follows, and wait for it."""
+        self._failures = 0  # it is always tried
+        self.finish()
+        self.save(trainer, seconds, last=True)
+        self.finish(last=True)
 
     def _failed(self, error: StorageError, last: bool) -> None:
         """Bear a save that failed, unless nothing follows or too many have."""

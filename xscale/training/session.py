@@ -245,8 +245,8 @@ class Session:
         self._returns += 1
         step = 0 if checkpoint is None else checkpoint.step
         self._remark(
-            f"W-NUMERICS: {error.what}: back to step {step}, with {RATE_FACTOR**self._returns:g} of "
-            "the learning rates"
+            f"W-NUMERICS: {error.what}: back to step {step}, with {RATE_FACTOR**self._returns:g} "
+            "of the learning rates"
         )
         self._take_up(checkpoint)
 
