@@ -19,7 +19,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from xscale.errors import OutputExistsError, StorageError, UnsafePathError
+from xscale.errors import (
+    OutputExistsError,
+    ResourceError,
+    StorageError,
+    UnsafePathError,
+    XscaleError,
+)
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
@@ -37,6 +43,7 @@ _ADVICE = {
 }
 
 
+_CHECK_DISK = "check the disk and the folder"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _ILL = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ETIMEDOUT}
 
@@ -52,6 +59,29 @@ def is_about_storage(error: StorageError) -> bool:
     return ill or is_full(error)
 
 
+_LIMITS = {
+    errno.EMFILE: "raise `ulimit -n`",
+    errno.ENFILE: "the system has no file handles left: end other programs",
+    errno.EAGAIN: "raise `ulimit -u`",
+    errno.ENOMEM: "use --downscale 2, or a smaller --preset",
+}
+
+
+def explained(error: OSError) -> XscaleError | None:
+    """Return a system's error as ours, with a file and advice; None where it may be a bug.
+
+    Only what depends on the machine and on names is explained: that a file is missing which
+    somebody opened without asking is a bug.
+    """
+    where = error.filename if isinstance(error.filename, str | os.PathLike) else None
+    what = error.strerror or str(error)
+    if error.errno in _LIMITS:
+        return ResourceError(what, where=where, advice=_LIMITS[error.errno])
+    if error.errno in _ADVICE or error.errno in _ILL:
+        return StorageError(what, where=where, advice=_ADVICE.get(error.errno or 0, _CHECK_DISK))
+    return None
+
+
 @contextmanager
 def as_storage_error(path: Path, doing: str) -> Iterator[None]:
     """Turn the system's errors into one line that names the file and what to do."""
@@ -64,7 +94,7 @@ def as_storage_error(path: Path, doing: str) -> Iterator[None]:
         raise StorageError(
             f"could not {doing}: {reason}",
             where=path,
-            advice=_ADVICE.get(error.errno or 0, "check the disk and the folder"),
+            advice=_ADVICE.get(error.errno or 0, _CHECK_DISK),
         ) from error
 
 

@@ -27,6 +27,7 @@ import numpy as np
 from xscale.errors import InputError, IntegrityError, StorageError
 from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest, save_checkpoint
 from xscale.io.own_files import read_own_json, read_own_lines
+from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
     TEMPORARY_PREFIX,
     append_line,
@@ -66,6 +67,8 @@ class RunFolder:
         self.scores_file = self.path / "scores.json"
         self.report_file = self.path / "report.html"
         self.refined_file = self.path / REFINED
+        self.lock: RunLock | None = None
+        """The lock of who writes into the folder."""
         self.on_lost_line: Callable[[StorageError], None] = lambda error: None
         """Called when a line of the log could not be written."""
 
@@ -181,6 +184,8 @@ class RunFolder:
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``; storage that fails loses the line and ends nothing."""
+        if self.lock is not None:
+            self.lock.check()
         try:
             append_line(self.metrics_file, json.dumps(dict(line)))
         except StorageError as error:
@@ -209,5 +214,7 @@ class RunFolder:
 
     def _own_folders(self) -> None:
         """Refuse folders that lead elsewhere: what is written into a run stays in it."""
+        if self.lock is not None:
+            self.lock.check()
         for folder in (self.checkpoints, self.previews, self.renders, self.tensorboard):
             refuse_link(folder)

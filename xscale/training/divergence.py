@@ -108,8 +108,8 @@ class StepWatch:
         if step - since >= _FALL_STEPS:
             self._once(
                 "fall",
-                f"W-DIVERGE: the fit is {_FALL:g} dB below its best for {step - since} steps: lower "
-                "--set optim.table_rate",
+                f"W-DIVERGE: the fit is {_FALL:g} dB below its best for {step - since} steps: "
+                "lower --set optim.table_rate",
             )
 
     def _once(self, kind: str, line: str) -> None:

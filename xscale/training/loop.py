@@ -36,6 +36,10 @@ class Progress:
     seconds_left: float
 
 
+def _nothing(*_: object) -> None:
+    """Stand in for a callback."""
+
+
 def run_loop(
     trainer: Trainer,
     folder: RunFolder,
@@ -46,7 +50,7 @@ def run_loop(
     seconds_before: float = 0.0,
     on_progress: Callable[[Progress], None] | None = None,
     on_preview: Callable[[int], None] | None = None,
-    on_log: Callable[[dict], None] | None = None,
+    on_log: Callable[[dict], None] = _nothing,
     on_begun: Callable[[], None] | None = None,
     before_save: Callable[[], None] | None = None,
     state: Callable[[], dict] = dict,
@@ -109,9 +113,8 @@ def run_loop(
                 line = _line(trainer.step, now - start, average, rate, watch.skipped)
                 watch.look(trainer.step, average.psnr)
                 folder.log(line)
-                if on_log is not None:
-                    with lenient:
-                        on_log(line)
+                with lenient:
+                    on_log(line)
                 if on_progress is not None:
                     left = (now - start) * (1 - share) / max(share, 1e-6)
                     on_progress(

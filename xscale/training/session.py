@@ -123,6 +123,7 @@ class Session:
             self.left_out.take_up(checkpoint.state.get("left_out", {}))
         self._as_it_came = prepared, prepared.cameras.clone()
         self._returns = 0 if checkpoint is None else _returns(checkpoint)
+        self._goal_before = None if checkpoint is None else checkpoint.state.get("goal")
         self._take_up(checkpoint)
         self._noted = self._say_notes(())
         # Only now: damage inside the first photos shows when they are decoded.
@@ -145,7 +146,8 @@ class Session:
             keep_photos: Whether the run keeps the training photos.
         """
         folder, out = self.folder, self.folder.path
-        with self.record.withdrawn_on_damage(), RunLock(out):
+        with self.record.withdrawn_on_damage(), RunLock(out) as lock:
+            folder.lock = lock
             folder.clean()
             self.left_out.log_to(folder, lambda: self.trainer.step)
             million = self.prepared.covered_pixels / 1e6
@@ -222,6 +224,8 @@ class Session:
         Raises:
             NumericsError: They diverge after every return too.
         """
+        self._goal = goal
+        self._say_goal()
         start = time.monotonic() - self._before
         while True:
             try:
@@ -257,8 +261,28 @@ class Session:
 
     def _state(self) -> dict:
         """Return what checkpoints keep beside tensors."""
-        state: dict = {"left_out": dict(self.left_out.reasons)}
+        state: dict = {"left_out": dict(self.left_out.reasons), "goal": str(self._goal)}
         return state | ({"returns": self._returns} if self._returns else {})
+
+    def _say_goal(self) -> None:
+        """Say what a resumed training's goal changes, and what other versions may."""
+        if self.begun:
+            ours, theirs = self.prepared.manifest.versions, self.folder.manifest.versions
+            changed = [
+                f"{name} {theirs[name]} -> {ours[name]}"
+                for name in theirs
+                if name in ours and ours[name] != theirs[name]
+            ]
+            if changed:
+                self._remark(f"W-VERSIONS: the last bits may differ: {', '.join(changed)}")
+        step, before = self.trainer.step, self._goal_before
+        if self._goal.share(step, self._before) >= 1:
+            self.say(f"all {self._goal} are taken already")
+        elif before is not None and before != str(self._goal):
+            self._remark(
+                f"W-SCHEDULE: learning rates follow {self._goal} from here on; before it was "
+                f"{before}"
+            )
 
     def _train(self, goal: Goal, on_progress: Callable[[Progress], None] | None) -> float:
         """Take the steps; return the training time in seconds."""
@@ -274,7 +298,7 @@ class Session:
                 seconds_before=self._before,
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
-                on_log=board.line if board else None,
+                on_log=board.line if board else lambda line: None,
                 on_begun=self.record.start_background,
                 before_save=self.record.complete,
                 state=self._state,
