@@ -162,7 +162,7 @@ def _fail(error: BaseException, code: int, debug: bool, message: str | None = No
 def _of_the_system(error: BaseException) -> XscaleError | None:
     """Return what a limit or a disk of the machine ended, as an error of ours."""
     if isinstance(error, OSError):
-        from xscale.io.storage import explained
+        from xscale.io.system_errors import explained
 
         return explained(error)
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):

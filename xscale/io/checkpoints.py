@@ -21,7 +21,8 @@ import numpy as np
 from xscale.errors import IntegrityError, NumericsError, StorageError
 from xscale.io.hashing import fingerprint_of
 from xscale.io.own_files import open_own, read_own_json
-from xscale.io.storage import is_full, open_atomic, remove_file, write_json
+from xscale.io.storage import open_atomic, remove_file, write_json
+from xscale.io.system_errors import is_full
 from xscale.io.tensors import Written, read_tensors, stream_tensors, tensor_hash
 
 FORMAT = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from xscale.errors import BusyError, StorageError
-from xscale.io.storage import as_storage_error
+from xscale.io.system_errors import as_storage_error
 
 
 class RunLock:

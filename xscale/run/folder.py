@@ -32,10 +32,10 @@ from xscale.io.storage import (
     TEMPORARY_PREFIX,
     append_line,
     clean_temporaries,
-    is_about_storage,
     refuse_link,
     write_json,
 )
+from xscale.io.system_errors import is_about_storage
 from xscale.io.tensors import read_tensors, write_tensors
 from xscale.run.manifest import Manifest, manifest_from_json
 

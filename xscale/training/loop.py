@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from xscale import interrupts, threads
 from xscale.errors import InterruptedRunError, NumericsError, StorageError
-from xscale.io.storage import is_about_storage
+from xscale.io.system_errors import is_about_storage
 from xscale.run.folder import RunFolder
 from xscale.training.divergence import StepWatch
 from xscale.training.readback import StepLosses

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from xscale.config import check_device_name, override
 from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
-from xscale.io.storage import as_storage_error
+from xscale.io.system_errors import as_storage_error
 from xscale.run.folder import RunFolder
 from xscale.training.settings import Settings, preset
 
