@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +35,8 @@ class Prepare(SceneOptions):
     """official: the authors' sizes, rounded down, and K divided by exactly the factor."""
     seed: int = 0
     """Seed of the cluster protocol."""
+    unit: Literal["m", "cm", "mm"] | None = None
+    """Length of a scene unit, where it is known: sizes of pixels are then given in mm."""
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -65,7 +68,7 @@ class Run:
     engine: Literal["local", "ray"] = "local"
     """ray: jobs on a Ray cluster, whose machines see ROOT and --out under the same paths."""
     address: str = "auto"
-    """Of the Ray cluster."""
+    """Address of the Ray cluster."""
     shard: str | None = None
     """i/n: every n-th job, beginning with the i-th; all shards share --out."""
     device: str = "auto"
@@ -195,6 +198,7 @@ def _prepare(options: Prepare) -> int:
             downscale=options.downscale,
             sizes=options.sizes,
             seed=options.seed,
+            unit=options.unit,
             overwrite=options.overwrite,
             on_photo=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -208,6 +212,7 @@ def _run(options: Run) -> int:
     from xscale.errors import PartialError
     from xscale.giganvs.run import run as run_benchmark
     from xscale.giganvs.verify import lpips_notice
+    from xscale.metrics.variants import EXTRAS
     from xscale.report.ranking import rank, read_scores, table
 
     notice = lpips_notice(options.lpips_weights)
@@ -224,6 +229,9 @@ def _run(options: Run) -> int:
         steps=options.steps,
         settings=options.set or [],
         shard=_shard(options.shard),
+        engine=options.engine,
+        address=options.address,
+        extras=(*EXTRAS, *(options.metrics or ())),
         device=options.device,
         lpips_weights=options.lpips_weights,
         on_stage=say,
@@ -247,16 +255,16 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
     if text is None:
         return None
-    first, _, count = text.partition("/")
-    if not (first.isdigit() and count.isdigit()):
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if found is None:
         raise UsageError(f"--shard takes i/n, got {text!r}", advice="for example 1/4")
-    return int(first), int(count)
+    return int(found[1]), int(found[2])
 
 
 def _score(options: Score) -> int:
     from xscale.errors import PartialError
     from xscale.giganvs.layout import PreparedScene
-    from xscale.giganvs.score import score
+    from xscale.giganvs.score import method_name, score
     from xscale.giganvs.verify import lpips_notice
     from xscale.metrics.variants import EXTRAS
     from xscale.report.ranking import rank, table
@@ -265,8 +273,8 @@ def _score(options: Score) -> int:
     if notice:
         warn(notice)
     prepared = PreparedScene.open(options.scene)
-    method = options.method or options.pred.name.split(".")[0]
-    out = options.out or Path(f"{method}.json")
+    method = options.method or method_name(options.pred)
+    out = options.out or Path(f"{method.replace('/', '_')}.json")
     test = prepared.split(options.split).test
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=len(test))

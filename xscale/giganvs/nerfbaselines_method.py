@@ -7,6 +7,7 @@ iterations, since xscale keeps its own pace, checkpoints and pool of photos.
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,7 @@ from xscale.geometry.camera import Camera
 from xscale.giganvs.layout import PreparedScene
 from xscale.io.own_files import read_own_lines
 from xscale.io.photo.images import encode_png, image_size
-from xscale.io.storage import make_folder, place_file, write_bytes
+from xscale.io.storage import make_folder, place_file, remove_folder, write_bytes
 from xscale.render.run import Run
 from xscale.scene.layouts.writers import ColmapTables
 from xscale.scene.scene import Scene
@@ -63,8 +64,10 @@ class XscaleMethod:
         self._options = {key: str(value) for key, value in (config_overrides or {}).items()}
         self._dataset = train_dataset
         self._checkpoint = checkpoint
-        self._work = tempfile.TemporaryDirectory(prefix="xscale-nerfbaselines-")
-        self._folder = Path(checkpoint or self._work.name) / _RUN
+        # Gone with the method, or at the end of the program.
+        self._work = Path(tempfile.mkdtemp(prefix="xscale-nerfbaselines-"))
+        weakref.finalize(self, remove_folder, self._work)
+        self._folder = (Path(checkpoint) if checkpoint else self._work) / _RUN
         self._names = _relative_names(train_dataset) if train_dataset else []
 
     @classmethod
@@ -151,7 +154,7 @@ class XscaleMethod:
             raise UsageError("a training needs photos", advice="nerfbaselines train --data")
         root = Path(dataset["image_paths_root"])
         paths = [Path(path) for path in dataset["image_paths"]]
-        folder = make_folder(Path(self._work.name) / "scene")
+        folder = make_folder(self._work / "scene")
         cameras = {name: xscale_camera(dataset["cameras"][i]) for i, name in enumerate(self._names)}
         tables = ColmapTables(cameras, np.zeros((0, 3)), {})
         for name, data in tables.binary().items():

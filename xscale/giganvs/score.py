@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from xscale.errors import OutputExistsError
 from xscale.giganvs.interchange import write_results
 from xscale.giganvs.layout import PreparedScene
 from xscale.io.storage import write_json
@@ -13,6 +14,11 @@ from xscale.metrics.models import check_extras
 from xscale.metrics.variants import EXTRAS
 from xscale.report.benchmark import score_predictions
 from xscale.report.predictions import find_predictions
+
+
+def method_name(pred: str | Path) -> str:
+    """Return the name of a method whose pictures lie at a place: that of the folder or archive."""
+    return Path(pred).resolve().name.split(".")[0] or "method"
 
 
 def score(
@@ -53,6 +59,13 @@ def score(
         SetupError: What a metric on request needs is missing.
     """
     check_extras(extras, lpips_weights)
+    for path in (out, results):
+        if path is not None and not overwrite and Path(path).exists():
+            raise OutputExistsError(
+                "already exists", where=path, advice="choose another name or give --overwrite"
+            )
+    if out is not None and Path(out).is_dir():
+        raise OutputExistsError("is a folder", where=out, advice="--out names a file")
     prepared = scene if isinstance(scene, PreparedScene) else PreparedScene.open(scene)
     chosen = prepared.split(split)
     found = find_predictions(pred, chosen.test, chosen.photos, prepared.name)
@@ -61,14 +74,16 @@ def score(
         chosen.test,
         prepared.photo,
         prepared.coverage,
+        prepared.footprint,
         groups=chosen.groups,
         rules=prepared.rules(chosen),
-        method=method or Path(pred).name.split(".")[0],
+        method=method or method_name(pred),
         scene=prepared.name if chosen.name == "every7" else f"{prepared.name} {chosen.name}",
         lpips_weights=lpips_weights,
         extras=extras,
         progress=progress,
     )
+    scores["protocol"]["unit"] = prepared.card.get("unit")
     if results is not None:
         write_results(results, scores, found, prepared, chosen, overwrite=overwrite)
     if out is not None:

@@ -29,7 +29,7 @@ _CHANNELS = (3, 64, 128, 256, 512, 512)
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _STEADY = 1e-6
-_ADVICE = "pip install --no-deps dists-pytorch==0.1"
+_ADVICE = "pip install 'xscale[more-metrics]'"
 
 
 def _l2_pool(tap: Tensor) -> Tensor:

@@ -6,14 +6,15 @@ Source: Andersson et al., "FLIP: A Difference Evaluator for Alternating Images",
 from __future__ import annotations
 
 import importlib
+import math
 from importlib import metadata
 
 import numpy as np
 
 from xscale.errors import SetupError
 
-PIXELS_PER_DEGREE = 67.0
-"""The package's own: a 4K screen of 0.7 m width at 0.7 m."""
+PIXELS_PER_DEGREE = 3840 * math.pi / 180
+"""The package's own, about 67: a screen of 3840 pixels and 0.7 m, seen from 0.7 m."""
 
 
 class FlipModel:
@@ -28,7 +29,7 @@ class FlipModel:
             self._package = importlib.import_module("flip_evaluator")
         except ImportError as error:
             raise SetupError(
-                f"FLIP cannot be scored: {error}", advice="pip install flip-evaluator==1.7"
+                f"FLIP cannot be scored: {error}", advice="pip install 'xscale[more-metrics]'"
             ) from error
         self.source = {
             "package": f"flip-evaluator {metadata.version('flip-evaluator')}",

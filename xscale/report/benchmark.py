@@ -10,6 +10,7 @@ import numpy as np
 from xscale.io.hashing import fingerprint_of
 from xscale.metrics.measures import Score
 from xscale.metrics.models import load_models
+from xscale.metrics.scales import Octave, downscaled_scores, octaves, scale_report
 from xscale.metrics.variants import EXTRAS, metric_names, score_photo
 from xscale.report.predictions import Predictions
 from xscale.report.score import protocol_of, summarise
@@ -22,6 +23,7 @@ def score_predictions(
     test: Sequence[str],
     read_photo: Read,
     read_coverage: Read,
+    read_footprint: Read | None = None,
     *,
     groups: Mapping[str, object],
     rules: Mapping[str, object],
@@ -38,6 +40,8 @@ def score_predictions(
         test: Names of the test photos.
         read_photo: Gives a photo, uint8 [H, W, 3].
         read_coverage: Gives the pixels that the mesh covers, bool [H, W]: the same for all methods.
+        read_footprint: Gives the size of each pixel on the surface, float [H, W], not finite where
+            nothing is covered; None: pixels are not grouped by it.
         groups: Group of neighbouring views of each test photo, for intervals.
         rules: Everything that decides the figures and is the same for all methods: split, sizes,
             hashes of photos and masks. Two files are comparable where it is equal.
@@ -49,8 +53,8 @@ def score_predictions(
 
     Returns:
         The scores file: ``method``, ``scene``, ``protocol``, ``photos`` by name, ``mean``,
-        ``counts``, ``missing``. A missing picture has null in every score, and then the means are
-        null too: a mean over fewer photos is another figure.
+        ``counts``, ``missing``, ``scales``. A missing picture has null in every score, and then the
+        means are null too: a mean over fewer photos is another figure.
 
     Raises:
         InputError: A picture is damaged or does not fit its photo.
@@ -58,6 +62,8 @@ def score_predictions(
     models, notices = load_models(lpips_weights, extras)
     rows: dict[str, dict[str, Score]] = {}
     shares: dict[str, float] = {}
+    blocks: dict[str, dict[int, dict[str, Score]]] = {}
+    sums: dict[str, dict[int, Octave]] = {}
     nothing = dict.fromkeys(metric_names(extras=extras))
     for name in test:
         coverage = read_coverage(name)
@@ -66,6 +72,9 @@ def score_predictions(
             photo = read_photo(name)
             render = predictions.read(name, photo)
             rows[name] = score_photo(render, photo, coverage, None, models, extras=extras)
+            blocks[name] = downscaled_scores(render, photo, coverage, models, extras)
+            if read_footprint is not None:
+                sums[name] = octaves(render, photo, coverage, read_footprint(name))
         else:
             rows[name] = dict(nothing)
         if progress is not None:
@@ -98,4 +107,5 @@ def score_predictions(
         "missing": list(predictions.missing),
         "extra": list(predictions.extra),
         **summary,
+        "scales": scale_report(blocks, sums, not predictions.missing),
     }

@@ -19,7 +19,8 @@ from xscale.report.statistics import Interval, paired_interval
 
 Format = Literal["markdown", "csv", "latex", "html"]
 METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex", "psnr_covered_cc", "ssim_covered_cc",
-           "lpips_vgg_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_unit")  # fmt: skip
+           "lpips_vgg_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_unit", "dists_covered_cc",
+           "flip_covered_cc")  # fmt: skip
 """Columns of the table, where the files have them."""
 
 
@@ -66,13 +67,21 @@ def read_scores(path: str | Path) -> dict[str, Any]:
         ) from None
     fits = all(isinstance(scores.get(key), kind) for key, kind in (
         ("method", str), ("scene", str), ("protocol", dict), ("photos", dict), ("groups", dict),
-    ))  # fmt: skip
+        ("mean", dict),
+    )) and all(isinstance(row, dict) for row in scores["photos"].values())  # fmt: skip
     if not fits or not isinstance(scores["protocol"].get("hash"), str):
         raise InputError(
             "is not a scores file of the benchmark", where=path,
             advice="give files that xscale giganvs score wrote",
         )  # fmt: skip
+    if (used := resources_file(path)).is_file():
+        scores["resources"] = read_own_json(used)
     return scores
+
+
+def resources_file(path: str | Path) -> Path:
+    """Return the file beside a scores file that says which time and memory its pictures took."""
+    return Path(path).with_suffix(".resources.json")
 
 
 def rank(files: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Ranking]:
@@ -92,6 +101,7 @@ def rank(files: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Ran
 
 
 def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Ranking:
+    _refuse_same(scene, files, force)
     protocols = {file["protocol"]["hash"] for file in files}
     if len(protocols) > 1 and not force:
         raise UsageError(
@@ -102,8 +112,7 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
     for file in files:
         methods[file["method"]].append(file)
     names = tuple(methods)
-    first = files[0]["mean"]
-    metrics = tuple(metric for metric in METRICS if metric in first)
+    metrics = tuple(m for m in METRICS if any(m in file["mean"] for file in files))
     cells: dict[tuple[str, str], Cell] = {}
     intervals: dict[tuple[str, str, str], Interval] = {}
     for metric in metrics:
@@ -129,6 +138,19 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
             )  # fmt: skip
     missing = {m: max(len(f.get("missing", [])) for f in methods[m]) for m in names}
     return Ranking(scene, names, metrics, cells, intervals, missing)
+
+
+def _refuse_same(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> None:
+    """Refuse the same pictures as two seeds of a method: their spread would be none."""
+    seen: list[tuple[str, object]] = []
+    for file in files:
+        key = (file["method"], file.get("sha256"))
+        if key in seen and key[1] and not force:
+            raise UsageError(
+                f"two scores of {file['method']} on {scene} are of the same pictures",
+                advice="give each file once, or --force",
+            )
+        seen.append(key)
 
 
 def _photos(files: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:

@@ -13,6 +13,7 @@ from xscale.io.storage import write_text
 from xscale.metrics.measures import metric_of
 from xscale.report.html import escaped, folded, plural
 from xscale.report.ranking import Ranking, table
+from xscale.report.scale_page import resources_section, scales_section
 
 _SHOWN = ("psnr", "psnr_covered_cc", "ssim_covered_cc", "lpips_vgg_covered_cc",
           "lpips_alex_covered_cc")  # fmt: skip
@@ -51,7 +52,7 @@ def page(
     here = resources.files("xscale.report")
     style = here.joinpath("page.css").read_text("utf-8")
     style += here.joinpath("ranking.css").read_text("utf-8")
-    script = here.joinpath("ranking.js").read_text("utf-8")
+    script = "".join(here.joinpath(name).read_text("utf-8") for name in ("wipe.js", "ranking.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -77,7 +78,8 @@ def page(
 def _scene(ranking: Ranking, files: Sequence[Mapping[str, Any]]) -> str:
     own = [file for file in files if file["scene"] == ranking.scene]
     return (
-        f"<section><h2>{escaped(ranking.scene)}</h2>{_intervals(ranking)}{_photos(own)}</section>"
+        f"<section><h2>{escaped(ranking.scene)}</h2>{_intervals(ranking)}{scales_section(own)}"
+        f"{resources_section(own)}{_photos(own)}</section>"
     )
 
 
