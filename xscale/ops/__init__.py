@@ -30,7 +30,7 @@ from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
-from xscale.ops.reproject import KeyFrames, Reprojected, reproject
+from xscale.ops.reproject import BACKDROP_STEP, KeyFrames, Reprojected, backdrop_size, reproject
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
@@ -59,6 +59,7 @@ from xscale.ops.shade_relu import (
 )
 
 __all__ = [
+    "BACKDROP_STEP",
     "CONTROL_FIELDS",
     "OPS",
     "FilmCodeLayout",
@@ -77,6 +78,7 @@ __all__ = [
     "StepShader",
     "SurfacePoints",
     "adam",
+    "backdrop_size",
     "built",
     "camera_rays",
     "choice",
