@@ -101,7 +101,7 @@ def check(problem: Problem, found: Painted, photo_range: float = 255, step: int 
     face_id = problem.faces()
     expected = problem.colours(face_id, photo_range)
     same = found.face == face_id.numpy()
-    assert 0.2 < (face_id >= 0).double().mean()
+    assert (face_id >= 0).double().mean() > 0.2
     assert expected[face_id.numpy() >= 0].std() > 5  # a picture, not a grey wall
     assert (~same).mean() <= 0.003
     assert beside_edges(face_id.numpy(), ~same)

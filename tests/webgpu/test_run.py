@@ -1,4 +1,4 @@
-"""Jobs, scores and the viewer's service by WebGPU: what the CPU gives, within a step of the byte."""
+"""Jobs, scores and the viewer's service by WebGPU: what the CPU gives, to a step of a byte."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_job_says_which_device_made_it(runs, tmp_path):
     argv = ["render", str(cpu.path), "--device", gpu.where, "--out", str(out), "--views", "train"]
     assert main([*argv, "--outputs", "colour", "depth"]) == 0
     journal = (out / "journal.jsonl").read_text()
-    assert journal.count(f'"device":"{gpu.where}"') == len(cpu.names("train"))
+    assert journal.count(f'"device": "{gpu.where}"') == len(cpu.names("train"))
 
 
 def test_the_viewers_service_shows_pictures(runs):

@@ -1,4 +1,4 @@
-"""Doctor's look at WebGPU: the adapters of this machine, their limits and a small picture on each."""
+"""WebGPU in ``xscale doctor``: adapters, their limits, and a small picture on each."""
 
 from __future__ import annotations
 

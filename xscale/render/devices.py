@@ -52,7 +52,7 @@ def webgpu_name(adapter: Adapter) -> str:
 
 
 def _graphics_chip() -> Adapter | None:
-    """Return the first adapter that is no CPU; None where there is none or no wgpu."""
+    """Return the first adapter that does not compute on the CPU, None where there is none."""
     try:
         return next((adapter for adapter in adapters() if not adapter.on_cpu), None)
     except XscaleError:

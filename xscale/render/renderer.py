@@ -44,7 +44,7 @@ class Asked:
     """A picture that is asked for."""
 
     camera: Camera
-    """Of the local frame."""
+    """In the local frame."""
     outputs: Sequence[str]
     exposure: Tensor | None
     correct: Callable[[Tensor, GBuffer], Tensor]
@@ -182,23 +182,20 @@ class Renderer:
                 frame["srgb"][rows, columns] = colour
 
     def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
-        left, top, width, rows = rect
+        corner = (rect[0], rect[1])
         outputs, camera = asked.outputs, asked.camera
         packed = torch.from_numpy(camera.packed()).to(self.model.device)
         face_id = visibility(self.surface, packed, camera.width, camera.height, rect=rect)
         band = {"coverage": face_id >= 0}
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
-            corner = (left, top)
             band["colour"] = self.model.paint(self.surface, packed, face_id, corner, asked.exposure)
 
         def shade(samples: GBuffer) -> Tensor:
             return asked.correct(self.model.colour(samples, asked.exposure), samples)
 
         shaded = exact and (coloured or "srgb" in outputs)
-        return band | self._from_points(
-            asked, packed, face_id, (left, top), shade if shaded else None
-        )
+        return band | self._from_points(asked, packed, face_id, corner, shade if shaded else None)
 
     def _from_points(
         self,

@@ -28,6 +28,7 @@ from xscale.model.model import Model
 from xscale.render import photos_at_hand
 from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
+from xscale.render.new_run import new_model
 from xscale.render.painter_renderer import PainterRenderer
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
@@ -395,35 +396,3 @@ class Run:
         exposure = None if photo is None else self.exposure(photo)
         renderer = self.renderer_on(background)
         return render_resolved(renderer, camera, outputs, rect, samples, exposure)
-
-
-def new_model(
-    manifest: Manifest,
-    device: torch.device,
-    *,
-    frozen: bool = False,
-    surface: Surface | None = None,
-) -> Model:
-    """Make the untrained model that a manifest describes; see ``Model`` for the arguments."""
-    return Model(
-        manifest.model,
-        manifest.box,
-        photos=len(manifest.split.train),
-        device=device,
-        seed=manifest.seed,
-        frozen=frozen,
-        surface=surface,
-    )
-
-
-def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
-    """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
-    folder.write(MESH, arrays, manifest.run)
-    folder.write_manifest(manifest)
-
-
-def write_background(folder: RunFolder, run: str | None, background: Background) -> None:
-    """Write a run's background; it must exist when the first checkpoint does."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-    folder.write(BACKGROUND, arrays, run)

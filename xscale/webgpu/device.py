@@ -22,7 +22,7 @@ WEB_LIMITS: Mapping[str, int] = {
     "max-texture-dimension-2d": 8192,
     "max-uniform-buffer-binding-size": 1 << 16,
 }
-"""What every browser grants; a page that needs more opens on some machines only."""
+"""Limits that every browser grants; a page that needs more opens on some machines only."""
 _TAKEN = ("max-buffer-size", "max-storage-buffer-binding-size")
 """Limits that are asked for beyond that, where an adapter has more."""
 _BACKENDS = ("Vulkan", "Metal", "D3D12")
@@ -45,7 +45,7 @@ class Adapter:
     limits: Mapping[str, int]
     features: frozenset[str]
     handle: object
-    """Of wgpu."""
+    """Object of wgpu."""
 
     @property
     def on_cpu(self) -> bool:
@@ -59,7 +59,7 @@ class Device:
 
     adapter: Adapter
     handle: object
-    """Of wgpu."""
+    """Object of wgpu."""
     limits: Mapping[str, int]
     features: frozenset[str]
 
@@ -148,7 +148,7 @@ def _without_opengl() -> None:
 
 
 def find_adapter(number: int | None) -> Adapter:
-    """Return adapter N, or the first one that is no CPU, else the first.
+    """Return adapter N, or the first that does not compute on the CPU, else the first.
 
     Raises:
         SetupError: wgpu is not installed.

@@ -32,7 +32,7 @@ _AXES = (
 
 @dataclass(frozen=True)
 class LensViews:
-    """What the faces of a bent picture are chosen by."""
+    """Rays of a bent picture, and the pinhole pictures that its faces are chosen from."""
 
     rays: np.ndarray
     """Float32 [h, w, 4]: direction in the local frame (z = 1 in the camera's for perspective

@@ -68,7 +68,7 @@ class Pass:
 
 
 class Passes:
-    """What a run needs on a device, and the passes over it.
+    """Resident data of a run on a device, and the passes over them.
 
     Args:
         device: See ``xscale.webgpu.device``.

@@ -56,7 +56,7 @@ and features a level."""
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the text of a picture's shaders depends on."""
+    """Sizes and choices that the text of a picture's shaders depends on."""
 
     levels: int
     width: int
