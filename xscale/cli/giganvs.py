@@ -94,6 +94,8 @@ class Score:
     """File for the scores. Default: METHOD.json in the current folder."""
     metrics: list[str] | None = None
     """Also score these: dists, flip."""
+    exposure: Literal["fitted", "not fitted", "unknown"] = "unknown"
+    """Whether the method fitted exposures, or anything else, to the test photos; for the record."""
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write the results as nerfbaselines does: DIR/predictions.tar.gz and DIR/results.json."""
     lpips_weights: Path | None = None
@@ -285,6 +287,7 @@ def _score(options: Score) -> int:
             method=method,
             out=out,
             results=options.results,
+            exposure=options.exposure,
             extras=(*EXTRAS, *(options.metrics or ())),
             lpips_weights=options.lpips_weights,
             overwrite=options.overwrite,
@@ -320,22 +323,29 @@ def _table(options: Table) -> int:
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
+        pictures, thumbnails = _pictures(options)
         page = write_page(
-            options.page, files, rankings, pictures=_pictures(options), overwrite=options.overwrite
+            options.page,
+            files,
+            rankings,
+            pictures=pictures,
+            thumbnails=thumbnails,
+            overwrite=options.overwrite,
         )
         result(page)
     return 0
 
 
-def _pictures(options: Table) -> str:
-    """Return the page's sections with pictures, empty without --pictures."""
+def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return the page's sections with pictures, and thumbnails by scene; empty without them."""
     from xscale.errors import UsageError
     from xscale.giganvs.layout import PreparedScene
+    from xscale.giganvs.score import scene_name
     from xscale.report.predictions import find_predictions
-    from xscale.report.ranking_pictures import pictures_section
+    from xscale.report.ranking_pictures import pictures_section, thumbnails
 
     if not options.pictures:
-        return ""
+        return "", {}
     if options.scene is None:
         raise UsageError("--pictures needs the scene's photos", advice="add --scene ROOT/NAME")
     prepared = PreparedScene.open(options.scene)
@@ -346,4 +356,5 @@ def _pictures(options: Table) -> str:
         if not (method and equals and folder):
             raise UsageError(f"--pictures takes METHOD=DIR, got {text!r}")
         methods[method] = find_predictions(folder, split.test, split.photos, prepared.name)
-    return pictures_section(prepared.name, split.test, prepared.photo, methods)
+    section = pictures_section(prepared.name, split.test, prepared.photo, methods)
+    return section, {scene_name(prepared, split): thumbnails(split.test, prepared.photo)}

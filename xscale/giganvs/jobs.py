@@ -163,6 +163,7 @@ def _do(job: Job, recipe: Recipe, say: Callable[[str], None]) -> None:
         method=f"xscale {recipe.preset}",
         lpips_weights=recipe.lpips_weights,
         extras=tuple(recipe.extras),
+        exposure="not fitted",
     )
     scores["options"] = recipe.hash
     scores["seed"] = job.seed

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xscale.errors import OutputExistsError
 from xscale.giganvs.interchange import write_results
 from xscale.giganvs.layout import PreparedScene
+from xscale.giganvs.splits import SplitFile
 from xscale.io.storage import write_json
 from xscale.metrics.models import check_extras
 from xscale.metrics.variants import EXTRAS
 from xscale.report.benchmark import score_predictions
 from xscale.report.predictions import find_predictions
 
+Exposure = Literal["fitted", "not fitted", "unknown"]
+
 
 def method_name(pred: str | Path) -> str:
     """Return the name of a method whose pictures lie at a place: that of the folder or archive."""
     return Path(pred).resolve().name.split(".")[0] or "method"
+
+
+def scene_name(scene: PreparedScene, split: SplitFile) -> str:
+    """Return the name under which scores of a split stand."""
+    return scene.name if split.name == "every7" else f"{scene.name} {split.name}"
 
 
 def score(
@@ -30,6 +38,7 @@ def score(
     out: str | Path | None = None,
     lpips_weights: str | Path | None = None,
     extras: tuple[str, ...] = EXTRAS,
+    exposure: Exposure = "unknown",
     results: str | Path | None = None,
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -44,6 +53,7 @@ def score(
         out: File for the scores; None writes none.
         lpips_weights: Folder with the backbones' weights.
         extras: Scores beside those of ``xscale score``.
+        exposure: Whether the method fitted exposures, or anything else, to the test photos.
         results: Folder for the same results in nerfbaselines' format; None writes none.
         overwrite: Whether ``out`` and ``results`` may exist.
         progress: Called with each photo's name when it is scored.
@@ -78,11 +88,12 @@ def score(
         groups=chosen.groups,
         rules=prepared.rules(chosen),
         method=method or method_name(pred),
-        scene=prepared.name if chosen.name == "every7" else f"{prepared.name} {chosen.name}",
+        scene=scene_name(prepared, chosen),
         lpips_weights=lpips_weights,
         extras=extras,
         progress=progress,
     )
+    scores["protocol"]["test_exposure"] = exposure
     scores["protocol"]["unit"] = prepared.card.get("unit")
     if results is not None:
         write_results(results, scores, found, prepared, chosen, overwrite=overwrite)

@@ -97,8 +97,8 @@ def _zip(source: Path) -> tuple[list[str], Read]:
 class _Tar:
     """A tar that stays open: packed ones are read forwards, and going back reads all again."""
 
-    def __init__(self, source: Path) -> None:
-        self.archive = tarfile.open(source)  # noqa: SIM115
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self.archive = archive
         self.members: dict[str, tarfile.TarInfo] = {}
 
     def __del__(self) -> None:
@@ -106,7 +106,7 @@ class _Tar:
 
 
 def _tar(source: Path) -> tuple[list[str], Read]:
-    tar = _Tar(source)
+    tar = _Tar(tarfile.open(source))  # noqa: SIM115
     packed, names = source.stat().st_size, []
     sizes = _Sizes(source)
     for member in tar.archive:

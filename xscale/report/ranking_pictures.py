@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from xscale.report.html import escaped
-from xscale.report.pictures import embed
+from xscale.report.pictures import embed, embed_at
 from xscale.report.predictions import Predictions
 
 PAGE_BYTES = 20_000_000
+_THUMBNAIL = 96
+"""Width of a photo in the list, in pixels."""
 EDGES = (0, 2, 4, 8, 16, 32, 256)
 """Bins of the error histogram, in levels of 255."""
 CROPS = (96, 384)
@@ -53,8 +56,8 @@ def pictures_section(
             if len(shown) > 1 and (cut := _crop(shown, side))
         )
         parts.append(
-            f'<section class="compare"><h3>{escaped(name)}</h3><div class="strip">'
-            f"{_figures(shown, share // 2)}</div>{crops}</section>"
+            f'<section class="compare" id="{anchor(name)}"><h3>{escaped(name)}</h3>'
+            f'<div class="strip">{_figures(shown, share // 2)}</div>{crops}</section>'
         )
     return (
         f"<section><h2>{escaped(scene)}: pictures</h2>"
@@ -62,6 +65,27 @@ def pictures_section(
         "photo. Pictures on this page are JPEG and reduced where needed; figures were taken from "
         f"the files.</p>{_histogram(totals)}{''.join(parts)}</section>"
     )
+
+
+def thumbnails(names: Sequence[str], read_photo: Callable[[str], np.ndarray]) -> dict[str, str]:
+    """Return each photo as a small picture that leads to its section, as HTML by name."""
+    found = {}
+    for name in names:
+        photo = read_photo(name)
+        step = max(1, min(photo.shape[:2]) // (2 * _THUMBNAIL))
+        height, width = photo.shape[:2]
+        size = (_THUMBNAIL, max(1, round(_THUMBNAIL * height / width)))
+        picture = embed_at(np.ascontiguousarray(photo[::step, ::step]), size)
+        found[name] = (
+            f'<a href="#{anchor(name)}"><img src="{picture.uri}" width="{size[0]}" '
+            f'height="{size[1]}" alt="" loading="lazy" decoding="async"></a>'
+        )
+    return found
+
+
+def anchor(name: str) -> str:
+    """Return the name under which a photo's section can be reached."""
+    return "photo-" + hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _figures(pictures: Mapping[str, np.ndarray], most_bytes: int) -> str:
