@@ -44,7 +44,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all jobs of a benchmark have in common."""
+    """Options that all jobs of a benchmark have in common."""
 
     out: Path
     """Folder for the runs."""

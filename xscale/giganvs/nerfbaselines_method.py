@@ -98,9 +98,9 @@ class XscaleMethod:
         """Refuse: nothing of a test photo is looked at.
 
         Raises:
-            NotImplementedError: Always.
+            UsageError: Always.
         """
-        raise NotImplementedError("xscale fits nothing to test photos")
+        raise UsageError("xscale fits nothing to test photos")
 
     def train_iteration(self, step: int) -> dict[str, float]:
         """Train to the end.

@@ -1,4 +1,4 @@
-"""What nerfbaselines reads to know xscale: its entry point ``nerfbaselines.specs`` names this file.
+"""Registration of xscale with nerfbaselines, by the entry point ``nerfbaselines.specs``.
 
 Where xscale is not installed as a package, ``NERFBASELINES_REGISTER`` may name it instead.
 """

@@ -10,7 +10,6 @@ Source: Ding et al., "Image Quality Assessment: Unifying Structure and Texture S
 from __future__ import annotations
 
 import importlib.util
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,7 +77,7 @@ class DistsModel:
             alpha, beta = (values[name].detach().double().reshape(-1) for name in ("alpha", "beta"))
             if len(alpha) != sum(_CHANNELS) or len(beta) != sum(_CHANNELS):
                 raise ValueError(f"{len(alpha)} and {len(beta)} weights")
-        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        except Exception as error:  # the reader raises many kinds for a bad file
             raise IntegrityError(f"is damaged: {error}", where=path, advice=_ADVICE) from error
         total = alpha.sum() + beta.sum()
         self._alpha = torch.split(alpha / total, _CHANNELS)

@@ -17,7 +17,7 @@ from xscale.metrics.ssim import mean_over, ssim_map
 
 Score = float | str | None
 Models = Mapping[str, Any]
-"""What metrics need beside the pictures, by name; a metric without its model scores None."""
+"""Networks and packages that metrics need, by name; a metric without its model scores None."""
 
 
 class Pair(NamedTuple):

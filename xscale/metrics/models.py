@@ -1,4 +1,4 @@
-"""What metrics need beside the pictures: networks with their weights, and packages."""
+"""Models that metrics need beside the pictures: networks with their weights, and packages."""
 
 from __future__ import annotations
 

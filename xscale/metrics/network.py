@@ -26,7 +26,7 @@ _TILE = 1024
 
 
 class Layer(NamedTuple):
-    """A convolution and what follows it, which is no part of it: the ReLU."""
+    """A convolution; a ReLU follows each."""
 
     index: int
     """Its place in torchvision's ``features``."""
@@ -36,7 +36,7 @@ class Layer(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """What brings a slice's output to the next one; always with stride 2."""
+    """A pooling between two slices; always with stride 2."""
 
     width: int
     padding: int
@@ -66,7 +66,7 @@ class Taps(NamedTuple):
     """A part of a slice's output."""
 
     number: int
-    """Of the slice, from 0."""
+    """Number of the slice, from 0."""
     owner: list[int]
     """For each picture the first one that is equal here."""
     features: dict[int, Tensor]
@@ -116,14 +116,14 @@ class _Axis(NamedTuple):
     """A tile along one axis at one slice; all in pixels of the picture at that depth."""
 
     length: int
-    """Of the whole picture's output."""
+    """Length of the whole picture's output."""
     input_length: int
     input: Span
-    """What the slice is given."""
+    """Pixels that the slice is given."""
     own: Span
-    """What this tile alone counts."""
+    """Pixels that this tile alone counts."""
     onward: Span
-    """What it hands on: pixels of the next slice's input, or its own where nothing follows."""
+    """Pixels that it hands on: those of the next slice's input, or its own after the last."""
 
 
 class _Part(NamedTuple):

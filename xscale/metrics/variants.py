@@ -43,7 +43,7 @@ VARIANTS = (
 )
 """All variants, in the order of scores files. ``_masked`` is there where a scene has masks."""
 EXTRAS = ("lpips_vgg_unit", QUADRATIC)
-"""What the benchmark adds, for comparison with other programs' figures."""
+"""Scores that the benchmark adds, for comparison with other programs' figures."""
 
 
 def suffixes_of(masked: bool = False, extras: Collection[str] = ()) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ _MOST_RATIO = 1000
 """Bytes that a byte of an archive may become: flat pictures stay below it."""
 _LEAST = 1024
 _TORN = (
-    OSError, EOFError, LookupError, RuntimeError, NotImplementedError, ValueError,
+    OSError, EOFError, LookupError, RuntimeError, ValueError,
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
 )  # fmt: skip
-"""What Python's readers raise for archives that are torn, encrypted or of another kind."""
+"""Errors that Python's readers raise for archives that are torn, encrypted or of another kind."""
 
 
 def opened(source: Path) -> tuple[list[str], Read]:
