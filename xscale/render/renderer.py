@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -86,6 +87,12 @@ class Renderer:
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
         self.fused = fused and has_body and plain
+
+    def over(self, surface: Surface) -> Renderer:
+        """Return a renderer of the same model over another surface, a cut or simplified one."""
+        other = copy.copy(self)
+        other.surface = surface
+        return other
 
     def check(self, outputs: Sequence[str]) -> None:
         """Refuse outputs that this renderer cannot give.
