@@ -17,6 +17,7 @@ from xscale.ops._ext import (
 )
 from xscale.ops._memory import table_zeros
 from xscale.ops._peers import encoding, peers, use_peers
+from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -79,6 +80,7 @@ __all__ = [
     "adam",
     "backdrop_size",
     "built",
+    "camera_rays",
     "choice",
     "cuda_built",
     "decide",
