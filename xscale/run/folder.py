@@ -6,6 +6,7 @@ background.safetensors        what uncovered pixels show
 residuals.safetensors         what the training left unexplained, at the mesh's vertices
 photos.safetensors            the training photos, where they are kept
 simplified.safetensors        a very large mesh with fewer faces, for a viewer's moving pictures
+photo_counts.safetensors      in how many training photos each vertex is seen, for viewers
 checkpoints/step_N.*          the newest good ones
 refined_cameras.json          by how much cameras moved, for people
 diverged.json                 ranges of all tensors where a training diverged, for people
@@ -44,6 +45,7 @@ BACKGROUND = "background.safetensors"
 RESIDUALS = "residuals.safetensors"
 PHOTOS = "photos.safetensors"
 SIMPLIFIED = "simplified.safetensors"
+PHOTO_COUNTS = "photo_counts.safetensors"
 REFINED = "refined_cameras.json"
 DIVERGED = "diverged.json"
 _LOST = "copy the whole run folder, or train again"
@@ -111,7 +113,8 @@ class RunFolder:
         """Return the arrays of one of the run's tensor files.
 
         Args:
-            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS``, ``PHOTOS`` or ``SIMPLIFIED``.
+            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS``, ``PHOTOS``, ``SIMPLIFIED`` or
+                ``PHOTO_COUNTS``.
             advice: What to do where it does not exist.
             what: What that is called.
 
