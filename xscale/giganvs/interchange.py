@@ -19,8 +19,9 @@ from typing import Any
 from xscale.errors import InputError
 from xscale.giganvs.layout import PreparedScene
 from xscale.giganvs.splits import SplitFile
+from xscale.io.file_sets import atomic_folder
 from xscale.io.photo.images import encode_png
-from xscale.io.storage import atomic_folder, open_atomic, write_json
+from xscale.io.storage import open_atomic, write_json
 from xscale.report.predictions import Predictions
 from xscale.scene.photo import png_name
 
