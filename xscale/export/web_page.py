@@ -19,6 +19,7 @@ from xscale.export.page_quality import Quality, compare
 from xscale.export.page_views import limited, photo_views, places, plain
 from xscale.geometry.camera import Camera
 from xscale.io import storage
+from xscale.io.file_sets import atomic_folder
 from xscale.model.background import Background
 from xscale.ops import FilmShaderLayout
 from xscale.render.run import Run
@@ -111,7 +112,7 @@ def write_page(
             advice="train with a smaller grid.log2_table_size, or raise the limit",
         )
     if options.folder:
-        with storage.atomic_folder(out, overwrite=overwrite) as folder:
+        with atomic_folder(out, overwrite=overwrite) as folder:
             for name, data in documents.items():
                 storage.write_bytes(folder / name, data)
     else:
