@@ -182,7 +182,7 @@ def _default_frame() -> dict[str, object]:
             (samples.position - box[0]) * box[1] + 0.5, table, layout, interpolation="linear",
             footprint=samples.footprint * 0.49, footprint_scale=0.5,
         )  # fmt: skip
-        return ops.shade_relu(features, samples.direction, shader.weights, relu)
+        return ops.shade(features, samples.direction, shader.weights, relu)
 
     times = milliseconds({"ours": ours, "peer": chain}, seconds=4.0)
     shape = f"{len(mesh.faces):,} triangles, 1280 x 720, default, float16 table"

@@ -30,38 +30,30 @@ from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fu
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.reproject import KeyFrames, Reprojected, reproject
-from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
-from xscale.ops.shade_film import (
-    FilmGradients,
-    shade_film,
-    shade_film_backward,
-    shade_film_train,
-)
+from xscale.ops.shade import ShadeGradients, shade, shade_backward, shade_train
 from xscale.ops.shade_film_codes import (
     FilmCodeLayout,
-    FilmShaderLayout,
     film_code_init,
     film_codes_init,
     film_exposure,
     film_light,
     film_mapping,
-    film_shader_init,
     limit_code_norm,
 )
-from xscale.ops.shade_relu import (
+from xscale.ops.shade_layouts import (
+    FilmShaderLayout,
     ReluShaderLayout,
+    ShaderLayout,
+    film_shader_init,
     identity_exposure,
     relu_shader_init,
-    shade_relu,
-    shade_relu_backward,
-    shade_relu_train,
 )
+from xscale.ops.shade_math import linear_to_srgb, shade_loss, spherical_harmonics
 
 __all__ = [
     "CONTROL_FIELDS",
     "OPS",
     "FilmCodeLayout",
-    "FilmGradients",
     "FilmShaderLayout",
     "FrameGrid",
     "FrameShader",
@@ -70,6 +62,7 @@ __all__ = [
     "ReluShaderLayout",
     "Reprojected",
     "ShadeGradients",
+    "ShaderLayout",
     "StepGrid",
     "StepRays",
     "StepResult",
@@ -109,13 +102,10 @@ __all__ = [
     "rasterize",
     "relu_shader_init",
     "reproject",
-    "shade_film",
-    "shade_film_backward",
-    "shade_film_train",
+    "shade",
+    "shade_backward",
     "shade_loss",
-    "shade_relu",
-    "shade_relu_backward",
-    "shade_relu_train",
+    "shade_train",
     "spherical_harmonics",
     "step_control",
     "table_zeros",
