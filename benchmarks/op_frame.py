@@ -19,7 +19,7 @@ from xscale.gbuffer.build import build_surface, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.ops import _ceiling
+from xscale_comparisons import ceiling
 
 _BATCH = 1 << 17
 
@@ -127,7 +127,7 @@ def _inference() -> dict[str, object]:
     points = pixel_samples(surface, packed, face_id, (left, top)).position
     points = (points - grid.box[0]) * grid.box[1] + 0.5
     times = milliseconds(
-        {"ours": ours, "peer": peer, "twin": lambda: _ceiling.frame(points, grid, shader)},
+        {"ours": ours, "peer": peer, "twin": lambda: ceiling.frame(points, grid, shader)},
         seconds=8.0,
         least=3,
     )

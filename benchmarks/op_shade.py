@@ -12,8 +12,8 @@ import torch
 
 from benchmarks._timing import Work, milliseconds, row
 from xscale import ops
-from xscale.ops import _ceiling
 from xscale.ops.shade import shade_reference
+from xscale_comparisons import ceiling
 
 RAYS = 1 << 15
 
@@ -74,9 +74,9 @@ def rows() -> list[dict[str, object]]:
 def _compare(
     name: str, shape: str, case: tuple, passes: int, ours: Work, peer: Work
 ) -> dict[str, object]:
-    products = passes * RAYS * _ceiling.products(ops.FrameShader(case[2], case[3]))
+    products = passes * RAYS * ceiling.products(ops.FrameShader(case[2], case[3]))
     works = {
-        "ours": ours, "peer": peer, "twin": lambda: _ceiling.multiply(products, bfloat16=False)
+        "ours": ours, "peer": peer, "twin": lambda: ceiling.multiply(products, bfloat16=False)
     }  # fmt: skip
     with torch.set_grad_enabled("train" in name):
         times = milliseconds(works)

@@ -16,7 +16,7 @@ from xscale.ops._ext import (
     module_path,
 )
 from xscale.ops._memory import table_zeros
-from xscale.ops._peers import encoding, peers, use_peers
+from xscale.ops._peers import encoding, use_peers
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -96,7 +96,6 @@ __all__ = [
     "linear_to_srgb",
     "module_path",
     "own_stream",
-    "peers",
     "pick_device",
     "pinned",
     "rasterize",
