@@ -87,7 +87,7 @@ def test_counts_and_sizes_are_those_of_the_photos_that_see_a_point(source):
         compared += 1
         # Without the smaller angle of pixels beside the picture's middle.
         assert size == pytest.approx(min(s.size for s in seen), rel=0.35)
-    assert compared > 0.3 * len(points)
+    assert compared > 25
 
 
 @pytest.mark.parametrize("inside_out", [False, True])
