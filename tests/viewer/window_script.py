@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from imgui_bundle import hello_imgui, imgui
@@ -39,7 +40,11 @@ def main(folder: Path) -> None:
     params.callbacks.pre_new_frame = before_frame
 
     def script(context: imgui.test_engine.TestContext) -> None:
-        check(app, context, folder, app_size)
+        try:
+            check(app, context, folder, app_size)
+        except BaseException:  # the engine would pass over it
+            traceback.print_exc()
+            os._exit(1)
         sys.stdout.write("OK\n")
         sys.stdout.flush()
         session.close()
@@ -154,8 +159,24 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     wait(lambda: app.commands.shot.done)
     app.commands.save_csv(files[1])
     app.commands.run("advice")
-    wait(lambda: "places are seen" in session.status)
-    assert app.commands.wanted, session.status
+    wait(lambda: "photos are missing at" in session.status)
+    assert session.wanted, session.status
+    session.say("")
+    app.commands.run("advice_in_view")
+    wait(lambda: "in this view" in session.status)
+
+    # The clipping plane, along the view and an axis.
+    context.key_press(key.t)
+    context.yield_(2)
+    assert session.cut.direction == "view"
+    rest()
+    app.commands.cut_along("x")
+    context.yield_(2)
+    rest()
+    assert session.picture.request.cut == session.plane()
+    context.key_press(key.t)
+    context.yield_(2)
+    assert session.cut is None
     app.commands.save_advice(files[2])
     assert all(file.stat().st_size > 50 for file in files), session.status
     session.mode = "colour"

@@ -62,7 +62,6 @@ class App:
         s.poll()
         if s.source is not self._generation:
             self._generation, self.inspector.clicked = s.source, None
-            self.commands.wanted = []
         if self._theme != s.settings.theme:
             self._theme = s.settings.theme
             hello_imgui.apply_theme(_THEMES[self._theme])
@@ -86,7 +85,8 @@ class App:
         self._body()
         imgui.end()
         self.pages.over()
-        if s.tick(time.monotonic()) or self.inspector.resting(time.monotonic()):
+        now = time.monotonic()
+        if s.tick(now) or self.inspector.resting(now) or _keys_are_left():
             s.wake()
 
     def _body(self) -> None:
@@ -177,6 +177,11 @@ class App:
         if path.is_file() and path.name == "manifest.json":  # of a run
             path = path.parent
         self.session.open(path)
+
+
+def _keys_are_left() -> bool:
+    """Whether keys and clicks wait for the next frames: Dear ImGui takes one of a kind a frame."""
+    return len(imgui.get_current_context().input_events_queue) > 0
 
 
 def imgui_keys(name: str) -> list[imgui.Key]:
