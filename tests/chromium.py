@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -116,16 +117,18 @@ def chromium(folder: Path) -> Iterator[Page]:
     if program is None:
         pytest.skip("chromium is not installed")
     ours, theirs = os.pipe(), os.pipe()
-    command = f'exec {program} "$@" 3<&{ours[0]} 4>&{theirs[1]} {ours[0]}<&- {theirs[1]}>&-'
+    # Chromium reads number 3 and writes number 4: pipes whose numbers cannot be either.
+    given = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (ours[0], theirs[1])]
+    command = f'exec {program} "$@" 3<&{given[0]} 4>&{given[1]}'
     process = subprocess.Popen(
         ["/bin/bash", "-c", command, "chromium", "--headless=new", "--remote-debugging-pipe",
          "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
          "--force-color-profile=srgb", "--hide-scrollbars", "--disable-background-networking",
          f"--user-data-dir={folder / 'profile'}", "about:blank"],
-        pass_fds=(ours[0], theirs[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        pass_fds=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    os.close(ours[0])
-    os.close(theirs[1])
+    for end in (*given, ours[0], theirs[1]):
+        os.close(end)
     try:
         yield Page(theirs[0], ours[1])
     finally:

@@ -36,7 +36,7 @@ def test_a_page_shows_every_picture_of_every_method(prepared, tmp_path, rng):
     text = out.read_text()
     test = prepared.split("every7").test
     assert text.count("<figure>") == 3 * len(test)
-    assert text.count('<section class="compare">') == len(test)
+    assert text.count('<section class="compare" id=') == len(test)
     # Two methods in the list, each with its thumbnail that leads to the photo's section.
     assert text.count("data:image/jpeg;base64,") == 3 * len(test) + 2 * len(test)
     assert set(re.findall(r'href="#(photo-\w+)"', text)) == set(

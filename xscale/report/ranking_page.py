@@ -18,6 +18,8 @@ from xscale.report.scale_page import resources_section, scales_section
 _SHOWN = ("psnr", "psnr_covered_cc", "ssim_covered_cc", "lpips_vgg_covered_cc",
           "lpips_alex_covered_cc")  # fmt: skip
 
+_LEAST_GROUPS = 2
+
 
 def write_page(
     path: str | Path,
@@ -104,10 +106,12 @@ def _intervals(ranking: Ranking) -> str:
         for (one, other), i in pairs.items():
             digits = metric_of(metric).digits
             sure = "beyond chance" if i.excludes_zero else "within chance"
+            span = f"{i.low:+.{digits}f} to {i.high:+.{digits}f}"
+            if i.groups < _LEAST_GROUPS:
+                span, sure = "–", "one group of views: chance is not known"
             rows.append(
                 f"<tr><th scope=row>{escaped(metric)}</th><td>{escaped(one)} − {escaped(other)}"
-                f"</td><td>{i.mean:+.{digits}f}</td><td>{i.low:+.{digits}f} to "
-                f"{i.high:+.{digits}f}</td><td>{sure}</td></tr>"
+                f"</td><td>{i.mean:+.{digits}f}</td><td>{span}</td><td>{sure}</td></tr>"
             )
     if not rows:
         return ""
@@ -161,7 +165,8 @@ def _protocol(files: Sequence[Mapping[str, Any]]) -> str:
         "resized and nothing is left out: a missing picture makes the mean missing.</li>"
         "<li><b>_covered</b>: only pixels that the mesh covers, by masks that are the same for all "
         "methods. <b>_cc</b>: after an affine colour fit, since a test photo's exposure is never "
-        "looked at. <b>_ccq</b>: after a quadratic fit, as gsplat and multinerf report it.</li>"
+        "looked at. <b>_ccq</b>: after a quadratic fit, as multinerf and gsplat (quadratic) report "
+        "it.</li>"
         "<li><b>lpips_vgg_unit</b>: VGG with inputs in [0, 1], the convention of splatting codes; "
         "<b>lpips_vgg</b> and <b>lpips_alex</b>: the lpips package's inputs in [-1, 1].</li>"
         f"<li>Fitted to the test photos before rendering: {_exposures(files)}. Fitting there gains "

@@ -78,7 +78,7 @@ def thumbnails(names: Sequence[str], read_photo: Callable[[str], np.ndarray]) ->
         picture = embed_at(np.ascontiguousarray(photo[::step, ::step]), size)
         found[name] = (
             f'<a href="#{anchor(name)}"><img src="{picture.uri}" width="{size[0]}" '
-            f'height="{size[1]}" alt="" loading="lazy" decoding="async"></a>'
+            f'height="{size[1]}" alt=""></a>'
         )
     return found
 
@@ -128,7 +128,7 @@ def _histogram(totals: Mapping[str, np.ndarray]) -> str:
     step = (wide - 2 * left) / (len(EDGES) - 1)
     bar = 0.8 * step / len(shares)
     drawn, legend = [], []
-    for place, (method, share) in enumerate(shares.items()):
+    for place, (method, share) in enumerate(sorted(shares.items())):
         kind = f"part{place % 8}"
         legend.append(f'<li><i class="{kind}"></i>{escaped(method)}</li>')
         for i, value in enumerate(share):

@@ -16,7 +16,7 @@ Curves = dict[str, dict[Any, float]]
 """By method: values by place on the horizontal axis."""
 
 _WIDE, _HIGH = 460, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 30, 14, 46
 _SHOWN = ("psnr", "ssim", "lpips_vgg", "lpips_alex", "dists")
 _IN_OCTAVES = ("psnr", "ssim")
 _SMALLEST_SHARE = 0.002
@@ -30,7 +30,8 @@ def scales_section(files: Sequence[Mapping[str, Any]]) -> str:
     Args:
         files: Scores files of one scene; several of one method are its seeds.
     """
-    methods = list(dict.fromkeys(file["method"] for file in files))
+    # The order of the histogram, so that a method has one colour on the page.
+    methods = sorted({file["method"] for file in files})
     charts = []
     for base in _SHOWN:
         curves = _downscaled(files, base)
@@ -104,7 +105,7 @@ def _octave_labels(files: Sequence[Mapping[str, Any]]) -> dict[int, str]:
     unit = next((u for file in files if (u := file["protocol"].get("unit"))), None)
     factor = _MILLIMETRES.get(unit, 1.0)
     ending = " mm" if unit in _MILLIMETRES else ""
-    return {k: f"{2.0**k * factor:.2g}{ending}" for k in sorted(pixels) if pixels[k] >= least}
+    return {k: f"{2.0**k * factor:.3g}{ending}" for k in sorted(pixels) if pixels[k] >= least}
 
 
 def _drawable(curves: Curves) -> bool:
