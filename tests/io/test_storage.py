@@ -174,6 +174,16 @@ def test_file_system_without_links_still_refuses_existing_names(tmp_path, monkey
     assert (tmp_path / "a").read_bytes() == b"x"
 
 
+def test_new_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        storage.write_bytes(tmp_path / "folder" / "a", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "folder" / "a").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
+
+
 def test_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="could not write: Not a directory"):
