@@ -138,7 +138,7 @@ def test_a_wipe_is_dragged_and_a_run_that_vanishes_stays_on_the_screen(
         v.settled()
 
         def line() -> int:
-            """Column of the wipe's line, white from top to bottom of the photo; 0: there is none."""
+            """Column of the wipe's line, white all along the photo; 0: there is none."""
             white = (v.picture()[240:440, 60:620] > 200).all(2).mean(0)
             return int(np.argmax(white)) + 60 if white.max() > 0.95 else 0
 

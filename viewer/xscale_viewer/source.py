@@ -69,7 +69,7 @@ class Source:
     """Sparse points, float64 [P, 3], world."""
 
     found_up: np.ndarray = field(init=False)
-    """What ``up`` was when the source was opened."""
+    """Upward direction found when the source was opened."""
 
     def __post_init__(self) -> None:
         self.found_up = self.up
