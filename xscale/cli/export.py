@@ -11,6 +11,7 @@ import tyro
 from xscale.cli._console import parse, progress_bar, result, say, warn
 
 if TYPE_CHECKING:
+    from xscale.render.options import RenderOptions
     from xscale.render.run import Run
 
 _MOST_TEXELS = 1 << 28
@@ -56,6 +57,11 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options and export."""
     options = parse(Options, argv, "export")
+    if options.kind == "maps":
+        maps = _map_options(options)
+        maps.validate(options.out, overwrite=options.overwrite, run=options.run)
+    else:
+        _check_target(options)
     from xscale.render.run import Run
 
     opened = Run.open(options.run)
@@ -69,18 +75,23 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _maps(options: Options, opened: Run) -> None:
-    """Depth and normals are outputs of a render like any other."""
-    from xscale.cli._bars import bars
+def _map_options(options: Options) -> RenderOptions:
+    """Return what is rendered: depth and normals are outputs like any other."""
     from xscale.render.options import RenderOptions
-    from xscale.render.render_job import render_job
 
-    maps = RenderOptions(
+    return RenderOptions(
         views=("all",),
         outputs=("depth", "normal", "depth_map", "normal_map"),
         data=options.data,
         samples=1,
     )
+
+
+def _maps(options: Options, opened: Run) -> None:
+    from xscale.cli._bars import bars
+    from xscale.render.render_job import render_job
+
+    maps = _map_options(options)
     with bars("rendering") as (show,):
         render_job(opened, maps, options.out, overwrite=options.overwrite, on_frame=show)
 
@@ -89,10 +100,9 @@ def _points(options: Options, opened: Run) -> None:
     import numpy as np
 
     from xscale.export.colour import SurfaceColour
-    from xscale.export.points import CLOUDS, spread, write_points
+    from xscale.export.points import spread, write_points
     from xscale.export.unwrap import surface_area
 
-    _check_target(options, CLOUDS)
     surface = opened.surface
     vertices, faces, normals = (
         t.cpu().numpy() for t in (surface.vertices, surface.faces, surface.normals)
@@ -129,7 +139,6 @@ def _mesh(options: Options, opened: Run) -> None:
     from xscale.export.bake import bake
     from xscale.export.colour import SurfaceColour
     from xscale.export.mesh_files import (
-        MESHES,
         write_glb,
         write_harmonics,
         write_harmonics_index,
@@ -138,7 +147,6 @@ def _mesh(options: Options, opened: Run) -> None:
     from xscale.export.unwrap import LARGEST_PAGE, surface_area, unwrap
     from xscale.io.file_sets import atomic_files
 
-    _check_target(options, MESHES)
     if not 64 <= options.page <= LARGEST_PAGE:
         raise UsageError(f"--page is 64 to {LARGEST_PAGE}, got {options.page}")
     if options.texel is not None and not 0 < options.texel < float("inf"):
@@ -186,12 +194,14 @@ def _mesh(options: Options, opened: Run) -> None:
         )
 
 
-def _check_target(options: Options, endings: tuple[str, ...]) -> None:
-    """Refuse a file that cannot be written before minutes of work are spent on it."""
+def _check_target(options: Options) -> None:
+    """Refuse a file that cannot be written before the run is read."""
     from xscale.errors import OutputExistsError, UsageError
-    from xscale.export.mesh_files import targets
+    from xscale.export.mesh_files import MESHES, targets
+    from xscale.export.points import CLOUDS
     from xscale.io.file_sets import take_back
 
+    endings = MESHES if options.kind == "mesh" else CLOUDS
     if options.out.suffix.lower() not in endings:
         raise UsageError(
             f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"
