@@ -12,6 +12,7 @@
 #include "reproject/reproject.h"
 #include "shade/film.h"
 #include "shade/relu.h"
+#include "sides/sides.h"
 
 namespace xs {
 
@@ -53,6 +54,7 @@ static void bind_ops(py::module_& m) {
     bind_op<ShadeArgs>(m, "shade_relu_gradient", shade_relu_gradient_cpu,
                        XS_CUDA(shade_relu_gradient_cuda), shade_relu_gradient_emulated,
                        {shade_relu_scratch, XS_CUDA(shade_relu_gradient_scratch_cuda)});
+    bind_op<SidesArgs>(m, "sides", sides_cpu, XS_CUDA(sides_cuda), sides_emulated);
 }
 
 static void bind_ceilings(py::module_& m) {

@@ -65,6 +65,9 @@ def visibility(
         height: Of the whole picture.
         rect: (left, top, width, height); None is the whole picture.
         offset: Sample position inside a pixel.
+
+    A face seen from a side that is not surface (``Surface.sides``) hides what lies behind it and
+    counts as none: this is decided here and nowhere else.
     """
     face_id, _ = ops.rasterize(
         surface.cluster_points,
@@ -78,7 +81,10 @@ def visibility(
         offset,
         depth=False,
     )
-    return face_id
+    if surface.sides is None:
+        return face_id
+    points = (surface.vertices, surface.faces, surface.normals)
+    return ops.sides(*points, camera, face_id, surface.sides, side=False)[1]
 
 
 def surface_samples(

@@ -31,7 +31,7 @@ def stored_surface(
     """Return the surface that arrays by field hold.
 
     Args:
-        arrays: Of all fields of ``Surface``.
+        arrays: Of all fields of ``Surface``; without ``sides`` both of every face are surface.
         device: Where it is wanted.
         where: Their file, for errors.
 
@@ -45,7 +45,12 @@ def stored_surface(
         if not fits or (last is not None and array.shape[-1] != last):
             _refuse(f"its {name} is missing or has another type or shape", where)
     check_indices(arrays, where)
-    return Surface(**{name: torch.from_numpy(arrays[name]).to(device) for name in _TYPES})
+    surface = {name: torch.from_numpy(arrays[name]).to(device) for name in _TYPES}
+    if (sides := arrays.get("sides")) is not None:
+        if sides.dtype != np.uint8 or sides.shape != arrays["faces"].shape[:1]:
+            _refuse("its sides have another type or shape", where)
+        surface["sides"] = torch.from_numpy(sides).to(device)
+    return Surface(**surface)
 
 
 def check_indices(arrays: Mapping[str, np.ndarray], where: object) -> None:

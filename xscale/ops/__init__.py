@@ -56,9 +56,13 @@ from xscale.ops.shade_relu import (
     shade_relu_backward,
     shade_relu_train,
 )
+from xscale.ops.sides import BACK, BOTH, FRONT, sides
 
 __all__ = [
+    "BACK",
+    "BOTH",
     "CONTROL_FIELDS",
+    "FRONT",
     "OPS",
     "FilmCodeLayout",
     "FilmGradients",
@@ -116,6 +120,7 @@ __all__ = [
     "shade_relu",
     "shade_relu_backward",
     "shade_relu_train",
+    "sides",
     "spherical_harmonics",
     "step_control",
     "table_zeros",

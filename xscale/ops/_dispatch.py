@@ -47,6 +47,7 @@ OPS: dict[str, Op] = {
         Op("reproject", ("reproject",), 1.001 / 255),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
         Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 4e-6),
+        Op("sides", ("sides",), 0.0),
     ]
 }
 

@@ -41,6 +41,7 @@ from xscale.ops.shade_relu import (
     shade_relu_reference,
     shade_relu_train,
 )
+from xscale.ops.sides import sides, sides_reference
 
 SelfTest = Callable[[torch.device], float]
 
@@ -154,6 +155,21 @@ def _interpolate(device: torch.device) -> float:
     for name in ("position", "normal", "direction", "footprint"):
         worst = max(worst, relative_error(getattr(ours, name), getattr(exact, name)))
     return worst
+
+
+def _sides(device: torch.device) -> float:
+    vertices, faces, camera = _bumps()
+    generator = torch.Generator().manual_seed(3)
+    normals = torch.nn.functional.normalize(
+        torch.randn(len(vertices), 3, generator=generator), dim=1
+    )
+    face_id = torch.arange(-1, len(faces), dtype=torch.int32)
+    allowed = torch.randint(0, 4, (len(faces),), generator=generator, dtype=torch.uint8)
+    inputs = (vertices, faces, normals, camera, face_id)
+    side, kept = sides(*(part.to(device) for part in inputs), allowed.to(device))
+    exact_side, exact_kept = sides_reference(*inputs, allowed)
+    differs = (side.cpu() != exact_side) | (kept.cpu() != exact_kept)
+    return float(differs.double().mean())
 
 
 FrameProblem = tuple[tuple[Tensor, Tensor], Tensor, Tensor, FrameGrid, FrameShader]
@@ -375,4 +391,5 @@ SELF_TESTS: dict[str, SelfTest] = {
     "reproject": _reproject,
     "shade_film": _shade_film,
     "shade_relu": _shade_relu,
+    "sides": _sides,
 }

@@ -53,6 +53,8 @@ class Run:
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
+    two_sided: bool = False
+    """Whether both sides of every face are surface, whatever the photos say."""
     _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
@@ -65,6 +67,7 @@ class Run:
         device: str = "cpu",
         *,
         photos_at_render: bool = False,
+        two_sided: bool = False,
         newest: tuple[Checkpoint | None, list[str]] | None = None,
     ) -> Run:
         """Open a run folder; nothing large is read until it is needed.
@@ -73,11 +76,12 @@ class Run:
             path: The folder.
             device: Where to render.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
+            two_sided: Whether both sides of every face are surface, whatever the photos say.
             newest: What ``RunFolder.load_newest`` gave, where it is read already.
         """
         folder = RunFolder(path)
         _ = folder.manifest
-        run = cls(folder, torch.device(device), photos_at_render)
+        run = cls(folder, torch.device(device), photos_at_render, two_sided)
         if newest is not None:
             run._read, run.warnings = newest
         return run
@@ -166,6 +170,8 @@ class Run:
     def mesh(self) -> Surface:
         """The mesh as the scene had it, mapped from the file and checked."""
         arrays = self.folder.read(MESH)
+        if self.two_sided:
+            arrays = {name: array for name, array in arrays.items() if name != "sides"}
         where = self.path / MESH
         if "cluster_points" in arrays:
             return stored_surface(arrays, self.device, where)
@@ -224,6 +230,8 @@ class Run:
             parts.append(sha256_file(self.path / RESIDUALS))
         if self.at_hand is not None:
             parts.append(sha256_file(self.path / PHOTOS))
+        if self.two_sided:
+            parts.append("two-sided")
         return fingerprint_of(parts)
 
     @cached_property
@@ -323,7 +331,7 @@ class Run:
 
     def model_bytes(self) -> int:
         """Return the memory that model and mesh take."""
-        tensors = [*self.model.tensors().values(), *vars(self.surface).values()]
+        tensors = [*self.model.tensors().values(), *self.surface.tensors().values()]
         if self.background is not None:
             tensors += self.background.tensors().values()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -381,7 +389,7 @@ def new_model(
 
 def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in surface.tensors().items()}
     folder.write(MESH, arrays, manifest.run)
     folder.write_manifest(manifest)
 

@@ -209,6 +209,7 @@ PAPER = Settings(
     model=ModelSettings(
         photo_range=256,
         background="white",
+        sides="both",
         grid=GridSettings(
             levels=16,
             features_per_level=8,
