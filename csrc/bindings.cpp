@@ -1,6 +1,7 @@
 // The compiled module xscale._core: one row an op, plus build information.
 #include "adam/adam.h"
 #include "binding.h"
+#include "breaks/breaks.h"
 #include "ceiling/ceiling.h"
 #include "encode/encode.h"
 #include "fused/frame.h"
@@ -28,6 +29,7 @@ static int cuda_device_count() {
 
 static void bind_ops(py::module_& m) {
     bind_op<AdamArgs>(m, "adam", adam_cpu, XS_CUDA(adam_cuda));
+    bind_op<BreaksArgs>(m, "breaks", breaks_cpu, XS_CUDA(breaks_cuda), breaks_emulated);
     bind_op<EncodeArgs>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), encode_emulated);
     bind_op<EncodeArgs>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda),
                         encode_backward_emulated);

@@ -58,7 +58,7 @@ def surface_of(*walls):
 
 def painted(surface, camera, colour):
     """A photo: ``colour`` of positions, directions, and whether the mesh is hit."""
-    samples, covered = build_gbuffer(surface, packed([camera])[0], WIDTH, HEIGHT)
+    samples, _ = build_gbuffer(surface, packed([camera])[0], WIDTH, HEIGHT)
     rays = np.stack(np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5), -1)
     direction = camera.rays(rays.reshape(-1, 2))
     grey = noise(direction * 40)
@@ -142,7 +142,7 @@ def test_a_sheet_seen_from_few_photos_behind_is_told_from_a_hole_by_its_texture(
     assert evidence(surface, OUTSIDE + few, through_the_hole).hidden > 0.15
 
 
-@pytest.mark.parametrize("flip, side", [(False, ops.FRONT), (True, ops.BACK)])
+@pytest.mark.parametrize(("flip", "side"), [(False, ops.FRONT), (True, ops.BACK)])
 def test_a_sheet_seen_from_one_side_is_surface_on_that_side(flip, side):
     surface = surface_of(wall(0, 1, 40, flip=flip))
     found = evidence(surface, OUTSIDE, on_surface)

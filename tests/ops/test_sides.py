@@ -51,7 +51,7 @@ def triangle(wound: bool, normal: float):
 
 
 @pytest.mark.parametrize(
-    "wound, normal, side",
+    ("wound", "normal", "side"),
     [(False, -1.0, ops.FRONT), (True, 1.0, ops.BACK), (True, -1.0, ops.FRONT),
      (False, 1.0, ops.FRONT)],
 )  # fmt: skip

@@ -58,8 +58,8 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
         "points": "none" if points is None else f"{points:,} sparse points",
         "footprint": f"{shown} a pixel{'' if unit else ' (scene units)'}",
         "coverage": f"mean {coverage['mean']:.0%}, least {coverage['min']:.0%} of a picture",
-        "behind": f"{back['seen']:.1%} of what is covered is seen from behind, {back['uncovered']:.1%} "
-        "through holes: that counts as uncovered",
+        "behind": f"{back['seen']:.1%} of what hits the mesh sees it from behind, "
+        f"{back['uncovered']:.1%} through holes: that counts as uncovered",
     }
     if mesh["edges"]:
         lines["edges"] = (

@@ -11,8 +11,6 @@ from torch.nn import functional
 
 Kind = Literal["direction", "box"]
 KINDS: tuple[Kind, ...] = ("direction", "box")
-_PRIOR = 0.5
-"""Pixels that the next coarser level counts for in a cell."""
 _CHUNK = 1 << 19
 
 
@@ -118,41 +116,6 @@ def leaving_points(low: Tensor, high: Tensor, position: Tensor, direction: Tenso
     along = torch.where(direction == 0, torch.inf, (wall - start) / direction)
     point = start + direction * along.amin(1, keepdim=True)
     return torch.minimum(torch.maximum(point, low), high)
-
-
-def fitted_texture(place: Tensor, colour: Tensor, rows: int) -> Tensor:
-    """Average pixels into a picture of all directions; cells with few lean on coarser ones.
-
-    Args:
-        place: Float32 [N, 2], see ``seen_at``.
-        colour: Uint8 [N, 3].
-        rows: The picture's height, a power of two.
-
-    Returns:
-        Uint8 [rows, 2 rows, 3], without holes.
-    """
-    cell = (place * torch.tensor([2 * rows, rows], device=place.device)).long()
-    cell[:, 0].remainder_(2 * rows)
-    index = cell[:, 1].clamp_(max=rows - 1) * 2 * rows + cell[:, 0]
-    values = torch.cat([colour.double(), torch.ones_like(colour[:, :1], dtype=torch.float64)], 1)
-    sums = torch.zeros(2 * rows * rows, 4, dtype=torch.float64, device=place.device)
-    sums = sums.index_add_(0, index, values).reshape(rows, 2 * rows, 4).permute(2, 0, 1)
-    levels = [sums]
-    while levels[-1].shape[1] > 2:
-        levels.append(4 * functional.avg_pool2d(levels[-1][None], 2)[0])
-    coarsest = levels.pop().sum((1, 2))
-    picture = (coarsest[:3] / coarsest[3].clamp(min=1))[:, None, None].expand(3, 1, 2)
-    picture = functional.interpolate(picture[None], scale_factor=2)[0]
-    for level in reversed(levels):
-        picture = (level[:3] + _PRIOR * _finer(picture)) / (level[3] + _PRIOR)
-    return picture.add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous()
-
-
-def _finer(picture: Tensor) -> Tensor:
-    """Return a picture [3, R, 2 R] at twice its size, smoothly, joined at its left and right."""
-    joined = torch.cat([picture[:, :, -1:], picture, picture[:, :, :1]], 2)
-    fine = functional.interpolate(joined[None], scale_factor=2, mode="bilinear")[0]
-    return fine[:, :, 2:-2]
 
 
 def look_up(texture: Tensor, place: Tensor) -> Tensor:

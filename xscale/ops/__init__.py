@@ -18,6 +18,7 @@ from xscale.ops._ext import (
 from xscale.ops._memory import table_zeros
 from xscale.ops._peers import encoding, peers, use_peers
 from xscale.ops.adam import adam
+from xscale.ops.breaks import NOT_NEEDED, breaks
 from xscale.ops.encode import (
     GridLayout,
     encode,
@@ -63,6 +64,7 @@ __all__ = [
     "BOTH",
     "CONTROL_FIELDS",
     "FRONT",
+    "NOT_NEEDED",
     "OPS",
     "FilmCodeLayout",
     "FilmGradients",
@@ -80,6 +82,7 @@ __all__ = [
     "StepShader",
     "SurfacePoints",
     "adam",
+    "breaks",
     "built",
     "choice",
     "cuda_built",

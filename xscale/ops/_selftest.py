@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from xscale.ops.adam import adam, adam_reference
+from xscale.ops.breaks import breaks, breaks_reference
 from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
 from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame, fused_frame_reference
 from xscale.ops.fused_step import (
@@ -155,6 +156,17 @@ def _interpolate(device: torch.device) -> float:
     for name in ("position", "normal", "direction", "footprint"):
         worst = max(worst, relative_error(getattr(ours, name), getattr(exact, name)))
     return worst
+
+
+def _breaks(device: torch.device) -> float:
+    vertices, faces, camera = _bumps()
+    cluster, rect = _one_cluster(vertices, faces), (3, 2, 60, 50)
+    face_id, depth = rasterize(*cluster, camera, rect)
+    inputs = (face_id, depth, *rasterize(*cluster, camera, (3, 2, 61, 51), (0.0, 0.0)))
+    flags, needed = breaks(*(part.to(device) for part in inputs), step=0.02)
+    exact_flags, exact_needed = breaks_reference(*inputs, step=0.02)
+    differs = (flags.cpu() != exact_flags).double().mean()
+    return float(differs + (needed.cpu() != exact_needed).double().mean())
 
 
 def _sides(device: torch.device) -> float:
@@ -383,6 +395,7 @@ def _moved(value: object, device: torch.device) -> object:
 
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
+    "breaks": _breaks,
     "encode": _encode,
     "fused_frame": _fused_frame,
     "fused_step": _fused_step,

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from xscale import ops
 from xscale.errors import UsageError
-from xscale.gbuffer.build import Rect, pixel_samples, visibility
+from xscale.gbuffer.build import Rect, pixel_samples, visible
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import Background, Plain
 from xscale.model.model import Model
+from xscale.render.edges import breaks, smoothed
 from xscale.render.frame import Frame
 from xscale.render.outputs import TABLE
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
@@ -26,6 +27,21 @@ _BAND_PIXELS = 1 << 19
 _FILL_PIXELS = 1 << 13
 # Where colours come in one pass, a pixel takes a face id and no surface point or features.
 _FUSED_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class _View:
+    """A camera and what its pixels are shaded under."""
+
+    camera: Camera
+    """Local frame."""
+    packed: Tensor
+    """Float64 [32], the same for the ops."""
+    exposure: Tensor | None
+    near: list
+    """Photos at hand near the camera."""
+    smooth: bool
+    """Whether colours take more samples where the surface breaks off."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,8 @@ class Renderer:
         outputs: Sequence[str] = ("colour",),
         exposure: Tensor | None = None,
         rect: Rect | None = None,
+        *,
+        smooth: bool = True,
     ) -> Frame:
         """Render one camera of the scene's frame at its own size, or a rectangle of its picture.
 
@@ -117,6 +135,7 @@ class Renderer:
             outputs: Names of ``xscale.render.outputs.TABLE``; coverage is always computed.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
             rect: (left, top, width, height) in pixels; None is the whole picture.
+            smooth: Whether colours take more samples where the surface breaks off.
 
         Raises:
             UsageError: An output is not known or not to be had, or the rectangle leaves the
@@ -128,91 +147,131 @@ class Renderer:
         if not inside or left + width > camera.width or top + height > camera.height:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         local = camera.recentred(self.origin)
-        packed = torch.from_numpy(local.packed()).to(self.model.device)
-        size = (camera.width, camera.height)
-        near = [] if self.at_hand is None else self.at_hand.near(local)
-
-        def shade(samples: GBuffer) -> Tensor:
-            colour = self.model.colour(samples, exposure)
-            return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
-
+        view = _View(
+            local,
+            torch.from_numpy(local.packed()).to(self.model.device),
+            exposure,
+            [] if self.at_hand is None else self.at_hand.near(local),
+            smooth and any(TABLE[name].smooth for name in outputs),
+        )
         fields = [name for name in outputs if TABLE[name].values is not None]
         factor = _FUSED_FACTOR if self.fused and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
-            self._band(
-                packed,
-                size,
-                (left, y, width, min(rows, top + height - y)),
-                outputs,
-                exposure,
-                shade,
-            )
+            self._band(view, (left, y, width, min(rows, top + height - y)), outputs)
             for y in range(top, top + height, rows)
         ]
-        joined = {
+        return Frame(**{
             name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
             for name in bands[0]
-        }
-        if self.background is not None and not joined.keys().isdisjoint(("colour", "srgb")):
-            self._fill(joined, local, (left, top))
-        return Frame(**joined)
+        })  # fmt: skip
 
-    def _fill(self, frame: dict[str, Tensor], camera: Camera, corner: tuple[int, int]) -> None:
-        """Paint the background into a frame's uncovered pixels; ``camera`` is the local frame's."""
-        position = torch.from_numpy(camera.position).float().to(frame["coverage"].device)
-        for part in (~frame["coverage"]).nonzero().split(_FILL_PIXELS):
-            rows, columns = part.unbind(1)
-            pixel = torch.stack([columns + corner[0], rows + corner[1]], 1).double() + 0.5
-            direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(rows.device)
-            # Pixels outside the lens's domain see nothing and stay white.
-            finite = direction.isfinite()
-            if not finite.all():
-                seen = finite.all(1)
-                rows, columns, direction = rows[seen], columns[seen], direction[seen]
-            colour = self.background.colour(position, direction)
-            if "colour" in frame:
-                frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
-            if "srgb" in frame:
-                frame["srgb"][rows, columns] = colour
+    def _band(self, view: _View, rect: Rect, outputs: Sequence[str]) -> dict[str, Tensor]:
+        size = (view.camera.width, view.camera.height)
+        face_id, depth = visible(self.surface, view.packed, *size, rect, depth=view.smooth)
+        band = self._centres(view, rect, face_id, outputs)
+        if self.background is not None and not band.keys().isdisjoint(("colour", "srgb")):
+            place = (~band["coverage"]).nonzero()
+            for part in place.split(_FILL_PIXELS):
+                rows, columns = part.unbind(1)
+                pixel = torch.stack([columns + rect[0], rows + rect[1]], 1).double() + 0.5
+                colour = self._beyond(view, pixel)
+                if "colour" in band:
+                    band["colour"][rows, columns] = _bytes(colour)
+                if "srgb" in band:
+                    band["srgb"][rows, columns] = colour
+        if view.smooth:
+            self._smooth(view, rect, face_id, depth, band)
+        return band
 
-    def _band(
-        self,
-        packed: Tensor,
-        size: tuple[int, int],
-        rect: Rect,
-        outputs: Sequence[str],
-        exposure: Tensor | None,
-        shade: Callable[[GBuffer], Tensor],
+    def _centres(
+        self, view: _View, rect: Rect, face_id: Tensor, outputs: Sequence[str]
     ) -> dict[str, Tensor]:
+        """Return the outputs at the pixels' centres; colours where the mesh is hit."""
         left, top, width, rows = rect
-        face_id = visibility(self.surface, packed, *size, rect=rect)
         band = {"coverage": face_id >= 0}
         if "face" in outputs:
             band["face"] = face_id
         fields = [name for name in outputs if TABLE[name].values is not None]
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
-            band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
+            band["colour"] = self.model.paint(
+                self.surface, view.packed, face_id, (left, top), view.exposure
+            )
         if not fields and not (coloured and exact):
             return band
-        samples = pixel_samples(self.surface, packed, face_id, (left, top))
+        samples = pixel_samples(self.surface, view.packed, face_id, (left, top))
         place = samples.pixel_index
         shaded = torch.zeros(0, 3)
         if exact and len(place) and (coloured or "srgb" in outputs):
-            shaded = shade(samples)
+            shaded = self._shade(view, samples)
         if coloured and exact:
-            colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
-            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+            colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=face_id.device)
+            colour[place] = _bytes(shaded)
             band["colour"] = colour.reshape(rows, width, 3)
         hits = Hits(self, samples, shaded)
         for name in fields:
             values = self._values(name, hits)
             shape = (rows * width, *values.shape[1:])
-            full = torch.full(shape, TABLE[name].miss, device=packed.device)
+            full = torch.full(shape, TABLE[name].miss, device=face_id.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
+
+    def _shade(self, view: _View, samples: GBuffer) -> Tensor:
+        colour = self.model.colour(samples, view.exposure)
+        if not view.near:
+            return colour
+        return corrected(colour, samples, view.camera, view.near, self.at_hand.shares)
+
+    def _beyond(self, view: _View, pixel: Tensor) -> Tensor:
+        """Return the background's colours [N, 3] at (u, v) [N, 2].
+
+        Pixels outside the lens's domain see nothing and are white.
+        """
+        device = self.model.device
+        position = torch.from_numpy(view.camera.position).float().to(device)
+        direction = torch.from_numpy(view.camera.rays(pixel.cpu().numpy())).float().to(device)
+        finite = direction.isfinite().all(1)
+        if finite.all():
+            return self.background.colour(position, direction)
+        colour = torch.ones_like(direction)
+        colour[finite] = self.background.colour(position, direction[finite])
+        return colour
+
+    def _smooth(
+        self, view: _View, rect: Rect, face_id: Tensor, depth: Tensor, band: dict[str, Tensor]
+    ) -> None:
+        """Resolve colours where the surface breaks off."""
+        size = (view.camera.width, view.camera.height)
+        found = breaks(self.surface, view.packed, size, rect, face_id, depth)
+        exact = "srgb" in band or not self.fused
+
+        def at_corners(faces: Tensor, offset: tuple[float, float]) -> Tensor:
+            if not exact:
+                return self.model.paint(
+                    self.surface, view.packed, faces, rect[:2], view.exposure, offset
+                )
+            samples = pixel_samples(self.surface, view.packed, faces, rect[:2], offset)
+            colour = torch.ones(faces.numel(), 3, device=faces.device)
+            if len(samples.position):
+                colour[samples.pixel_index] = self._shade(view, samples)
+            return colour.reshape(*faces.shape, 3)
+
+        # Only what was learned of the background says what stands beside the mesh.
+        learned = isinstance(self.background, Background)
+        for name in ("srgb", "colour"):
+            if name not in band:
+                continue
+            unit = 255.0 if name == "colour" else 1.0
+            smoothed(
+                found,
+                rect[:2],
+                band[name],
+                at_corners if unit == 1.0 or not exact else lambda f, o: at_corners(f, o) * 255.0,
+                (lambda pixel, by=unit: self._beyond(view, pixel) * by) if learned else None,
+                band["coverage"],
+            )
 
     def _values(self, name: str, hits: Hits) -> Tensor:
         """Return an output's values [N, ...] of pixels that hit the mesh."""
@@ -221,3 +280,7 @@ class Renderer:
             values = self.at_vertices[name]
             return interpolated(self.surface, values, points.face_id, points.position)
         return TABLE[name].values(hits)
+
+
+def _bytes(colour: Tensor) -> Tensor:
+    return (colour * 255 + 0.5).to(torch.uint8)

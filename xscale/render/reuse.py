@@ -107,7 +107,9 @@ class MovingRenderer:
         check()
         order = self._order(local)
         if not order:
-            frame = self.renderer.render(camera, ("colour", "depth", "face"), self.exposure)
+            frame = self.renderer.render(
+                camera, ("colour", "depth", "face"), self.exposure, smooth=False
+            )
             self.keep(camera, frame.colour, frame.depth)
             return frame.on_cpu(), 0.0
         tried = torch.tensor(order[:_TRIED_KEYS], dtype=torch.int32, device=packed.device)

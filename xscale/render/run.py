@@ -54,7 +54,7 @@ class Run:
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
     two_sided: bool = False
-    """Whether both sides of every face are surface, whatever the photos say."""
+    """Whether both sides of every face are surface, whatever photos say."""
     _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
@@ -345,6 +345,7 @@ class Run:
         samples: int = 1,
         background: str = "run",
         photo: str | None = None,
+        smooth: bool = True,
     ) -> Frame:
         """Render one camera, or a part of its picture.
 
@@ -356,6 +357,7 @@ class Run:
             background: What uncovered pixels show, one of ``BACKGROUNDS``.
             photo: Name of the photo whose exposure is taken (:meth:`exposure`); None takes the mean
                 of the training.
+            smooth: Whether colours of one sample take more where the surface breaks off.
 
         Returns:
             Tensors [H, W, ...] on the run's device.
@@ -365,7 +367,7 @@ class Run:
         """
         exposure = None if photo is None else self.exposure(photo)
         renderer = self.renderer_on(background)
-        return render_resolved(renderer, camera, outputs, rect, samples, exposure)
+        return render_resolved(renderer, camera, outputs, rect, samples, exposure, smooth=smooth)
 
 
 def new_model(

@@ -15,12 +15,14 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
+from xscale.model.background import KINDS, Background, Kind, look_up, seen_at
+from xscale.training.panorama import at_mean_exposure, fitted_panorama
 from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
-_TRIAL_ROWS = 256
 _HELD_EVERY = 4
+_BORDER = 0.3
+"""Share of a photo's edge within which its pixels count less towards its border."""
 _MOST_PHOTOS = 256
 _LEAST_PHOTOS = 32
 _MOST_LOOKED_AT = 1 << 27
@@ -38,6 +40,8 @@ class Uncovered:
     """Float32 [N, 3], unit."""
     target: Tensor
     """Uint8 [N, 3]."""
+    weight: Tensor
+    """Float32 [N], from 1 in the middle of the photo to nearly 0 at its border."""
 
 
 def uncovered_pixels(
@@ -68,9 +72,8 @@ def uncovered_pixels(
             except DamagedPhotoError as error:
                 return error
 
-    parts = [
-        Uncovered(torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
-    ]
+    none = torch.zeros(0, 3)
+    parts = [Uncovered(torch.zeros(0, dtype=torch.int32), none, none.byte(), none[:, 0])]
     # As many photos at a time as there are threads: that is what memory is counted for.
     with threads.pool("background") as workers:
         for index, found in zip(chosen, workers.map(look, chosen), strict=True):
@@ -80,11 +83,7 @@ def uncovered_pixels(
                 raise found
             else:
                 on_damage(photos[index].name, found)
-    return Uncovered(
-        torch.cat([part.photo for part in parts]),
-        torch.cat([part.direction for part in parts]),
-        torch.cat([part.target for part in parts]),
-    )
+    return Uncovered(*(torch.cat(part) for part in zip(*(vars(p).values() for p in parts))))
 
 
 def _uncovered(
@@ -111,7 +110,14 @@ def _uncovered(
         torch.full((int(seen.sum()),), index, dtype=torch.int32),
         torch.from_numpy(direction[seen]).float(),
         torch.from_numpy(rgb[rows[seen], columns[seen]]),
+        _inwards(rows[seen], photo.height) * _inwards(columns[seen], photo.width),
     )
+
+
+def _inwards(place: np.ndarray, size: int) -> Tensor:
+    """Return weights float32 [N] that rise from a border to the middle of an edge of pixels."""
+    share = np.minimum(place + 0.5, size - place - 0.5) / (_BORDER * size)
+    return torch.from_numpy(np.clip(share, 0.01, 1).astype(np.float32))
 
 
 def fit_background(
@@ -120,10 +126,14 @@ def fit_background(
     cameras: Sequence[Camera],
     seed: int,
     on_damage: Damaged | None = None,
+    *,
+    exposure: Tensor | None = None,
+    pixels: Uncovered | None = None,
 ) -> Background:
     """Fit a background to the training photos; the result depends on the arguments alone.
 
-    What rays are looked up by is what predicts every fourth of the photos better from the others.
+    What rays are looked up by is what predicts every fourth of the photos better from the others,
+    at the resolution of the result.
 
     Args:
         surface: The mesh.
@@ -131,28 +141,41 @@ def fit_background(
         cameras: Their cameras in the mesh's local frame, at training size.
         seed: Of the pixels that are looked at.
         on_damage: As for :func:`uncovered_pixels`.
+        exposure: Float32 [P, 12], the photos' exposures, which are divided out; None: they are
+            taken to be equal.
+        pixels: What ``uncovered_pixels`` gave, where it was asked for already.
     """
     device = surface.vertices.device
     centres = torch.from_numpy(np.stack([camera.position for camera in cameras])).float()
     centres = centres.to(device)
     corners = torch.cat([surface.vertices, centres])
     low, high = corners.amin(0), corners.amax(0)
-    pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
+    if pixels is None:
+        pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
     if not len(pixels.target):
         white = torch.full((2, 4, 3), 255, dtype=torch.uint8, device=device)
         return Background(white, "direction", low, high)
-    start = centres[pixels.photo.long()]
-    held = (pixels.photo % _HELD_EVERY == _HELD_EVERY - 1).to(device)
+    photo = pixels.photo.to(device)
+    start = centres[photo.long()]
+    held = photo % _HELD_EVERY == _HELD_EVERY - 1
     places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}
-    target = pixels.target.to(device)
+    target, weight = pixels.target.to(device), pixels.weight.to(device)
+    if exposure is None:
+        colour = target.double() / 255
+    else:
+        colour = at_mean_exposure(target, photo, exposure.to(device))
 
     def error(kind: Kind) -> float:
-        texture = fitted_texture(places[kind][~held], target[~held], _TRIAL_ROWS)
-        found = look_up(texture, places[kind][held])
-        return float((found - target[held].float() / 255).abs().sum())
+        if held.all() or not held.any():
+            return 0.0
+        texture = fitted_panorama(
+            places[kind][~held], colour[~held], photo[~held], _ROWS, weight[~held]
+        )
+        return float((look_up(texture, places[kind][held]) - colour[held]).square_().sum())
 
     best = min(KINDS, key=error)
-    return Background(fitted_texture(places[best], target, _ROWS), best, low, high)
+    texture = fitted_panorama(places[best], colour, photo, _ROWS, weight)
+    return Background(texture, best, low, high)
 
 
 class LaterBackground:
