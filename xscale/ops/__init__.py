@@ -30,7 +30,7 @@ from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
-from xscale.ops.reproject import KeyFrames, Reprojected, reproject
+from xscale.ops.reproject import BACKDROP_STEP, KeyFrames, Reprojected, backdrop_size, reproject
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
@@ -61,6 +61,7 @@ from xscale.ops.sides import BACK, BOTH, FRONT, sides
 
 __all__ = [
     "BACK",
+    "BACKDROP_STEP",
     "BOTH",
     "CONTROL_FIELDS",
     "FRONT",
@@ -82,6 +83,7 @@ __all__ = [
     "StepShader",
     "SurfacePoints",
     "adam",
+    "backdrop_size",
     "breaks",
     "built",
     "choice",

@@ -21,7 +21,7 @@ from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
 _HELD_EVERY = 4
-_BORDER = 0.3
+_BORDER = 0.1
 """Share of a photo's edge within which its pixels count less towards its border."""
 _MOST_PHOTOS = 256
 _LEAST_PHOTOS = 32
@@ -83,7 +83,7 @@ def uncovered_pixels(
                 raise found
             else:
                 on_damage(photos[index].name, found)
-    return Uncovered(*(torch.cat(part) for part in zip(*(vars(p).values() for p in parts))))
+    return Uncovered(*(torch.cat(part) for part in zip(*(vars(p).values() for p in parts), strict=True))))
 
 
 def _uncovered(

@@ -19,6 +19,8 @@ _REACH = 2
 """Cells on each side over which disagreement and differences are averaged."""
 _VARIANCE = 1e-3
 """Variance between photos where nothing is known of it, sRGB from 0 to 1; it counts a tenth."""
+_CAUTION = 2.0
+"""Factor of what is expected of disagreement: soft is better than grain."""
 _CLIPPED = 250
 """8-bit value from which on a photo says only that it was at least so bright."""
 
@@ -107,7 +109,7 @@ def fitted_panorama(
         independent = weights**2 / squared.clamp(min=1e-12)
         freedom = (weights - squared / weights.clamp(min=1e-12)).clamp(min=0)
         variance = (_around(scatter[None]) + 0.1 * _VARIANCE) / (_around(freedom[None]) + 0.1)
-        noise = variance / independent.clamp(min=1)
+        noise = _CAUTION * variance / independent.clamp(min=1)
         share = _around(seen).clamp(min=1e-9)
         power = _around(((mean - base) ** 2).mean(0, keepdim=True) * seen) / share
         signal = (power - _around(noise * seen) / share).clamp(min=0)

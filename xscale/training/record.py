@@ -61,6 +61,7 @@ class Record:
         self._folder = RunFolder(out)
         self._begun = begun
         self._written: dict = {}
+        self._remarks: list[str] = []
         self._background: LaterBackground | None = None
         self._seed = seed
         self._pixels: Uncovered | None = None
@@ -117,11 +118,17 @@ class Record:
             return self._background.finish()
         return Run.open(self._folder.path, str(self._mesh.vertices.device)).background
 
+    def remark(self, line: str) -> None:
+        """Keep a coded line of the training; the manifest has it from the next checkpoint on."""
+        self._remarks.append(line)
+
     def complete(self) -> None:
-        """Write what the first steps have brought to light."""
+        """Write what the steps have brought to light."""
         self.finish_background()
-        manifest = self._manifest()
-        if not self._begun and manifest.to_json() != self._written:
+        if self._begun and not self._remarks:
+            return
+        manifest = self._resumed() if self._begun else self._manifest()
+        if manifest.to_json() != self._written:
             self._folder.write_manifest(manifest, overwrite=True)
             self._written = manifest.to_json()
 
@@ -137,9 +144,17 @@ class Record:
                 remove_folder(self._folder.path)
             raise
 
+    def _resumed(self) -> Manifest:
+        """Return the manifest of a run that was begun earlier, with new remarks alone."""
+        manifest = self._folder.manifest
+        known = manifest.scene.warnings
+        new = tuple(line for line in self._remarks if line not in known)
+        return replace(manifest, scene=replace(manifest.scene, warnings=known + new))
+
     def _manifest(self) -> Manifest:
         manifest = self._prepared.manifest
         left_out, remarks = self._left_out.found()
         warnings = (*manifest.scene.warnings, *remarks, *self._prepared.scene.notes.lines())
+        warnings += tuple(self._remarks)
         scene = replace(manifest.scene, left_out=left_out, warnings=warnings)
         return replace(manifest, scene=scene)
