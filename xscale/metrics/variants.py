@@ -1,8 +1,8 @@
 """Every score of one test photo, in every variant of the protocol.
 
 Variants are suffixes: none (the frame as rendered), ``_covered`` (only pixels that the mesh
-covers), ``_cc`` (after an affine colour fit), ``_covered_cc`` (both), ``_white`` (uncovered
-pixels white in both pictures) and ``_masked`` (only pixels both covered and not masked out).
+covers), ``_cc`` (after an affine colour fit), ``_covered_cc`` (both), ``_uncovered`` and
+``_uncovered_cc`` (the other pixels), ``_white`` (uncovered pixels white in both pictures) and ``_masked`` (only pixels both covered and not masked out).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from xscale.metrics.psnr import psnr
 from xscale.metrics.ssim import mean_over, ssim_map
 
 BASES = ("psnr", "ssim", *(f"lpips_{net}" for net in NETS))
-SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_white")
+SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_uncovered", "_uncovered_cc", "_white")
 MASKED = "_masked"
 UNIT = "lpips_vgg_unit"
 """LPIPS of VGG with inputs in [0, 1], not shifted to [-1, 1]: the convention of splatting codes."""
@@ -81,7 +81,7 @@ def score_photo(
     Returns:
         Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
         PSNR of identical pictures, or None where no pixel counts: all variants but the plain one
-        without a covered pixel, ``_masked`` without an unmasked covered one, SSIM where none of
+        without a covered pixel, ``_uncovered`` without an uncovered one, ``_masked`` without an unmasked covered one, SSIM where none of
         them is outside the outer 5 pixels, LPIPS without weights or below 32 pixels a side.
 
     Raises:
@@ -167,6 +167,9 @@ def _variants(
     variants["_covered"] = only(render, coverage)
     variants["_cc"] = _Variant(fitted, fitted, photo, None)
     variants["_covered_cc"] = only(fitted, coverage)
+    if not coverage.all():
+        variants["_uncovered"] = only(render, ~coverage)
+        variants["_uncovered_cc"] = only(fitted, ~coverage)
     white, white_photo = render, photo
     if not coverage.all():
         fill = np.uint8(255)

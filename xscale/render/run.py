@@ -228,10 +228,8 @@ class Run:
             parts.append(sha256_file(self.path / BACKGROUND))
         if self.folder.has(RESIDUALS):
             parts.append(sha256_file(self.path / RESIDUALS))
-        if self.at_hand is not None:
-            parts.append(sha256_file(self.path / PHOTOS))
-        if self.two_sided:
-            parts.append("two-sided")
+        parts += [sha256_file(self.path / PHOTOS)] if self.at_hand is not None else []
+        parts += ["two-sided"] if self.two_sided else []
         return fingerprint_of(parts)
 
     @cached_property

@@ -17,6 +17,8 @@ VARIANTS = {
     "_covered": "covered pixels",
     "_cc": "whole frame, colour-fitted",
     "": "whole frame as rendered",
+    "_uncovered_cc": "uncovered pixels, colour-fitted",
+    "_uncovered": "uncovered pixels",
     "_white": "uncovered pixels white",
     MASKED: "covered and not masked",
 }

@@ -83,7 +83,8 @@ def uncovered_pixels(
                 raise found
             else:
                 on_damage(photos[index].name, found)
-    return Uncovered(*(torch.cat(part) for part in zip(*(vars(p).values() for p in parts), strict=True))))
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Uncovered(*(torch.cat(column) for column in columns))
 
 
 def _uncovered(
