@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from xscale.errors import IntegrityError
+from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.clusters import CLUSTER_FACES
 from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.mesh import Mesh
 
 _TYPES = {
     "vertices": (np.float32, 2, 3),
@@ -26,7 +28,10 @@ _TYPES = {
 
 
 def stored_surface(
-    arrays: Mapping[str, np.ndarray], device: torch.device | str, where: object
+    arrays: Mapping[str, np.ndarray],
+    device: torch.device | str,
+    where: object,
+    origin: np.ndarray | None = None,
 ) -> Surface:
     """Return the surface that arrays by field hold.
 
@@ -34,11 +39,19 @@ def stored_surface(
         arrays: Of all fields of ``Surface``; without ``sides`` both of every face are surface.
         device: Where it is wanted.
         where: Their file, for errors.
+        origin: World position of the local frame's origin. Given one, vertices and faces are
+            enough: a run of version 0.1.0 before clusters with their points were kept.
 
     Raises:
         IntegrityError: A field is missing, has another type or shape, or an index leads out of
             what it counts.
     """
+    if origin is not None and "cluster_points" not in arrays:
+        try:
+            mesh = Mesh(vertices=arrays["vertices"], faces=arrays["faces"], origin=origin.copy())
+        except KeyError as error:
+            raise IntegrityError(f"lacks the mesh's {error.args[0]}", where=where) from error
+        return build_surface(mesh, device)
     for name, (kind, dimensions, last) in _TYPES.items():
         array = arrays.get(name)
         fits = array is not None and array.dtype == kind and array.ndim == dimensions

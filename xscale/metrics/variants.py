@@ -81,8 +81,9 @@ def score_photo(
     Returns:
         Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
         PSNR of identical pictures, or None where no pixel counts: all variants but the plain one
-        without a covered pixel, ``_uncovered`` without an uncovered one, ``_masked`` without an unmasked covered one, SSIM where none of
-        them is outside the outer 5 pixels, LPIPS without weights or below 32 pixels a side.
+        without a covered pixel, ``_uncovered`` without an uncovered one, ``_masked`` without an
+        unmasked covered one, SSIM where none of them is outside the outer 5 pixels, LPIPS without
+        weights or below 32 pixels a side.
 
     Raises:
         ShapeError: Shapes or dtypes do not fit together.

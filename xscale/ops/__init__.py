@@ -17,6 +17,7 @@ from xscale.ops._ext import (
 )
 from xscale.ops._memory import table_zeros
 from xscale.ops._peers import encoding, peers, use_peers
+from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
 from xscale.ops.breaks import NOT_NEEDED, breaks
 from xscale.ops.encode import (
@@ -86,6 +87,7 @@ __all__ = [
     "backdrop_size",
     "breaks",
     "built",
+    "camera_rays",
     "choice",
     "cuda_built",
     "decide",

@@ -24,7 +24,7 @@ _CORNER = (0.0, 0.0)
 """Offset of the sample at a pixel's upper left corner."""
 _SHARE = 0.125
 _STEP = 2.0
-"""Pixel sizes by which depths differ, beyond what a plane foretells, where a surface breaks off."""
+"""Pixel sizes by which depths differ, beyond what a plane foretells, where surface breaks off."""
 _PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 """Rows and columns of a pixel's corners in the grid of corners."""
 

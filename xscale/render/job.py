@@ -201,6 +201,6 @@ def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | No
         "coverage": round(written.coverage, 6),
         "seconds": round(time.perf_counter() - start, 3),
         "node": os.uname().nodename,
-        "device": str(run.device),
+        "device": run.where,
         "warnings": warnings,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,21 +31,6 @@ _FUSED_FACTOR = 8
 
 
 @dataclass(frozen=True)
-class _View:
-    """A camera and what its pixels are shaded under."""
-
-    camera: Camera
-    """Local frame."""
-    packed: Tensor
-    """Float64 [32], the same for the ops."""
-    exposure: Tensor | None
-    near: list
-    """Photos at hand near the camera."""
-    smooth: bool
-    """Whether colours take more samples where the surface breaks off."""
-
-
-@dataclass(frozen=True)
 class Hits:
     """Pixels of a band that hit the mesh."""
 
@@ -53,6 +39,24 @@ class Hits:
     """Their surface points, N of them."""
     colour: Tensor
     """Float32 [N, 3], sRGB from 0 to 1; empty where nobody asked for colours."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A picture that is asked for."""
+
+    camera: Camera
+    """In the local frame."""
+    outputs: Sequence[str]
+    exposure: Tensor | None
+    correct: Callable[[Tensor, GBuffer], Tensor]
+    """Corrects colours [N, 3] of surface points by the photos at hand."""
+    smooth: bool = False
+    """Whether colours take more samples where the surface breaks off."""
+
+
+Seen = tuple[Tensor, Tensor]
+"""Face ids int32 and depths float32 [h, w] of a band."""
 
 
 class Renderer:
@@ -102,6 +106,8 @@ class Renderer:
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
         self.fused = fused and has_body and plain
+        self.in_one_pass = self.fused
+        """Whether colours take no surface points and features of whole bands."""
 
     def check(self, outputs: Sequence[str]) -> None:
         """Refuse outputs that this renderer cannot give.
@@ -147,18 +153,18 @@ class Renderer:
         if not inside or left + width > camera.width or top + height > camera.height:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         local = camera.recentred(self.origin)
-        view = _View(
-            local,
-            torch.from_numpy(local.packed()).to(self.model.device),
-            exposure,
-            [] if self.at_hand is None else self.at_hand.near(local),
-            smooth and any(TABLE[name].smooth for name in outputs),
-        )
+        near = [] if self.at_hand is None else self.at_hand.near(local)
+
+        def correct(colour: Tensor, samples: GBuffer) -> Tensor:
+            return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
+
+        smooth = smooth and any(TABLE[name].smooth for name in outputs)
+        asked = Asked(local, outputs, exposure, correct, smooth)
         fields = [name for name in outputs if TABLE[name].values is not None]
-        factor = _FUSED_FACTOR if self.fused and not fields else 1
+        factor = _FUSED_FACTOR if self.in_one_pass and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
-            self._band(view, (left, y, width, min(rows, top + height - y)), outputs)
+            self._finished(asked, (left, y, width, min(rows, top + height - y)))
             for y in range(top, top + height, rows)
         ]
         return Frame(**{
@@ -166,112 +172,130 @@ class Renderer:
             for name in bands[0]
         })  # fmt: skip
 
-    def _band(self, view: _View, rect: Rect, outputs: Sequence[str]) -> dict[str, Tensor]:
-        size = (view.camera.width, view.camera.height)
-        face_id, depth = visible(self.surface, view.packed, *size, rect, depth=view.smooth)
-        band = self._centres(view, rect, face_id, outputs)
+    def _finished(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+        """Return a band's outputs, the background in its uncovered pixels and edges resolved."""
+        band, seen = self._band(asked, rect)
         if self.background is not None and not band.keys().isdisjoint(("colour", "srgb")):
-            place = (~band["coverage"]).nonzero()
-            for part in place.split(_FILL_PIXELS):
+            for part in (~band["coverage"]).nonzero().split(_FILL_PIXELS):
                 rows, columns = part.unbind(1)
                 pixel = torch.stack([columns + rect[0], rows + rect[1]], 1).double() + 0.5
-                colour = self._beyond(view, pixel)
+                colour = self._beyond(asked.camera, pixel)
                 if "colour" in band:
                     band["colour"][rows, columns] = _bytes(colour)
                 if "srgb" in band:
                     band["srgb"][rows, columns] = colour
-        if view.smooth:
-            self._smooth(view, rect, face_id, depth, band)
+        if asked.smooth:
+            self._smooth(asked, rect, band, seen)
         return band
 
-    def _centres(
-        self, view: _View, rect: Rect, face_id: Tensor, outputs: Sequence[str]
-    ) -> dict[str, Tensor]:
-        """Return the outputs at the pixels' centres; colours where the mesh is hit."""
-        left, top, width, rows = rect
+    def _beyond(self, camera: Camera, pixel: Tensor) -> Tensor:
+        """Return the background's colours [N, 3] at (u, v) [N, 2] of a local camera.
+
+        Pixels outside the lens's domain see nothing and are white.
+        """
+        device = self.model.device
+        position = torch.from_numpy(camera.position).float().to(device)
+        direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(device)
+        finite = direction.isfinite()
+        if finite.all():
+            return self.background.colour(position, direction)
+        colour, finite = torch.ones_like(direction), finite.all(1)
+        colour[finite] = self.background.colour(position, direction[finite])
+        return colour
+
+    def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
+        """Return outputs at the pixels' centres, and what was seen there where that is known.
+
+        Uncovered pixels have the values of ``TABLE``'s misses.
+        """
+        corner = (rect[0], rect[1])
+        outputs, camera = asked.outputs, asked.camera
+        packed = torch.from_numpy(camera.packed()).to(self.model.device)
+        face_id, depth = visible(
+            self.surface, packed, camera.width, camera.height, rect, depth=asked.smooth
+        )
         band = {"coverage": face_id >= 0}
-        if "face" in outputs:
-            band["face"] = face_id
-        fields = [name for name in outputs if TABLE[name].values is not None]
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
-            band["colour"] = self.model.paint(
-                self.surface, view.packed, face_id, (left, top), view.exposure
-            )
-        if not fields and not (coloured and exact):
+            band["colour"] = self.model.paint(self.surface, packed, face_id, corner, asked.exposure)
+        shade = self._shade(asked) if exact and (coloured or "srgb" in outputs) else None
+        band |= self._from_points(asked, packed, face_id, corner, shade)
+        return band, (face_id, depth)
+
+    def _shade(self, asked: Asked) -> Callable[[GBuffer], Tensor]:
+        return lambda samples: asked.correct(self.model.colour(samples, asked.exposure), samples)
+
+    def _smooth(self, asked: Asked, rect: Rect, band: dict[str, Tensor], seen: Seen | None) -> None:
+        """Resolve a band's colours where the surface breaks off."""
+        size, corner = (asked.camera.width, asked.camera.height), (rect[0], rect[1])
+        packed = torch.from_numpy(asked.camera.packed()).to(self.model.device)
+        seen = seen or visible(self.surface, packed, *size, rect)
+        found = breaks(self.surface, packed, size, rect, *seen)
+        exact, shade = "srgb" in band or not self.fused, self._shade(asked)
+
+        def at_corners(face_id: Tensor, offset: tuple[float, float], unit: float) -> Tensor:
+            if not exact:
+                return self.model.paint(
+                    self.surface, packed, face_id, corner, asked.exposure, offset
+                )
+            samples = pixel_samples(self.surface, packed, face_id, corner, offset)
+            colour = torch.ones(face_id.numel(), 3, device=face_id.device)
+            if len(samples.position):
+                colour[samples.pixel_index] = shade(samples)
+            return colour.mul_(unit).reshape(*face_id.shape, 3)
+
+        # Only what was learned of the background says what stands beside the mesh.
+        learned = isinstance(self.background, Background)
+        for name, unit in (("srgb", 1.0), ("colour", 255.0)):
+            if name in band:
+                smoothed(
+                    found,
+                    corner,
+                    band[name],
+                    partial(at_corners, unit=unit),
+                    (lambda p, by=unit: self._beyond(asked.camera, p) * by) if learned else None,
+                    band["coverage"],
+                )
+
+    def _from_points(
+        self,
+        asked: Asked,
+        packed: Tensor,
+        face_id: Tensor,
+        corner: tuple[int, int],
+        shade: Callable[[GBuffer], Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """Return what a band's outputs take from surface points, and its face ids if asked for.
+
+        Args:
+            asked: See ``Asked``.
+            packed: Its camera.
+            face_id: Int32 [rows, width].
+            corner: Left and top pixel of the band.
+            shade: Gives the colours of surface points; None: colours are not to come from here.
+        """
+        rows, width = face_id.shape
+        outputs = asked.outputs
+        band = {"face": face_id} if "face" in outputs else {}
+        fields = [name for name in outputs if TABLE[name].values is not None]
+        coloured = "colour" in outputs and shade is not None
+        if not fields and not coloured:
             return band
-        samples = pixel_samples(self.surface, view.packed, face_id, (left, top))
+        samples = pixel_samples(self.surface, packed, face_id, corner)
         place = samples.pixel_index
-        shaded = torch.zeros(0, 3)
-        if exact and len(place) and (coloured or "srgb" in outputs):
-            shaded = self._shade(view, samples)
-        if coloured and exact:
-            colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=face_id.device)
+        shaded = shade(samples) if shade is not None and len(place) else torch.zeros(0, 3)
+        if coloured:
+            colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             colour[place] = _bytes(shaded)
             band["colour"] = colour.reshape(rows, width, 3)
         hits = Hits(self, samples, shaded)
         for name in fields:
             values = self._values(name, hits)
             shape = (rows * width, *values.shape[1:])
-            full = torch.full(shape, TABLE[name].miss, device=face_id.device)
+            full = torch.full(shape, TABLE[name].miss, device=packed.device)
             full[place] = values
             band[name] = full.reshape(rows, width, *values.shape[1:])
         return band
-
-    def _shade(self, view: _View, samples: GBuffer) -> Tensor:
-        colour = self.model.colour(samples, view.exposure)
-        if not view.near:
-            return colour
-        return corrected(colour, samples, view.camera, view.near, self.at_hand.shares)
-
-    def _beyond(self, view: _View, pixel: Tensor) -> Tensor:
-        """Return the background's colours [N, 3] at (u, v) [N, 2].
-
-        Pixels outside the lens's domain see nothing and are white.
-        """
-        device = self.model.device
-        position = torch.from_numpy(view.camera.position).float().to(device)
-        direction = torch.from_numpy(view.camera.rays(pixel.cpu().numpy())).float().to(device)
-        finite = direction.isfinite().all(1)
-        if finite.all():
-            return self.background.colour(position, direction)
-        colour = torch.ones_like(direction)
-        colour[finite] = self.background.colour(position, direction[finite])
-        return colour
-
-    def _smooth(
-        self, view: _View, rect: Rect, face_id: Tensor, depth: Tensor, band: dict[str, Tensor]
-    ) -> None:
-        """Resolve colours where the surface breaks off."""
-        size = (view.camera.width, view.camera.height)
-        found = breaks(self.surface, view.packed, size, rect, face_id, depth)
-        exact = "srgb" in band or not self.fused
-
-        def at_corners(faces: Tensor, offset: tuple[float, float]) -> Tensor:
-            if not exact:
-                return self.model.paint(
-                    self.surface, view.packed, faces, rect[:2], view.exposure, offset
-                )
-            samples = pixel_samples(self.surface, view.packed, faces, rect[:2], offset)
-            colour = torch.ones(faces.numel(), 3, device=faces.device)
-            if len(samples.position):
-                colour[samples.pixel_index] = self._shade(view, samples)
-            return colour.reshape(*faces.shape, 3)
-
-        # Only what was learned of the background says what stands beside the mesh.
-        learned = isinstance(self.background, Background)
-        for name in ("srgb", "colour"):
-            if name not in band:
-                continue
-            unit = 255.0 if name == "colour" else 1.0
-            smoothed(
-                found,
-                rect[:2],
-                band[name],
-                at_corners if unit == 1.0 or not exact else lambda f, o: at_corners(f, o) * 255.0,
-                (lambda pixel, by=unit: self._beyond(view, pixel) * by) if learned else None,
-                band["coverage"],
-            )
 
     def _values(self, name: str, hits: Hits) -> Tensor:
         """Return an output's values [N, ...] of pixels that hit the mesh."""

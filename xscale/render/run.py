@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from xscale.errors import InputError, IntegrityError, UsageError
-from xscale.gbuffer.build import Rect, build_surface
+from xscale.gbuffer.build import Rect
 from xscale.gbuffer.displace import displaced
 from xscale.gbuffer.gbuffer import Surface
 from xscale.gbuffer.stored import stored_surface
 from xscale.geometry.adjust import NUMBERS, adjusted
 from xscale.geometry.camera import Camera
-from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
@@ -28,6 +27,8 @@ from xscale.model.model import Model
 from xscale.render import photos_at_hand
 from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
+from xscale.render.new_run import new_model
+from xscale.render.painter_renderer import PainterRenderer
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
@@ -35,6 +36,8 @@ from xscale.render.sight import View, count, training_views
 from xscale.render.uncertainty import expected_error, read_residuals
 from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest
+from xscale.webgpu.device import Adapter, find_adapter, shared_device
+from xscale.webgpu.painter import Painter
 
 BACKGROUNDS = ("run", "learned", "white", "black")
 """Backgrounds of uncovered pixels: as the run was trained, or one of these."""
@@ -55,6 +58,8 @@ class Run:
     """Whether colours are corrected by the training photos that the run keeps."""
     two_sided: bool = False
     """Whether both sides of every face are surface, whatever photos say."""
+    adapter: Adapter | None = None
+    """Graphics chip that pictures are drawn by, through WebGPU; None: by ``device``."""
     _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
@@ -74,14 +79,30 @@ class Run:
 
         Args:
             path: The folder.
-            device: Where to render.
+            device: Where to render: cpu, cuda, cuda:N, webgpu or webgpu:N.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
             two_sided: Whether both sides of every face are surface, whatever the photos say.
             newest: What ``RunFolder.load_newest`` gave, where it is read already.
+
+        Raises:
+            UsageError: WebGPU does not draw this run.
+            SetupError: wgpu is not installed.
+            DeviceError: There is no such adapter.
         """
         folder = RunFolder(path)
-        _ = folder.manifest
-        run = cls(folder, torch.device(device), photos_at_render, two_sided)
+        encoding = folder.manifest.model.encoding
+        adapter = None
+        if device.startswith("webgpu"):
+            if encoding != "hash":
+                raise UsageError(
+                    f"WebGPU draws hash grids, and this run has model.encoding={encoding}",
+                    where=path,
+                    advice="use --device cpu",
+                )
+            number = device.partition(":")[2]
+            adapter = find_adapter(int(number) if number else None)
+        on = torch.device("cpu" if adapter else device)
+        run = cls(folder, on, photos_at_render, two_sided, adapter)
         if newest is not None:
             run._read, run.warnings = newest
         return run
@@ -95,6 +116,11 @@ class Run:
     def manifest(self) -> Manifest:
         """The manifest: scene, settings, split and cameras of the training."""
         return self.folder.manifest
+
+    @property
+    def where(self) -> str:
+        """Device that pictures come from: cpu, cuda, cuda:N or webgpu:N."""
+        return f"webgpu:{self.adapter.number}" if self.adapter else str(self.device)
 
     @property
     def origin(self) -> np.ndarray:
@@ -172,17 +198,7 @@ class Run:
         arrays = self.folder.read(MESH)
         if self.two_sided:
             arrays = {name: array for name, array in arrays.items() if name != "sides"}
-        where = self.path / MESH
-        if "cluster_points" in arrays:
-            return stored_surface(arrays, self.device, where)
-        # A run of version 0.1.0 before clusters with their points were kept.
-        try:
-            mesh = Mesh(
-                vertices=arrays["vertices"], faces=arrays["faces"], origin=self.origin.copy()
-            )
-        except KeyError as error:
-            raise IntegrityError(f"lacks the mesh's {error.args[0]}", where=where) from error
-        return build_surface(mesh, self.device)
+        return stored_surface(arrays, self.device, self.path / MESH, self.origin)
 
     @cached_property
     def model(self) -> Model:
@@ -223,12 +239,14 @@ class Run:
     def fingerprint(self) -> str:
         """SHA-256 over what decides the pixels: mesh, checkpoint, background, photos, residuals."""
         _ = self.model
-        parts = [self.folder.checkpoint_hash(self._step), sha256_file(self.path / MESH)]
-        if self.background is not None:
-            parts.append(sha256_file(self.path / BACKGROUND))
-        if self.folder.has(RESIDUALS):
-            parts.append(sha256_file(self.path / RESIDUALS))
-        parts += [sha256_file(self.path / PHOTOS)] if self.at_hand is not None else []
+        there = {
+            MESH: True,
+            BACKGROUND: self.background is not None,
+            RESIDUALS: self.folder.has(RESIDUALS),
+            PHOTOS: self.at_hand is not None,
+        }
+        parts = [self.folder.checkpoint_hash(self._step)]
+        parts += [sha256_file(self.path / name) for name, counts in there.items() if counts]
         parts += ["two-sided"] if self.two_sided else []
         return fingerprint_of(parts)
 
@@ -256,7 +274,8 @@ class Run:
         return self._renderer(None if background == "white" else Plain(0.0))
 
     def _renderer(self, background: Background | Plain | None) -> Renderer:
-        return Renderer(
+        make = Renderer if self.adapter is None else partial(PainterRenderer, self._painter)
+        return make(
             self.surface,
             self.model,
             self.manifest.origin,
@@ -267,6 +286,16 @@ class Run:
             ),
             at_hand=self.at_hand,
             features=FeatureColours(self.model, self.surface, self._local_cameras).of,
+        )
+
+    @cached_property
+    def _painter(self) -> Painter:
+        return Painter(
+            shared_device(self.adapter.number),
+            self.surface,
+            self.model.field.frame_grid(),
+            self.model.shader.frame_shader(),
+            photo_range=self.model.settings.photo_range,
         )
 
     def exposure(self, photo: str) -> Tensor | None:
@@ -364,37 +393,5 @@ class Run:
             UsageError: An output or background is not known, or the rectangle leaves the picture.
         """
         exposure = None if photo is None else self.exposure(photo)
-        renderer = self.renderer_on(background)
-        return render_resolved(renderer, camera, outputs, rect, samples, exposure, smooth=smooth)
-
-
-def new_model(
-    manifest: Manifest,
-    device: torch.device,
-    *,
-    frozen: bool = False,
-    surface: Surface | None = None,
-) -> Model:
-    """Make the untrained model that a manifest describes; see ``Model`` for the arguments."""
-    return Model(
-        manifest.model,
-        manifest.box,
-        photos=len(manifest.split.train),
-        device=device,
-        seed=manifest.seed,
-        frozen=frozen,
-        surface=surface,
-    )
-
-
-def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
-    """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in surface.tensors().items()}
-    folder.write(MESH, arrays, manifest.run)
-    folder.write_manifest(manifest)
-
-
-def write_background(folder: RunFolder, run: str | None, background: Background) -> None:
-    """Write a run's background; it must exist when the first checkpoint does."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-    folder.write(BACKGROUND, arrays, run)
+        on = self.renderer_on(background)
+        return render_resolved(on, camera, outputs, rect, samples, exposure, smooth=smooth)

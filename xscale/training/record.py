@@ -14,7 +14,8 @@ from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.storage import remove_folder
 from xscale.model.background import Background
-from xscale.render.run import Run, write_background, write_run
+from xscale.render.new_run import write_background, write_run
+from xscale.render.run import Run
 from xscale.run.folder import RunFolder
 from xscale.run.manifest import Manifest
 from xscale.training.background import (

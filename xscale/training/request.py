@@ -67,6 +67,11 @@ class Request:
         if not 0 <= self.seed <= _MOST_SEED:
             raise UsageError(f"seed must be 0 to {_MOST_SEED}, got {self.seed}")
         check_device_name(self.device)
+        if self.device.startswith("webgpu"):
+            raise UsageError(
+                f"--device {self.device} renders; it does not train",
+                advice="use --device cpu or cuda",
+            )
         settings = override(preset(self.preset), list(self.settings))
         if self.tensorboard:
             require_tensorboard()

@@ -17,7 +17,8 @@ from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import new_folder
 from xscale.model.encodings import TextureField
-from xscale.render.run import Run, new_model
+from xscale.render.new_run import new_model
+from xscale.render.run import Run
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.checks.agree import quick_check
 from xscale.scene.checks.duplicates import check_leaks
