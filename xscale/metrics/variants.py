@@ -2,7 +2,8 @@
 
 Variants are suffixes: none (the frame as rendered), ``_covered`` (only pixels that the mesh
 covers), ``_cc`` (after an affine colour fit), ``_covered_cc`` (both), ``_uncovered`` and
-``_uncovered_cc`` (the other pixels), ``_white`` (uncovered pixels white in both pictures) and ``_masked`` (only pixels both covered and not masked out).
+``_uncovered_cc`` (the other pixels), ``_white`` (uncovered pixels white in both pictures) and
+``_masked`` (only pixels both covered and not masked out).
 """
 
 from __future__ import annotations

@@ -12,11 +12,12 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visible
+from xscale.gbuffer.edges import breaks
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import Background, Plain
 from xscale.model.model import Model
-from xscale.render.edges import breaks, smoothed
+from xscale.render.edges import smoothed
 from xscale.render.frame import Frame
 from xscale.render.outputs import TABLE
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
