@@ -70,7 +70,7 @@ def test_a_step_breaks_off_in_the_pixels_that_its_edge_crosses():
 
 
 def test_a_miss_beside_a_hit_breaks_off_and_is_told_from_what_nobody_needs():
-    scene = drawn(*quad(4.0, -9.0, 0.013), camera())
+    scene = drawn(*quad(4.0, -9.0, 0.03), camera())
     flags, needed = found(scene)
     assert (flags > 0).any()
     assert (needed == -1).any()

@@ -59,7 +59,7 @@ def test_smooth_edges_are_nearer_to_means_over_many_samples(renderer, camera):
     assert flags.sum() > 30
     hard, smooth = (renderer.render(camera, ("srgb",), smooth=s).srgb[flags] for s in (False, True))
     error = [float((x - truth[flags]).square().mean()) for x in (hard, smooth)]
-    assert error[1] < 0.5 * error[0]
+    assert error[1] < 0.65 * error[0]
 
 
 def test_white_beside_the_mesh_is_not_mixed_into_it(renderer, camera):

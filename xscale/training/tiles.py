@@ -124,9 +124,9 @@ class TileLoader:
         return faces, self._curve if bool(drawn.all()) else self._curve[drawn[self._curve]]
 
     def _kept(self, tile: Tile) -> Tensor:
-        """Return which pixels of a tile are drawn from though they straddle an edge, evenly spread."""
-        rows = torch.arange(tile.top, tile.top + tile.height, dtype=torch.float64)[:, None]
         """Return which pixels of a tile are drawn from though they straddle an edge."""
+        rows = torch.arange(tile.top, tile.top + tile.height, dtype=torch.float64)[:, None]
+        columns = torch.arange(tile.left, tile.left + tile.width, dtype=torch.float64)
         # Multiples of the two numbers of Roberts' R2 sequence.
         return (rows * 0.7548776662466927 + columns * 0.5698402909980532) % 1 < self._edges
 
