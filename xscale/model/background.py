@@ -15,23 +15,30 @@ _CHUNK = 1 << 19
 
 
 class Background:
-    """A picture of all directions, equirectangular about z, in sRGB.
+    """Pictures of all directions, equirectangular about z, in sRGB.
 
     Sky and distant hills depend on a ray's direction alone (``direction``); ground that the mesh
     lacks lies near where the ray leaves the box of mesh and cameras (``box``), and is looked up in
-    the direction in which that point lies from the box's middle.
+    the direction in which that point lies from the box's middle. What stands nearer moves with the
+    camera: then there are pictures for several places, and a camera sees a mean of those around it
+    that changes smoothly as it moves.
 
     Args:
-        texture: Uint8 [R, 2 R, 3], row 0 looks along +z.
+        texture: Uint8 [R, 2 R, 3], row 0 looks along +z; [P, R, 2 R, 3] for several places.
         kind: What rays are looked up by.
         low: Float32 [3], lower corner of the box of mesh and cameras, local frame.
         high: Float32 [3], upper corner.
+        places: Float32 [P, 3], local frame; None: one picture for all.
     """
 
-    def __init__(self, texture: Tensor, kind: Kind, low: Tensor, high: Tensor) -> None:
+    def __init__(
+        self, texture: Tensor, kind: Kind, low: Tensor, high: Tensor, places: Tensor | None = None
+    ) -> None:
         self.texture = texture
         self.kind: Kind = kind
         self.low, self.high = low, high
+        self.places = places
+        self._seen: tuple[bytes, Tensor] | None = None
 
     def colour(self, position: Tensor, direction: Tensor) -> Tensor:
         """Return sRGB [N, 3] in [0, 1].
@@ -40,16 +47,32 @@ class Background:
             position: Float32 [3], where the rays begin, local frame.
             direction: Float32 [N, 3], unit.
         """
+        texture = self.seen_from(position)
         parts = [
-            look_up(self.texture, seen_at(self.kind, self.low, self.high, position, part))
+            look_up(texture, seen_at(self.kind, self.low, self.high, position, part))
             for part in direction.split(_CHUNK)
         ]
         return torch.cat(parts)
 
+    def seen_from(self, position: Tensor) -> Tensor:
+        """Return the picture uint8 [R, 2 R, 3] that is looked up from a place, float32 [3]."""
+        if self.places is None:
+            return self.texture
+        key = position.cpu().numpy().tobytes()
+        if self._seen is None or self._seen[0] != key:
+            share = shares(self.places, position)
+            used = (share > 0).nonzero().squeeze(1)
+            mean = torch.full(self.texture.shape[1:], 0.5, device=self.texture.device)
+            for number in used.tolist():
+                mean.add_(self.texture[number], alpha=float(share[number]))
+            self._seen = (key, mean.to(torch.uint8))
+        return self._seen[1]
+
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that pictures need."""
         kind = torch.tensor([KINDS.index(self.kind)], dtype=torch.int32)
-        return {"texture": self.texture, "kind": kind, "low": self.low, "high": self.high}
+        named = {"texture": self.texture, "kind": kind, "low": self.low, "high": self.high}
+        return named if self.places is None else named | {"places": self.places}
 
     @classmethod
     def load(cls, tensors: dict[str, Tensor], device: torch.device | str = "cpu") -> Background:
@@ -60,11 +83,15 @@ class Background:
             ValueError: One has another type or shape, or the box is not one.
         """
         texture, kind, low, high = (tensors[name] for name in ("texture", "kind", "low", "high"))
-        rows = len(texture) if texture.ndim else 0
-        wanted = (
-            (texture, torch.uint8, (rows, 2 * rows, 3)), (kind, torch.int32, (1,)),
+        places = tensors.get("places")
+        many = () if places is None else (len(places),)
+        rows = texture.shape[-3] if texture.ndim >= 3 else 0
+        wanted = [
+            (texture, torch.uint8, (*many, rows, 2 * rows, 3)), (kind, torch.int32, (1,)),
             (low, torch.float32, (3,)), (high, torch.float32, (3,)),
-        )  # fmt: skip
+        ]  # fmt: skip
+        if places is not None:
+            wanted.append((places, torch.float32, (*many, 3)))
         if not rows or any(t.dtype != d or tuple(t.shape) != shape for t, d, shape in wanted):
             raise ValueError("a tensor has another type or shape")
         number = int(kind)
@@ -72,7 +99,25 @@ class Background:
             raise ValueError(f"there is no kind {number}")
         if not (low.isfinite() & high.isfinite() & (low <= high)).all():
             raise ValueError("its box has no size")
-        return cls(texture.to(device), KINDS[number], low.to(device), high.to(device))
+        if places is not None:
+            if not len(places) or not places.isfinite().all():
+                raise ValueError("its places are not numbers")
+            places = places.to(device)
+        return cls(texture.to(device), KINDS[number], low.to(device), high.to(device), places)
+
+
+def shares(places: Tensor, position: Tensor) -> Tensor:
+    """Return how much pictures of places [P, 3] count at a position [3]: float64 [P], sum 1.
+
+    They change smoothly with the position; few places count.
+    """
+    away = (places.double() - position.double()).norm(dim=1)
+    between = torch.cdist(places.double(), places.double())
+    between.fill_diagonal_(torch.inf)
+    spacing = between.amin(1).median() if len(places) > 1 else away.amin()
+    reach = 2 * torch.maximum(away.amin(), spacing / 2).clamp(min=1e-12)
+    share = (1 - away / reach).clamp(min=0) ** 2
+    return share / share.sum()
 
 
 class Plain:

@@ -16,13 +16,20 @@ from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import KINDS, Background, Kind, look_up, seen_at
-from xscale.training.panorama import at_mean_exposure, fitted_panorama
+from xscale.training.panorama import Panorama, at_mean_exposure
 from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
 _HELD_EVERY = 4
 _BORDER = 0.1
 """Share of a photo's edge within which its pixels count less towards its border."""
+_NEAR_ROWS = 512
+"""Height of the pictures where there are several."""
+_LEAST_PLACES, _MOST_PLACES = 8, 32
+_REACHES = (1.5, 4.0)
+"""Distances from a place, in the spacing of photos, over which these count for its picture."""
+_TRIALS = 6
+"""Held-out photos by which that is chosen."""
 _MOST_PHOTOS = 256
 _LEAST_PHOTOS = 32
 _MOST_LOOKED_AT = 1 << 27
@@ -134,7 +141,8 @@ def fit_background(
     """Fit a background to the training photos; the result depends on the arguments alone.
 
     What rays are looked up by is what predicts every fourth of the photos better from the others,
-    at the resolution of the result.
+    at the resolution of the result. So is whether there are pictures for several places, which is
+    asked where exposures are known.
 
     Args:
         surface: The mesh.
@@ -166,17 +174,88 @@ def fit_background(
     else:
         colour = at_mean_exposure(target, photo, exposure.to(device))
 
-    def error(kind: Kind) -> float:
-        if held.all() or not held.any():
-            return 0.0
-        texture = fitted_panorama(
-            places[kind][~held], colour[~held], photo[~held], _ROWS, weight[~held]
-        )
-        return float((look_up(texture, places[kind][held]) - colour[held]).square_().sum())
+    spots = _Spots(centres, photo)
 
-    best = min(KINDS, key=error)
-    texture = fitted_panorama(places[best], colour, photo, _ROWS, weight)
-    return Background(texture, best, low, high)
+    def pixels_of(kind: Kind, chosen: Tensor | slice, rows: int) -> Panorama:
+        parts = (places[kind], colour, photo)
+        return Panorama(*(part[chosen] for part in parts), rows, weight[chosen])
+
+    def error(kind: Kind, others: Panorama, reach: float | None) -> float:
+        if reach is None:
+            texture = others.picture()
+            return float((look_up(texture, places[kind][held]) - colour[held]).square_().sum())
+        total = 0.0
+        for number in spots.some(photo[held]):
+            mine = photo == number
+            texture = others.picture(spots.weights(centres[number], reach))
+            found = look_up(texture, places[kind][mine]) - colour[mine]
+            # As if each of all held-out pixels were of these photos.
+            total += float(found.square_().sum())
+        return total
+
+    best: Kind = "direction"
+    reach = None
+    if held.any() and not held.all():
+        panoramas = {kind: pixels_of(kind, ~held, _ROWS) for kind in KINDS}
+        best = min(KINDS, key=lambda kind: error(kind, panoramas[kind], None))
+        if exposure is not None and len(spots.used) >= _LEAST_PLACES:
+            few = spots.some(photo[held])
+            mine = torch.isin(photo, torch.tensor(few, dtype=photo.dtype, device=device))
+            plain = panoramas[best].picture()
+            alone = look_up(plain, places[best][mine]) - colour[mine]
+            found = {None: float(alone.square_().sum())}
+            found |= {r: error(best, panoramas[best], r) for r in _REACHES}
+            reach = min(found, key=found.__getitem__)
+    if reach is None:
+        return Background(pixels_of(best, slice(None), _ROWS).picture(), best, low, high)
+    panorama = pixels_of(best, slice(None), _NEAR_ROWS)
+    chosen = spots.spread(_MOST_PLACES)
+    reach = max(reach, spots.cover(chosen) / 2)
+    textures = [panorama.picture(spots.weights(place, reach)) for place in chosen]
+    return Background(torch.stack(textures), best, low, high, chosen.contiguous())
+
+
+class _Spots:
+    """Where photos that see the background were taken.
+
+    Args:
+        centres: Float32 [P, 3], of all photos.
+        photo: Int32 [N], photos of the background's pixels.
+    """
+
+    def __init__(self, centres: Tensor, photo: Tensor) -> None:
+        self._centres = centres
+        self.used = photo.unique().long()
+        between = torch.cdist(centres[self.used].double(), centres[self.used].double())
+        between.fill_diagonal_(torch.inf)
+        # Photos of one place count as one.
+        self._spacing = float(between.amin(1).median()) if len(self.used) > 1 else 0.0
+
+    def some(self, photo: Tensor) -> list[int]:
+        """Return a few of the photos of pixels, evenly spread."""
+        numbers = photo.unique().tolist()
+        count = min(len(numbers), _TRIALS)
+        return [numbers[k * len(numbers) // count] for k in range(count)]
+
+    def weights(self, place: Tensor, reach: float) -> Tensor:
+        """Return factors float64 [P] of photos' weights at a place; reach is in spacings."""
+        away = (self._centres.double() - place.double()).norm(dim=1)
+        return torch.exp(-0.5 * (away / max(reach * self._spacing, 1e-12)) ** 2).clamp(min=1e-3)
+
+    def spread(self, most: int) -> Tensor:
+        """Return at most so many of the photos' places [M, 3], each far from those before it."""
+        centres = self._centres[self.used]
+        chosen = [int((centres - centres.mean(0)).norm(dim=1).argmin())]
+        away = (centres - centres[chosen[0]]).norm(dim=1)
+        while len(chosen) < most and float(away.max()) > self._spacing / 2:
+            chosen.append(int(away.argmax()))
+            away = torch.minimum(away, (centres - centres[chosen[-1]]).norm(dim=1))
+        return centres[chosen]
+
+    def cover(self, places: Tensor) -> float:
+        """Return the greatest distance of a photo from its nearest place, in spacings."""
+        away = torch.cdist(self._centres[self.used], places).amin(1).max()
+        return float(away) / max(self._spacing, 1e-12)
 
 
 class LaterBackground:

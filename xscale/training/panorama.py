@@ -42,81 +42,91 @@ class _Cells:
         self._pixels = pixels.new_zeros(len(self._key)).index_add_(0, place, pixels)
         total = value.new_zeros(len(self._key), 4).index_add_(0, place, value * pixels[:, None])
         self._mean = total / self._pixels[:, None]
+        self._cell, self._photo = self._key // photos, self._key % photos
 
     def coarser(self) -> _Cells:
         """Return the cells of twice the size."""
-        cell = self._key // self._photos
-        row, column = cell // (2 * self.rows), cell % (2 * self.rows)
-        key = ((row // 2) * self.rows + column // 2) * self._photos + self._key % self._photos
+        row, column = self._cell // (2 * self.rows), self._cell % (2 * self.rows)
+        key = ((row // 2) * self.rows + column // 2) * self._photos + self._photo
         return _Cells(self.rows // 2, key, self._photos, self._pixels, self._mean)
 
-    def pictures(self) -> tuple[Tensor, Tensor]:
+    def pictures(self, share: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the cells' colours [3, R, 2 R], and sums over photos [3, R, 2 R].
 
         The sums are of weights, of squared weights, and of squared distances from the colour times
         the weight.
+
+        Args:
+            share: Float64 [photos], factors of the photos' weights; None: all 1.
         """
-        cell = self._key // self._photos
         cells = 2 * self.rows**2
         colour, weight = self._mean[:, :3], self._mean[:, 3]
+        if share is not None:
+            weight = weight * share[self._photo]
         sums = self._mean.new_zeros(cells, 5)
-        sums.index_add_(
-            0, cell, torch.cat([colour * weight[:, None], torch.stack([weight, weight**2], 1)], 1)
-        )
+        parts = [colour * weight[:, None], torch.stack([weight, weight**2], 1)]
+        sums.index_add_(0, self._cell, torch.cat(parts, 1))
         mean = sums[:, :3] / sums[:, 3:4].clamp(min=1e-12)
-        square = weight * ((colour - mean[cell]) ** 2).mean(1)
-        squares = sums.new_zeros(cells).index_add_(0, cell, square)
+        square = weight * ((colour - mean[self._cell]) ** 2).mean(1)
+        squares = sums.new_zeros(cells).index_add_(0, self._cell, square)
         shape = (-1, self.rows, 2 * self.rows)
-        return (
-            mean.T.reshape(shape),
-            torch.stack([sums[:, 3], sums[:, 4], squares]).reshape(shape),
-        )
+        return mean.T.reshape(shape), torch.stack([*sums[:, 3:].T, squares]).reshape(shape)
 
 
-def fitted_panorama(
-    place: Tensor, colour: Tensor, photo: Tensor, rows: int, weight: Tensor | None = None
-) -> Tensor:
-    """Fit a picture of all directions to pixels of photos.
+class Panorama:
+    """Pixels of photos, from which pictures of all directions are made.
 
     Args:
         place: Float32 [N, 2], see ``xscale.model.background.seen_at``.
         colour: Float [N, 3], sRGB from 0 to 1, all under one exposure.
         photo: Int [N], the photo of each pixel.
-        rows: The picture's height, a power of two.
+        rows: The pictures' height, a power of two.
         weight: Float [N], above 0, how much pixels count beside other photos': where they fall
             towards the borders of photos, these leave no edges. None: all alike.
-
-    Returns:
-        Uint8 [rows, 2 rows, 3], without holes.
     """
-    column = (place[:, 0] * 2 * rows).long().remainder_(2 * rows)
-    row = (place[:, 1] * rows).long().clamp_(0, rows - 1)
-    photos = int(photo.max()) + 1
-    key = (row * 2 * rows + column) * photos + photo.long()
-    colour = colour.double()
-    weight = torch.ones_like(colour[:, 0]) if weight is None else weight.double()
-    value = torch.cat([colour, weight[:, None]], 1)
-    levels = [_Cells(rows, key, photos, torch.ones_like(weight), value)]
-    while levels[-1].rows > 2:
-        levels.append(levels[-1].coarser())
-    picture = colour.mean(0)[:, None, None].expand(3, 2, 4)
-    for number, level in enumerate(reversed(levels)):
-        mean, (weights, squared, scatter) = level.pictures()
-        base = picture if number == 0 else _finer(picture)
-        # Detail fades out towards the edge of what photos show.
-        seen = (weights > 0).double()[None]
-        inside = (2 * _around(seen) - 1).clamp(min=0) * seen
-        independent = weights**2 / squared.clamp(min=1e-12)
-        freedom = (weights - squared / weights.clamp(min=1e-12)).clamp(min=0)
-        variance = (_around(scatter[None]) + 0.1 * _VARIANCE) / (_around(freedom[None]) + 0.1)
-        noise = _CAUTION * variance / independent.clamp(min=1)
-        share = _around(seen).clamp(min=1e-9)
-        power = _around(((mean - base) ** 2).mean(0, keepdim=True) * seen) / share
-        signal = (power - _around(noise * seen) / share).clamp(min=0)
-        gain = signal / (signal + noise).clamp(min=1e-12)
-        picture = base + gain * inside * (mean - base)
-    picture = picture.mul(255).add_(0.5).clamp_(0, 255)
-    return picture.to(torch.uint8).permute(1, 2, 0).contiguous()
+
+    def __init__(
+        self, place: Tensor, colour: Tensor, photo: Tensor, rows: int, weight: Tensor | None = None
+    ) -> None:
+        column = (place[:, 0] * 2 * rows).long().remainder_(2 * rows)
+        row = (place[:, 1] * rows).long().clamp_(0, rows - 1)
+        photos = int(photo.max()) + 1
+        key = (row * 2 * rows + column) * photos + photo.long()
+        colour = colour.double()
+        weight = torch.ones_like(colour[:, 0]) if weight is None else weight.double()
+        value = torch.cat([colour, weight[:, None]], 1)
+        self._levels = [_Cells(rows, key, photos, torch.ones_like(weight), value)]
+        while self._levels[-1].rows > 2:
+            self._levels.append(self._levels[-1].coarser())
+        self._mean = colour.mean(0)
+
+    def picture(self, share: Tensor | None = None) -> Tensor:
+        """Return the picture, uint8 [rows, 2 rows, 3], without holes.
+
+        Args:
+            share: Float64 [P], factors above 0 of the photos' weights; None: all 1.
+        """
+        picture = self._mean[:, None, None].expand(3, 2, 4)
+        for number, level in enumerate(reversed(self._levels)):
+            mean, (weights, squared, scatter) = level.pictures(share)
+            base = picture if number == 0 else _finer(picture)
+            # Detail fades out towards the edge of what photos show.
+            seen = (weights > 0).double()[None]
+            inside = (2 * _around(seen) - 1).clamp(min=0) * seen
+            independent = weights**2 / squared.clamp(min=1e-12)
+            freedom = (weights - squared / weights.clamp(min=1e-12)).clamp(min=0)
+            total = _around(weights[None]) / _around(seen).clamp(min=1e-9)
+            variance = (_around(scatter[None]) + 0.1 * _VARIANCE * total) / (
+                _around(freedom[None]) + 0.1 * total
+            ).clamp(min=1e-12)
+            noise = _CAUTION * variance / independent.clamp(min=1)
+            share_seen = _around(seen).clamp(min=1e-9)
+            power = _around(((mean - base) ** 2).mean(0, keepdim=True) * seen) / share_seen
+            signal = (power - _around(noise * seen) / share_seen).clamp(min=0)
+            gain = signal / (signal + noise).clamp(min=1e-12)
+            picture = base + gain * inside * (mean - base)
+        picture = picture.mul(255).add_(0.5).clamp_(0, 255)
+        return picture.to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 def _around(picture: Tensor) -> Tensor:
