@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xscale import ops
 from xscale.gbuffer.build import Rect
-from xscale.gbuffer.gbuffer import GBuffer
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.render.renderer import Asked, Renderer, Seen
 from xscale.webgpu.painter import Painted, Painter
 
@@ -31,6 +31,14 @@ class PainterRenderer(Renderer):
         super().__init__(*args, **options, fused=False)
         self._painter = painter
         self.in_one_pass = True
+
+    def over(self, surface: Surface) -> Renderer:
+        """Return a renderer on the CPU: the painter holds the whole mesh and nothing else."""
+        return Renderer(
+            surface, self.model, self.origin, self.background, photos=self.photos,
+            uncertainty=self.uncertainty, at_hand=self.at_hand, features=self.features,
+            at_vertices=self.at_vertices,
+        )  # fmt: skip
 
     def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
         outputs = asked.outputs

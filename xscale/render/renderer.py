@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +110,12 @@ class Renderer:
         self.fused = fused and has_body and plain
         self.in_one_pass = self.fused
         """Whether colours take no surface points and features of whole bands."""
+
+    def over(self, surface: Surface) -> Renderer:
+        """Return a renderer of the same model over another surface, a cut or simplified one."""
+        other = copy.copy(self)
+        other.surface = surface
+        return other
 
     def check(self, outputs: Sequence[str]) -> None:
         """Refuse outputs that this renderer cannot give.
@@ -248,7 +255,10 @@ class Renderer:
         # Only what was learned of the background says what stands beside the mesh.
         learned = isinstance(self.background, Background)
         for name, unit in (("srgb", 1.0), ("colour", 255.0)):
-            if name in band:
+            if name == "colour" and name in band and "srgb" in band:
+                at = found.flags > 0
+                band[name][at] = _bytes(band["srgb"][at])
+            elif name in band:
                 smoothed(
                     found,
                     corner,
