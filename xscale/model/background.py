@@ -15,7 +15,7 @@ _CHUNK = 1 << 19
 
 
 class Background:
-    """Pictures of all directions, equirectangular about z, in sRGB.
+    """Pictures of all directions, equirectangular about an axis, in sRGB.
 
     Sky and distant hills depend on a ray's direction alone (``direction``); ground that the mesh
     lacks lies near where the ray leaves the box of mesh and cameras (``box``), and is looked up in
@@ -24,20 +24,29 @@ class Background:
     that changes smoothly as it moves.
 
     Args:
-        texture: Uint8 [R, 2 R, 3], row 0 looks along +z; [P, R, 2 R, 3] for several places.
+        texture: Uint8 [R, 2 R, 3], row 0 looks along the axis; [P, R, 2 R, 3] for several places.
         kind: What rays are looked up by.
         low: Float32 [3], lower corner of the box of mesh and cameras, local frame.
         high: Float32 [3], upper corner.
         places: Float32 [P, 3], local frame; None: one picture for all.
+        axis: The axis, 0 to 2, that row 0 looks along, where pictures are drawn together: best one
+            along which photos show little.
     """
 
     def __init__(
-        self, texture: Tensor, kind: Kind, low: Tensor, high: Tensor, places: Tensor | None = None
+        self,
+        texture: Tensor,
+        kind: Kind,
+        low: Tensor,
+        high: Tensor,
+        places: Tensor | None = None,
+        axis: int = 2,
     ) -> None:
         self.texture = texture
         self.kind: Kind = kind
         self.low, self.high = low, high
         self.places = places
+        self.axis = axis
         self._seen: tuple[bytes, Tensor] | None = None
 
     def colour(self, position: Tensor, direction: Tensor) -> Tensor:
@@ -49,7 +58,7 @@ class Background:
         """
         texture = self.seen_from(position)
         parts = [
-            look_up(texture, seen_at(self.kind, self.low, self.high, position, part))
+            look_up(texture, seen_at(self.kind, self.low, self.high, position, part, self.axis))
             for part in direction.split(_CHUNK)
         ]
         return torch.cat(parts)
@@ -70,7 +79,9 @@ class Background:
 
     def tensors(self) -> dict[str, Tensor]:
         """Name every tensor that pictures need."""
-        kind = torch.tensor([KINDS.index(self.kind)], dtype=torch.int32)
+        # The first kinds are those of files from before there were axes.
+        number = KINDS.index(self.kind) + len(KINDS) * (2 - self.axis)
+        kind = torch.tensor([number], dtype=torch.int32)
         named = {"texture": self.texture, "kind": kind, "low": self.low, "high": self.high}
         return named if self.places is None else named | {"places": self.places}
 
@@ -95,7 +106,7 @@ class Background:
         if not rows or any(t.dtype != d or tuple(t.shape) != shape for t, d, shape in wanted):
             raise ValueError("a tensor has another type or shape")
         number = int(kind)
-        if not 0 <= number < len(KINDS):
+        if not 0 <= number < 3 * len(KINDS):
             raise ValueError(f"there is no kind {number}")
         if not (low.isfinite() & high.isfinite() & (low <= high)).all():
             raise ValueError("its box has no size")
@@ -103,7 +114,9 @@ class Background:
             if not len(places) or not places.isfinite().all():
                 raise ValueError("its places are not numbers")
             places = places.to(device)
-        return cls(texture.to(device), KINDS[number], low.to(device), high.to(device), places)
+        turned, number = divmod(number, len(KINDS))
+        box = (low.to(device), high.to(device))
+        return cls(texture.to(device), KINDS[number], *box, places, 2 - turned)
 
 
 def shares(places: Tensor, position: Tensor) -> Tensor:
@@ -135,7 +148,9 @@ class Plain:
         return torch.full_like(direction, self.grey)
 
 
-def seen_at(kind: Kind, low: Tensor, high: Tensor, position: Tensor, direction: Tensor) -> Tensor:
+def seen_at(
+    kind: Kind, low: Tensor, high: Tensor, position: Tensor, direction: Tensor, axis: int = 2
+) -> Tensor:
     """Return the places [N, 2] of rays in the picture: column and row as shares of its sides.
 
     Args:
@@ -144,12 +159,14 @@ def seen_at(kind: Kind, low: Tensor, high: Tensor, position: Tensor, direction: 
         high: Float32 [3], its upper corner.
         position: Float32 [3] or [N, 3], where rays begin; brought into the box.
         direction: Float32 [N, 3], unit.
+        axis: See ``Background``.
     """
     if kind == "box":
         middle = (low + high) / 2
         direction = functional.normalize(leaving_points(low, high, position, direction) - middle)
-    column = torch.atan2(direction[:, 1], direction[:, 0]) / (2 * math.pi) + 0.5
-    row = torch.acos(direction[:, 2].clamp(-1, 1)) / math.pi
+    x, y, z = direction.roll(2 - axis, 1).unbind(1)
+    column = torch.atan2(y, x) / (2 * math.pi) + 0.5
+    row = torch.acos(z.clamp(-1, 1)) / math.pi
     return torch.stack([column, row], 1)
 
 

@@ -21,6 +21,8 @@ from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
 _HELD_EVERY = 4
+_ALONG = 0.8
+"""Cosine of directions that count as along an axis."""
 _BORDER = 0.1
 """Share of a photo's edge within which its pixels count less towards its border."""
 _NEAR_ROWS = 512
@@ -167,7 +169,10 @@ def fit_background(
     photo = pixels.photo.to(device)
     start = centres[photo.long()]
     held = photo % _HELD_EVERY == _HELD_EVERY - 1
-    places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}
+    direction = pixels.direction.to(device)
+    # Pictures are drawn together along the axis along which photos show least.
+    axis = 2 - int((direction.abs() > _ALONG).sum(0).flip(0).argmin())
+    places = {kind: seen_at(kind, low, high, start, direction, axis) for kind in KINDS}
     target, weight = pixels.target.to(device), pixels.weight.to(device)
     if exposure is None:
         colour = target.double() / 255
@@ -207,12 +212,13 @@ def fit_background(
             found |= {r: error(best, panoramas[best], r) for r in _REACHES}
             reach = min(found, key=found.__getitem__)
     if reach is None:
-        return Background(pixels_of(best, slice(None), _ROWS).picture(), best, low, high)
+        texture = pixels_of(best, slice(None), _ROWS).picture()
+        return Background(texture, best, low, high, axis=axis)
     panorama = pixels_of(best, slice(None), _NEAR_ROWS)
     chosen = spots.spread(_MOST_PLACES)
     reach = max(reach, spots.cover(chosen) / 2)
     textures = [panorama.picture(spots.weights(place, reach)) for place in chosen]
-    return Background(torch.stack(textures), best, low, high, chosen.contiguous())
+    return Background(torch.stack(textures), best, low, high, chosen.contiguous(), axis)
 
 
 class _Spots:

@@ -18,7 +18,9 @@ from xscale import ops
 _REACH = 2
 """Cells on each side over which disagreement and differences are averaged."""
 _VARIANCE = 1e-3
-"""Variance between photos where nothing is known of it, sRGB from 0 to 1; it counts a tenth."""
+"""Variance between photos where nothing is known of it, sRGB from 0 to 1."""
+_PRIOR = 1.0
+"""Photos that the variance of larger cells counts for, in each cell around."""
 _CAUTION = 2.0
 """Factor of what is expected of disagreement: soft is better than grain."""
 _CLIPPED = 250
@@ -107,22 +109,29 @@ class Panorama:
             share: Float64 [P], factors above 0 of the photos' weights; None: all 1.
         """
         picture = self._mean[:, None, None].expand(3, 2, 4)
+        variance = picture.new_full((1, 2, 4), _VARIANCE)
         for number, level in enumerate(reversed(self._levels)):
             mean, (weights, squared, scatter) = level.pictures(share)
             base = picture if number == 0 else _finer(picture)
             # Detail fades out towards the edge of what photos show.
             seen = (weights > 0).double()[None]
             inside = (2 * _around(seen) - 1).clamp(min=0) * seen
-            independent = weights**2 / squared.clamp(min=1e-12)
             freedom = (weights - squared / weights.clamp(min=1e-12)).clamp(min=0)
-            total = _around(weights[None]) / _around(seen).clamp(min=1e-9)
-            variance = (_around(scatter[None]) + 0.1 * _VARIANCE * total) / (
-                _around(freedom[None]) + 0.1 * total
+            # Few photos that agree by chance do not outweigh what is known of larger cells.
+            total = _PRIOR * _around(weights[None]) / _around(seen).clamp(min=1e-9)
+            wider = variance if number == 0 else _finer(variance)
+            variance = (_around(scatter[None]) + wider * total) / (
+                _around(freedom[None]) + total
             ).clamp(min=1e-12)
-            noise = _CAUTION * variance / independent.clamp(min=1)
-            share_seen = _around(seen).clamp(min=1e-9)
-            power = _around(((mean - base) ** 2).mean(0, keepdim=True) * seen) / share_seen
-            signal = (power - _around(noise * seen) / share_seen).clamp(min=0)
+            variance = torch.where(total > 0, variance, wider)
+            # A photo counts as much as its weight beside those of the photos around.
+            usual = _around(squared[None]) / _around(weights[None]).clamp(min=1e-12)
+            photos = (weights / usual.clamp(min=1e-12)).clamp(min=1e-6)
+            noise = _CAUTION * variance / photos
+            counted = photos * seen
+            around = _around(counted).clamp(min=1e-12)
+            power = _around(((mean - base) ** 2).mean(0, keepdim=True) * counted) / around
+            signal = (power - _around(noise * counted) / around).clamp(min=0)
             gain = signal / (signal + noise).clamp(min=1e-12)
             picture = base + gain * inside * (mean - base)
         picture = picture.mul(255).add_(0.5).clamp_(0, 255)
@@ -139,7 +148,7 @@ def _around(picture: Tensor) -> Tensor:
 
 
 def _finer(picture: Tensor) -> Tensor:
-    """Return a picture [3, R, 2 R] at twice its size, smoothly, joined at its left and right."""
+    """Return a picture [C, R, 2 R] at twice its size, smoothly, joined at its left and right."""
     joined = torch.cat([picture[:, :, -1:], picture, picture[:, :, :1]], 2)
     fine = functional.interpolate(joined[None], scale_factor=2, mode="bilinear")[0]
     return fine[:, :, 2:-2]
