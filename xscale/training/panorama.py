@@ -19,10 +19,8 @@ _REACH = 2
 """Cells on each side over which disagreement and differences are averaged."""
 _VARIANCE = 1e-3
 """Variance between photos where nothing is known of it, sRGB from 0 to 1."""
-_PRIOR = 1.0
+_PRIOR = 0.25
 """Photos that the variance of larger cells counts for, in each cell around."""
-_CAUTION = 2.0
-"""Factor of what is expected of disagreement: soft is better than grain."""
 _CLIPPED = 250
 """8-bit value from which on a photo says only that it was at least so bright."""
 
@@ -127,7 +125,7 @@ class Panorama:
             # A photo counts as much as its weight beside those of the photos around.
             usual = _around(squared[None]) / _around(weights[None]).clamp(min=1e-12)
             photos = (weights / usual.clamp(min=1e-12)).clamp(min=1e-6)
-            noise = _CAUTION * variance / photos
+            noise = variance / photos
             counted = photos * seen
             around = _around(counted).clamp(min=1e-12)
             power = _around(((mean - base) ** 2).mean(0, keepdim=True) * counted) / around
