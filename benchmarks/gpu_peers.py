@@ -30,7 +30,7 @@ Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)
 def on_device(parts: Parts, where: torch.device) -> Parts:
     """Return a grid, a shader or a pool with its tensors on a device."""
     if isinstance(parts, SheetPool):
-        parts.surface = Surface(*(t.to(where) for t in vars(parts.surface).values()))
+        parts.surface = Surface(**{n: t.to(where) for n, t in parts.surface.tensors().items()})
         parts.cameras = parts.cameras.to(where)
         parts.rays = Rays(*(t.to(where) for t in vars(parts.rays).values()))
         return parts

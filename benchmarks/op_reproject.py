@@ -11,7 +11,7 @@ from benchmarks._timing import device, milliseconds, row
 from benchmarks.op_frame import paper_model
 from benchmarks.op_raster import camera, terrain
 from xscale import ops
-from xscale.gbuffer.build import build_surface, visible_depths
+from xscale.gbuffer.build import build_surface, visible
 
 
 def rows() -> list[dict[str, object]]:
@@ -22,8 +22,8 @@ def rows() -> list[dict[str, object]]:
     view = camera(width, height).recentred(mesh.origin)
     beside = replace(view, t=view.t + np.array([0.01, 0.0, 0.005]))
     packed, key = (torch.from_numpy(c.packed()).to(device()) for c in (view, beside))
-    face_id, seen = visible_depths(surface, packed, width, height)
-    key_faces, depth = visible_depths(surface, key, width, height)
+    face_id, seen = visible(surface, packed, width, height)
+    key_faces, depth = visible(surface, key, width, height)
     grid, _, shader, _ = paper_model()
     grid, shader = (
         type(part)(*(v.to(device()) if isinstance(v, torch.Tensor) else v for v in part))

@@ -1,6 +1,7 @@
 // The compiled module xscale._core: one row an op, plus build information.
 #include "adam/adam.h"
 #include "binding.h"
+#include "breaks/breaks.h"
 #include "encode/encode.h"
 #include "fused/frame.h"
 #include "fused/step.h"
@@ -11,6 +12,7 @@
 #include "reproject/reproject.h"
 #include "shade/film.h"
 #include "shade/relu.h"
+#include "sides/sides.h"
 
 namespace xs {
 
@@ -26,6 +28,7 @@ static int cuda_device_count() {
 
 static void bind_ops(py::module_& m) {
     bind_op<AdamArgs>(m, "adam", adam_cpu, XS_CUDA(adam_cuda));
+    bind_op<BreaksArgs>(m, "breaks", breaks_cpu, XS_CUDA(breaks_cuda), breaks_emulated);
     bind_op<EncodeArgs>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), encode_emulated);
     bind_op<EncodeArgs>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda),
                         encode_backward_emulated);
@@ -52,6 +55,7 @@ static void bind_ops(py::module_& m) {
     bind_op<ShadeArgs>(m, "shade_relu_gradient", shade_relu_gradient_cpu,
                        XS_CUDA(shade_relu_gradient_cuda), shade_relu_gradient_emulated,
                        {shade_relu_scratch, XS_CUDA(shade_relu_gradient_scratch_cuda)});
+    bind_op<SidesArgs>(m, "sides", sides_cpu, XS_CUDA(sides_cuda), sides_emulated);
 }
 
 }  // namespace xs

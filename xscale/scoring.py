@@ -47,6 +47,7 @@ def score_run(
     lpips_weights: str | Path | None = None,
     groups: Mapping[str, str] | None = None,
     photos_at_render: bool = False,
+    two_sided: bool = False,
     device: str = "cpu",
     on_render: Callable[[int, int, str], None] | None = None,
     on_score: Callable[[int, int, str], None] | None = None,
@@ -62,6 +63,8 @@ def score_run(
         groups: Group of each photo by name; the report then shows means by group.
         photos_at_render: Whether colours are corrected by the training photos that the run keeps;
             for a run that is opened here.
+        two_sided: Whether faces seen from behind count as covered even where that is not surface,
+            as in older scores; for a run that is opened here.
         device: Where to render a run that is opened here.
         on_render: Called with (done, of how many, name) after each picture.
         on_score: Called with (done, of how many, name) after each photo's scores.
@@ -76,7 +79,7 @@ def score_run(
     """
     check_available(lpips_weights)
     if not isinstance(run, Run):
-        run = Run.open(run, device, photos_at_render=photos_at_render)
+        run = Run.open(run, device, photos_at_render=photos_at_render, two_sided=two_sided)
     names = run.names("test")
     if not names:
         raise UsageError(
@@ -118,6 +121,7 @@ def score_run(
             "downscale": downscale,
             "split": run.manifest.to_json()["split"],
             "photos_at_render": run.photos_at_render,
+            "back_faces": "covered" if run.surface.sides is None else "uncovered",
         },
         warnings=[*run.manifest.scene.warnings, *warnings],
         progress=scored,

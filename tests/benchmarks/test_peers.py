@@ -9,7 +9,8 @@ import torch
 from xscale import ops
 from xscale.errors import BackendError, SetupError, UsageError
 from xscale.ops._grid import encode_reference
-from xscale.ops._selftest import _one_cluster, frame_problem
+from xscale.ops._selftest import frame_problem
+from xscale.ops._selftest_pixels import one_cluster
 from xscale.ops.rasterize import rasterize_reference
 from xscale_comparisons import nvdiffrast, tcnn
 
@@ -84,7 +85,7 @@ def installed(monkeypatch):
 
 
 def _rasterize(mesh, camera, rect, offset=(0.5, 0.5)):
-    points, corners, ids, *clusters = _one_cluster(*mesh)
+    points, corners, ids, *clusters = one_cluster(*mesh)
     return ops.rasterize(points, corners.flip(0), ids.flip(0), *clusters, camera, rect, offset)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from tests.builders import look_at
 from tests.ops.test_reproject import wavy
-from xscale.gbuffer.build import build_gbuffer, build_surface, visible_depths
+from xscale.gbuffer.build import build_gbuffer, build_surface, visible
 from xscale.gbuffer.cut import Plane, cut_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
@@ -62,9 +62,9 @@ def nearest_allowed(surface, camera, cut):
 def test_pixels_show_the_nearest_point_that_is_left(surface, camera, cut):
     packed = torch.from_numpy(camera.packed())
     opened = cut_surface(surface, cut, ORIGIN)
-    _, depth = visible_depths(opened, packed, camera.width, camera.height)
+    _, depth = visible(opened, packed, camera.width, camera.height)
     expected = nearest_allowed(surface, camera, cut)
-    before = visible_depths(surface, packed, camera.width, camera.height)[1]
+    before = visible(surface, packed, camera.width, camera.height)[1]
     assert not torch.equal(depth, before)
     depth = depth.double().numpy().ravel()
     same = np.isclose(depth, expected, rtol=1e-5) | (np.isinf(depth) & np.isinf(expected))
@@ -93,8 +93,8 @@ def test_points_keep_their_faces_and_lie_below_the_plane(surface, camera):
 def test_a_plane_beside_the_mesh_leaves_all_or_nothing(surface, camera, offset, left):
     opened = cut_surface(surface, plane((0, 0, 1), offset), ORIGIN)
     packed = torch.from_numpy(camera.packed())
-    face, depth = visible_depths(opened, packed, camera.width, camera.height)
-    whole = visible_depths(surface, packed, camera.width, camera.height)
+    face, depth = visible(opened, packed, camera.width, camera.height)
+    whole = visible(surface, packed, camera.width, camera.height)
     if left:
         assert torch.equal(face, whole[0])
         assert torch.equal(depth, whole[1])
@@ -116,5 +116,5 @@ def test_the_cut_has_no_cracks(surface, camera):
     R, t = look_at((-0.8, 0.0, 3.0), (-0.8, 0, 0), down=(0, -1, 0))
     K = np.array([[400.0, 0, 60], [0, 400, 45], [0, 0, 1]])
     packed = torch.from_numpy(Camera("PINHOLE", 120, 90, K, R, t).packed())
-    face, _ = visible_depths(cut_surface(surface, cut, ORIGIN), packed, 120, 90)
+    face, _ = visible(cut_surface(surface, cut, ORIGIN), packed, 120, 90)
     assert (face >= 0).all()

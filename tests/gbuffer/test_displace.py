@@ -47,7 +47,7 @@ def test_boxes_hold_the_points_of_their_clusters_and_no_more(surface, rng):
 
 
 def test_a_surface_moves_in_place_and_comes_back(surface):
-    before = {name: tensor.clone() for name, tensor in vars(surface).items()}
+    before = {name: tensor.clone() for name, tensor in surface.tensors().items()}
     moved = displaceable(surface)
     held = moved.cluster_points
     displace(moved, surface, torch.full((len(surface.vertices),), 0.1))

@@ -96,6 +96,11 @@ def pairs(render, photo, covered, mask=None):
         result["_covered"] = (r, r_filled, p, covered)
         result["_cc"] = (cc, cc, p, None)
         result["_covered_cc"] = (cc, cc_filled, p, covered)
+        if not covered.all():
+            beside, cc_beside = r.copy(), cc.copy()
+            beside[covered], cc_beside[covered] = p[covered], p[covered]
+            result["_uncovered"] = (r, beside, p, ~covered)
+            result["_uncovered_cc"] = (cc, cc_beside, p, ~covered)
         result["_white"] = (r_white, r_white, p_white, None)
         if mask is not None and (covered & mask).any():
             masked = r.copy()

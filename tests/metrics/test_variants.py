@@ -11,7 +11,7 @@ from xscale.metrics import colour_transform, ssim
 from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.variants import metric_names, score_photo
 
-SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_white")
+SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_uncovered", "_uncovered_cc", "_white")
 
 
 def pictures(rng, size=(60, 70)):
@@ -61,7 +61,7 @@ def test_scores_equal_an_independent_scorer(rng, case):
     mask[30, 30] = True
     ours = score_photo(render, photo, coverage, mask)
     theirs = independent_scorer.score(render, photo, coverage, mask)
-    assert len(theirs) == 12
+    assert len(theirs) == (12 if case == "all" else 16)
     for name, expected in theirs.items():
         expected = "inf" if expected == math.inf else expected
         if isinstance(expected, float):
@@ -77,7 +77,7 @@ def test_lpips_variants_equal_the_lpips_package(rng, weights_dir, monkeypatch):
     models = {"alex": LpipsModel("alex", weights_dir)}
     ours = score_photo(render, photo, coverage, mask, models)
     found = independent_scorer.pairs(render, photo, coverage, mask)
-    assert len(found) == 6
+    assert len(found) == 8
     for suffix, (_, filled, target, _) in found.items():
         expected = theirs(filled, target)
         assert expected > 1e-3
@@ -125,6 +125,18 @@ def test_what_is_not_covered_does_not_count(rng):
         for suffix in ("_covered", "_covered_cc", "_white"):
             assert a[base + suffix] == b[base + suffix]
         assert a[base] != b[base]
+
+
+def test_what_is_covered_does_not_count_among_the_uncovered(rng):
+    render, photo, coverage = pictures(rng)
+    other = render.copy()
+    other[coverage] = rng.integers(0, 256, other[coverage].shape)
+    a, b = score_photo(render, photo, coverage), score_photo(other, photo, coverage)
+    for base in ("psnr", "ssim"):
+        assert a[base + "_uncovered"] == b[base + "_uncovered"]
+    whole = score_photo(render, photo, np.ones_like(coverage))
+    assert whole["psnr_uncovered"] is None
+    assert whole["psnr_uncovered_cc"] is None
 
 
 def test_exposure_does_not_count_after_the_colour_fit(rng):
@@ -199,4 +211,4 @@ def test_scores_of_a_large_photo_fit_in_memory(rng, monkeypatch):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak / photo[:, :, 0].size < 280
+    assert peak / photo[:, :, 0].size < 300

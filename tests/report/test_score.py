@@ -64,7 +64,7 @@ def test_means_are_those_of_an_independent_command(tmp_path):
     command = [sys.executable, independent_scorer.__file__, *folders, tmp_path / "photos", "1.97"]
     result = subprocess.run(list(map(str, command)), capture_output=True, check=True, text=True)
     theirs = json.loads(result.stdout)
-    assert len(theirs["mean"]) == 10
+    assert len(theirs["mean"]) == 14
     for found, expected in [
         (ours["mean"], theirs["mean"]),
         *((ours["photos"][n], theirs["photos"][n]) for n in photos),

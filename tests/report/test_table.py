@@ -10,7 +10,7 @@ def test_scores_are_shown_with_the_digits_that_mean_something():
 
 def test_the_plain_table_is_aligned_and_starts_with_the_fair_row(scored):
     lines = score_table(scored[2]).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 8
     assert lines[1].startswith("covered pixels, colour-fitted")
     assert len({len(line) for line in lines}) == 1
 

@@ -13,7 +13,7 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.ops import FilmShaderLayout, FrameGrid, FrameShader, ReluShaderLayout
-from xscale.ops._selftest import _bumps
+from xscale.ops._selftest_pixels import bumps
 from xscale.webgpu.painter import Painted, Painter
 
 WIDTH, HEIGHT = 64, 48
@@ -73,7 +73,7 @@ def problem(
     camera: Camera | None = None,
 ) -> Problem:
     generator = torch.Generator().manual_seed(11)
-    vertices, faces, _ = _bumps()
+    vertices, faces, _ = bumps()
     layout = ops.grid_layout(8, width, 10, 4, 1.6)
     table = (0.6 * torch.randn(layout.rows, width, generator=generator)).to(dtype)
     grid = FrameGrid(table, layout, torch.tensor(box), interpolation, footprint_scale)

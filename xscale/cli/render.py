@@ -37,6 +37,9 @@ class Options(RenderOptions):
     photos_at_render: bool = False
     """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
     in the run."""
+    two_sided: bool = False
+    """Render faces seen from behind even where the photos say that this side is not surface, as
+    runs of earlier versions do."""
     engine: Literal["local", "ray"] = "local"
     """Who renders: this process, or the workers of a Ray cluster with the same folders."""
     address: str = "auto"
@@ -80,7 +83,11 @@ def run(argv: list[str]) -> int:
         engine = _engine(options)
         device = pick_render_device(options.device, options.run, warn)
         opened = Run.open(
-            options.run, device, photos_at_render=options.photos_at_render, newest=newest
+            options.run,
+            device,
+            photos_at_render=options.photos_at_render,
+            two_sided=options.two_sided,
+            newest=newest,
         )
         if options.check:
             return _check(options, opened)

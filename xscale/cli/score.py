@@ -30,6 +30,9 @@ class Options:
     """Mesh file, where it is not the scene folder's own mesh.*."""
     photos_at_render: bool = False
     """Score pictures that are corrected by the training photos that the run keeps."""
+    two_sided: bool = False
+    """Count faces seen from behind as covered, even where the photos say that this side is not
+    surface: for comparison with older scores."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
@@ -49,6 +52,7 @@ def run(argv: list[str]) -> int:
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
         photos_at_render=options.photos_at_render,
+        two_sided=options.two_sided,
         device=options.device,
     )
     from xscale.report.table import score_table

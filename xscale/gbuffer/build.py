@@ -48,6 +48,53 @@ def _build(mesh: Mesh, device: torch.device | str) -> Surface:
     )
 
 
+def visible(
+    surface: Surface,
+    camera: Tensor,
+    width: int,
+    height: int,
+    rect: Rect | None = None,
+    offset: tuple[float, float] = (0.5, 0.5),
+    *,
+    depth: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the face id int32 [h, w] that each pixel of a rectangle sees, and its depth.
+
+    A face seen from a side that is not surface (``Surface.sides``) hides what lies behind it and
+    counts as none: this is decided here and nowhere else.
+
+    Args:
+        surface: The mesh.
+        camera: Float64 [32], packed, in the surface's frame.
+        width: Of the whole picture.
+        height: Of the whole picture.
+        rect: (left, top, width, height); None is the whole picture.
+        offset: Sample position inside a pixel.
+        depth: Whether depths are wanted.
+
+    Returns:
+        Face ids, -1 for none; depths float32 [h, w], +inf for none (None: not wanted).
+    """
+    face_id, z = ops.rasterize(
+        surface.cluster_points,
+        surface.cluster_corners,
+        surface.cluster_face_ids,
+        surface.cluster_start,
+        surface.cluster_point_start,
+        surface.cluster_box,
+        camera,
+        rect or (0, 0, width, height),
+        offset,
+        depth=depth,
+    )
+    if surface.sides is not None:
+        points = (surface.vertices, surface.faces, surface.normals)
+        face_id = ops.sides(*points, camera, face_id, surface.sides, side=False)[1]
+        if z is not None:
+            z.masked_fill_(face_id < 0, torch.inf)
+    return face_id, z
+
+
 def visibility(
     surface: Surface,
     camera: Tensor,
@@ -58,43 +105,9 @@ def visibility(
 ) -> Tensor:
     """Return the face id int32 [h, w] that each pixel of a rectangle sees, -1 for none.
 
-    Args:
-        surface: The mesh.
-        camera: Float64 [32], packed, in the surface's frame.
-        width: Of the whole picture.
-        height: Of the whole picture.
-        rect: (left, top, width, height); None is the whole picture.
-        offset: Sample position inside a pixel.
+    The arguments are those of ``visible``.
     """
-    return _rasterized(surface, camera, rect or (0, 0, width, height), offset, depth=False)[0]
-
-
-def visible_depths(
-    surface: Surface, camera: Tensor, width: int, height: int
-) -> tuple[Tensor, Tensor]:
-    """Return the face ids int32 [h, w] and depths float32 [h, w] of a whole picture.
-
-    Depths are those of ``ops.rasterize``: +inf where nothing is hit. The arguments are those of
-    ``visibility``.
-    """
-    return _rasterized(surface, camera, (0, 0, width, height), (0.5, 0.5), depth=True)
-
-
-def _rasterized(
-    surface: Surface, camera: Tensor, rect: Rect, offset: tuple[float, float], *, depth: bool
-) -> tuple[Tensor, Tensor | None]:
-    return ops.rasterize(
-        surface.cluster_points,
-        surface.cluster_corners,
-        surface.cluster_face_ids,
-        surface.cluster_start,
-        surface.cluster_point_start,
-        surface.cluster_box,
-        camera,
-        rect,
-        offset,
-        depth=depth,
-    )
+    return visible(surface, camera, width, height, rect, offset, depth=False)[0]
 
 
 def surface_samples(
@@ -172,7 +185,7 @@ def build_gbuffer(
 ) -> tuple[GBuffer, Tensor]:
     """Return the covered pixels' surface points and the coverage bool [h, w] of a rectangle.
 
-    The arguments are those of ``visibility``.
+    The arguments are those of ``visible``.
     """
     left, top, *_ = rect or (0, 0, width, height)
     face_id = visibility(surface, camera, width, height, rect, offset)

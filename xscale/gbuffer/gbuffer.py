@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -28,8 +28,19 @@ class Surface:
     cluster_box: Tensor
     """Float32 [C, 6]."""
     cluster_corners: Tensor
-    """Uint16 [F, 3], the sorted faces as rows of their cluster's points. The last: what followed it
-    in a file would not be aligned."""
+    """Uint16 [F, 3], the sorted faces as rows of their cluster's points. The last but bytes: what
+    followed it in a file would not be aligned."""
+    sides: Tensor | None = None
+    """Uint8 [F], sides of each face that are surface, bits of ``ops.FRONT`` and ``ops.BACK``
+    (``xscale.gbuffer.sides``); None: both of all."""
+
+    def two_sided(self) -> Surface:
+        """Return the surface with both sides of every face, as a solid that hides and is met."""
+        return self if self.sides is None else replace(self, sides=None)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by field, those that exist."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, eq=False)

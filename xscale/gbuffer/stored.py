@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from xscale.errors import IntegrityError
+from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.clusters import CLUSTER_FACES
 from xscale.gbuffer.gbuffer import Surface
+from xscale.geometry.mesh import Mesh
 
 _TYPES = {
     "vertices": (np.float32, 2, 3),
@@ -26,26 +28,42 @@ _TYPES = {
 
 
 def stored_surface(
-    arrays: Mapping[str, np.ndarray], device: torch.device | str, where: object
+    arrays: Mapping[str, np.ndarray],
+    device: torch.device | str,
+    where: object,
+    origin: np.ndarray | None = None,
 ) -> Surface:
     """Return the surface that arrays by field hold.
 
     Args:
-        arrays: Of all fields of ``Surface``.
+        arrays: Of all fields of ``Surface``; without ``sides`` both of every face are surface.
         device: Where it is wanted.
         where: Their file, for errors.
+        origin: World position of the local frame's origin. Given one, vertices and faces are
+            enough: a run of version 0.1.0 before clusters with their points were kept.
 
     Raises:
         IntegrityError: A field is missing, has another type or shape, or an index leads out of
             what it counts.
     """
+    if origin is not None and "cluster_points" not in arrays:
+        try:
+            mesh = Mesh(vertices=arrays["vertices"], faces=arrays["faces"], origin=origin.copy())
+        except KeyError as error:
+            raise IntegrityError(f"lacks the mesh's {error.args[0]}", where=where) from error
+        return build_surface(mesh, device)
     for name, (kind, dimensions, last) in _TYPES.items():
         array = arrays.get(name)
         fits = array is not None and array.dtype == kind and array.ndim == dimensions
         if not fits or (last is not None and array.shape[-1] != last):
             _refuse(f"its {name} is missing or has another type or shape", where)
     check_indices(arrays, where)
-    return Surface(**{name: torch.from_numpy(arrays[name]).to(device) for name in _TYPES})
+    surface = {name: torch.from_numpy(arrays[name]).to(device) for name in _TYPES}
+    if (sides := arrays.get("sides")) is not None:
+        if sides.dtype != np.uint8 or sides.shape != arrays["faces"].shape[:1]:
+            _refuse("its sides have another type or shape", where)
+        surface["sides"] = torch.from_numpy(sides).to(device)
+    return Surface(**surface)
 
 
 def check_indices(arrays: Mapping[str, np.ndarray], where: object) -> None:

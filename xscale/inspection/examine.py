@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import torch
 
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
+from xscale.gbuffer.gbuffer import Surface
+from xscale.gbuffer.sides import Evidence, sides_by_evidence
 from xscale.geometry.topology import count_edges
 from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
 from xscale.inspection.evidence import Measured, measured
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
-from xscale.inspection.looks import Look, back_share, looks_of
+from xscale.inspection.looks import Look, looks_of
 from xscale.inspection.plan import plan_of
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.checks.sightings import CODE, far_pixels
@@ -87,6 +90,8 @@ def examine(
             raise as_test_photo(error)
         left_out.add(name, error)
 
+    sides = _sides(scene, surface)
+    surface = replace(surface, sides=sides.sides)
     looks = looks_of(scene, surface, on_photo, on_damage)
     say("laying photos on their neighbours")
     pairs = neighbours.pairs_of(looks)
@@ -95,11 +100,10 @@ def examine(
     rows = _rows(scene, looks, pairs, sparse, offsets)
     photos = measured(pairs, len(looks))
     findings = findings_of(rows, fit, photos, scene)
-    back = back_share(looks)
-    if back > _MUCH_BACK:
+    if sides.hidden > _MUCH_BACK:
         remarks.append(
-            f"W-MESH-BACK: {back:.0%} of the covered pixels show faces from behind, through holes "
-            "of the mesh: what stands there in the photos is learned on the wrong surface"
+            f"W-MESH-BACK: {sides.hidden:.0%} of the pixels that hit the mesh show faces from "
+            "behind, through holes: no surface, they count as uncovered"
         )
     say("planning the training")
     plan = plan_of(scene, measure=measure)
@@ -110,7 +114,7 @@ def examine(
         "coverage": _coverage(rows),
         "agreement": _agreement(rows, sparse, fit, pairs),
         "verdict": verdict_of(findings, photos),
-        "back_faces": back,
+        "back_faces": {"seen": sides.back, "uncovered": sides.hidden},
         "suspicious": [{**asdict(f), "line": f.line} for f in findings],
         "per_photo": {row.name: _plain(row) for row in rows},
         "plan": plan,
@@ -123,6 +127,17 @@ def examine(
         ],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
+
+
+def _sides(scene: Scene, surface: Surface) -> Evidence:
+    """Ask the photos which sides of faces are surface, as a training does."""
+    cameras = [photo.camera.recentred(scene.origin) for photo in scene.photos]
+    return sides_by_evidence(
+        surface,
+        torch.from_numpy(np.stack([camera.packed() for camera in cameras])),
+        [(camera.width, camera.height) for camera in cameras],
+        lambda index, factor: scene.photos[index].load(factor),
+    )
 
 
 def verdict_of(findings: list[Finding], photos: Measured) -> dict[str, object]:

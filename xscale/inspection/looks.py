@@ -136,17 +136,3 @@ def _look(
         position=full(samples.position, (3,)),
         footprint=samples.footprint.numpy() / scale,
     )
-
-
-def back_share(looks: list[Look]) -> float:
-    """Return the share of covered pixels that show a face from behind.
-
-    A mesh all of whose faces are wound the other way round shows none.
-    """
-    back = total = 0
-    for look in looks:
-        ray = look.position[look.covered] - look.camera.position
-        back += int(((look.normal[look.covered] * ray).sum(1) > 0).sum())
-        total += len(ray)
-    share = back / total if total else 0.0
-    return min(share, 1 - share)

@@ -106,6 +106,7 @@ def _tiles(facts: dict, unit: str | None) -> str:
     off = agreement["neighbour_pixels"]
     tiles = [
         (f"{facts['coverage']['mean']:.0%}", "of a picture is covered by the mesh (mean)"),
+        (f"{facts['back_faces']['uncovered']:.1%}", "of it is seen from behind, through holes"),
         (length(facts["footprint"]["p5"], unit), "finest 5 % of footprints" + _unit(unit)),
         ("-" if off is None else f"{off:.1f} px", "neighbouring photos lie apart (median)"),
     ]

@@ -41,6 +41,7 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
     footprint = facts["footprint"]
     shown = "  ".join(f"{p} {length(footprint[p], unit)}" for p in ("p1", "p5", "p50", "p99"))
     coverage, points = facts["coverage"], facts["sparse_points"]
+    back = facts["back_faces"]
     masks = f"; {photos['with_mask']} with a mask" if photos["with_mask"] else ""
     some = facts["looked_at"]
     spread = f"; {some} of them looked at" if some < photos["count"] else ""
@@ -57,6 +58,8 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
         "points": "none" if points is None else f"{points:,} sparse points",
         "footprint": f"{shown} a pixel{'' if unit else ' (scene units)'}",
         "coverage": f"mean {coverage['mean']:.0%}, least {coverage['min']:.0%} of a picture",
+        "behind": f"{back['seen']:.1%} of what hits the mesh sees it from behind, "
+        f"{back['uncovered']:.1%} through holes: that counts as uncovered",
     }
     if mesh["edges"]:
         lines["edges"] = (

@@ -37,6 +37,8 @@ VARIANTS = (
     Variant("_covered", "covered pixels"),
     Variant("_cc", "whole frame, colour-fitted"),
     Variant("_covered_cc", "covered pixels, colour-fitted"),
+    Variant("_uncovered", "uncovered pixels"),
+    Variant("_uncovered_cc", "uncovered pixels, colour-fitted"),
     Variant("_white", "uncovered pixels white"),
     Variant(MASKED, "covered and not masked"),
     Variant(QUADRATIC, "whole frame after a quadratic colour fit", on_request=True),
@@ -89,8 +91,9 @@ def score_photo(
     Returns:
         Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
         PSNR of identical pictures, or None where no pixel counts: all variants but the plain one
-        without a covered pixel, ``_masked`` without an unmasked covered one, SSIM where none of
-        them is outside the outer 5 pixels, LPIPS without weights or below 32 pixels a side.
+        without a covered pixel, ``_uncovered`` without an uncovered one, ``_masked`` without an
+        unmasked covered one, SSIM where none of them is outside the outer 5 pixels, LPIPS without
+        weights or below 32 pixels a side.
 
     Raises:
         ShapeError: Shapes or dtypes do not fit together.
@@ -151,6 +154,9 @@ def _variants(
     variants["_covered"] = only(render, coverage)
     variants["_cc"] = Pair(fitted, fitted, photo, None)
     variants["_covered_cc"] = only(fitted, coverage)
+    if not coverage.all():
+        variants["_uncovered"] = only(render, ~coverage)
+        variants["_uncovered_cc"] = only(fitted, ~coverage)
     white, white_photo = render, photo
     if not coverage.all():
         fill = np.uint8(255)

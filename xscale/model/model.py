@@ -58,6 +58,7 @@ class Model:
         face_id: Tensor,
         corner: tuple[int, int],
         exposure: Tensor | None = None,
+        offset: tuple[float, float] = (0.5, 0.5),
     ) -> Tensor:
         """Return the bytes [h, w, 3] of a rectangle's pixels in one pass; 255 where no face is.
 
@@ -70,6 +71,7 @@ class Model:
             face_id: Int32 [h, w], see ``visibility``.
             corner: Left and top pixel of the rectangle.
             exposure: As for ``colour``.
+            offset: Sample position inside a pixel.
         """
         return ops.fused_frame(
             surface.vertices,
@@ -79,6 +81,7 @@ class Model:
             self.field.frame_grid(),
             self.shader.frame_shader(exposure),
             corner=corner,
+            offset=offset,
             photo_range=self.settings.photo_range,
         )
 

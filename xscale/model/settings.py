@@ -110,6 +110,10 @@ class ModelSettings:
     """Background where the mesh covers nothing: a picture of all directions that is learned
     from the training photos, or white (published). auto is learned where photos see anything but
     the mesh, and white where most have masks: what surrounds the object is then left out."""
+    sides: Literal["evidence", "both"] = "evidence"
+    """Sides of the mesh's faces that are surface: those that the training photos say
+    (`xscale.gbuffer.sides`), or both of every face (published). What is seen from another side,
+    through a hole of the mesh, counts as uncovered."""
     grid: GridSettings = field(default_factory=GridSettings)
     """The hash grid."""
     shader: ShaderSettings = field(default_factory=ShaderSettings)

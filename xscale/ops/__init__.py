@@ -19,6 +19,7 @@ from xscale.ops._memory import table_zeros
 from xscale.ops._peers import encoding, use_peers
 from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
+from xscale.ops.breaks import NOT_NEEDED, breaks
 from xscale.ops.encode import (
     GridLayout,
     encode,
@@ -50,10 +51,15 @@ from xscale.ops.shade_layouts import (
     relu_shader_init,
 )
 from xscale.ops.shade_math import linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.sides import BACK, BOTH, FRONT, sides
 
 __all__ = [
+    "BACK",
     "BACKDROP_STEP",
+    "BOTH",
     "CONTROL_FIELDS",
+    "FRONT",
+    "NOT_NEEDED",
     "OPS",
     "FilmCodeLayout",
     "FilmShaderLayout",
@@ -72,6 +78,7 @@ __all__ = [
     "SurfacePoints",
     "adam",
     "backdrop_size",
+    "breaks",
     "built",
     "camera_rays",
     "choice",
@@ -109,6 +116,7 @@ __all__ = [
     "shade_backward",
     "shade_loss",
     "shade_train",
+    "sides",
     "spherical_harmonics",
     "step_control",
     "table_zeros",

@@ -39,6 +39,7 @@ OPS: dict[str, Op] = {
     op.name: op
     for op in [
         Op("adam", ("adam",), 2e-6),
+        Op("breaks", ("breaks",), 1e-3),
         Op("encode", ("encode", "encode_backward", "encode_backward_position"), 1e-5),
         Op("fused_frame", ("fused_frame",), 1.001 / 255, chained=True),
         Op("fused_step", ("fused_step",), 2e-5, chained=True),
@@ -47,6 +48,7 @@ OPS: dict[str, Op] = {
         Op("reproject", ("reproject",), 1.001 / 255),
         Op("shade_film", ("shade_film", "shade_film_gradient"), 1e-5),
         Op("shade_relu", ("shade_relu", "shade_relu_gradient"), 4e-6),
+        Op("sides", ("sides",), 0.0),
     ]
 }
 

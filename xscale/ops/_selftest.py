@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from xscale.ops._selftest_pixels import breaks_test, bumps, one_cluster, sides_test
 from xscale.ops.adam import adam, adam_reference
 from xscale.ops.encode import encode, encode_backward, encode_reference, grid_layout
 from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame, fused_frame_reference
@@ -87,40 +88,11 @@ def _encode(device: torch.device) -> float:
     return worst
 
 
-def _bumps() -> tuple[Tensor, Tensor, Tensor]:
-    """Return vertices, faces and a packed camera that looks at a bumpy sheet from close by."""
-    side = 24
-    v, u = torch.meshgrid(torch.linspace(-1, 1, side), torch.linspace(-1, 1, side), indexing="ij")
-    vertices = torch.stack([u, v, 0.2 * torch.sin(5 * u) * torch.cos(4 * v)], -1).reshape(-1, 3)
-    corner = (torch.arange(side - 1)[:, None] * side + torch.arange(side - 1)).reshape(-1)
-    upper = torch.stack([corner, corner + 1, corner + side], 1)
-    lower = torch.stack([corner + 1, corner + side + 1, corner + side], 1)
-    faces = torch.cat([upper, lower]).to(torch.int32)
-    camera = torch.zeros(32, dtype=torch.float64)
-    camera[[0, 4, 8]] = 1  # no rotation
-    camera[9:12] = torch.tensor([0.1, -0.2, 0.9])
-    camera[12:16] = torch.tensor([50.0, 60.0, 41.3, 22.7])
-    camera[17] = 1e-3
-    return vertices.contiguous(), faces.contiguous(), camera
-
-
-def _one_cluster(vertices: Tensor, faces: Tensor) -> list[Tensor]:
-    """Return what ``rasterize`` takes of a mesh, all of it in one cluster."""
-    return [
-        vertices,
-        faces.to(torch.uint16),
-        torch.arange(len(faces), dtype=torch.int32),
-        torch.tensor([0, len(faces)], dtype=torch.int32),
-        torch.tensor([0, len(vertices)], dtype=torch.int32),
-        torch.cat([vertices.amin(0), vertices.amax(0)])[None],
-    ]
-
-
 def _rasterize(device: torch.device) -> float:
     """Share of the pixels whose face or depth is not the reference's; none may differ."""
-    vertices, faces, camera = _bumps()
+    vertices, faces, camera = bumps()
     rect, offset = (3, 2, 77, 45), (0.25, 0.75)
-    mesh = _one_cluster(vertices, faces)
+    mesh = one_cluster(vertices, faces)
     ids = mesh[2]
     face, depth = rasterize(*(part.to(device) for part in mesh), camera.to(device), rect, offset)
     exact_face, exact_depth = rasterize_reference(vertices, faces, ids, camera, rect, offset)
@@ -129,7 +101,7 @@ def _rasterize(device: torch.device) -> float:
 
 
 def _interpolate(device: torch.device) -> float:
-    vertices, faces, camera = _bumps()
+    vertices, faces, camera = bumps()
     generator = torch.Generator().manual_seed(2)
     normals = torch.nn.functional.normalize(
         torch.randn(len(vertices), 3, generator=generator), dim=1
@@ -159,9 +131,9 @@ def frame_problem(kind: str) -> FrameProblem:
     Args:
         kind: "relu" or "film".
     """
-    vertices, faces, camera = _bumps()
+    vertices, faces, camera = bumps()
     camera[12:16] = torch.tensor([62.0, 41.0, 70.3, 41.7])
-    face_id, _ = rasterize(*_one_cluster(vertices, faces), camera, (0, 0, 150, 86), (0.5, 0.5))
+    face_id, _ = rasterize(*one_cluster(vertices, faces), camera, (0, 0, 150, 86), (0.5, 0.5))
     generator = torch.Generator().manual_seed(5)
     layout = grid_layout(8, 4, 12, 4, 1.6)
     table = 0.6 * torch.randn(layout.rows, 4, generator=generator)
@@ -199,8 +171,8 @@ def _fused_frame(device: torch.device) -> float:
 
 def reproject_problem(width: int = 77, height: int = 45) -> tuple:
     """Return the arguments of ``reproject`` for a picture of a bumpy sheet beside its key frame."""
-    vertices, faces, camera = _bumps()
-    mesh = _one_cluster(vertices, faces)
+    vertices, faces, camera = bumps()
+    mesh = one_cluster(vertices, faces)
     face_id, seen = rasterize(*mesh, camera, (0, 0, width, height), (0.5, 0.5))
     key = camera.clone()
     key[9:12] += torch.tensor([0.03, -0.02, 0.04], dtype=torch.float64)
@@ -293,7 +265,7 @@ def step_problem(
         levels: Levels of the grid.
     """
     generator = torch.Generator().manual_seed(5)
-    vertices, faces, camera = _bumps()
+    vertices, faces, camera = bumps()
     cameras = camera.repeat(3, 1)
     cameras[:, 9] += torch.tensor([0.0, 0.05, -0.1], dtype=torch.float64)
     face_id = torch.randint(0, len(faces), (rays,), generator=generator).int()
@@ -362,6 +334,7 @@ def _moved(value: object, device: torch.device) -> object:
 
 SELF_TESTS: dict[str, SelfTest] = {
     "adam": _adam,
+    "breaks": breaks_test,
     "encode": _encode,
     "fused_frame": _fused_frame,
     "fused_step": _fused_step,
@@ -370,4 +343,5 @@ SELF_TESTS: dict[str, SelfTest] = {
     "reproject": _reproject,
     "shade_film": _shade_film,
     "shade_relu": _shade_relu,
+    "sides": sides_test,
 }

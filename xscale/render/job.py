@@ -153,6 +153,7 @@ def frame_band(run: Run, job: Job, index: int, top: int, rows: int) -> Band:
         job.settings.samples,
         top,
         rows,
+        smooth=job.settings.edges == "smooth",
     )
 
 

@@ -32,7 +32,7 @@ def new_model(
 
 def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
     """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
+    arrays = {name: tensor.cpu().numpy() for name, tensor in surface.tensors().items()}
     folder.write(MESH, arrays, manifest.run)
     folder.write_manifest(manifest)
 

@@ -41,6 +41,8 @@ class Settings:
     """Samples along a pixel's edge."""
     side_by_side: bool = False
     """One picture of all outputs, left to right, instead of a file each."""
+    edges: str = "smooth"
+    """Whether colours take more samples where the surface breaks off ("smooth") or not."""
     background: str = "run"
     """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
 
@@ -84,6 +86,9 @@ class RenderOptions:
     samples: int | Literal["auto"] = "auto"
     """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
     and up to four where colours are seen from farther away than the photos were taken."""
+    edges: Literal["smooth", "hard"] = "smooth"
+    """Silhouettes: smooth takes more samples in pixels in which the surface breaks off; hard takes
+    a pixel's centre alone, which is about a tenth faster."""
     background: Literal["run", "learned", "white", "black"] = "run"
     """Colour of pixels that the mesh does not cover: as the run was trained, or one of these."""
     projection: Literal[
@@ -168,6 +173,7 @@ class RenderOptions:
             data=self.data,
             samples=samples,
             side_by_side=self.side_by_side,
+            edges=self.edges,
             background=self.background,
         )
 

@@ -38,6 +38,9 @@ class Output:
     miss: float
     """Value of a pixel that hits nothing."""
     resolve: Resolve
+    smooth: bool = False
+    """Whether pixels in which the surface breaks off become means (``xscale.render.edges``); all
+    other outputs are their centre rays', which name one point of the surface."""
     dtype: type[np.generic]
     """Element type of the frame's tensor."""
     channels: int = 1
@@ -96,7 +99,7 @@ TABLE: dict[str, Output] = {
     ),
     "colour": Output(
         meaning="sRGB, 8 bits; the background, or white, where nothing is hit",
-        miss=255, resolve="colour", dtype=np.uint8, channels=3, file="colour",
+        miss=255, resolve="colour", smooth=True, dtype=np.uint8, channels=3, file="colour",
     ),
     "depth": Output(
         meaning="z in the camera's frame, world units; +inf where nothing is hit",
@@ -158,7 +161,7 @@ TABLE: dict[str, Output] = {
     "srgb": Output(
         meaning="colour from 0 to 1 before it is rounded to 8 bits; the background or 1 where "
         "nothing is hit",
-        miss=1.0, resolve="colour", dtype=np.float32, channels=3,
+        miss=1.0, resolve="colour", smooth=True, dtype=np.float32, channels=3,
         values=lambda hits: hits.colour, file=None,
     ),
 }  # fmt: skip

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.gbuffer.build import Rect
 from xscale.gbuffer.gbuffer import GBuffer, Surface
-from xscale.render.renderer import Asked, Renderer
-from xscale.webgpu.painter import Painter
+from xscale.render.renderer import Asked, Renderer, Seen
+from xscale.webgpu.painter import Painted, Painter
 
 _PAINTED = frozenset(("coverage", "colour", "depth", "face", "srgb"))
 """Outputs that the painter gives; others come from the surface points behind its faces."""
@@ -39,7 +40,7 @@ class PainterRenderer(Renderer):
             at_vertices=self.at_vertices,
         )  # fmt: skip
 
-    def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+    def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
         outputs = asked.outputs
         corrects = self.at_hand is not None and not {"colour", "srgb"}.isdisjoint(outputs)
         direct = not corrects and _PAINTED.issuperset(outputs)
@@ -49,9 +50,13 @@ class PainterRenderer(Renderer):
             self.model.shader.frame_shader(asked.exposure),
             floats=corrects or "srgb" in outputs,
             depth=direct and "depth" in outputs,
-            faces=not direct or "face" in outputs,
+            faces=not direct or "face" in outputs or self.surface.sides is not None,
         )
         colour = torch.from_numpy(painted.colour)
+        packed = torch.from_numpy(asked.camera.packed())
+        hidden = self._hide_backs(painted, packed)
+        if hidden is not None:
+            colour[hidden] = 255 if colour.dtype == torch.uint8 else 1
         band = {"coverage": torch.from_numpy(painted.covered)}
         if "colour" in outputs:
             bytes_ = colour if colour.dtype == torch.uint8 else (colour * 255 + 0.5).to(torch.uint8)
@@ -59,13 +64,28 @@ class PainterRenderer(Renderer):
         if direct:
             found = {"depth": painted.depth, "face": painted.face}
             band |= {n: torch.from_numpy(v) for n, v in found.items() if n in outputs}
-            return band | ({"srgb": colour} if "srgb" in outputs else {})
+            return band | ({"srgb": colour} if "srgb" in outputs else {}), None
         flat = colour.reshape(-1, 3)
 
         def shade(samples: GBuffer) -> Tensor:
             return asked.correct(flat[samples.pixel_index], samples)
 
-        packed = torch.from_numpy(asked.camera.packed())
         face_id = torch.from_numpy(painted.face)
         shaded = shade if colour.dtype == torch.float32 else None
-        return band | self._from_points(asked, packed, face_id, (rect[0], rect[1]), shaded)
+        corner = (rect[0], rect[1])
+        return band | self._from_points(asked, packed, face_id, corner, shaded), None
+
+    def _hide_backs(self, painted: Painted, packed: Tensor) -> Tensor | None:
+        """Leave out pixels whose sides are not surface, in place; return where, if anywhere."""
+        surface = self.surface
+        if surface.sides is None:
+            return None
+        points = (surface.vertices, surface.faces, surface.normals)
+        face_id = torch.from_numpy(painted.face)
+        kept = ops.sides(*points, packed, face_id, surface.sides, side=False)[1]
+        hidden = kept != face_id
+        face_id.copy_(kept)
+        torch.from_numpy(painted.covered)[hidden] = False
+        if painted.depth is not None:
+            torch.from_numpy(painted.depth)[hidden] = torch.inf
+        return hidden

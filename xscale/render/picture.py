@@ -40,6 +40,8 @@ def render_rows(
     top: int,
     rows: int,
     samples: int = 1,
+    *,
+    smooth: bool = True,
 ) -> Frame:
     """Render rows ``top`` to ``top + rows`` of cameras side by side.
 
@@ -50,9 +52,12 @@ def render_rows(
         top: First row.
         rows: How many.
         samples: Samples along a pixel's edge.
+        smooth: See ``render_resolved``.
     """
     parts = [
-        render_resolved(renderer, camera, outputs, (0, top, camera.width, rows), samples)
+        render_resolved(
+            renderer, camera, outputs, (0, top, camera.width, rows), samples, smooth=smooth
+        )
         for camera in cameras
     ]
     names = parts[0].values()
@@ -84,6 +89,8 @@ def render_band(
     samples: int,
     top: int,
     rows: int,
+    *,
+    smooth: bool = True,
 ) -> Band:
     """Render some rows of cameras side by side into what their files hold.
 
@@ -95,9 +102,10 @@ def render_band(
         samples: Samples along a pixel's edge.
         top: First row.
         rows: How many.
+        smooth: See ``render_resolved``.
     """
     needs = sorted({name for file in files for name in file.needs})
-    frame = render_rows(renderer, cameras, needs, top, rows, samples)
+    frame = render_rows(renderer, cameras, needs, top, rows, samples, smooth=smooth)
     values = tuple(np.ascontiguousarray(file.values(frame, depths)) for file in files)
     return Band(int(frame.coverage.sum()), values)
 

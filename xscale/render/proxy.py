@@ -8,9 +8,12 @@ Source: Garland and Heckbert, "Surface Simplification Using Quadric Error Metric
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from xscale import ops
 from xscale.errors import IntegrityError, StorageError
 from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.gbuffer import Surface
@@ -42,15 +45,23 @@ def proxy_surface(run: Run, faces: int = PROXY_FACES) -> Surface:
     surface = run.surface
     stored = _stored(run, len(surface.faces))
     if stored is not None:
-        return stored
-    made = simplified(surface, faces)
-    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(made).items()}
+        return _sided(stored, surface)
+    made = simplified(surface.two_sided(), faces)
+    arrays = {name: tensor.cpu().numpy() for name, tensor in made.tensors().items()}
     arrays[_SOURCE] = np.array([len(surface.faces)], np.int64)
     try:
         run.folder.write(SIMPLIFIED, arrays, run.manifest.run)
     except StorageError as error:
         run.warnings.append(f"W-PROXY: the simplified mesh was not kept: {error}")
-    return made
+    return _sided(made, surface)
+
+
+def _sided(proxy: Surface, surface: Surface) -> Surface:
+    """Return the proxy with the sides that nearly all faces of the mesh itself have."""
+    if surface.sides is None:
+        return proxy
+    usual = int(torch.bincount(surface.sides.cpu(), minlength=ops.BOTH + 1).argmax())
+    return replace(proxy, sides=proxy.faces.new_full((len(proxy.faces),), usual).byte())
 
 
 def simplified(surface: Surface, faces: int) -> Surface:

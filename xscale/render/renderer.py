@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from xscale import ops
 from xscale.errors import UsageError
-from xscale.gbuffer.build import Rect, pixel_samples, visibility
+from xscale.gbuffer.build import Rect, pixel_samples, visible
+from xscale.gbuffer.edges import breaks
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import Background, Plain
 from xscale.model.model import Model
+from xscale.render.edges import smoothed
 from xscale.render.frame import Frame
 from xscale.render.outputs import TABLE
 from xscale.render.photos_at_hand import PhotosAtHand, corrected
@@ -50,6 +53,12 @@ class Asked:
     exposure: Tensor | None
     correct: Callable[[Tensor, GBuffer], Tensor]
     """Corrects colours [N, 3] of surface points by the photos at hand."""
+    smooth: bool = False
+    """Whether colours take more samples where the surface breaks off."""
+
+
+Seen = tuple[Tensor, Tensor]
+"""Face ids int32 and depths float32 [h, w] of a band."""
 
 
 class Renderer:
@@ -128,6 +137,8 @@ class Renderer:
         outputs: Sequence[str] = ("colour",),
         exposure: Tensor | None = None,
         rect: Rect | None = None,
+        *,
+        smooth: bool = True,
     ) -> Frame:
         """Render one camera of the scene's frame at its own size, or a rectangle of its picture.
 
@@ -138,6 +149,7 @@ class Renderer:
             outputs: Names of ``xscale.render.outputs.TABLE``; coverage is always computed.
             exposure: Affine exposure [12] in linear light; None takes the training mean.
             rect: (left, top, width, height) in pixels; None is the whole picture.
+            smooth: Whether colours take more samples where the surface breaks off.
 
         Raises:
             UsageError: An output is not known or not to be had, or the rectangle leaves the
@@ -154,55 +166,107 @@ class Renderer:
         def correct(colour: Tensor, samples: GBuffer) -> Tensor:
             return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
 
-        asked = Asked(local, outputs, exposure, correct)
+        smooth = smooth and any(TABLE[name].smooth for name in outputs)
+        asked = Asked(local, outputs, exposure, correct, smooth)
         fields = [name for name in outputs if TABLE[name].values is not None]
         factor = _FUSED_FACTOR if self.in_one_pass and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
-            self._band(asked, (left, y, width, min(rows, top + height - y)))
+            self._finished(asked, (left, y, width, min(rows, top + height - y)))
             for y in range(top, top + height, rows)
         ]
-        joined = {
+        return Frame(**{
             name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
             for name in bands[0]
-        }
-        if self.background is not None and not joined.keys().isdisjoint(("colour", "srgb")):
-            self._fill(joined, local, (left, top))
-        return Frame(**joined)
+        })  # fmt: skip
 
-    def _fill(self, frame: dict[str, Tensor], camera: Camera, corner: tuple[int, int]) -> None:
-        """Paint the background into a frame's uncovered pixels; ``camera`` is the local frame's."""
-        position = torch.from_numpy(camera.position).float().to(frame["coverage"].device)
-        for part in (~frame["coverage"]).nonzero().split(_FILL_PIXELS):
-            rows, columns = part.unbind(1)
-            pixel = torch.stack([columns + corner[0], rows + corner[1]], 1).double() + 0.5
-            direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(rows.device)
-            # Pixels outside the lens's domain see nothing and stay white.
-            finite = direction.isfinite()
-            if not finite.all():
-                seen = finite.all(1)
-                rows, columns, direction = rows[seen], columns[seen], direction[seen]
-            colour = self.background.colour(position, direction)
-            if "colour" in frame:
-                frame["colour"][rows, columns] = (colour * 255 + 0.5).to(torch.uint8)
-            if "srgb" in frame:
-                frame["srgb"][rows, columns] = colour
+    def _finished(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+        """Return a band's outputs, the background in its uncovered pixels and edges resolved."""
+        band, seen = self._band(asked, rect)
+        if self.background is not None and not band.keys().isdisjoint(("colour", "srgb")):
+            for part in (~band["coverage"]).nonzero().split(_FILL_PIXELS):
+                rows, columns = part.unbind(1)
+                pixel = torch.stack([columns + rect[0], rows + rect[1]], 1).double() + 0.5
+                colour = self._beyond(asked.camera, pixel)
+                if "colour" in band:
+                    band["colour"][rows, columns] = _bytes(colour)
+                if "srgb" in band:
+                    band["srgb"][rows, columns] = colour
+        if asked.smooth:
+            self._smooth(asked, rect, band, seen)
+        return band
 
-    def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+    def _beyond(self, camera: Camera, pixel: Tensor) -> Tensor:
+        """Return the background's colours [N, 3] at (u, v) [N, 2] of a local camera.
+
+        Pixels outside the lens's domain see nothing and are white.
+        """
+        device = self.model.device
+        position = torch.from_numpy(camera.position).float().to(device)
+        direction = torch.from_numpy(camera.rays(pixel.cpu().numpy())).float().to(device)
+        finite = direction.isfinite()
+        if finite.all():
+            return self.background.colour(position, direction)
+        colour, finite = torch.ones_like(direction), finite.all(1)
+        colour[finite] = self.background.colour(position, direction[finite])
+        return colour
+
+    def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
+        """Return outputs at the pixels' centres, and what was seen there where that is known.
+
+        Uncovered pixels have the values of ``TABLE``'s misses.
+        """
         corner = (rect[0], rect[1])
         outputs, camera = asked.outputs, asked.camera
         packed = torch.from_numpy(camera.packed()).to(self.model.device)
-        face_id = visibility(self.surface, packed, camera.width, camera.height, rect=rect)
+        face_id, depth = visible(
+            self.surface, packed, camera.width, camera.height, rect, depth=asked.smooth
+        )
         band = {"coverage": face_id >= 0}
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
             band["colour"] = self.model.paint(self.surface, packed, face_id, corner, asked.exposure)
+        shade = self._shade(asked) if exact and (coloured or "srgb" in outputs) else None
+        band |= self._from_points(asked, packed, face_id, corner, shade)
+        return band, (face_id, depth)
 
-        def shade(samples: GBuffer) -> Tensor:
-            return asked.correct(self.model.colour(samples, asked.exposure), samples)
+    def _shade(self, asked: Asked) -> Callable[[GBuffer], Tensor]:
+        return lambda samples: asked.correct(self.model.colour(samples, asked.exposure), samples)
 
-        shaded = exact and (coloured or "srgb" in outputs)
-        return band | self._from_points(asked, packed, face_id, corner, shade if shaded else None)
+    def _smooth(self, asked: Asked, rect: Rect, band: dict[str, Tensor], seen: Seen | None) -> None:
+        """Resolve a band's colours where the surface breaks off."""
+        size, corner = (asked.camera.width, asked.camera.height), (rect[0], rect[1])
+        packed = torch.from_numpy(asked.camera.packed()).to(self.model.device)
+        seen = seen or visible(self.surface, packed, *size, rect)
+        found = breaks(self.surface, packed, size, rect, *seen)
+        exact, shade = "srgb" in band or not self.fused, self._shade(asked)
+
+        def at_corners(face_id: Tensor, offset: tuple[float, float], unit: float) -> Tensor:
+            if not exact:
+                return self.model.paint(
+                    self.surface, packed, face_id, corner, asked.exposure, offset
+                )
+            samples = pixel_samples(self.surface, packed, face_id, corner, offset)
+            colour = torch.ones(face_id.numel(), 3, device=face_id.device)
+            if len(samples.position):
+                colour[samples.pixel_index] = shade(samples)
+            return colour.mul_(unit).reshape(*face_id.shape, 3)
+
+        # Only what was learned of the background says what stands beside the mesh.
+        learned = isinstance(self.background, Background)
+        for name, unit in (("srgb", 1.0), ("colour", 255.0)):
+            if name == "colour" and name in band and "srgb" in band:
+                at = found.flags > 0
+                band[name][at] = _bytes(band["srgb"][at])
+            elif name in band:
+                smoothed(
+                    found,
+                    corner,
+                    band[name],
+                    partial(at_corners, unit=unit),
+                    (lambda p, by=unit: self._beyond(asked.camera, p) * by) if learned else None,
+                    band["coverage"],
+                )
 
     def _from_points(
         self,
@@ -233,7 +297,7 @@ class Renderer:
         shaded = shade(samples) if shade is not None and len(place) else torch.zeros(0, 3)
         if coloured:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
-            colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
+            colour[place] = _bytes(shaded)
             band["colour"] = colour.reshape(rows, width, 3)
         hits = Hits(self, samples, shaded)
         for name in fields:
@@ -251,3 +315,7 @@ class Renderer:
             values = self.at_vertices[name]
             return interpolated(self.surface, values, points.face_id, points.position)
         return TABLE[name].values(hits)
+
+
+def _bytes(colour: Tensor) -> Tensor:
+    return (colour * 255 + 0.5).to(torch.uint8)

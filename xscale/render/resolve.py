@@ -21,6 +21,8 @@ def render_resolved(
     rect: Rect | None = None,
     samples: int = 1,
     exposure: Tensor | None = None,
+    *,
+    smooth: bool = True,
 ) -> Frame:
     """Render a camera, or a rectangle of its picture, with several samples a pixel.
 
@@ -31,14 +33,15 @@ def render_resolved(
         rect: (left, top, width, height) in pixels; None is the whole picture.
         samples: Samples along a pixel's edge.
         exposure: See ``Renderer.render``.
+        smooth: Whether colours of one sample take more where the surface breaks off.
     """
     if samples == 1:
-        return renderer.render(camera, outputs, exposure, rect).on_cpu()
+        return renderer.render(camera, outputs, exposure, rect, smooth=smooth).on_cpu()
     if any(TABLE[name].resolve == "nearest" for name in outputs if name in TABLE):
         outputs = [*outputs, "depth"]
     fine = camera.scaled(camera.width * samples, camera.height * samples)
     wide = tuple(edge * samples for edge in rect) if rect else None
-    return resolve(renderer.render(fine, outputs, exposure, wide), samples).on_cpu()
+    return resolve(renderer.render(fine, outputs, exposure, wide, smooth=False), samples).on_cpu()
 
 
 def resolve(frame: Frame, samples: int) -> Frame:

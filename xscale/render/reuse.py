@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.gbuffer.build import visibility, visible_depths
+from xscale.gbuffer.build import visibility, visible
 from xscale.geometry.camera import Camera
 from xscale.render.renderer import Renderer
 
@@ -118,7 +118,7 @@ class MovingRenderer:
         order = self._order(local)
         if not order:
             return self._whole(camera)
-        face_id, depth = visible_depths(surface, packed, *self.size)
+        face_id, depth = visible(surface, packed, *self.size)
         check()
         tried = torch.tensor(order[:_TRIED_KEYS], dtype=torch.int32, device=packed.device)
         found = ops.reproject(
@@ -139,7 +139,8 @@ class MovingRenderer:
 
     def _whole(self, camera: Camera) -> Moving:
         """Render a view in full and keep it: there is no key frame yet."""
-        frame = self.renderer.render(camera, ("colour", "depth", "face"), self.exposure)
+        outputs = ("colour", "depth", "face")
+        frame = self.renderer.render(camera, outputs, self.exposure, smooth=False)
         self.keep(camera, frame.colour, frame.depth)
         rgba = with_alpha(frame.colour)
         return Moving(rgba.cpu(), frame.depth.cpu(), frame.face.cpu(), 0.0)

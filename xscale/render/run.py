@@ -12,13 +12,12 @@ import torch
 from torch import Tensor
 
 from xscale.errors import InputError, IntegrityError, UsageError
-from xscale.gbuffer.build import Rect, build_surface
+from xscale.gbuffer.build import Rect
 from xscale.gbuffer.displace import displaced
 from xscale.gbuffer.gbuffer import Surface
 from xscale.gbuffer.stored import stored_surface
 from xscale.geometry.adjust import NUMBERS, adjusted
 from xscale.geometry.camera import Camera
-from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
@@ -56,6 +55,8 @@ class Run:
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
+    two_sided: bool = False
+    """Whether both sides of every face are surface, whatever photos say."""
     adapter: Adapter | None = None
     """Graphics chip that pictures are drawn by, through WebGPU; None: by ``device``."""
     _read: Checkpoint | None = field(default=None, init=False)
@@ -70,6 +71,7 @@ class Run:
         device: str = "cpu",
         *,
         photos_at_render: bool = False,
+        two_sided: bool = False,
         newest: tuple[Checkpoint | None, list[str]] | None = None,
     ) -> Run:
         """Open a run folder; nothing large is read until it is needed.
@@ -78,6 +80,7 @@ class Run:
             path: The folder.
             device: Where to render: cpu, cuda, cuda:N, webgpu or webgpu:N.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
+            two_sided: Whether both sides of every face are surface, whatever the photos say.
             newest: What ``RunFolder.load_newest`` gave, where it is read already.
 
         Raises:
@@ -98,7 +101,7 @@ class Run:
             number = device.partition(":")[2]
             adapter = find_adapter(int(number) if number else None)
         on = torch.device("cpu" if adapter else device)
-        run = cls(folder, on, photos_at_render, adapter)
+        run = cls(folder, on, photos_at_render, two_sided, adapter)
         if newest is not None:
             run._read, run.warnings = newest
         return run
@@ -192,17 +195,9 @@ class Run:
     def mesh(self) -> Surface:
         """The mesh as the scene had it, mapped from the file and checked."""
         arrays = self.folder.read(MESH)
-        where = self.path / MESH
-        if "cluster_points" in arrays:
-            return stored_surface(arrays, self.device, where)
-        # A run of version 0.1.0 before clusters with their points were kept.
-        try:
-            mesh = Mesh(
-                vertices=arrays["vertices"], faces=arrays["faces"], origin=self.origin.copy()
-            )
-        except KeyError as error:
-            raise IntegrityError(f"lacks the mesh's {error.args[0]}", where=where) from error
-        return build_surface(mesh, self.device)
+        if self.two_sided:
+            arrays = {name: array for name, array in arrays.items() if name != "sides"}
+        return stored_surface(arrays, self.device, self.path / MESH, self.origin)
 
     @cached_property
     def model(self) -> Model:
@@ -243,13 +238,15 @@ class Run:
     def fingerprint(self) -> str:
         """SHA-256 over what decides the pixels: mesh, checkpoint, background, photos, residuals."""
         _ = self.model
-        parts = [self.folder.checkpoint_hash(self._step), sha256_file(self.path / MESH)]
-        if self.background is not None:
-            parts.append(sha256_file(self.path / BACKGROUND))
-        if self.folder.has(RESIDUALS):
-            parts.append(sha256_file(self.path / RESIDUALS))
-        if self.at_hand is not None:
-            parts.append(sha256_file(self.path / PHOTOS))
+        there = {
+            MESH: True,
+            BACKGROUND: self.background is not None,
+            RESIDUALS: self.folder.has(RESIDUALS),
+            PHOTOS: self.at_hand is not None,
+        }
+        parts = [self.folder.checkpoint_hash(self._step)]
+        parts += [sha256_file(self.path / name) for name, counts in there.items() if counts]
+        parts += ["two-sided"] if self.two_sided else []
         return fingerprint_of(parts)
 
     @cached_property
@@ -360,7 +357,7 @@ class Run:
 
     def model_bytes(self) -> int:
         """Return the memory that model and mesh take."""
-        tensors = [*self.model.tensors().values(), *vars(self.surface).values()]
+        tensors = [*self.model.tensors().values(), *self.surface.tensors().values()]
         if self.background is not None:
             tensors += self.background.tensors().values()
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
@@ -374,6 +371,7 @@ class Run:
         samples: int = 1,
         background: str = "run",
         photo: str | None = None,
+        smooth: bool = True,
     ) -> Frame:
         """Render one camera, or a part of its picture.
 
@@ -385,6 +383,7 @@ class Run:
             background: What uncovered pixels show, one of ``BACKGROUNDS``.
             photo: Name of the photo whose exposure is taken (:meth:`exposure`); None takes the mean
                 of the training.
+            smooth: Whether colours of one sample take more where the surface breaks off.
 
         Returns:
             Tensors [H, W, ...] on the run's device.
@@ -393,5 +392,5 @@ class Run:
             UsageError: An output or background is not known, or the rectangle leaves the picture.
         """
         exposure = None if photo is None else self.exposure(photo)
-        renderer = self.renderer_on(background)
-        return render_resolved(renderer, camera, outputs, rect, samples, exposure)
+        on = self.renderer_on(background)
+        return render_resolved(on, camera, outputs, rect, samples, exposure, smooth=smooth)

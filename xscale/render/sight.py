@@ -80,6 +80,8 @@ def count(views: list[View], position: Tensor) -> Tensor:
 
 def _depths(surface: Surface, camera: Camera) -> np.ndarray:
     packed = torch.from_numpy(camera.packed()).to(surface.vertices.device)
+    # A side that is not surface hides what lies behind it all the same.
+    surface = surface.two_sided()
     depths = np.full((camera.height, camera.width), np.inf, np.float32)
     for top in range(0, camera.height, _ROWS):
         rect = (0, top, camera.width, min(_ROWS, camera.height - top))

@@ -15,12 +15,23 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.model.background import KINDS, Background, Kind, fitted_texture, look_up, seen_at
+from xscale.model.background import KINDS, Background, Kind, look_up, seen_at
+from xscale.training.panorama import Panorama, at_mean_exposure
 from xscale.training.tiles import Damaged, TrainPhoto
 
 _ROWS = 1024
-_TRIAL_ROWS = 256
 _HELD_EVERY = 4
+_ALONG = 0.8
+"""Cosine of directions that count as along an axis."""
+_BORDER = 0.1
+"""Share of a photo's edge within which its pixels count less towards its border."""
+_NEAR_ROWS = 512
+"""Height of the pictures where there are several."""
+_LEAST_PLACES, _MOST_PLACES = 8, 32
+_REACHES = (1.5, 4.0)
+"""Distances from a place, in the spacing of photos, over which these count for its picture."""
+_TRIALS = 6
+"""Held-out photos by which that is chosen."""
 _MOST_PHOTOS = 256
 _LEAST_PHOTOS = 32
 _MOST_LOOKED_AT = 1 << 27
@@ -38,6 +49,8 @@ class Uncovered:
     """Float32 [N, 3], unit."""
     target: Tensor
     """Uint8 [N, 3]."""
+    weight: Tensor
+    """Float32 [N], from 1 in the middle of the photo to nearly 0 at its border."""
 
 
 def uncovered_pixels(
@@ -68,9 +81,8 @@ def uncovered_pixels(
             except DamagedPhotoError as error:
                 return error
 
-    parts = [
-        Uncovered(torch.zeros(0, dtype=torch.int32), torch.zeros(0, 3), torch.zeros(0, 3).byte())
-    ]
+    none = torch.zeros(0, 3)
+    parts = [Uncovered(torch.zeros(0, dtype=torch.int32), none, none.byte(), none[:, 0])]
     # As many photos at a time as there are threads: that is what memory is counted for.
     with threads.pool("background") as workers:
         for index, found in zip(chosen, workers.map(look, chosen), strict=True):
@@ -80,11 +92,8 @@ def uncovered_pixels(
                 raise found
             else:
                 on_damage(photos[index].name, found)
-    return Uncovered(
-        torch.cat([part.photo for part in parts]),
-        torch.cat([part.direction for part in parts]),
-        torch.cat([part.target for part in parts]),
-    )
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Uncovered(*(torch.cat(column) for column in columns))
 
 
 def _uncovered(
@@ -111,7 +120,14 @@ def _uncovered(
         torch.full((int(seen.sum()),), index, dtype=torch.int32),
         torch.from_numpy(direction[seen]).float(),
         torch.from_numpy(rgb[rows[seen], columns[seen]]),
+        _inwards(rows[seen], photo.height) * _inwards(columns[seen], photo.width),
     )
+
+
+def _inwards(place: np.ndarray, size: int) -> Tensor:
+    """Return weights float32 [N] that rise from a border to the middle of an edge of pixels."""
+    share = np.minimum(place + 0.5, size - place - 0.5) / (_BORDER * size)
+    return torch.from_numpy(np.clip(share, 0.01, 1).astype(np.float32))
 
 
 def fit_background(
@@ -120,10 +136,15 @@ def fit_background(
     cameras: Sequence[Camera],
     seed: int,
     on_damage: Damaged | None = None,
+    *,
+    exposure: Tensor | None = None,
+    pixels: Uncovered | None = None,
 ) -> Background:
     """Fit a background to the training photos; the result depends on the arguments alone.
 
-    What rays are looked up by is what predicts every fourth of the photos better from the others.
+    What rays are looked up by is what predicts every fourth of the photos better from the others,
+    at the resolution of the result. So is whether there are pictures for several places, which is
+    asked where exposures are known.
 
     Args:
         surface: The mesh.
@@ -131,28 +152,116 @@ def fit_background(
         cameras: Their cameras in the mesh's local frame, at training size.
         seed: Of the pixels that are looked at.
         on_damage: As for :func:`uncovered_pixels`.
+        exposure: Float32 [P, 12], the photos' exposures, which are divided out; None: they are
+            taken to be equal.
+        pixels: What ``uncovered_pixels`` gave, where it was asked for already.
     """
     device = surface.vertices.device
     centres = torch.from_numpy(np.stack([camera.position for camera in cameras])).float()
     centres = centres.to(device)
     corners = torch.cat([surface.vertices, centres])
     low, high = corners.amin(0), corners.amax(0)
-    pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
+    if pixels is None:
+        pixels = uncovered_pixels(surface, photos, cameras, seed, on_damage)
     if not len(pixels.target):
         white = torch.full((2, 4, 3), 255, dtype=torch.uint8, device=device)
         return Background(white, "direction", low, high)
-    start = centres[pixels.photo.long()]
-    held = (pixels.photo % _HELD_EVERY == _HELD_EVERY - 1).to(device)
-    places = {kind: seen_at(kind, low, high, start, pixels.direction.to(device)) for kind in KINDS}
-    target = pixels.target.to(device)
+    photo = pixels.photo.to(device)
+    start = centres[photo.long()]
+    held = photo % _HELD_EVERY == _HELD_EVERY - 1
+    direction = pixels.direction.to(device)
+    # Pictures are drawn together along the axis along which photos show least.
+    axis = 2 - int((direction.abs() > _ALONG).sum(0).flip(0).argmin())
+    places = {kind: seen_at(kind, low, high, start, direction, axis) for kind in KINDS}
+    target, weight = pixels.target.to(device), pixels.weight.to(device)
+    if exposure is None:
+        colour = target.double() / 255
+    else:
+        colour = at_mean_exposure(target, photo, exposure.to(device))
 
-    def error(kind: Kind) -> float:
-        texture = fitted_texture(places[kind][~held], target[~held], _TRIAL_ROWS)
-        found = look_up(texture, places[kind][held])
-        return float((found - target[held].float() / 255).abs().sum())
+    spots = _Spots(centres, photo)
 
-    best = min(KINDS, key=error)
-    return Background(fitted_texture(places[best], target, _ROWS), best, low, high)
+    def pixels_of(kind: Kind, chosen: Tensor | slice, rows: int) -> Panorama:
+        parts = (places[kind], colour, photo)
+        return Panorama(*(part[chosen] for part in parts), rows, weight[chosen])
+
+    def error(kind: Kind, others: Panorama, reach: float | None) -> float:
+        if reach is None:
+            texture = others.picture()
+            return float((look_up(texture, places[kind][held]) - colour[held]).square_().sum())
+        total = 0.0
+        for number in spots.some(photo[held]):
+            mine = photo == number
+            texture = others.picture(spots.weights(centres[number], reach))
+            found = look_up(texture, places[kind][mine]) - colour[mine]
+            # As if each of all held-out pixels were of these photos.
+            total += float(found.square_().sum())
+        return total
+
+    best: Kind = "direction"
+    reach = None
+    if held.any() and not held.all():
+        panoramas = {kind: pixels_of(kind, ~held, _ROWS) for kind in KINDS}
+        best = min(KINDS, key=lambda kind: error(kind, panoramas[kind], None))
+        if exposure is not None and len(spots.used) >= _LEAST_PLACES:
+            few = spots.some(photo[held])
+            mine = torch.isin(photo, torch.tensor(few, dtype=photo.dtype, device=device))
+            plain = panoramas[best].picture()
+            alone = look_up(plain, places[best][mine]) - colour[mine]
+            found = {None: float(alone.square_().sum())}
+            found |= {r: error(best, panoramas[best], r) for r in _REACHES}
+            reach = min(found, key=found.__getitem__)
+    if reach is None:
+        texture = pixels_of(best, slice(None), _ROWS).picture()
+        return Background(texture, best, low, high, axis=axis)
+    panorama = pixels_of(best, slice(None), _NEAR_ROWS)
+    chosen = spots.spread(_MOST_PLACES)
+    reach = max(reach, spots.cover(chosen) / 2)
+    textures = [panorama.picture(spots.weights(place, reach)) for place in chosen]
+    return Background(torch.stack(textures), best, low, high, chosen.contiguous(), axis)
+
+
+class _Spots:
+    """Where photos that see the background were taken.
+
+    Args:
+        centres: Float32 [P, 3], of all photos.
+        photo: Int32 [N], photos of the background's pixels.
+    """
+
+    def __init__(self, centres: Tensor, photo: Tensor) -> None:
+        self._centres = centres
+        self.used = photo.unique().long()
+        between = torch.cdist(centres[self.used].double(), centres[self.used].double())
+        between.fill_diagonal_(torch.inf)
+        # Photos of one place count as one.
+        self._spacing = float(between.amin(1).median()) if len(self.used) > 1 else 0.0
+
+    def some(self, photo: Tensor) -> list[int]:
+        """Return a few of the photos of pixels, evenly spread."""
+        numbers = photo.unique().tolist()
+        count = min(len(numbers), _TRIALS)
+        return [numbers[k * len(numbers) // count] for k in range(count)]
+
+    def weights(self, place: Tensor, reach: float) -> Tensor:
+        """Return factors float64 [P] of photos' weights at a place; reach is in spacings."""
+        away = (self._centres.double() - place.double()).norm(dim=1)
+        return torch.exp(-0.5 * (away / max(reach * self._spacing, 1e-12)) ** 2).clamp(min=1e-3)
+
+    def spread(self, most: int) -> Tensor:
+        """Return at most so many of the photos' places [M, 3], each far from those before it."""
+        centres = self._centres[self.used]
+        chosen = [int((centres - centres.mean(0)).norm(dim=1).argmin())]
+        away = (centres - centres[chosen[0]]).norm(dim=1)
+        while len(chosen) < most and float(away.max()) > self._spacing / 2:
+            chosen.append(int(away.argmax()))
+            away = torch.minimum(away, (centres - centres[chosen[-1]]).norm(dim=1))
+        return centres[chosen]
+
+    def cover(self, places: Tensor) -> float:
+        """Return the greatest distance of a photo from its nearest place, in spacings."""
+        away = torch.cdist(self._centres[self.used], places).amin(1).max()
+        return float(away) / max(self._spacing, 1e-12)
 
 
 class LaterBackground:

@@ -98,7 +98,13 @@ class TilePool:
         self._position = torch.full((slots,), -1, dtype=torch.int64)
         self._place = torch.zeros(slots, 3, dtype=torch.int32)
         self._loader = TileLoader(
-            surface, photos, self._stream, edge, self._left_out, on_damage is not None
+            surface,
+            photos,
+            self._stream,
+            edge,
+            self._left_out,
+            on_damage is not None,
+            settings.edges,
         )
         self._workers = threads.pool("tiles", share=1 if self.whole else 0.5)
         self._pending: dict[int, Future[Loaded]] = {}

@@ -18,6 +18,7 @@ from xscale.config import to_dict
 from xscale.errors import SceneError
 from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.gbuffer import Surface
+from xscale.gbuffer.sides import sides_by_evidence
 from xscale.gbuffer.statistics import scene_statistics
 from xscale.geometry.camera import Camera
 from xscale.model.box import Box
@@ -78,11 +79,17 @@ def prepare(
     Raises:
         SceneError: No training photo sees the mesh.
     """
-    surface = surface or build_surface(scene.mesh, device)
     photos = [scene.photo(name) for name in split.train]
     local = [photo.camera_at(downscale).recentred(scene.origin) for photo in photos]
     cameras = torch.from_numpy(np.stack([camera.packed() for camera in local])).to(device)
     sizes = [(camera.width, camera.height) for camera in local]
+    if surface is None:
+        surface = build_surface(scene.mesh, device)
+        if settings.model.sides == "evidence":
+            found = sides_by_evidence(
+                surface, cameras, sizes, lambda i, factor: photos[i].load(downscale * factor)
+            )
+            surface = dataclasses.replace(surface, sides=found.sides.to(device))
     statistics = scene_statistics(surface, cameras, sizes)
     if len(statistics.footprints) == 0:
         raise SceneError(

@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.storage import remove_folder
@@ -16,9 +18,15 @@ from xscale.render.new_run import write_background, write_run
 from xscale.render.run import Run
 from xscale.run.folder import RunFolder
 from xscale.run.manifest import Manifest
-from xscale.training.background import LaterBackground, fit_background
+from xscale.training.background import (
+    LaterBackground,
+    Uncovered,
+    fit_background,
+    uncovered_pixels,
+)
 from xscale.training.left_out import LeftOutPhotos
 from xscale.training.prepare import Prepared
+from xscale.training.tiles import Damaged
 
 
 class Record:
@@ -56,12 +64,12 @@ class Record:
         self._written: dict = {}
         self._remarks: list[str] = []
         self._background: LaterBackground | None = None
-        if not trained and prepared.manifest.model.background == "learned":
-            photos, cameras = prepared.photos, prepared.local_cameras
+        self._seed = seed
+        self._pixels: Uncovered | None = None
+        self._learned = prepared.manifest.model.background == "learned"
+        if not trained and self._learned:
             self._background = LaterBackground(
-                lambda on_damage: fit_background(
-                    prepared.surface, photos, cameras, seed, on_damage
-                ),
+                self._fit,
                 partial(write_background, self._folder, prepared.manifest.run),
                 left_out.add,
             )
@@ -85,6 +93,25 @@ class Record:
         """Wait for the background, where one is fitted."""
         if self._background is not None:
             self._background.finish()
+
+    def refit_background(self, exposure: Tensor) -> None:
+        """Fit the background again, with the photos' exposures [P, 12] divided out, and write it.
+
+        They are known when the training ends; what is seen before is the first fit.
+        """
+        if not self._learned:
+            return
+        if self._background is not None:
+            self._background.finish()
+        background = self._fit(self._left_out.add, exposure)
+        write_background(self._folder, self._prepared.manifest.run, background)
+
+    def _fit(self, on_damage: Damaged, exposure: Tensor | None = None) -> Background:
+        prepared = self._prepared
+        scene = (prepared.surface, prepared.photos, prepared.local_cameras, self._seed)
+        if self._pixels is None:
+            self._pixels = uncovered_pixels(*scene, on_damage)
+        return fit_background(*scene, on_damage, exposure=exposure, pixels=self._pixels)
 
     def background(self) -> Background | None:
         """Return what uncovered pixels show, waited for if need be; None where that is white."""

@@ -324,6 +324,9 @@ class Session:
             )
             for line in self.refinement.report(self.folder.path):
                 self.say(line)
+            shader = self.trainer.model.settings.shader
+            if shader.kind == "relu" and shader.exposure == "affine":
+                self.record.refit_background(self.trainer.model.shader.exposure)
             residuals = vertex_residuals(self.trainer).cpu().numpy()
             self.folder.write(RESIDUALS, {"residual": residuals}, self.folder.manifest.run)
         finally:

@@ -99,6 +99,9 @@ class PoolSettings:
     draw: Literal["even", "random"] = "even"
     """Which pixels a step takes: even visits all about equally often, as the published training
     does; random draws every step afresh, and misses some by chance."""
+    edges: float = 1.0
+    """Share of the pixels that straddle an edge, where the surface breaks off, that are drawn from:
+    they show two things at once; 1 draws from all, 0 from none."""
     refresh_steps: int = 16
     """Steps between replacements of the oldest tiles."""
     refresh_ratio: float = 1.0
@@ -111,6 +114,8 @@ class PoolSettings:
         for name in ("budget_mb", "run", "refresh_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"pool.{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.edges <= 1:
+            raise ConfigError(f"pool.edges must be 0 to 1, got {self.edges}")
         if self.refresh_ratio <= 0:
             raise ConfigError(f"pool.refresh_ratio must be above 0, got {self.refresh_ratio}")
 
@@ -209,6 +214,7 @@ PAPER = Settings(
     model=ModelSettings(
         photo_range=256,
         background="white",
+        sides="both",
         grid=GridSettings(
             levels=16,
             features_per_level=8,

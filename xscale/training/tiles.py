@@ -10,7 +10,8 @@ from torch import Tensor
 
 from xscale import ops
 from xscale.errors import DamagedPhotoError, InputError
-from xscale.gbuffer.build import visibility
+from xscale.gbuffer.build import visible
+from xscale.gbuffer.edges import breaks
 from xscale.gbuffer.gbuffer import Surface
 from xscale.scene.photo import Pixels
 from xscale.training.stream import Tile, TileStream, morton_order
@@ -55,6 +56,7 @@ class TileLoader:
         edge: Of a tile, in pixels.
         left_out: Names of photos whose tiles stay empty; looked at anew at every call.
         forgiving: Whether a damaged photo is handed on with empty tiles; its error is raised else.
+        edges: Share of the pixels that straddle an edge that count as covered.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class TileLoader:
         edge: int,
         left_out: Collection[str],
         forgiving: bool,
+        edges: float = 1.0,
     ) -> None:
         self._surface = surface
         self._photos = photos
@@ -72,6 +75,7 @@ class TileLoader:
         self._edge = edge
         self._left_out = left_out
         self._forgiving = forgiving
+        self._edges = edges
         self._curve = torch.from_numpy(morton_order(edge)).int()
 
     def load(self, positions: Sequence[int]) -> Loaded:
@@ -107,13 +111,24 @@ class TileLoader:
         photo, edge = self._photos[tile.photo], self._edge
         rect = (tile.left, tile.top, tile.width, tile.height)
         faces = torch.full((edge, edge), -1, dtype=torch.int32)
-        seen = visibility(self._surface, photo.camera, photo.width, photo.height, rect=rect)
+        size = (photo.width, photo.height)
+        seen, depth = visible(self._surface, photo.camera, *size, rect=rect, depth=self._edges < 1)
         faces[: tile.height, : tile.width] = seen
         if masked is not None:
             faces.masked_fill_(masked, MASKED)
-        faces = faces.reshape(-1)
-        whole = bool((faces >= 0).all())
-        return faces, self._curve if whole else self._curve[faces[self._curve] >= 0]
+        drawn = faces >= 0
+        if depth is not None:
+            flags = breaks(self._surface, photo.camera, size, rect, seen, depth).flags
+            drawn[: tile.height, : tile.width] &= (flags == 0) | self._kept(tile)
+        faces, drawn = faces.reshape(-1), drawn.reshape(-1)
+        return faces, self._curve if bool(drawn.all()) else self._curve[drawn[self._curve]]
+
+    def _kept(self, tile: Tile) -> Tensor:
+        """Return which pixels of a tile are drawn from though they straddle an edge."""
+        rows = torch.arange(tile.top, tile.top + tile.height, dtype=torch.float64)[:, None]
+        columns = torch.arange(tile.left, tile.left + tile.width, dtype=torch.float64)
+        # Multiples of the two numbers of Roberts' R2 sequence.
+        return (rows * 0.7548776662466927 + columns * 0.5698402909980532) % 1 < self._edges
 
     def _no_tile(self) -> tuple[Tensor, Tensor, Tensor]:
         area = self._edge**2
