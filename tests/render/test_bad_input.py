@@ -16,7 +16,7 @@ from tests.render.conftest import write_tiny_run
 from xscale.cli.main import main
 from xscale.errors import StorageError
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import CameraPath, NamedCamera, camera_path_document
+from xscale.render.camera_path import CameraPath, NamedCamera, camera_path_document
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
 from xscale.render.video import write_video

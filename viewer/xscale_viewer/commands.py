@@ -300,7 +300,7 @@ class Commands:
 
     def save_advice(self, path: Path) -> None:
         """Write the photos that would supply what is missing as a camera path."""
-        from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+        from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 
         s = self._session
         cameras = tour.advised_cameras(self.wanted, s.source.cameras, s.source.up)

@@ -13,9 +13,9 @@ from xscale.gbuffer.build import build_surface
 from xscale.geometry.topology import count_edges
 from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
-from xscale.inspection.evidence import Measured, measured
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, back_share, looks_of
+from xscale.inspection.measured import Measured, measured
 from xscale.inspection.plan import plan_of
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.checks.sightings import CODE, far_pixels
@@ -93,8 +93,8 @@ def examine(
     sparse = points.reprojections(scene)
     offsets, fit = points.against_mesh(scene, surface, looks)
     rows = _rows(scene, looks, pairs, sparse, offsets)
-    photos = measured(pairs, len(looks))
-    findings = findings_of(rows, fit, photos, scene)
+    photos = measured(pairs, looks)
+    findings = findings_of(rows, fit, photos, scene, looks)
     back = back_share(looks)
     if back > _MUCH_BACK:
         remarks.append(

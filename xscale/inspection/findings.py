@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xscale.inspection.evidence import Cause, Doubt, Measured, whole_transform
+from xscale.inspection.evidence import Doubt, whole_transform
+from xscale.inspection.looks import Look
+from xscale.inspection.measured import MOST_MISFIT, Measured
 from xscale.inspection.points import MeshFit
 from xscale.scene.checks.fit import transform_advice
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
@@ -79,7 +81,11 @@ class Finding:
 
 
 def findings_of(
-    rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, scene: Scene
+    rows: list[PhotoRow],
+    fit: MeshFit | None,
+    photos: Measured,
+    scene: Scene,
+    looks: list[Look],
 ) -> list[Finding]:
     """Judge the rows; what concerns all photos comes before what concerns one.
 
@@ -88,9 +94,10 @@ def findings_of(
         fit: What sparse points ask of the mesh.
         photos: What neighbouring photos say together.
         scene: On which causes are tried.
+        looks: At its photos.
     """
     doubtful = _doubtful(rows, fit, photos)
-    doubt = Doubt(scene) if doubtful else None
+    doubt = Doubt(scene, looks, photos) if doubtful else None
     whole = [_cameras(rows)]
     if doubt is not None:
         whole += [*_causes(rows, fit, photos, doubt, scene)]
@@ -105,6 +112,8 @@ def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bo
     off = fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after
     if off or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
         return True
+    if (photos.misfit or 0.0) > MOST_MISFIT:
+        return True
     pointless = all(row.mesh_offset is None for row in rows)
     unsure = photos.verdict == "partly" or (photos.shift or 0.0) > _HARDLY_APART
     return unsure and (pointless or offset > _SMALL_OFFSET)
@@ -114,10 +123,10 @@ def _causes(
     rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, doubt: Doubt, scene: Scene
 ) -> list[Finding]:
     fitted = None if fit is None else fit_matrix(fit, scene.origin)
-    cause = doubt.cause(fitted)
-    mesh = _mesh(rows, fit, doubt, scene, cause)
+    mesh = _mesh(rows, fit, doubt, scene)
     if mesh is not None and mesh.code in ("W-MESH-SCALE", "W-MESH-SHIFT"):
         return [mesh]
+    cause = doubt.cause(fitted)
     if cause is not None:
         return [Finding(cause.code, None, cause.severity, cause.what, cause.advice)]
     found = [] if mesh is None else [mesh]
@@ -164,9 +173,7 @@ def _median(values: list[float | None]) -> float:
     return float(np.median(known)) if known else 0.0
 
 
-def _mesh(
-    rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene, cause: Cause | None
-) -> Finding | None:
+def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene) -> Finding | None:
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
@@ -176,7 +183,7 @@ def _mesh(
             parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts and doubt.confirms(matrix, cause):
+        if parts and doubt.mends(matrix):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,
