@@ -283,6 +283,26 @@ def _other_half(built: builders.Built) -> np.ndarray:
     return built.faces[middle[:, 0] > 0.9]
 
 
+class Summary(NamedTuple):
+    """What the table comes to."""
+
+    called_wrong: list[str]
+    """Right scenes that inspect calls wrong."""
+    praised: list[str]
+    """Wrong scenes of which it says that they fit together."""
+    set_right: list[str]
+    """Wrong scenes that the advice, followed, makes fit together."""
+
+
+def summed(rows: list[Row]) -> Summary:
+    """Sum up the rows."""
+    return Summary(
+        [row.name for row in rows if row.right and row.said in ("no", "refused")],
+        [row.name for row in rows if not row.right and row.said == "yes"],
+        [row.name for row in rows if not row.right and row.mended],
+    )
+
+
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory(prefix="table-") as folder:
@@ -293,17 +313,14 @@ def main() -> None:
             if wanted and not any(word in case.name for word in wanted):
                 continue
             begun = time.process_time()
-            row = row_of(case, Path(folder))
-            rows.append(row)
+            rows.append(row_of(case, Path(folder)))
             seconds = round(time.process_time() - begun, 1)
-            print(json.dumps([*row, seconds]), flush=True)  # noqa: T201
-        right = [row for row in rows if row.right]
-        wrong = [row for row in rows if not row.right]
-        called = [row.name for row in right if row.said in ("no", "refused")]
-        praised = [row.name for row in wrong if row.said == "yes"]
-        mended = sum(bool(row.mended) for row in wrong)
-        print(f"right called wrong: {called}; wrong called right: {praised}; "  # noqa: T201
-              f"set right: {mended} of {len(wrong)}")  # fmt: skip
+            print(json.dumps([*rows[-1], seconds]), flush=True)  # noqa: T201
+        found = summed(rows)
+        print(  # noqa: T201
+            f"right called wrong: {found.called_wrong}; wrong called right: {found.praised}; "
+            f"set right: {len(found.set_right)} of {sum(not row.right for row in rows)}"
+        )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from xscale.geometry.camera import Camera
 from xscale.inspection.looks import Look
 from xscale.inspection.measured import MOST_MISFIT, WELL_APART, Measured, marks_of
 from xscale.inspection.trial import Trials
+from xscale.inspection.turned import ADVICE as EXIF_ADVICE
+from xscale.inspection.turned import CODE as EXIF
 from xscale.scene.checks.agree import AGREES, SAMPLES, Agreement, PhotoTrial
 from xscale.scene.checks.conventions import CONVENTIONS, WORDS
 from xscale.scene.checks.fit import Evidence, candidates, meant, transform_advice
@@ -27,8 +29,10 @@ from xscale.scene.scene import Scene
 
 _LENS_GAIN = 0.05
 _MOST_CANDIDATES = 40
+_LEAST_SEEN = 0.05
+"""Share of the pictures that a mesh must fill for photos to speak for it."""
 _VERIFIED = 3
-"""Usual causes that are measured in full, the likeliest first."""
+"""Causes of one kind that are measured in full, the likeliest first."""
 _HALF_MATCHED = 0.5
 _MORE_MATCHED = 0.1
 _REFINED = 2
@@ -88,12 +92,16 @@ class Doubt:
         Args:
             fitted: A matrix [4, 4] by which sparse points ask the mesh to move.
         """
-        usual = [*self._frames(), *self._conventions(), *self._usual()]
-        # Of a symmetrical mesh, its mirror image fits as well: a turn is likelier.
-        usual.sort(key=lambda entry: (-round(entry[0].correlation, 2), entry[1].mirrors))
-        for _, cause in usual[:_VERIFIED]:
-            if self.mends(cause.matrix, cause.cameras):
-                return cause
+        turned = self._trials.turned()
+        if turned is not None and self._mended(turned):
+            what = "photos agree once they are turned as their EXIF orientation says"
+            return Cause(EXIF, what, EXIF_ADVICE, 10.0)
+        for group in ([*self._frames(), *self._conventions()], self._usual()):
+            # Of a symmetrical mesh, its mirror image fits as well: a turn is likelier.
+            group.sort(key=lambda entry: (-round(entry[0].correlation, 2), entry[1].mirrors))
+            for _, cause in group[:_VERIFIED]:
+                if self.mends(cause.matrix, cause.cameras):
+                    return cause
         placed = self._place([] if fitted is None else [fitted])
         return placed or self._order() or self._lens()
 
@@ -180,7 +188,9 @@ class Doubt:
         found = []
         for candidate in candidates(self._evidence, None, _MOST_CANDIDATES):
             agreement = self.trial.of(candidate.matrix)
-            if self._better(agreement):
+            # A mesh that shrank to a few pixels agrees with anything.
+            seen = self._better(agreement) and self._evidence.coverage(candidate.matrix)
+            if seen >= _LEAST_SEEN:
                 what = f"photos agree with {candidate.axes}, in units of {candidate.unit:.6g}"
                 advice = transform_advice(whole_transform(self.scene, candidate.matrix))
                 cause = Cause("W-MESH-FRAME", what, advice, 10.0, matrix=candidate.matrix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -27,6 +27,8 @@ _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20
 _WORST = 5
 _MUCH_BACK = 0.02
+_LITTLE = 0.25
+"""Share of the photos that a mesh must cover to fit together with them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,7 @@ def examine(
         "footprint": _footprints(looks),
         "coverage": _coverage(rows),
         "agreement": _agreement(rows, sparse, fit, pairs),
-        "verdict": verdict_of(findings, photos),
+        "verdict": verdict_of(findings, photos, [row.coverage for row in rows]),
         "back_faces": back,
         "suspicious": [{**asdict(f), "line": f.line} for f in findings],
         "per_photo": {row.name: _plain(row) for row in rows},
@@ -125,12 +127,27 @@ def examine(
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
 
 
-def verdict_of(findings: list[Finding], photos: Measured) -> dict[str, object]:
-    """Return what follows from everything, as plain values: ``fits`` and a line for people."""
+def verdict_of(
+    findings: list[Finding], photos: Measured, coverage: Sequence[float | None]
+) -> dict[str, object]:
+    """Return what follows from everything, as plain values: ``fits`` and a line for people.
+
+    Args:
+        findings: What is suspicious.
+        photos: What neighbouring photos say together.
+        coverage: Share of each photo that the mesh covers; None where it was not looked at.
+    """
     whole = [f for f in findings if f.photo is None]
     if whole:
         return {"fits": "no" if whole[0].code != "W-SCENE-UNCOMPARED" else "unknown",
                 "line": whole[0].what}  # fmt: skip
+    covered = float(np.mean([share for share in coverage if share is not None] or [0.0]))
+    if covered < _LITTLE:
+        return {
+            "fits": "partly",
+            "line": f"The mesh covers {covered:.0%} of the photos, and what it covers fits: "
+            f"{photos.line}. Is it the whole of what they show?",
+        }
     if photos.verdict == "together":
         return {"fits": "yes", "line": f"Photos, cameras and mesh fit together: {photos.line}."}
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from xscale.inspection.evidence import Doubt, whole_transform
 from xscale.inspection.looks import Look
 from xscale.inspection.measured import MOST_MISFIT, Measured
 from xscale.inspection.points import MeshFit
+from xscale.inspection.turned import ADVICE as TURNED_ADVICE
+from xscale.inspection.turned import CODE as TURNED
+from xscale.inspection.turned import fits_turned
 from xscale.scene.checks.fit import transform_advice
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
 from xscale.scene.scene import Scene
@@ -103,7 +106,17 @@ def findings_of(
         whole += [*_causes(rows, fit, photos, doubt, scene)]
     # Where every photo is off, no single one is to blame unless it is worse than the others.
     single = [f for row in rows for f in [_photo(row, rows)] if f is not None]
+    single = [_perhaps_turned(finding, looks) for finding in single]
     return [f for f in whole if f is not None] + sorted(single, key=lambda f: -f.severity)
+
+
+def _perhaps_turned(finding: Finding, looks: list[Look]) -> Finding:
+    """Name a photo's EXIF orientation where that is what is wrong with it."""
+    index = next((k for k, look in enumerate(looks) if look.photo.name == finding.photo), None)
+    if index is None or not fits_turned(looks, index):
+        return finding
+    what = "matches its neighbours once it is turned as its EXIF orientation says"
+    return replace(finding, code=TURNED, what=what, advice=TURNED_ADVICE)
 
 
 def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bool:

@@ -17,6 +17,7 @@ from xscale.geometry.mesh import Mesh
 from xscale.inspection.looks import Look, look_through
 from xscale.inspection.measured import Measured, measured
 from xscale.inspection.neighbours import Pair, pairs_of
+from xscale.inspection.turned import all_as_exif_says
 from xscale.scene.scene import Scene
 
 _MOST, _NEIGHBOURS = 16, 2
@@ -34,6 +35,11 @@ class Trials:
     def __init__(self, scene: Scene, looks: Sequence[Look]) -> None:
         self._scene = scene
         self._looks = _together(looks)
+
+    def turned(self) -> Measured | None:
+        """Measure with photos turned as EXIF says; None where it says so of none."""
+        looks = all_as_exif_says(self._looks)
+        return None if looks is None else measured(pairs_of(looks, _NEIGHBOURS), looks)
 
     def of(
         self, matrix: np.ndarray | None = None, cameras: Sequence[Camera] | None = None
