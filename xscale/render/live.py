@@ -17,6 +17,7 @@ from torch import Tensor
 
 from xscale import threads
 from xscale.errors import UsageError
+from xscale.gbuffer.cut import cut_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.render.modes import Mode, Scale, difference, mode_of
@@ -31,7 +32,7 @@ from xscale.render.scene_photos import (
     photo_from_its_place,
     photo_on_points,
 )
-from xscale.render.vertex_values import expected_errors, photo_counts
+from xscale.render.vertex_values import expected_errors, run_photo_counts
 
 if TYPE_CHECKING:
     from xscale.render.service import ViewRequest
@@ -50,7 +51,7 @@ class Rows(NamedTuple):
     """Rows of a picture."""
 
     rgb: np.ndarray
-    """Uint8 [h, w, 3]."""
+    """Uint8 [h, w, 3]; of ``ViewPainter.moving`` [h, w, 4], alpha 255."""
     depth: np.ndarray
     """Float32 [h, w]."""
     face: np.ndarray
@@ -117,7 +118,10 @@ class ViewPainter:
                 raise UsageError(f"mode {request.mode} needs the name of a photo")
             exposure = self._run.exposure(request.photo)
         renderer = self._run.renderer_on(request.background)
-        return Shown(request, mode, renderer, exposure, self._scale(request.camera, mode))
+        if request.cut is not None:
+            renderer = renderer.over(cut_surface(renderer.surface, request.cut, self._run.origin))
+        scale = self._scale(request.camera, mode, renderer)
+        return Shown(request, mode, renderer, exposure, scale)
 
     def rows(self, shown: Shown, samples: int, rect: tuple[int, int, int, int]) -> Rows:
         """Render a rectangle as ``xscale render`` does, pixel for pixel.
@@ -132,6 +136,8 @@ class ViewPainter:
     def moving(self, shown: Shown, check: Callable[[], None]) -> tuple[Rows, float]:
         """Render a whole picture fast; return it and the share of its colours that was reused.
 
+        Its colours have four channels.
+
         Args:
             shown: Of ``shown``.
             check: Called between parts of longer work; may raise to give it up.
@@ -140,14 +146,17 @@ class ViewPainter:
             proxy = self._proxy_of(shown)
             if proxy is not None:
                 return self._moving_proxy(shown, proxy, check)
-            frame, reused = self._reusing(shown).render(shown.camera, check)
-            return Rows(frame.colour.numpy(), frame.depth.numpy(), frame.face.numpy()), reused
+            *parts, reused = self._reusing(shown).render(shown.camera, check)
+            return Rows(*(part.numpy() for part in parts)), reused
         renderer = self._fast_renderer(shown, check)
         camera, smaller = self._smaller(shown)
         start = time.perf_counter()
         rect = (0, 0, camera.width, camera.height)
         rows = self._rows(shown, renderer, camera, 1, rect)
         self.learn(shown, True, (time.perf_counter() - start) / (camera.width * camera.height))
+        rgba = np.full((camera.height, camera.width, 4), 255, np.uint8)
+        rgba[..., :3] = rows.rgb
+        rows = rows._replace(rgb=rgba)
         if smaller == 1:
             return rows, 0.0
         width, height = shown.camera.width, shown.camera.height
@@ -184,14 +193,18 @@ class ViewPainter:
         camera = shown.camera
         small = camera.scaled(-(-camera.width // 2), -(-camera.height // 2))
         key = ("proxy", *_key(shown))
+        cut = shown.request.cut
+        if cut is not None:
+            proxy = cut_surface(proxy, cut, self._run.origin)
+        renderer = shown.renderer.over(proxy)
         if key not in self._moving:
-            renderer = copy.copy(shown.renderer)
-            renderer.surface = proxy
             size = (small.width, small.height)
             self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
-        frame, reused = self._moving[key].render(small, check)
-        parts = (frame.colour.numpy(), frame.depth.numpy(), np.full_like(frame.face.numpy(), -1))
-        return Rows(*(_enlarged(part, 2, camera.width, camera.height) for part in parts)), reused
+        self._moving[key].renderer = renderer
+        found = self._moving[key].render(small, check)
+        parts = (found.rgba.numpy(), found.depth.numpy(), np.full_like(found.face.numpy(), -1))
+        wide = (_enlarged(part, 2, camera.width, camera.height) for part in parts)
+        return Rows(*wide), found.reused
 
     def keep(self, shown: Shown, rgb: np.ndarray, depth: np.ndarray) -> None:
         """Keep an exact one-sample picture as a key frame.
@@ -272,13 +285,13 @@ class ViewPainter:
     def _reader(self) -> PhotoReader:
         return self._photos or PhotoReader(self._run)
 
-    def _scale(self, camera: Camera, mode: Mode) -> Scale:
+    def _scale(self, camera: Camera, mode: Mode, renderer: Renderer) -> Scale:
         """Return the ends of the mode's colour scale for a view."""
         levels = self._run.model.settings.grid.levels
         if not mode.needs_range:
             return Scale(levels=levels)
         small = camera.scaled(_PREVIEW, _PREVIEW)
-        frame = self._run.render(small, ("depth", "footprint"))
+        frame = renderer.render(small, ("depth", "footprint"))
         seen = torch.isfinite(frame.depth)
         if not bool(seen.any()):
             return Scale(levels=levels)
@@ -293,6 +306,8 @@ class ViewPainter:
             size = (shown.camera.width, shown.camera.height)
             self._keep_mover(key, MovingRenderer(shown.renderer, size, shown.exposure))
         self._moving.move_to_end(key)
+        # Cut or not: colours of the points that are left are the same.
+        self._moving[key].renderer = shown.renderer
         return self._moving[key]
 
     def _keep_mover(self, key: object, mover: MovingRenderer) -> None:
@@ -305,7 +320,7 @@ class ViewPainter:
         if shown.request.mode not in ("photos", "uncertainty"):
             return shown.renderer
         if self._counts is None:
-            self._counts = photo_counts(self._run.surface, self._run.views, check)
+            self._counts = run_photo_counts(self._run, check)
         fast = copy.copy(shown.renderer)
         fast.at_vertices = {"photos": self._counts}
         if shown.request.mode == "uncertainty":
