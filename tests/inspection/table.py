@@ -299,7 +299,7 @@ def summed(rows: list[Row]) -> Summary:
     return Summary(
         [row.name for row in rows if row.right and row.said in ("no", "refused")],
         [row.name for row in rows if not row.right and row.said == "yes"],
-        [row.name for row in rows if not row.right and row.mended],
+        [row.name for row in rows if not row.right and row.mended and row.said != "yes"],
     )
 
 

@@ -35,6 +35,8 @@ _VERIFIED = 3
 """Causes of one kind that are measured in full, the likeliest first."""
 _HALF_MATCHED = 0.5
 _MORE_MATCHED = 0.1
+_GAP = 0.1
+"""Small pixels by which rays of one spot miss each other where no camera is to blame."""
 _REFINED = 2
 _FINE = 0.1
 """Small pixels below which no place is made finer."""
@@ -62,6 +64,14 @@ class Cause:
     def mirrors(self) -> bool:
         """Whether undoing it makes a mirror image of the mesh."""
         return self.matrix is not None and bool(np.linalg.det(self.matrix[:3, :3]) < 0)
+
+
+_Found = tuple[Cause, float]
+"""A cause, and the small pixels by which photos miss each other once it is undone."""
+
+
+def _misfit(found: Measured) -> float:
+    return (found.shift or 0.0) + (found.misfit or 0.0) + (found.gap or 0.0)
 
 
 class Doubt:
@@ -103,7 +113,22 @@ class Doubt:
                 if self.mends(cause.matrix, cause.cameras):
                     return cause
         placed = self._place([] if fitted is None else [fitted])
-        return placed or self._order() or self._lens()
+        if placed is not None and (self._before.gap or 0.0) < _GAP:
+            return placed[0]
+        # A mesh of another size and place nearly makes up for another lens: what fits better is it.
+        lens = self._lens()
+        found = [one for one in (placed, lens) if one is not None]
+        if found:
+            return min(found, key=lambda one: one[1])[0]
+        return self._order()
+
+    def allows(self, matrix: np.ndarray) -> bool:
+        """Tell whether photos fit with the mesh moved as sparse points ask, and no worse for it."""
+        found, before = self._trials.of(matrix)[2], self._before
+        if not found.enough:
+            return not before.enough
+        closer = (found.shift or 0.0) <= max(WELL_APART, before.shift or 0.0)
+        return closer and found.matched >= before.matched - _MORE_MATCHED
 
     def mends(
         self, matrix: np.ndarray | None = None, cameras: Sequence[Camera] | None = None
@@ -123,7 +148,7 @@ class Doubt:
         more = found.matched > before.matched + _MORE_MATCHED
         return not before.enough or more or (off and found.matched >= before.matched)
 
-    def _place(self, starts: list[np.ndarray]) -> Cause | None:
+    def _place(self, starts: list[np.ndarray]) -> _Found | None:
         """Lay the mesh on the points, and look whether photos then fit."""
         sparse = self.scene.points
         given = sparse is not None and len(sparse) >= _LEAST_SPARSE
@@ -139,7 +164,8 @@ class Doubt:
             return None
         matrix = placed.matrix
         looks, pairs, found = self._trials.of(matrix)
-        for _ in range(0 if given else _REFINED):
+        mirrored = np.linalg.det(matrix[:3, :3]) < 0
+        for _ in range(0 if given or mirrored else _REFINED):
             if (found.misfit or 0.0) < _FINE and (found.shift or 0.0) < _FINE:
                 break
             # Matching patches of larger photos are exact where the sweep's were nearly so.
@@ -154,7 +180,9 @@ class Doubt:
             if (again[2].misfit or 0.0) > (found.misfit or 0.0) + 0.1:
                 break
             matrix, (looks, pairs, found) = matrix @ step.matrix, again
-        return self._placed(replace(placed, matrix=matrix), found) if self._mended(found) else None
+        if not self._mended(found) and not (given and self.allows(matrix)):
+            return None
+        return self._placed(replace(placed, matrix=matrix), found), _misfit(found)
 
     def _better(self, found: Agreement) -> bool:
         return found.agrees and (
@@ -237,7 +265,7 @@ class Doubt:
             cameras=best[2],
         )
 
-    def _lens(self) -> Cause | None:
+    def _lens(self) -> _Found | None:
         """Tell whether photos ask for other focal lengths."""
         factors = list(_LENSES)
         best = (0.0, 1.0)
@@ -246,9 +274,12 @@ class Doubt:
             best = max(best, *tried)
             factors = [best[1] - step, best[1] + step]
         gained = best[0] >= max(AGREES, self.as_is.correlation + _LENS_GAIN)
-        if not self.as_is.compared or not gained or not self.mends(cameras=self._zoomed(best[1])):
+        if not self.as_is.compared or not gained:
             return None
-        return Cause(
+        found = self._trials.of(cameras=self._zoomed(best[1]))[2]
+        if not self._mended(found):
+            return None
+        cause = Cause(
             "W-CAMERA-LENS",
             f"photos agree better (correlation {best[0]:.2f} for {self.as_is.correlation:.2f}) "
             f"with focal lengths {best[1]:.3g} times as long",
@@ -256,6 +287,7 @@ class Doubt:
             "the alignment? export the cameras again",
             1 + 10 * abs(best[1] - 1),
         )
+        return cause, _misfit(found)
 
     def _zoomed(self, factor: float) -> list[Camera]:
         return [_zoomed(camera, factor) for camera in self.cameras]

@@ -196,7 +196,7 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene)
             parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts and doubt.mends(matrix):
+        if parts and doubt.allows(matrix):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,

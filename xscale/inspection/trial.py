@@ -37,7 +37,7 @@ class Trials:
         self._looks = _together(looks)
 
     def turned(self) -> Measured | None:
-        """Measure with photos turned as EXIF says; None where it says so of none."""
+        """Measure with photos turned as EXIF says; None where it says so of few."""
         looks = all_as_exif_says(self._looks)
         return None if looks is None else measured(pairs_of(looks, _NEIGHBOURS), looks)
 

@@ -39,9 +39,9 @@ def as_exif_says(look: Look) -> Look | None:
 
 
 def all_as_exif_says(looks: Sequence[Look]) -> list[Look] | None:
-    """Return looks at photos turned as EXIF says; None where it says so of none."""
+    """Return looks at photos turned as EXIF says; None where it says so of less than half."""
     turned = [as_exif_says(look) for look in looks]
-    if not any(turned):
+    if 2 * sum(new is not None for new in turned) < len(looks):
         return None
     return [look if new is None else new for look, new in zip(looks, turned, strict=True)]
 

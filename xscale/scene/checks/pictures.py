@@ -34,7 +34,7 @@ class Pictures:
         self._decoded = dict(decoded or {})
         self._small: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
         self.derived: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        """What others made of pictures, by the photo's index, to make it once."""
+        """Pictures that others derived from these, by the photo's index."""
 
     def grey(self, index: int, long_side: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a photo's brightness, float32 [H, W] in [0, 1], and where it counts.

@@ -67,13 +67,20 @@ def _file(root: Path, choice: Choice) -> Path | None:
 
 
 def _looks_right(path: Path) -> bool:
-    head = beginning(path).decode("utf-8-sig", "replace")
+    head = _head(path)
     return any(set(_SIGNATURE) <= set(_columns(line)) for line in head.splitlines()[:3])
+
+
+def _head(path: Path) -> str:
+    """Return the beginning of a table, as text; damaged letters are replaced."""
+    data = beginning(path)
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return data.decode("utf-16" if wide else "utf-8-sig", "replace")
 
 
 def other_table(path: Path) -> str | None:
     """Return the columns of a table of cameras of another kind, or None where it is not one."""
-    head = beginning(path).decode("utf-8-sig", "replace")
+    head = _head(path)
     for line in head.splitlines()[:5]:
         for separator in (";", ",", "\t"):
             columns = [field.strip().strip("#").strip() for field in line.split(separator)]
