@@ -22,13 +22,13 @@ from tests.house.tree import ROOT
 from tests.inspection.table import Maker, similarity
 from tests.scene import test_metashape, test_nerfstudio
 from xscale.cli.main import main
-from xscale.errors import PhotoError, SceneError, UnsafePathError, XscaleError
+from xscale.errors import PhotoError, SceneError, XscaleError
 from xscale.io.mesh.ply import encode_ply
-from xscale.io.storage import refuse_link, write_text
+from xscale.io.storage import write_text
 from xscale.scene.layouts.convert import convert
 from xscale.scene.scene import Scene
 
-ROOMS = ("scene", "inspection", "io", "geometry")
+ROOMS = ("scene", "inspection", "io/mesh", "io/photo", "geometry")
 NOT_ADVICE = {"xscale/inspection/page.py:write_page --json": "a heading"}
 
 
@@ -258,15 +258,6 @@ def cameras_of_opengl(small, root, make):
     assert len(Scene.open(root, **advised(said, root)).photos) == 9
 
 
-def link_in_the_way(small, root, make):
-    aim, link = root / "aim", root / "link"
-    aim.mkdir()
-    link.symlink_to(aim)
-    with pytest.raises(UnsafePathError, match="give --out with the folder that it leads to"):
-        refuse_link(link)
-    refuse_link(aim)
-
-
 BESIDE = "tests/scene/test_what_people_bring.py"
 FOLLOWED = {
     "xscale/geometry/mesh.py:Mesh.from_world --mesh-repair":
@@ -278,9 +269,8 @@ FOLLOWED = {
     "xscale/io/photo/colour_spaces.py:_by_profile --color": damaged_colours,
     "xscale/io/photo/images.py:_check_header --convert-cmyk":
         "tests/io/test_images.py::test_cmyk_is_converted_on_request_and_never_inverted",
-    "xscale/io/storage.py:_exists --overwrite":
-        "tests/io/test_storage.py::test_existing_file_is_refused_and_unchanged_without_overwrite",
-    "xscale/io/storage.py:refuse_link --out": link_in_the_way,
+    "xscale/io/photo/decode_apart.py:_crash --threads":
+        "tests/io/test_decode_apart.py::test_many_threads_share_the_processes",
     "xscale/scene/checks/advice.py:advise --pose-convention": cameras_of_opengl,
     "xscale/scene/checks/duplicates.py:check_leaks --allow-leak":
         "tests/scene/test_duplicates.py::test_training_refuses_a_test_photo_among_its_photos",
@@ -302,6 +292,7 @@ FOLLOWED = {
     "xscale/scene/layouts/kinds.py:detected --images": path_is_not_there,
     "xscale/scene/layouts/labels.py:_ambiguous --images":
         f"{BESIDE}::test_two_kinds_of_one_photo_are_told_apart_by_the_advised_option",
+    "xscale/scene/layouts/realitycapture.py: --cameras": several_camera_files,
     "xscale/scene/layouts/nerfstudio.py: --cameras": mesh_in_the_files_frame,
     "xscale/scene/layouts/nerfstudio.py:_Reader._remark --test-every": split_of_the_file,
     "xscale/scene/layouts/nerfstudio.py:_Reader._remark --test-list": split_of_the_file,
