@@ -127,8 +127,18 @@ class Doubt:
         found, before = self._trials.of(matrix)[2], self._before
         if not found.enough:
             return not before.enough
-        closer = (found.shift or 0.0) <= max(WELL_APART, before.shift or 0.0)
-        return closer and found.matched >= before.matched - _MORE_MATCHED
+        near = (found.shift or 0.0) <= WELL_APART and (found.misfit or 0.0) <= MOST_MISFIT
+        return near and found.matched >= before.matched - _MORE_MATCHED
+
+    def settled(self, matrix: np.ndarray) -> np.ndarray:
+        """Return a place of the mesh made finer by the sparse points, where they allow it."""
+        points = self.scene.points
+        if points is None or len(points) < _LEAST_SPARSE:
+            return matrix
+        near = sparse_points(points, self.cameras)
+        registrar = Registrar(near, self._evidence.surface, self._evidence.normals)
+        found = registrar.refined(matrix)
+        return matrix if found is None else found.matrix
 
     def mends(
         self, matrix: np.ndarray | None = None, cameras: Sequence[Camera] | None = None

@@ -14,6 +14,7 @@ from xscale.inspection.turned import ADVICE as TURNED_ADVICE
 from xscale.inspection.turned import CODE as TURNED
 from xscale.inspection.turned import fits_turned
 from xscale.scene.checks.fit import transform_advice
+from xscale.scene.checks.registration import turn_of
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
 from xscale.scene.scene import Scene
 
@@ -33,6 +34,8 @@ _HARDLY_APART = 0.25
 """Small pixels by which photos of scenes with an exact mesh lie apart, at most."""
 _SMALL_OFFSET = 0.004
 _ABSURD_SCALE = 2.0
+_HARDLY_TURNED = 0.3
+"""Degrees up to which a mesh is not called turned."""
 
 
 @dataclass(frozen=True)
@@ -190,13 +193,15 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene)
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
-        off = float(np.linalg.norm(fit.shift))
+        matrix = doubt.settled(matrix)
+        scale = 1 / float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+        off = float(np.linalg.norm(matrix[:3, :3] @ scene.origin + matrix[:3, 3] - scene.origin))
         parts = []
-        if abs(fit.scale - 1) > _FAR_SCALE:
-            parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
+        if abs(scale - 1) > _FAR_SCALE:
+            parts.append(f"{scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts and doubt.allows(matrix):
+        if parts and turn_of(matrix) < _HARDLY_TURNED and doubt.allows(matrix):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,

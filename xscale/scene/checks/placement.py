@@ -14,7 +14,7 @@ import numpy as np
 
 from xscale.geometry.camera import Camera
 from xscale.scene.checks.fit import Evidence
-from xscale.scene.checks.registration import Registrar, Registration, rotation
+from xscale.scene.checks.registration import Registrar, Registration, rotation, turn_of
 from xscale.scene.checks.sweep import Points
 
 _LEAST_POINTS = 60
@@ -116,8 +116,7 @@ def best_placement(
     margin = best.worth - found[1].worth if len(found) > 1 else 1.0
     before = registrar.refined(np.eye(4), rounds=0)
     scale = float(np.cbrt(np.linalg.det(best.matrix[:3, :3])))
-    cosine = (np.trace(best.matrix[:3, :3]) / scale - 1) / 2
-    turned = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    turned = turn_of(best.matrix)
     moved = registrar.displacement(np.eye(4), best.matrix)
     return Placement(best.matrix, before, best, moved, turned, scale, margin)
 

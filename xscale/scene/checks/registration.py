@@ -219,6 +219,13 @@ def _spread(arm: np.ndarray, whole: float, covariance: np.ndarray) -> np.ndarray
     return np.einsum("cin,ij,cjn->n", rows, covariance, rows)
 
 
+def turn_of(matrix: np.ndarray) -> float:
+    """Return the degrees by which a similarity [4, 4] turns."""
+    scale = float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+    cosine = (np.trace(matrix[:3, :3]) / scale - 1) / 2
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+
+
 def rotation(turn: np.ndarray) -> np.ndarray:
     """Return the matrix [3, 3] of a turn by ``|turn|`` radians about ``turn`` (Rodrigues)."""
     angle = float(np.linalg.norm(turn))
