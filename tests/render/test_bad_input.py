@@ -136,7 +136,7 @@ def test_more_than_the_disk_holds_is_refused_before_any_work(
 ):
     line = ["render", str(tiny_run.path), "--outputs", "position", "--size", "1000000x1000000"]
     assert main([*line, "--out", str(tmp_path / "out")]) == 4
-    assert "is free" in capsys.readouterr().err
+    assert "are free" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
