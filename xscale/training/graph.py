@@ -64,11 +64,12 @@ class StepGraph:
             self._step(rays)
             return
         for mine, given in zip(vars(self._batch).values(), vars(rays).values(), strict=True):
-            mine.copy_(given, non_blocking=True)
+            if mine is not None:
+                mine.copy_(given, non_blocking=True)
         self._recorded.replay()
 
     def _make(self, rays: Rays) -> None:
-        batch = Rays(*(part.clone() for part in vars(rays).values()))
+        batch = rays.each(torch.clone)
         try:
             record = self._record or record_cuda
             self._recorded = record(lambda: self._step(batch), batch.face_id.device)

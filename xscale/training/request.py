@@ -20,7 +20,7 @@ _MOST_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Goal:
-    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
+    """When to stop: after ``steps`` steps, at ``seconds`` of training time, or what comes first."""
 
     steps: int | None
     seconds: float | None
@@ -31,9 +31,19 @@ class Goal:
 
     def share(self, step: int, seconds: float) -> float:
         """Return how much of the training is done, 0 to 1."""
+        done = 0.0
         if self.steps is not None:
-            return min(step / self.steps, 1.0)
-        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
+            done = step / self.steps
+        if self.seconds is not None:
+            done = max(done, seconds / max(self.seconds, 1e-9))
+        return min(done, 1.0)
+
+    def at_most(self, steps: int | None) -> Goal:
+        """Return the goal of a training that ends after so many steps at the latest.
+
+        Steps that were asked for are taken: only a goal of time is limited.
+        """
+        return self if self.steps is not None or steps is None else Goal(steps, self.seconds)
 
 
 @dataclass(frozen=True)
