@@ -103,9 +103,7 @@ def test_turns_must_be_one_a_ray():
 
 
 @pytest.mark.parametrize("interpolation", ["linear", "smoothstep"])
-@pytest.mark.parametrize(
-    ("loss", "turn"), [("l2", False), ("charbonnier", False), ("l2", True)]
-)
+@pytest.mark.parametrize(("loss", "turn"), [("l2", False), ("charbonnier", False), ("l2", True)])
 def test_fused_step_matches_the_float64_reference(interpolation, loss, turn):
     problem = step_problem(width=4, kind="relu", rays=900, log2_rows=12)
     rays, grid, shader = _turned(problem) if turn else problem

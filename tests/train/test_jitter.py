@@ -37,8 +37,8 @@ def _moves(jitter, steps=64):
 
 
 def test_rays_stay_in_their_pixels_and_fill_them_evenly():
-    settings = OptimSettings(batch=COUNT, pixel_jitter=1.0)
-    pixel, _ = _moves(Jitter(settings, torch.tensor([0.2, 0.4]), 0, "cpu"))
+    settings = OptimSettings(batch=COUNT, jitter_after=0, pixel_jitter=1.0)
+    pixel, _ = _moves(Jitter(settings, torch.tensor([0.2, 0.4]), 1.0, 0, "cpu"))
     assert pixel.abs().max() <= 0.5
     # Every ray visits all quarters of its pixel, about equally often.
     right, low = (pixel > 0).float().unbind(2)
@@ -49,8 +49,8 @@ def test_rays_stay_in_their_pixels_and_fill_them_evenly():
 
 def test_directions_turn_by_a_share_of_their_photos_spacing():
     spacing = torch.tensor([0.2, 0.4])
-    settings = OptimSettings(batch=COUNT, direction_jitter=0.5)
-    _, turn = _moves(Jitter(settings, spacing, 0, "cpu"))
+    settings = OptimSettings(batch=COUNT, jitter_after=0, direction_jitter=0.5)
+    _, turn = _moves(Jitter(settings, spacing, 1.0, 0, "cpu"))
     photo = _rays().photo
     for index, angle in enumerate(spacing.tolist()):
         spread = turn[:, photo == index].std(dim=(0, 1))
@@ -58,14 +58,27 @@ def test_directions_turn_by_a_share_of_their_photos_spacing():
 
 
 def test_moves_depend_on_seed_and_step_alone():
-    settings = OptimSettings(batch=COUNT)
+    settings = OptimSettings(batch=COUNT, jitter_after=0)
     spacing = torch.tensor([0.2, 0.4])
-    one, two, other = (Jitter(settings, spacing, seed, "cpu") for seed in (3, 3, 4))
+    one, two, other = (Jitter(settings, spacing, 1.0, seed, "cpu") for seed in (3, 3, 4))
     assert torch.equal(one(_rays(), 7).pixel, two(_rays(), 7).pixel)
     assert not torch.equal(one(_rays(), 7).pixel, one(_rays(), 8).pixel)
     assert not torch.equal(one(_rays(), 7).pixel, other(_rays(), 7).pixel)
     # Half a batch, after a device ran out of memory, moves as the first half of a whole one.
     assert torch.equal(one(_rays(250), 7).turn, one(_rays(), 7).turn[:250])
+
+
+def test_rays_begin_to_move_when_pixels_were_visited_often_enough():
+    settings = OptimSettings(batch=COUNT, jitter_after=20, pixel_jitter=1.0)
+    # Each step visits a tenth of the pixels.
+    jitter = Jitter(settings, torch.tensor([0.2, 0.4]), 10 * COUNT, 0, "cpu")
+    rays = _rays()
+    assert jitter(rays, 200) is rays
+    found = [(jitter(rays, step).pixel - rays.pixel).abs().max() for step in (201, 300, 400, 4000)]
+    assert 0 < found[0] < 0.01
+    assert found[1] == pytest.approx(0.25, abs=0.01)
+    assert found[2] == pytest.approx(0.5, abs=0.01)
+    assert found[3] == pytest.approx(0.5, abs=0.01)
 
 
 def _camera(angle, *, distance=4.0):
@@ -102,7 +115,7 @@ def test_a_photo_behind_the_surface_is_no_neighbour_and_a_lonely_one_takes_the_u
 
 def test_the_published_settings_leave_rays_where_they_are():
     cameras = [_camera(angle) for angle in (0.0, 0.2)]
-    assert make_jitter(PAPER.optim, _statistics(cameras), cameras, 0, "cpu") is None
+    assert make_jitter(PAPER.optim, _statistics(cameras), cameras, 1.0, 0, "cpu") is None
     assert PAPER.optim.visits == 0
 
 

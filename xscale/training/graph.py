@@ -48,15 +48,16 @@ class StepGraph:
 
     def forget(self) -> None:
         """Let go of a recording and its memory."""
-        self._size = self._before = 0
+        self._size, self._before = (0, False), 0
         self._batch: Rays | None = None
         self._recorded: Recorded | None = None
 
     def take(self, rays: Rays) -> None:
         """Take a step with these rays, which lie on the device or in pinned memory."""
-        if len(rays.face_id) != self._size:
+        size = len(rays.face_id), rays.turn is not None
+        if size != self._size:
             self.forget()
-            self._size = len(rays.face_id)
+            self._size = size
         if self._recorded is None and not self._failed and self._before >= _STEPS_BEFORE:
             self._make(rays)
         if self._recorded is None:

@@ -153,7 +153,7 @@ def prepare(
         covered_pixels=covered_pixels,
         local_cameras=local,
         manifest=manifest,
-        jitter=make_jitter(settings.optim, statistics, local, seed, device),
+        jitter=make_jitter(settings.optim, statistics, local, covered_pixels, seed, device),
     )
 
 

@@ -187,8 +187,8 @@ class Session:
             return
         self.say(
             f"each covered pixel was visited {self.settings.optim.visits:g} times in "
-            f"{seconds / 60:.3g} minutes: more would learn the photos by heart, so waiting longer "
-            "buys nothing (optim.visits)"
+            f"{seconds / 60:.3g} minutes: the photos hold no more, and waiting longer buys nothing "
+            "(optim.visits)"
         )
 
     def _make_trainer(self, checkpoint: Checkpoint | None) -> None:

@@ -16,10 +16,9 @@ class OptimSettings:
 
     batch: int = 32768
     """Rays a step."""
-    visits: float = 50.0
+    visits: float = 400.0
     """How often a training of so many minutes takes each covered pixel of its photos at most, on
-    average: beyond that photos are learned by heart, and views between them get worse. 0 sets no
-    limit; --steps has none."""
+    average: that more helps was never measured. 0 sets no limit; --steps has none."""
     loss: Literal["l1", "charbonnier", "l2"] = "l1"
     """Distance between colour and photo, in sRGB."""
     robust: float = 0.0
@@ -43,7 +42,10 @@ class OptimSettings:
     direction_error: float = 0.001
     """Mean squared error of a batch from which on all of direction_decay is taken; below it less,
     by the cube: where mesh and photos agree, what changes with the view is there to be learned."""
-    pixel_jitter: float = 1.0
+    jitter_after: float = 20.0
+    """Visits of each covered pixel after which rays begin to move (the two settings below); after
+    as many more they move as far as set. Before, moves would only blur."""
+    pixel_jitter: float = 0.5
     """Edge of the square, in pixels, in which steps move each ray around its pixel's centre: what
     lies between the centres is learned too, and not left to chance."""
     direction_jitter: float = 0.5
@@ -85,7 +87,7 @@ class OptimSettings:
                 )
         if self.table_epsilon <= 0:
             raise ConfigError(f"optim.table_epsilon must be above 0, got {self.table_epsilon}")
-        for name in ("robust", "visits", "pixel_jitter", "direction_jitter"):
+        for name in ("robust", "visits", "pixel_jitter", "direction_jitter", "jitter_after"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"optim.{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.direction_decay < 1:
