@@ -187,7 +187,7 @@ class Session:
             return
         self.say(
             f"each covered pixel was visited {self.settings.optim.visits:g} times in "
-            f"{seconds / 60:.3g} minutes: the photos hold no more, and waiting longer buys nothing "
+            f"{seconds / 60:.3g} minutes: as far as was measured, waiting longer buys nothing "
             "(optim.visits)"
         )
 
