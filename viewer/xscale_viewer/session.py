@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from xscale.errors import XscaleError, printable
 from xscale_viewer import settings as kept
+from xscale_viewer.advice import Wanted
 from xscale_viewer.cut import Cut
 from xscale_viewer.history import History
 from xscale_viewer.measure import Measurements
@@ -45,6 +46,7 @@ class Session:
         opener: Opens a folder; the default is ``source.open_source``.
         make_service: Makes the render service; the default is ``RenderService``.
         threads: Threads of the render service.
+        device: Where a run's pictures are computed: auto, cpu, webgpu or webgpu:N.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Session:
         opener: Callable[[Path], Source] | None = None,
         make_service: Callable[..., RenderService] | None = None,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.settings = settings or Settings()
         self.wake = wake
@@ -77,6 +80,7 @@ class Session:
         self.measurements = Measurements()
         self.measuring = False
         self.tour = Tour()
+        self.wanted: list[Wanted] = []
         self.picture: Picture | None = None
         self.base: Picture | None = None
         self.document: dict | None = None
@@ -85,6 +89,7 @@ class Session:
         self._opener = opener
         self._make_service = make_service
         self._threads = threads
+        self._device = device
         self._service: RenderService | None = None
         self._inbox: deque[Callable[[], None]] = deque()
         self._incoming: list[Picture] = []
@@ -107,7 +112,7 @@ class Session:
 
     def _load(self, path: Path) -> None:
         try:
-            source = (self._opener or _open_source())(path)
+            source = (self._opener or _open_source(self._device))(path)
         except XscaleError as error:
             line = str(error)
         except Exception as error:  # any damaged folder must end as a line in the status bar
@@ -134,7 +139,7 @@ class Session:
         self._service = make(source.run, self._on_picture, self._threads, self._on_error)
         self.mode, self.photo, self.wipe, self.cut = "colour", None, False, None
         self.picture = self.base = self._wanted = self.document = None
-        self.history, self.tour, self.outside = History(), Tour(), None
+        self.history, self.tour, self.outside, self.wanted = History(), Tour(), None, []
         self.measurements.load(kept.load_measurements(source.path))
         self.home = self.view = first_view(source)
         self.history.push(self.view)
@@ -359,11 +364,11 @@ class Session:
         return not (picture.complete and picture.stage != "moving" and picture.samples >= want)
 
 
-def _open_source() -> Callable[[Path], Source]:
+def _open_source(device: str) -> Callable[[Path], Source]:
     # PyTorch comes with it: the window is there before.
     from xscale_viewer.source import open_source
 
-    return open_source
+    return partial(open_source, device=device)
 
 
 def _render_service() -> Callable[..., RenderService]:

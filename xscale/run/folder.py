@@ -30,13 +30,13 @@ from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest, save_checkp
 from xscale.io.own_files import read_own_json, read_own_lines
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
-    TEMPORARY_PREFIX,
     append_line,
     clean_temporaries,
     refuse_link,
     write_json,
 )
 from xscale.io.system_errors import is_about_storage
+from xscale.io.temporaries import TEMPORARY_PREFIX
 from xscale.io.tensors import read_tensors, write_tensors
 from xscale.run.manifest import Manifest, manifest_from_json
 
