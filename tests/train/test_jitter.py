@@ -132,13 +132,18 @@ def test_a_batch_goes_to_a_device_with_and_without_turns():
     assert torch.equal(turned.to(torch.device("cpu")).turn, turned.turn)
 
 
-def test_only_a_goal_of_time_is_limited_by_steps():
-    assert Goal(100, None).at_most(10) == Goal(100, None)
-    limited = Goal(None, 60.0).at_most(10)
+def test_only_a_goal_of_time_is_limited_by_visits():
+    optim = OptimSettings(batch=100, visits=5)
+    assert Goal(100, None).at_most(optim, 200.0) == Goal(100, None)
+    limited = Goal(None, 60.0).at_most(optim, 200.0)
+    assert limited == Goal(10, 60.0)
     assert limited.share(5, 6.0) == 0.5
     assert limited.share(1, 54.0) == 0.9
     assert limited.share(10, 1.0) == 1.0
-    assert Goal(None, 60.0).at_most(None) == Goal(None, 60.0)
+    assert limited.had_enough(10)
+    assert not limited.had_enough(9)
+    assert not Goal(100, None).had_enough(100)
+    assert Goal(None, 60.0).at_most(OptimSettings(visits=0), 200.0) == Goal(None, 60.0)
 
 
 @pytest.mark.parametrize("goal", [{"minutes": 5.0}, {"steps": 30}])

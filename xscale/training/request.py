@@ -12,7 +12,7 @@ from xscale.config import check_device_name, override
 from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
 from xscale.io.system_errors import as_storage_error
 from xscale.run.folder import RunFolder
-from xscale.training.settings import Settings, preset
+from xscale.training.settings import OptimSettings, Settings, preset
 
 _MINUTES = 10.0
 _MOST_SEED = 2**32 - 1
@@ -38,12 +38,30 @@ class Goal:
             done = max(done, seconds / max(self.seconds, 1e-9))
         return min(done, 1.0)
 
-    def at_most(self, steps: int | None) -> Goal:
-        """Return the goal of a training that ends after so many steps at the latest.
+    def at_most(self, optim: OptimSettings, pixels: float) -> Goal:
+        """Return the goal of a training that ends when pixels were visited often enough.
 
         Steps that were asked for are taken: only a goal of time is limited.
+
+        Args:
+            optim: Says how often is enough.
+            pixels: Covered pixels of the training photos.
         """
-        return self if self.steps is not None or steps is None else Goal(steps, self.seconds)
+        if self.steps is not None or not optim.visits:
+            return self
+        return Goal(max(math.ceil(optim.visits * pixels / optim.batch), 1), self.seconds)
+
+    def had_enough(self, step: int) -> bool:
+        """Return whether a training of minutes took all steps that help."""
+        return self.seconds is not None and self.steps is not None and step >= self.steps
+
+
+def enough(visits: float, seconds: float) -> str:
+    """Return what a training says that ended before its minutes were over."""
+    return (
+        f"each covered pixel was visited {visits:g} times in {seconds / 60:.3g} minutes: as far "
+        "as was measured, waiting longer buys nothing (optim.visits)"
+    )
 
 
 @dataclass(frozen=True)

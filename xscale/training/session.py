@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -39,7 +38,7 @@ from xscale.training.prepare import Prepared, prepare
 from xscale.training.preview import previewer
 from xscale.training.record import Record
 from xscale.training.refine import Refinement
-from xscale.training.request import Request
+from xscale.training.request import Request, enough
 from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
@@ -172,9 +171,10 @@ class Session:
             self.left_out.log_to(folder, lambda: self.trainer.step)
             million = self.prepared.covered_pixels / 1e6
             self.say(f"training on about {million:.3g} million covered pixels")
-            goal = goal.at_most(self._most_steps())
+            goal = goal.at_most(self.settings.optim, self.prepared.covered_pixels)
             seconds = self._train_to(goal, on_progress)
-            self._say_enough(goal, seconds)
+            if goal.had_enough(self.trainer.step):
+                self.say(enough(self.settings.optim.visits, seconds))
             self._say_notes(self._noted)
             timing = self._timing(seconds)
             self.say(f"where the time went: {_shares(timing)}")
@@ -193,21 +193,6 @@ class Session:
         self.refinement = _refinement(prepared, self.settings.refine, checkpoint, self.left_out)
         self.prepared = replace(prepared, surface=self.refinement.surface)
         self._make_trainer(checkpoint)
-
-    def _most_steps(self) -> int | None:
-        """Return after how many steps each covered pixel was visited often enough."""
-        optim, pixels = self.settings.optim, self.prepared.covered_pixels
-        return math.ceil(optim.visits * pixels / optim.batch) if optim.visits else None
-
-    def _say_enough(self, goal: Goal, seconds: float) -> None:
-        """Say where a training of minutes ended before they were over, and why."""
-        if goal.seconds is None or goal.steps is None or self.trainer.step < goal.steps:
-            return
-        self.say(
-            f"each covered pixel was visited {self.settings.optim.visits:g} times in "
-            f"{seconds / 60:.3g} minutes: as far as was measured, waiting longer buys nothing "
-            "(optim.visits)"
-        )
 
     def _make_trainer(self, checkpoint: Checkpoint | None) -> None:
         """Make model, pool and trainer; of a run that goes on they are as it was saved."""
