@@ -125,6 +125,8 @@ def call(op: str, device: torch.device, **fields: object) -> None:
     try:
         # A launch goes to the thread's device, whatever its stream belongs to.
         with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
+            if on_gpu:  # the module's CUDA runtime is not torch's: it is told the device as well
+                _core.set_cuda_device(torch.cuda.current_device())
             if hasattr(_core, f"{op}_scratch"):
                 values["scratch"] = None
                 if body != "cpu":
