@@ -11,7 +11,7 @@ from benchmarks._timing import device, milliseconds, row
 from benchmarks.op_frame import paper_model
 from benchmarks.op_raster import camera, terrain
 from xscale import ops
-from xscale.gbuffer.build import build_surface, visibility
+from xscale.gbuffer.build import build_surface, visible_depths
 
 
 def rows() -> list[dict[str, object]]:
@@ -22,12 +22,8 @@ def rows() -> list[dict[str, object]]:
     view = camera(width, height).recentred(mesh.origin)
     beside = replace(view, t=view.t + np.array([0.01, 0.0, 0.005]))
     packed, key = (torch.from_numpy(c.packed()).to(device()) for c in (view, beside))
-    face_id = visibility(surface, packed, width, height)
-    _, depth = ops.rasterize(
-        surface.cluster_points, surface.cluster_corners, surface.cluster_face_ids,
-        surface.cluster_start, surface.cluster_point_start, surface.cluster_box, key,
-        (0, 0, width, height),
-    )  # fmt: skip
+    face_id, seen = visible_depths(surface, packed, width, height)
+    key_faces, depth = visible_depths(surface, key, width, height)
     grid, _, shader, _ = paper_model()
     grid, shader = (
         type(part)(*(v.to(device()) if isinstance(v, torch.Tensor) else v for v in part))
@@ -38,19 +34,16 @@ def rows() -> list[dict[str, object]]:
     def shade(faces: torch.Tensor) -> torch.Tensor:
         return ops.fused_frame(*mesh_parts, faces, grid, shader)
 
-    colour = ops.fused_frame(
-        surface.vertices, surface.faces, key, visibility(surface, key, width, height), grid, shader
-    )
-    keys = ops.KeyFrames(
-        key[None].contiguous(), colour[None].contiguous(), depth[None].contiguous()
-    )
+    colour = ops.fused_frame(surface.vertices, surface.faces, key, key_faces, grid, shader)
+    colour = torch.cat([colour, torch.full_like(colour[..., :1], 255)], 2)
+    keys = ops.KeyFrames(*(part[None].contiguous() for part in (key, colour, depth)))
     order = torch.zeros(1, dtype=torch.int32, device=device())
 
     def reuse() -> torch.Tensor:
-        found = ops.reproject(*mesh_parts, face_id, keys, order)
-        return torch.minimum(shade(found.missing), found.rgb)
+        found = ops.reproject(*mesh_parts, face_id, seen, keys, order)
+        return torch.minimum(shade(found.missing), found.rgba[..., :3])
 
-    found = ops.reproject(*mesh_parts, face_id, keys, order)
+    found = ops.reproject(*mesh_parts, face_id, seen, keys, order)
     share = 1 - float((found.missing >= 0).sum() / (face_id >= 0).sum())
     times = milliseconds({"ours": reuse, "peer": lambda: shade(face_id)})
     shape = f"{width} x {height}, {share:.1%} of the pixels reused, the rest shaded"

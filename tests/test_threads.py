@@ -35,13 +35,6 @@ def test_the_option_decides_then_the_environment(code, omp, said):
     assert done.stdout.strip() == said
 
 
-def test_quota_of_a_container_cuts_the_cores(monkeypatch):
-    words = {"/sys/fs/cgroup/cpu.max": ["150000", "100000"]}
-    monkeypatch.setattr(threads, "_words", lambda path: words.get(path, []))
-    monkeypatch.setattr(threads, "_affinity", lambda: 8)
-    assert threads.usable_cores() == 1.5
-
-
 def test_without_any_all_cores_that_may_be_used_are(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(threads, "usable_cores", lambda: 2.5)

@@ -155,7 +155,9 @@ def check_device_name(name: str) -> None:
     """Refuse what cannot be a device, before PyTorch is asked for it.
 
     Raises:
-        UsageError: It is neither "auto", "cpu", "cuda" nor "cuda:N".
+        UsageError: It is neither "auto", "cpu", "cuda", "cuda:N", "webgpu" nor "webgpu:N".
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", name, re.ASCII):
-        raise UsageError(f"no device {name!r:.40}; there are auto, cpu, cuda, cuda:0, cuda:1, ...")
+    if not re.fullmatch(r"auto|cpu|(cuda|webgpu)(:\d{1,4})?", name, re.ASCII):
+        raise UsageError(
+            f"no device {name!r:.40}; there are auto, cpu, cuda, cuda:0, ..., webgpu, webgpu:0, ..."
+        )

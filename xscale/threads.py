@@ -10,7 +10,8 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
+
+from xscale import cgroups
 
 _LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _chosen: int | None = None
@@ -69,16 +70,8 @@ def aside(name: str) -> ThreadPoolExecutor:
 
 def usable_cores() -> float:
     """Return how many cores this process may use: affinity, cut by a cgroup's quota."""
-    cores = float(_affinity())
-    quota = _words("/sys/fs/cgroup/cpu.max")
-    if len(quota) == 2 and quota[0] != "max":
-        return min(cores, int(quota[0]) / int(quota[1]))
-    old, period = (
-        _words(f"/sys/fs/cgroup/cpu/cpu.cfs_{name}_us")[:1] for name in ("quota", "period")
-    )
-    if old and period and old[0].isdigit():
-        return min(cores, int(old[0]) / int(period[0]))
-    return cores
+    quota = cgroups.cores()
+    return float(_affinity()) if quota is None else min(float(_affinity()), quota)
 
 
 @cache
@@ -91,10 +84,3 @@ def _affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _words(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return []

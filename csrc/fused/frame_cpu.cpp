@@ -1,5 +1,6 @@
 // fused_frame on the CPU: tiles of the picture over threads.
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "check.h"
@@ -39,6 +40,15 @@ void gather_pixels(const FusedFrameArgs& a, int64_t x_begin, int64_t x_end, int6
                    int64_t y_end, Tile& tile) {
     tile.count = 0;
     for (int64_t y = y_begin; y < y_end; ++y) {
+        const int32_t* row = a.face_id + y * a.width;
+        std::memset(a.rgb + 3 * (y * a.width + x_begin), 255, 3 * (x_end - x_begin));
+        int32_t least = -1;  // negative: no pixel of the row is covered
+        for (int64_t x = x_begin; x < x_end; ++x) {
+            least &= row[x];
+        }
+        if (least < 0) {
+            continue;
+        }
         for (int64_t x = x_begin; x < x_end; ++x) {
             const int64_t place = y * a.width + x;
             const int i = tile.count;
@@ -48,7 +58,6 @@ void gather_pixels(const FusedFrameArgs& a, int64_t x_begin, int64_t x_end, int6
             tile.pixel[i][1] = static_cast<float>(a.top + y) + a.offset_y;
             tile.zero[i] = 0;
             tile.count += a.face_id[place] >= 0;
-            std::fill_n(a.rgb + 3 * place, 3, uint8_t{255});
         }
     }
 }
@@ -88,6 +97,9 @@ void run_tiles(const FusedFrameArgs& a, int64_t scratch_size, const Shade& shade
         const int64_t y = index / columns * kTileHeight;
         gather_pixels(a, x, std::min(x + kTileWidth, a.width), y,
                       std::min(y + kTileHeight, a.height), tile);
+        if (tile.count == 0) {
+            return;
+        }
         find_points(a, tile);
         float* features = tile.features.get(int64_t{kTilePixels} * channels);
         EncodeArgs args{};

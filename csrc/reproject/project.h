@@ -12,20 +12,6 @@ struct CameraPixel {
     double solid_angle;
 };
 
-XS_HD XS_ALWAYS_INLINE static CameraPixel pinhole_pixel(const Camera& camera, const Vec3d& local) {
-    const Vec3d p = camera_from_local(camera, local);
-    const double x = p.x / p.z;
-    const double y = p.y / p.z;
-    const double square = x * x + y * y + 1.0;
-    CameraPixel pixel;
-    pixel.u = x * camera.fx + y * camera.skew + camera.cx;
-    pixel.v = y * camera.fy + camera.cy;
-    pixel.u = p.z > 0.0 ? pixel.u : NAN;
-    pixel.depth = p.z;
-    pixel.solid_angle = 1.0 / (square * sqrt(square) * camera.fx * camera.fy);
-    return pixel;
-}
-
 // The distorted place of the flat point (x, y) and the map's determinant there; false outside the
 // lens's domain.
 XS_HD static inline bool lens_distort(const double* c, bool fisheye, double most, double* x,
@@ -55,12 +41,9 @@ XS_HD static inline bool lens_distort(const double* c, bool fisheye, double most
     return sqrt(s) <= most && *determinant > 0.0;
 }
 
-XS_HD static inline CameraPixel camera_pixel(const Camera& camera, const Vec3d& local) {
+// Where a camera with a lens, not a pinhole, sees the point p of its own space.
+XS_HD static inline CameraPixel camera_pixel(const Camera& camera, const Vec3d& p) {
     const int projection = static_cast<int>(camera.projection);
-    if (projection == kPinhole) {
-        return pinhole_pixel(camera, local);
-    }
-    const Vec3d p = camera_from_local(camera, local);
     const double distance = sqrt(dot(p, p));
     const double* c = camera.lens;
     double x, y, depth, solid;

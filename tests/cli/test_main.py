@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import types
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import builders
 from tests.house.tree import ROOT
+from tests.render.conftest import write_tiny_run
 from xscale.cli import _crash, main
 from xscale.errors import InterruptedRunError, MeshError
 
@@ -97,6 +100,54 @@ def test_lack_of_memory_has_its_own_code(command, capsys):
     command(_raise(MemoryError()))
     assert main.main(["pretend"]) == 5
     assert capsys.readouterr().err.count("out of memory") == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a" * 9), 4,
+         "aaaaaaaaa: File name too long; choose a shorter name"),
+        (OSError(errno.EFBIG, "File too large", "run"), 4,
+         "run: File too large; the file size limit of this shell or file system is reached"),
+        (OSError(errno.EIO, "Input/output error"), 4,
+         "Input/output error; check the disk and the folder"),
+        (OSError(errno.EMFILE, "Too many open files", "x"), 5,
+         "x: Too many open files; raise `ulimit -n`"),
+        (RuntimeError("can't start new thread"), 5,
+         "can't start another thread; raise `ulimit -u`"),
+    ],
+)  # fmt: skip
+def test_limits_of_the_machine_are_no_bugs(
+    command, capsys, tmp_path, monkeypatch, error, code, line
+):
+    monkeypatch.setattr(_crash, "folder", tmp_path)
+    command(_raise(error))
+    assert main.main(["pretend"]) == code
+    assert capsys.readouterr().err == f"xscale: error: {line}\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "{scene}", "--out", "{long}"],
+        ["render", "{run}", "--out", "{long}"],
+        ["export", "{run}", "mesh", "--out", "{long}.glb"],
+        ["export", "{run}", "points", "--out", "{long}.ply"],
+        ["path", "{run}", "orbit", "--out", "{long}.json"],
+        ["convert", "{scene}", "--to", "colmap", "--out", "{long}"],
+    ],
+    ids=lambda words: " ".join(words[::2][:2]),
+)
+def test_a_name_that_no_file_can_have_is_one_line(words, capfd, tmp_path):
+    scene = builders.asymmetric_scene()
+    run = write_tiny_run(scene, tmp_path / "run")
+    builders.write_colmap(scene, tmp_path / "scene")
+    known = {"scene": tmp_path / "scene", "run": run, "long": tmp_path / ("a" * 256)}
+    code = main.main([word.format(**known) for word in words])
+    line = capfd.readouterr().err.splitlines()[-1]
+    assert code == 4, line
+    assert "choose a shorter name" in line
 
 
 def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, monkeypatch):

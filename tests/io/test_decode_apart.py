@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from xscale import errors
-from xscale.errors import DamagedPhotoError, PhotoError
+from xscale.errors import DamagedPhotoError, PhotoError, ResourceError
 from xscale.io.photo import decode_apart
 from xscale.io.photo.images import image_info, read_pixels
 
@@ -27,6 +27,14 @@ def read_pixels(path, **options):
     if "spin" in path.name: time.sleep(600)
     if "huge" in path.name: bytearray(20 << 30)
     if "bug" in path.name: 1 / 0
+    counter = Path(os.environ.get("PLANTED_COUNT", os.devnull))
+    for name in ("SIGKILL", "SIGTERM", "SIGSTOP"):
+        if name in path.name:
+            before = len(counter.read_text()) if counter.is_file() else 0
+            with counter.open("a") as file: file.write("x")
+            if before < int(os.environ.get("PLANTED_TIMES", "99")):
+                os.kill(os.getpid(), getattr(signal, name))
+                time.sleep(600)
     return whole(path, **options)
 process.read_pixels = read_pixels
 process.IDLE_SECONDS = float(os.environ.get("PLANTED_IDLE", 20))
@@ -95,6 +103,26 @@ def test_decoder_that_spins_is_ended_after_its_time(tmp_path, rng, planted, monk
     with pytest.raises(DamagedPhotoError, match=r"spin.png: its decoder did not end within 1 s"):
         _read(_photo(tmp_path, "spin.png", rng))
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(("name", "times"), [("SIGKILL", 2), ("SIGTERM", 1), ("SIGSTOP", 1)])
+def test_a_process_that_somebody_else_ends_is_no_fault_of_the_photo(
+    tmp_path, rng, planted, monkeypatch, name, times
+):
+    monkeypatch.setattr(decode_apart, "SECONDS", 1.0)
+    monkeypatch.setenv("PLANTED_COUNT", str(tmp_path / "count"))
+    monkeypatch.setenv("PLANTED_TIMES", str(times))
+    assert _read(_photo(tmp_path, f"{name}.png", rng)).rgb.shape == (24, 32, 3)
+    assert len((tmp_path / "count").read_text()) == times + 1
+
+
+def test_processes_that_are_killed_again_and_again_are_a_lack_of_the_machine(
+    tmp_path, rng, planted, monkeypatch
+):
+    monkeypatch.setenv("PLANTED_COUNT", str(tmp_path / "count"))
+    with pytest.raises(ResourceError, match="ended 3 times by SIGKILL; memory may be short"):
+        _read(_photo(tmp_path, "SIGKILL.png", rng))
+    assert len((tmp_path / "count").read_text()) == 3
 
 
 def test_decoder_that_eats_memory_is_refused_it(tmp_path, rng, planted):

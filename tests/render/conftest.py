@@ -14,7 +14,8 @@ from xscale.geometry.mesh import Mesh
 from xscale.io.checkpoints import save_checkpoint
 from xscale.model.box import Box
 from xscale.model.settings import GridSettings, ModelSettings
-from xscale.render.run import Run, new_model, write_run
+from xscale.render.new_run import new_model, write_run
+from xscale.render.run import Run
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest, TrainedScene
 from xscale.scene.split import Split

@@ -20,7 +20,7 @@ from xscale.cli.main import main
 from xscale.errors import IntegrityError
 from xscale.io.tensors import read_tensors, write_tensors
 from xscale.model.background import Background
-from xscale.render.run import write_background
+from xscale.render.new_run import write_background
 from xscale.run.folder import BACKGROUND, PHOTOS, RunFolder
 
 RUN_ID = "0123456789abcdef"

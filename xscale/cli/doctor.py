@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import xscale
-from xscale.cli import _machine, _viewer
+from xscale.cli import _adapters, _machine, _viewer
 from xscale.cli._console import parse, print_json, print_table, result, say
 
 _EXTRAS = {
@@ -21,6 +21,7 @@ _EXTRAS = {
     "open3d-cpu": "bench",
     "imgui-bundle": "viewer",
     "glfw": "viewer",
+    "wgpu": "webgpu",
 }
 # The references are written for the reader and run in float32 here: they round more than a body.
 _REFERENCE_SLACK = 10
@@ -59,7 +60,9 @@ def examine() -> dict[str, object]:
     """Return everything that ``doctor`` prints, as plain values."""
     tests = self_tests()
     machine = _machine.describe()
+    webgpu = _adapters.examine()
     failed = [row for row in tests if not row["passed"]]
+    failed += [{"op": "picture", "backend": name} for name in _adapters.wrong(webgpu)]
     verdict, healthy = _verdict(machine, failed)
     return {
         "xscale": xscale.__version__,
@@ -68,6 +71,7 @@ def examine() -> dict[str, object]:
         "kernels": _kernels(),
         "bodies": _bodies(),
         "self_tests": tests,
+        "webgpu": webgpu,
         "packages": _packages(),
         "lpips_weights": _lpips_weights(),
         "viewer": _viewer.describe(),
@@ -252,6 +256,7 @@ def _print(found: dict) -> None:
     ]
     columns = ("op", "backend", "error", "allowed", "")
     print_table("Self-test against the float64 reference", columns, tests)
+    _adapters.show(found["webgpu"])
     packages = [
         (row["package"], row["version"] or f"missing: {row['install']}")
         for row in found["packages"]

@@ -124,6 +124,8 @@ def _explain(error: BaseException, debug: bool) -> int:
             f"out of memory ({error})", advice="use --downscale 2, or a smaller --preset"
         )
         return _fail(lack, lack.exit_code, debug)
+    if (known := _of_the_system(error)) is not None:
+        return _fail(known, known.exit_code, debug)
     report = _report(error)
     return _fail(error, 1, debug, f"unexpected {type(error).__name__}: {error}; {report}")
 
@@ -155,6 +157,17 @@ def _fail(error: BaseException, code: int, debug: bool, message: str | None = No
         traceback.print_exception(error)
     sys.stderr.write(f"xscale: error: {message or error}\n")
     return code
+
+
+def _of_the_system(error: BaseException) -> XscaleError | None:
+    """Return what a limit or a disk of the machine ended, as an error of ours."""
+    if isinstance(error, OSError):
+        from xscale.io.system_errors import explained
+
+        return explained(error)
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return ResourceError("can't start another thread", advice="raise `ulimit -u`")
+    return None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -51,7 +51,8 @@ class Options(RenderOptions):
     encoding: str = "auto"
     """Hash grid lookup: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
     device: str = "auto"
-    """Where to compute; auto takes the GPU where the kernels run on it."""
+    """Where to compute; auto takes CUDA where the kernels run on it, else another GPU
+    by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
@@ -70,12 +71,13 @@ def run(argv: list[str]) -> int:
     with importing("xscale.render.render_job"):
         newest = _read_ahead(options.run)
     from xscale import ops
+    from xscale.render.devices import pick_render_device
     from xscale.render.render_job import render_job
     from xscale.render.run import Run
 
     with ops.use_peers(options.rasterizer, options.encoding):
         engine = _engine(options)
-        device = str(ops.pick_device(options.device, warn))
+        device = pick_render_device(options.device, options.run, warn)
         opened = Run.open(
             options.run, device, photos_at_render=options.photos_at_render, newest=newest
         )

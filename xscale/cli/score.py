@@ -35,7 +35,8 @@ class Options:
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
     device: str = "auto"
-    """Where to render; auto takes the GPU where the kernels run on it."""
+    """Where to render; auto takes CUDA where the kernels run on it, else another GPU
+    by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
 
 
 def run(argv: list[str]) -> int:
@@ -69,10 +70,10 @@ def score_with_bars(
 
     with importing("xscale.scoring"):
         _ = RunFolder(path).manifest
-    from xscale import ops
+    from xscale.render.devices import pick_render_device
     from xscale.scoring import score_run
 
-    device = str(ops.pick_device(device, warn))
+    device = pick_render_device(device, path, warn)
     with bars("rendering", "scoring") as (on_render, on_score):
         scored = score_run(
             path,

@@ -66,7 +66,24 @@ def visibility(
         rect: (left, top, width, height); None is the whole picture.
         offset: Sample position inside a pixel.
     """
-    face_id, _ = ops.rasterize(
+    return _rasterized(surface, camera, rect or (0, 0, width, height), offset, depth=False)[0]
+
+
+def visible_depths(
+    surface: Surface, camera: Tensor, width: int, height: int
+) -> tuple[Tensor, Tensor]:
+    """Return the face ids int32 [h, w] and depths float32 [h, w] of a whole picture.
+
+    Depths are those of ``ops.rasterize``: +inf where nothing is hit. The arguments are those of
+    ``visibility``.
+    """
+    return _rasterized(surface, camera, (0, 0, width, height), (0.5, 0.5), depth=True)
+
+
+def _rasterized(
+    surface: Surface, camera: Tensor, rect: Rect, offset: tuple[float, float], *, depth: bool
+) -> tuple[Tensor, Tensor | None]:
+    return ops.rasterize(
         surface.cluster_points,
         surface.cluster_corners,
         surface.cluster_face_ids,
@@ -74,11 +91,10 @@ def visibility(
         surface.cluster_point_start,
         surface.cluster_box,
         camera,
-        rect or (0, 0, width, height),
+        rect,
         offset,
-        depth=False,
+        depth=depth,
     )
-    return face_id
 
 
 def surface_samples(

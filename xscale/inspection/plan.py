@@ -9,7 +9,7 @@ import torch
 from xscale import ops
 from xscale.errors import SceneError
 from xscale.model.field import grid_layout_of
-from xscale.render.run import new_model
+from xscale.render.new_run import new_model
 from xscale.scene.scene import Scene
 from xscale.training.memory import available_bytes, training_bytes
 from xscale.training.pool import TilePool

@@ -7,20 +7,23 @@ Tensors are numpy arrays here; who needs torch converts.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import IntegrityError
+from xscale.errors import IntegrityError, NumericsError, StorageError
 from xscale.io.hashing import fingerprint_of
 from xscale.io.own_files import open_own, read_own_json
 from xscale.io.storage import open_atomic, remove_file, write_json
-from xscale.io.tensors import read_tensors, stream_tensors, tensor_hash
+from xscale.io.system_errors import is_full
+from xscale.io.tensors import Written, read_tensors, stream_tensors, tensor_hash
 
 FORMAT = 1
 _CHUNK = 1 << 24
@@ -62,11 +65,21 @@ def save_checkpoint(
         The tensor file.
 
     Raises:
-        StorageError: It could not be written; the older ones are untouched.
+        NumericsError: A tensor has NaN or infinite numbers; nothing is written.
+        StorageError: It could not be written, or reads back differently; older ones are kept, the
+            newest of them in any case.
     """
+    check_finite(step, tensors)
     path = folder / f"step_{step:08d}.safetensors"
-    with open_atomic(path, overwrite=True) as file:
-        written = stream_tensors(file, tensors)
+    try:
+        written = _write(path, tensors)
+    except StorageError as error:
+        listed = _listed(folder)
+        if not is_full(error) or len(listed) < 2:
+            raise
+        # The second newest is the price of going on where a disk is full.
+        _remove(listed[1:])
+        written = _write(path, tensors)
     manifest = {
         "format": FORMAT,
         "step": step,
@@ -81,15 +94,59 @@ def save_checkpoint(
     if run is not None:
         manifest["run"] = run
     manifest["self"] = fingerprint_of(manifest)
+    _check_written(path, written)
     write_json(path.with_suffix(".json"), manifest, overwrite=True)
-    for _, old in _listed(folder)[keep:]:
-        # The manifest goes first: a checkpoint is never half there.
-        remove_file(old)
+    _remove(_listed(folder)[keep:])
     # Also those that a killed writer left without their manifest, at whatever step.
     for tensor_file in folder.glob("step_*.safetensors"):
         if not tensor_file.with_suffix(".json").exists():
             remove_file(tensor_file)
     return path
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray]) -> Written:
+    with open_atomic(path, overwrite=True) as file:
+        return stream_tensors(file, tensors)
+
+
+def _remove(listed: Sequence[tuple[int, Path]]) -> None:
+    """Remove checkpoints; the manifest goes first, so that none is ever half there."""
+    for _, manifest in listed:
+        remove_file(manifest)
+        remove_file(manifest.with_suffix(".safetensors"))
+
+
+def check_finite(step: int, tensors: dict[str, np.ndarray]) -> None:
+    """Refuse numbers that would make every later picture NaN.
+
+    Raises:
+        NumericsError: A tensor has NaN or infinite numbers.
+    """
+    for name, array in tensors.items():
+        # The least and the greatest number are NaN where there is any.
+        if array.dtype.kind == "f" and array.size:
+            ends = array.min(), array.max()
+            if not np.isfinite(ends).all():
+                raise NumericsError(f"tensor {name} has NaN or infinite numbers at step {step}")
+
+
+def _check_written(path: Path, written: Written) -> None:
+    """Read a checkpoint again, from the disk where the system lets go of its pages.
+
+    Raises:
+        StorageError: The storage has not kept it; it is removed, older ones are not.
+    """
+    with suppress(OSError), open_own(path) as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        check_whole(path, written.size, written.sha256)
+    except (IntegrityError, FileNotFoundError) as error:
+        remove_file(path)
+        raise StorageError(
+            "the storage did not keep what was written: it reads back differently",
+            where=path,
+            advice="older checkpoints are kept; check the disk, or train onto another one",
+        ) from OSError(errno.EIO, str(error))
 
 
 PICTURES = ("field.", "shader.", "cameras.", "mesh.")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from xscale.errors import BusyError, StorageError
-from xscale.io.storage import as_storage_error
+from xscale.io.system_errors import as_storage_error
 
 
 class RunLock:
@@ -73,6 +73,35 @@ class RunLock:
             os.ftruncate(handle, 0)
             os.pwrite(handle, (json.dumps(owner) + "\n").encode(), 0)
         return self
+
+    def check(self) -> None:
+        """Make sure that the folder is the one that was locked.
+
+        Raises:
+            StorageError: It was moved, removed or replaced since.
+        """
+        if self._handle is None:
+            return
+        mine = os.fstat(self._handle)
+        try:
+            there = self.path.lstat()
+        except OSError:
+            there = None
+        if there is not None and os.path.samestat(mine, there):
+            return
+        with suppress(OSError):
+            now = Path(f"/proc/self/fd/{self._handle}").readlink().parent
+            if mine.st_nlink and now.is_dir():
+                raise StorageError(
+                    "the folder was moved while it was written into",
+                    where=self.path.parent,
+                    advice=f"it is {now} now: go on there",
+                )
+        raise StorageError(
+            "the folder was removed or replaced while it was written into",
+            where=self.path.parent,
+            advice="leave it in place and begin again",
+        )
 
     def __exit__(
         self,

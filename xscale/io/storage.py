@@ -19,44 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from xscale.errors import OutputExistsError, StorageError, UnsafePathError
+from xscale.errors import UnsafePathError
+from xscale.io.system_errors import as_storage_error, name_taken
 
 TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
-_ADVICE = {
-    errno.ENOSPC: "free some space or choose another folder",
-    errno.EDQUOT: "your quota is used up: free some space or choose another folder",
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "the file system is read-only: choose another folder",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOTDIR: "a file stands where a folder is needed: choose another path",
-    errno.EISDIR: "a folder stands where a file is needed: choose another path",
-    errno.ELOOP: "it is a symbolic link: remove the link",
-    errno.EFBIG: "the file size limit of this shell or file system is reached",
-}
-
-
-@contextmanager
-def as_storage_error(path: Path, doing: str) -> Iterator[None]:
-    """Turn the system's errors into one line that names the file and what to do."""
-    try:
-        yield
-    except FileExistsError as error:
-        raise _exists(path) from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            f"could not {doing}: {reason}",
-            where=path,
-            advice=_ADVICE.get(error.errno or 0, "check the disk and the folder"),
-        ) from error
-
-
-def _exists(path: Path) -> OutputExistsError:
-    return OutputExistsError(
-        "already exists", where=path, advice="choose another name or give --overwrite"
-    )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -124,7 +91,7 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
     path = Path(path)
     with as_storage_error(path, "write"):
         if not overwrite and os.path.lexists(path):
-            raise _exists(path)
+            raise name_taken(path)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _make_folders(path.parent)
@@ -154,7 +121,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     with as_storage_error(path, "write"):
         if not overwrite and os.path.lexists(path):
-            raise _exists(path)
+            raise name_taken(path)
         _make_folders(path.parent)
         temporary = _temporary(path)
         temporary = temporary.with_name(temporary.name + path.suffix)
@@ -218,7 +185,7 @@ def new_folder(path: str | Path) -> Path:
     path = Path(path)
     with as_storage_error(path, "make the folder"):
         if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
-            raise _exists(path)
+            raise name_taken(path)
         _make_folders(path)
     return path
 
@@ -264,7 +231,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     path = Path(path)
     with as_storage_error(path, "write the folder"):
         if not overwrite and os.path.lexists(path):
-            raise _exists(path)
+            raise name_taken(path)
         _make_folders(path.parent)
         temporary = _temporary(path)
         temporary.mkdir()
@@ -277,7 +244,7 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
                 old = _temporary(path)
                 path.rename(old)
             elif os.path.lexists(path):
-                raise _exists(path)
+                raise name_taken(path)
             temporary.rename(path)
             _sync_folder(path.parent)
     except BaseException:

@@ -17,6 +17,7 @@ from xscale.ops._ext import (
 )
 from xscale.ops._memory import table_zeros, touched_bits
 from xscale.ops._peers import encoding, peers, use_peers
+from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
     GridLayout,
@@ -29,7 +30,7 @@ from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
 from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
-from xscale.ops.reproject import KeyFrames, Reprojected, reproject
+from xscale.ops.reproject import BACKDROP_STEP, KeyFrames, Reprojected, backdrop_size, reproject
 from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
 from xscale.ops.shade_film import (
     FilmGradients,
@@ -58,6 +59,7 @@ from xscale.ops.shade_relu import (
 )
 
 __all__ = [
+    "BACKDROP_STEP",
     "CONTROL_FIELDS",
     "OPS",
     "FilmCodeLayout",
@@ -76,7 +78,9 @@ __all__ = [
     "StepShader",
     "SurfacePoints",
     "adam",
+    "backdrop_size",
     "built",
+    "camera_rays",
     "choice",
     "cuda_built",
     "decide",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xscale.config import check_device_name
-from xscale.errors import DeviceError
+from xscale.errors import DeviceError, UsageError
 from xscale.ops import _ext
 from xscale.ops._dispatch import OPS
 from xscale.ops.adam import adam
@@ -24,10 +24,14 @@ def pick_device(name: str, on_notice: Callable[[str], None] | None = None) -> to
         on_notice: Called with one line when "auto" passes over a GPU that is there.
 
     Raises:
-        UsageError: No such name.
+        UsageError: No such name, or a device for pictures only.
         DeviceError: A GPU was asked for and there is none, or the kernels do not run on it.
     """
     check_device_name(name)
+    if name.startswith("webgpu"):
+        raise UsageError(
+            f"--device {name} renders; it does not train", advice="use --device cpu or cuda"
+        )
     if name == "cpu":
         return torch.device("cpu")
     device = torch.device("cuda" if name == "auto" else name)

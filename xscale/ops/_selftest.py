@@ -208,14 +208,14 @@ def reproject_problem(width: int = 77, height: int = 45) -> tuple:
     """Return the arguments of ``reproject`` for a picture of a bumpy sheet beside its key frame."""
     vertices, faces, camera = _bumps()
     mesh = _one_cluster(vertices, faces)
-    face_id, _ = rasterize(*mesh, camera, (0, 0, width, height), (0.5, 0.5))
+    face_id, seen = rasterize(*mesh, camera, (0, 0, width, height), (0.5, 0.5))
     key = camera.clone()
     key[9:12] += torch.tensor([0.03, -0.02, 0.04], dtype=torch.float64)
     _, depth = rasterize(*mesh, key, (0, 0, width, height), (0.5, 0.5))
     generator = torch.Generator().manual_seed(6)
-    colour = torch.randint(0, 256, (1, height, width, 3), generator=generator, dtype=torch.uint8)
+    colour = torch.randint(0, 256, (1, height, width, 4), generator=generator, dtype=torch.uint8)
     keys = KeyFrames(key[None].clone(), colour, depth[None].clone())
-    return vertices, faces, camera, face_id, keys, torch.zeros(1, dtype=torch.int32)
+    return vertices, faces, camera, face_id, seen, keys, torch.zeros(1, dtype=torch.int32)
 
 
 def _reproject(device: torch.device) -> float:
@@ -229,9 +229,10 @@ def _reproject(device: torch.device) -> float:
     ]
     ours = Reprojected(*(part.cpu() for part in reproject(*moved)))
     exact = reproject_reference(
-        *arguments, corner=(0, 0), offset=(0.5, 0.5), tolerance=3.0, sharper=0.8, coarser=2.0
-    )
-    error = (ours.rgb.int() - exact.rgb.int()).abs().amax(-1).double().flatten() / 255
+        *arguments, backdrop=None, corner=(0, 0), offset=(0.5, 0.5), tolerance=3.0, sharper=0.8,
+        coarser=2.0,
+    )  # fmt: skip
+    error = (ours.rgba.int() - exact.rgba.int()).abs().amax(-1).double().flatten() / 255
     return float(torch.quantile(error, 0.999))
 
 

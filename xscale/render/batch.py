@@ -164,7 +164,7 @@ def _check_room(job: Job, frames: Iterable[int], folder: Path) -> None:
     free = shutil.disk_usage(there).free
     if needed > free:
         raise StorageError(
-            f"the pictures take {needed / 1e9:,.0f} GB at least, {free / 1e9:,.0f} GB is free",
+            f"the pictures take {needed / 1e6:,.0f} MB at least, {free / 1e6:,.0f} MB are free",
             where=folder,
             advice="choose another folder, a smaller --size, or fewer frames or outputs",
         )
@@ -189,7 +189,7 @@ def _gather(
 
 
 def _write_cameras(job: Job, folder: Path, fps: float) -> None:
-    """Put the job's cameras beside the pictures, once."""
+    """Put the job's cameras beside the pictures; cameras that exist are those of this job."""
     if (folder / "cameras.json").exists():
         return
     named = [

@@ -16,6 +16,7 @@ from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.geometry.camera_json import camera_to_json
 from xscale.io.hashing import fingerprint_of
+from xscale.io.storage import TEMPORARY_PREFIX
 from xscale.render.options import Settings
 from xscale.render.outputs import SIDE_BY_SIDE
 from xscale.render.picture import Band, bands_of, render_band, write_picture
@@ -98,6 +99,11 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
     for frame in frames:
         if frame.name in seen:
             raise UsageError(f"two frames are called {frame.name}")
+        if any(p.startswith(TEMPORARY_PREFIX) for p in PurePosixPath(frame.name).parts):
+            raise UsageError(
+                f"a frame is called {frame.name}: files of such names are removed",
+                advice=f"give it a name that does not begin with {TEMPORARY_PREFIX}",
+            )
         seen.add(frame.name)
         for file in files if frame.cameras else ():
             width = sum(camera.width for camera in frame.cameras)
@@ -194,6 +200,6 @@ def render_frame(run: Run, job: Job, index: int, folder: Path, bands: Bands | No
         "coverage": round(written.coverage, 6),
         "seconds": round(time.perf_counter() - start, 3),
         "node": os.uname().nodename,
-        "device": str(run.device),
+        "device": run.where,
         "warnings": warnings,
     }

@@ -13,7 +13,7 @@ import stat
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from xscale.errors import BusyError, InputError, IntegrityError, OutputExistsError
 from xscale.io import storage
@@ -42,6 +42,7 @@ class JobFolder:
         part = "" if shard is None else f"-{shard[0]}-of-{shard[1]}"
         self._journal = path / f"journal{part}.jsonl"
         self._shards = path / "shards"
+        self._lock: RunLock | None = None
 
     @contextlib.contextmanager
     def opened(self, overwrite: bool = False) -> Iterator[JobFolder]:
@@ -57,7 +58,7 @@ class JobFolder:
         storage.make_folder(self.path)
         self._refuse_links()
         if self.shard is None:
-            with RunLock(self.path):
+            with RunLock(self.path) as self._lock:
                 self._no_shard_runs()
                 self._claim(overwrite)
                 storage.clean_temporaries(self.path)
@@ -66,7 +67,7 @@ class JobFolder:
                 yield self
             return
         part = storage.make_folder(self._shards / f"{self.shard[0]}-of-{self.shard[1]}")
-        with RunLock(part):
+        with RunLock(part) as self._lock:
             with self._whole_lock():
                 self._claim(overwrite)
             yield self
@@ -130,9 +131,48 @@ class JobFolder:
                 where=self.path,
                 advice="choose another folder or give --overwrite",
             )
+        self._remove_older()
+        storage.write_json(file, mine, overwrite=True)
+
+    def _remove_older(self) -> None:
+        """Remove what another job left: its listed pictures, what stands beside them, its journals.
+
+        Only plain files below the folder that have the sizes which its journals say: whatever else
+        lies here is somebody's own.
+        """
+        for record in self._older_records():
+            for entry in record["files"].values():
+                path = self.path / entry["file"]
+                if path.stat().st_size == entry["bytes"]:
+                    storage.remove_file(path)
+        films = [path for path in self.path.glob("video.*") if path.is_file()]
+        for path in (self.path / "cameras.json", self.path / "manifest.json", *films):
+            storage.remove_file(path)
         for journal in self.path.glob("journal*.jsonl"):
             storage.remove_file(journal)
-        storage.write_json(file, mine, overwrite=True)
+
+    def _older_records(self) -> Iterator[dict]:
+        """Yield the records of another job whose files are plain files below the folder."""
+        for journal in sorted(self.path.glob("journal*.jsonl")):
+            for line in read_own_lines(journal):
+                record = _parsed(line)
+                try:
+                    names = [entry["file"] for entry in record["files"].values()]
+                    if all(self._is_plain(PurePosixPath(name)) for name in names):
+                        yield record
+                except (KeyError, TypeError, AttributeError, ValueError, OSError):
+                    continue
+
+    def _is_plain(self, name: PurePosixPath) -> bool:
+        """Whether a name of a journal leads to a regular file in this folder, and nowhere else."""
+        path = self.path
+        if name.is_absolute() or ".." in name.parts:
+            return False
+        for part in name.parts[:-1]:
+            path /= part
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                return False
+        return stat.S_ISREG((path / name.name).lstat().st_mode)
 
     def finished(self, verify: bool = False) -> dict[int, dict]:
         """Return the records of finished frames by index.
@@ -175,6 +215,7 @@ class JobFolder:
 
     def append(self, record: dict) -> None:
         """Remember a finished frame."""
+        self._still_here()
         text = json.dumps(record, sort_keys=True)
         storage.append_line(
             self._journal, json.dumps({"crc": zlib.crc32(text.encode()), "record": record},
@@ -183,6 +224,7 @@ class JobFolder:
 
     def write_manifest(self, failed: dict[str, str], warnings: Sequence[str] = ()) -> dict:
         """Write manifest.json: finished frames of all shards, this process's failures, remarks."""
+        self._still_here()
         done = self.finished()
         manifest = {
             "job": self.job.hash,
@@ -193,6 +235,11 @@ class JobFolder:
         }
         storage.write_json(self.path / "manifest.json", manifest, overwrite=True)
         return manifest
+
+    def _still_here(self) -> None:
+        """Refuse to go on in a folder that was moved, removed or replaced meanwhile."""
+        if self._lock is not None:
+            self._lock.check()
 
     def check(self) -> dict[str, list[str]]:
         """Compare the folder with its job: frames missing, files damaged, files that are not its.

@@ -50,7 +50,7 @@ class Rows(NamedTuple):
     """Rows of a picture."""
 
     rgb: np.ndarray
-    """Uint8 [h, w, 3]."""
+    """Uint8 [h, w, 3]; of ``ViewPainter.moving`` [h, w, 4], alpha 255."""
     depth: np.ndarray
     """Float32 [h, w]."""
     face: np.ndarray
@@ -132,6 +132,8 @@ class ViewPainter:
     def moving(self, shown: Shown, check: Callable[[], None]) -> tuple[Rows, float]:
         """Render a whole picture fast; return it and the share of its colours that was reused.
 
+        Its colours have four channels.
+
         Args:
             shown: Of ``shown``.
             check: Called between parts of longer work; may raise to give it up.
@@ -140,14 +142,17 @@ class ViewPainter:
             proxy = self._proxy_of(shown)
             if proxy is not None:
                 return self._moving_proxy(shown, proxy, check)
-            frame, reused = self._reusing(shown).render(shown.camera, check)
-            return Rows(frame.colour.numpy(), frame.depth.numpy(), frame.face.numpy()), reused
+            *parts, reused = self._reusing(shown).render(shown.camera, check)
+            return Rows(*(part.numpy() for part in parts)), reused
         renderer = self._fast_renderer(shown, check)
         camera, smaller = self._smaller(shown)
         start = time.perf_counter()
         rect = (0, 0, camera.width, camera.height)
         rows = self._rows(shown, renderer, camera, 1, rect)
         self.learn(shown, True, (time.perf_counter() - start) / (camera.width * camera.height))
+        rgba = np.full((camera.height, camera.width, 4), 255, np.uint8)
+        rgba[..., :3] = rows.rgb
+        rows = rows._replace(rgb=rgba)
         if smaller == 1:
             return rows, 0.0
         width, height = shown.camera.width, shown.camera.height
@@ -189,9 +194,10 @@ class ViewPainter:
             renderer.surface = proxy
             size = (small.width, small.height)
             self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
-        frame, reused = self._moving[key].render(small, check)
-        parts = (frame.colour.numpy(), frame.depth.numpy(), np.full_like(frame.face.numpy(), -1))
-        return Rows(*(_enlarged(part, 2, camera.width, camera.height) for part in parts)), reused
+        found = self._moving[key].render(small, check)
+        parts = (found.rgba.numpy(), found.depth.numpy(), np.full_like(found.face.numpy(), -1))
+        wide = (_enlarged(part, 2, camera.width, camera.height) for part in parts)
+        return Rows(*wide), found.reused
 
     def keep(self, shown: Shown, rgb: np.ndarray, depth: np.ndarray) -> None:
         """Keep an exact one-sample picture as a key frame.

@@ -13,6 +13,7 @@ from typing import Literal
 
 from xscale.errors import OutputExistsError, StorageError, UsageError
 from xscale.io.storage import TEMPORARY_PREFIX
+from xscale.io.system_errors import as_storage_error
 from xscale.render.outputs import OutputFile, output_file, side_by_side
 from xscale.render.projections import check_projection
 
@@ -167,14 +168,14 @@ def check_folder(folder: Path, *, overwrite: bool = False) -> None:
         OutputExistsError: It does, and ``overwrite`` is not given.
         StorageError: It is not a folder.
     """
-    if not os.path.lexists(folder):
-        return
-    if not folder.is_dir():
-        raise StorageError("is not a folder", where=folder, advice="choose another name")
-    try:
+    with as_storage_error(folder, "be used"):
+        if not os.path.lexists(folder):
+            # A name that cannot exist is refused now, and not after the run is read.
+            folder.exists()
+            return
+        if not folder.is_dir():
+            raise StorageError("is not a folder", where=folder, advice="choose another name")
         names = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        raise StorageError(f"cannot be read: {error.strerror}", where=folder) from error
     others = [
         name
         for name in names

@@ -94,7 +94,7 @@ def _render(
     split: Split,
 ) -> Iterator[Outcome]:
     resources = ray.cluster_resources()
-    gpu = run.device.type == "cuda"
+    gpu = run.where != "cpu"
     available = int(resources.get("GPU" if gpu else "CPU", 0))
     if not available:
         raise ClusterError(f"the cluster has no {'GPU' if gpu else 'CPU'}")
@@ -108,7 +108,7 @@ def _render(
     }
     probe = folder / f".probe-{secrets.token_hex(8)}"
     storage.write_text(probe, job.hash)
-    source = (str(run.path.resolve()), str(run.device), run.photos_at_render)
+    source = (str(run.path.resolve()), run.where, run.photos_at_render)
     place = _Place(source, str(folder), str(probe))
     cluster = _Cluster(ray, needs, workers * _IN_FLIGHT, place, ray.put(job))
     tiled = [index for index in pending if _is_tiled(job, index, split, len(pending) < workers)]

@@ -39,6 +39,18 @@ class Hits:
     """Float32 [N, 3], sRGB from 0 to 1; empty where nobody asked for colours."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A picture that is asked for."""
+
+    camera: Camera
+    """In the local frame."""
+    outputs: Sequence[str]
+    exposure: Tensor | None
+    correct: Callable[[Tensor, GBuffer], Tensor]
+    """Corrects colours [N, 3] of surface points by the photos at hand."""
+
+
 class Renderer:
     """Inference only; the same line as training, run forwards on whole bands of a frame.
 
@@ -86,6 +98,8 @@ class Renderer:
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
         self.fused = fused and has_body and plain
+        self.in_one_pass = self.fused
+        """Whether colours take no surface points and features of whole bands."""
 
     def check(self, outputs: Sequence[str]) -> None:
         """Refuse outputs that this renderer cannot give.
@@ -128,26 +142,17 @@ class Renderer:
         if not inside or left + width > camera.width or top + height > camera.height:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         local = camera.recentred(self.origin)
-        packed = torch.from_numpy(local.packed()).to(self.model.device)
-        size = (camera.width, camera.height)
         near = [] if self.at_hand is None else self.at_hand.near(local)
 
-        def shade(samples: GBuffer) -> Tensor:
-            colour = self.model.colour(samples, exposure)
+        def correct(colour: Tensor, samples: GBuffer) -> Tensor:
             return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
 
+        asked = Asked(local, outputs, exposure, correct)
         fields = [name for name in outputs if TABLE[name].values is not None]
-        factor = _FUSED_FACTOR if self.fused and not fields else 1
+        factor = _FUSED_FACTOR if self.in_one_pass and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
         bands = [
-            self._band(
-                packed,
-                size,
-                (left, y, width, min(rows, top + height - y)),
-                outputs,
-                exposure,
-                shade,
-            )
+            self._band(asked, (left, y, width, min(rows, top + height - y)))
             for y in range(top, top + height, rows)
         ]
         joined = {
@@ -176,32 +181,50 @@ class Renderer:
             if "srgb" in frame:
                 frame["srgb"][rows, columns] = colour
 
-    def _band(
-        self,
-        packed: Tensor,
-        size: tuple[int, int],
-        rect: Rect,
-        outputs: Sequence[str],
-        exposure: Tensor | None,
-        shade: Callable[[GBuffer], Tensor],
-    ) -> dict[str, Tensor]:
-        left, top, width, rows = rect
-        face_id = visibility(self.surface, packed, *size, rect=rect)
+    def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+        corner = (rect[0], rect[1])
+        outputs, camera = asked.outputs, asked.camera
+        packed = torch.from_numpy(camera.packed()).to(self.model.device)
+        face_id = visibility(self.surface, packed, camera.width, camera.height, rect=rect)
         band = {"coverage": face_id >= 0}
-        if "face" in outputs:
-            band["face"] = face_id
-        fields = [name for name in outputs if TABLE[name].values is not None]
         coloured, exact = "colour" in outputs, "srgb" in outputs or not self.fused
         if coloured and not exact:
-            band["colour"] = self.model.paint(self.surface, packed, face_id, (left, top), exposure)
-        if not fields and not (coloured and exact):
+            band["colour"] = self.model.paint(self.surface, packed, face_id, corner, asked.exposure)
+
+        def shade(samples: GBuffer) -> Tensor:
+            return asked.correct(self.model.colour(samples, asked.exposure), samples)
+
+        shaded = exact and (coloured or "srgb" in outputs)
+        return band | self._from_points(asked, packed, face_id, corner, shade if shaded else None)
+
+    def _from_points(
+        self,
+        asked: Asked,
+        packed: Tensor,
+        face_id: Tensor,
+        corner: tuple[int, int],
+        shade: Callable[[GBuffer], Tensor] | None,
+    ) -> dict[str, Tensor]:
+        """Return what a band's outputs take from surface points, and its face ids if asked for.
+
+        Args:
+            asked: See ``Asked``.
+            packed: Its camera.
+            face_id: Int32 [rows, width].
+            corner: Left and top pixel of the band.
+            shade: Gives the colours of surface points; None: colours are not to come from here.
+        """
+        rows, width = face_id.shape
+        outputs = asked.outputs
+        band = {"face": face_id} if "face" in outputs else {}
+        fields = [name for name in outputs if TABLE[name].values is not None]
+        coloured = "colour" in outputs and shade is not None
+        if not fields and not coloured:
             return band
-        samples = pixel_samples(self.surface, packed, face_id, (left, top))
+        samples = pixel_samples(self.surface, packed, face_id, corner)
         place = samples.pixel_index
-        shaded = torch.zeros(0, 3)
-        if exact and len(place) and (coloured or "srgb" in outputs):
-            shaded = shade(samples)
-        if coloured and exact:
+        shaded = shade(samples) if shade is not None and len(place) else torch.zeros(0, 3)
+        if coloured:
             colour = torch.full((rows * width, 3), 255, dtype=torch.uint8, device=packed.device)
             colour[place] = (shaded * 255 + 0.5).to(torch.uint8)
             band["colour"] = colour.reshape(rows, width, 3)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.gbuffer.build import visibility
+from xscale.gbuffer.build import visibility, visible_depths
 from xscale.geometry.camera import Camera
-from xscale.render.frame import Frame
 from xscale.render.renderer import Renderer
 
 _MOST_KEYS = 4
@@ -31,9 +31,24 @@ _MOST_MISSING = 0.03
 """Share of missing pixels above which a new key frame is begun."""
 _TURN = 0.2
 """Weight of a turn by one radian beside a move by the distance of what is in view."""
-_BAND_PIXELS = 1 << 15
+_BAND_PIXELS = 1 << 14
+_FILL_NODES = 1 << 13
+"""Nodes of a backdrop whose colours are found together: their numbers stay in the cache."""
 _COARSE = 2
 """Edge of the blocks of pixels that share a colour where the time for single ones is lacking."""
+
+
+class Moving(NamedTuple):
+    """Picture of a moving camera, on the CPU."""
+
+    rgba: Tensor
+    """Uint8 [H, W, 4], sRGB; alpha is 255."""
+    depth: Tensor
+    """Float32 [H, W], as ``ops.rasterize`` gives it; +inf where nothing is hit."""
+    face: Tensor
+    """Int32 [H, W], -1 where nothing is hit."""
+    reused: float
+    """Share of the covered pixels whose colours were taken from key frames."""
 
 
 @dataclass(eq=False)
@@ -64,7 +79,7 @@ class MovingRenderer:
         renderer: Renderer,
         size: tuple[int, int],
         exposure: Tensor | None = None,
-        seconds: float = 0.05,
+        seconds: float = 0.02,
     ) -> None:
         self.renderer = renderer
         self.size = size
@@ -76,7 +91,7 @@ class MovingRenderer:
         with torch.inference_mode(False):
             self._keys = ops.KeyFrames(
                 cameras=torch.zeros(_MOST_KEYS, 32, dtype=torch.float64, device=device),
-                colour=torch.zeros(_MOST_KEYS, height, width, 3, dtype=torch.uint8, device=device),
+                colour=torch.zeros(_MOST_KEYS, height, width, 4, dtype=torch.uint8, device=device),
                 depth=torch.full((_MOST_KEYS, height, width), float("inf"), device=device),
             )
         self._cameras: list[Camera | None] = [None] * _MOST_KEYS
@@ -90,10 +105,8 @@ class MovingRenderer:
         return any(camera is not None for camera in self._cameras)
 
     @torch.inference_mode()
-    def render(
-        self, camera: Camera, check: Callable[[], None] = lambda: None
-    ) -> tuple[Frame, float]:
-        """Return colour, coverage, depth and face ids of a view, and the share reused.
+    def render(self, camera: Camera, check: Callable[[], None] = lambda: None) -> Moving:
+        """Return the picture of a view.
 
         Args:
             camera: World frame, of this renderer's size.
@@ -102,29 +115,34 @@ class MovingRenderer:
         surface = self.renderer.surface
         local = camera.recentred(self.renderer.origin)
         packed = self._packed(local)
-        width, height = self.size
-        face_id = visibility(surface, packed, width, height)
-        check()
         order = self._order(local)
         if not order:
-            frame = self.renderer.render(camera, ("colour", "depth", "face"), self.exposure)
-            self.keep(camera, frame.colour, frame.depth)
-            return frame.on_cpu(), 0.0
+            return self._whole(camera)
+        face_id, depth = visible_depths(surface, packed, *self.size)
+        check()
         tried = torch.tensor(order[:_TRIED_KEYS], dtype=torch.int32, device=packed.device)
-        found = ops.reproject(surface.vertices, surface.faces, packed, face_id, self._keys, tried)
+        found = ops.reproject(
+            surface.vertices, surface.faces, packed, face_id, depth, self._keys, tried,
+            backdrop=self._backdrop(face_id, local),
+        )  # fmt: skip
         check()
-        coverage = face_id >= 0
-        covered = int(coverage.sum())
-        missing = int((found.missing >= 0).sum())
-        colour, exact = self._shade(packed, local, found.missing, found.rgb, missing)
+        left = (found.missing.reshape(-1) >= 0).nonzero().squeeze(1)
+        covered = int((face_id >= 0).sum())
+        exact = self._shade(packed, local, found, left)
         check()
-        share = missing / max(covered, 1)
+        share = len(left) / max(covered, 1)
         wanted = share > _MOST_MISSING or self._apart(local, order[0]) > _NEAR_ENOUGH
         if wanted and self._pending is None:
-            self._begin(local, packed, colour, found.depth, face_id, exact)
-        self._fill(colour, coverage, local)
-        frame = Frame(coverage=coverage, colour=colour, depth=found.depth, face=face_id)
-        return frame.on_cpu(), 1.0 - share if covered else 0.0
+            self._begin(local, packed, found.rgba, depth, face_id, exact)
+        parts = (part.cpu() for part in (found.rgba, depth, face_id))
+        return Moving(*parts, 1.0 - share if covered else 0.0)
+
+    def _whole(self, camera: Camera) -> Moving:
+        """Render a view in full and keep it: there is no key frame yet."""
+        frame = self.renderer.render(camera, ("colour", "depth", "face"), self.exposure)
+        self.keep(camera, frame.colour, frame.depth)
+        rgba = with_alpha(frame.colour)
+        return Moving(rgba.cpu(), frame.depth.cpu(), frame.face.cpu(), 0.0)
 
     def keep(self, camera: Camera, colour: Tensor, depth: Tensor) -> None:
         """Keep a picture that was rendered in full, in place of the one farthest away.
@@ -137,7 +155,7 @@ class MovingRenderer:
         local = camera.recentred(self.renderer.origin)
         seen = depth[torch.isfinite(depth)]
         slot = self._slot(local, float(seen.median()) if len(seen) else 1.0)
-        self._keys.colour[slot] = colour
+        self._keys.colour[slot, ..., :3] = colour
         self._keys.depth[slot] = depth
 
     @torch.inference_mode()
@@ -155,8 +173,7 @@ class MovingRenderer:
             if bool((left >= 0).any()):
                 corner = (0, pending.rows)
                 shaded = model.paint(surface, pending.packed, left, corner, self.exposure)
-                colour = self._keys.colour[pending.slot, inside]
-                torch.where((left >= 0)[..., None], shaded, colour, out=colour)
+                self._keys.colour[pending.slot, inside][left >= 0] = with_alpha(shaded)[left >= 0]
             self._keys.depth[pending.slot, inside] = pending.depth[inside]
             pending.rows += rows
             if stop():
@@ -179,18 +196,30 @@ class MovingRenderer:
         self,
         local: Camera,
         packed: Tensor,
-        colour: Tensor,
+        rgba: Tensor,
         depth: Tensor,
         face_id: Tensor,
         exact: Tensor,
     ) -> None:
-        """Begin a key frame of a view with the pixels that were shaded for it: ``exact``."""
+        """Begin a key frame of a view with the pixels that were shaded for it.
+
+        Args:
+            local: The view, local frame.
+            packed: The same, packed.
+            rgba: Its picture.
+            depth: Its depths.
+            face_id: Its faces.
+            exact: Int64 [N], the pixels whose colours are the model's own.
+        """
         seen = depth[::8, ::8]
         seen = seen[torch.isfinite(seen)]
         slot = self._slot(local, float(seen.median()) if len(seen) else 1.0)
-        self._keys.colour[slot] = colour
-        self._keys.depth[slot] = torch.where(exact, depth, float("inf"))
-        left = torch.where(exact, -1, face_id)
+        self._keys.colour[slot] = rgba
+        known = torch.full_like(depth, float("inf"))
+        known.reshape(-1)[exact] = depth.reshape(-1)[exact]
+        self._keys.depth[slot] = known
+        left = face_id.clone()
+        left.reshape(-1)[exact] = -1
         self._pending = _Pending(slot, packed, depth, left)
 
     def _packed(self, local: Camera) -> Tensor:
@@ -208,60 +237,93 @@ class MovingRenderer:
         cosine = (np.trace(local.R @ key.R.T) - 1) / 2
         return moved + _TURN * float(np.arccos(np.clip(cosine, -1, 1)))
 
-    def _shade(
-        self, packed: Tensor, local: Camera, missing: Tensor, rgb: Tensor, count: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return the reused colours joined with those of the missing pixels, shaded now.
+    def _shade(self, packed: Tensor, local: Camera, found: ops.Reprojected, left: Tensor) -> Tensor:
+        """Shade the pixels that no key frame shows, into the picture.
 
-        With them come the pixels whose colours are exact, bool [H, W].
+        Args:
+            packed: The view, packed.
+            local: The same, local frame.
+            found: The picture so far.
+            left: Int64 [N], the missing pixels.
+
+        Returns:
+            The pixels that have their own colours now, int64 [M].
         """
-        left = missing >= 0
-        if count == 0:
-            return rgb, left
+        if not len(left):
+            return left
         start = time.perf_counter()
-        model, surface = self.renderer.model, self.renderer.surface
-        if count * self._pixel_seconds <= self.seconds:
-            shaded = model.paint(surface, packed, missing, (0, 0), self.exposure)
-            self._learn(time.perf_counter() - start, count)
-            # Each is 255 where the other is not.
-            return torch.minimum(shaded, rgb), left
-        width, height = self.size
-        small = (-(-width // _COARSE), -(-height // _COARSE))
+        if len(left) * self._pixel_seconds <= self.seconds:
+            self._paint(packed, found.missing, found.rgba, left)
+            self._learn(time.perf_counter() - start, len(left))
+            return left
+        small = (-(-self.size[0] // _COARSE), -(-self.size[1] // _COARSE))
         coarse = self._packed(local.scaled(*small))
-        face_id = visibility(surface, coarse, *small)
-        face_id = torch.where(_any_of_block(left), face_id, -1)
-        shaded = model.paint(surface, coarse, face_id, (0, 0), self.exposure)
+        face_id = visibility(self.renderer.surface, coarse, *small)
+        face_id = torch.where(_any_of_block(found.missing >= 0), face_id, -1)
+        shaded = self.renderer.model.paint(
+            self.renderer.surface, coarse, face_id, (0, 0), self.exposure
+        )
         self._learn(time.perf_counter() - start, int((face_id >= 0).sum()))
-        wide = _repeated(shaded, self.size)
-        found = _repeated((face_id >= 0)[..., None], self.size)[..., 0]
-        rest = torch.where(found, -1, missing)
-        rgb = torch.where((left & found)[..., None], wide, rgb)
-        shaded = model.paint(surface, packed, rest, (0, 0), self.exposure)
-        return torch.minimum(shaded, rgb), rest >= 0
+        row, column = left // self.size[0] // _COARSE, left % self.size[0] // _COARSE
+        block = row * small[0] + column
+        shared = face_id.reshape(-1)[block] >= 0
+        taken = left[shared]
+        colours = with_alpha(shaded.reshape(-1, 3)[block[shared]])
+        found.rgba.reshape(-1, 4)[taken] = colours
+        alone = left[~shared]
+        missing = torch.full_like(found.missing, -1)
+        missing.reshape(-1)[alone] = found.missing.reshape(-1)[alone]
+        self._paint(packed, missing, found.rgba, alone)
+        return alone
+
+    def _paint(self, packed: Tensor, face_id: Tensor, rgba: Tensor, pixels: Tensor) -> None:
+        """Shade the covered pixels of ``face_id``, whose numbers are int64 [N], into a picture."""
+        shaded = self.renderer.model.paint(
+            self.renderer.surface, packed, face_id, (0, 0), self.exposure
+        )
+        rgba.reshape(-1, 4)[pixels] = with_alpha(shaded.reshape(-1, 3)[pixels])
 
     def _learn(self, seconds: float, count: int) -> None:
         if count > 2000:
             self._pixel_seconds = 0.7 * self._pixel_seconds + 0.3 * seconds / count
 
-    def _fill(self, colour: Tensor, coverage: Tensor, local: Camera) -> None:
-        """Paint the background, one colour for 2 x 2 pixels: it is smooth."""
+    def _backdrop(self, face_id: Tensor, local: Camera) -> Tensor | None:
+        """Return what uncovered pixels show, as ``ops.reproject`` takes it; None is white."""
         background = self.renderer.background
-        if background is None or bool(coverage.all()):
-            return
-        place = _any_of_block(~coverage).nonzero()
-        pixel = (place.flip(1).double() + 0.5) * _COARSE
-        direction = torch.from_numpy(local.rays(pixel.cpu().numpy())).float().to(colour.device)
-        finite = direction.isfinite().all(1)
-        rows, columns = place[finite].unbind(1)
-        position = torch.from_numpy(local.position).float().to(colour.device)
-        values = background.colour(position, direction[finite])
-        across = -(-self.size[0] // _COARSE)
-        small = torch.full((-(-self.size[1] // _COARSE) * across, 3), 255, dtype=torch.uint8)
-        small = small.to(colour.device)
-        small[rows * across + columns] = (values * 255 + 0.5).to(torch.uint8)
-        y, x = (~coverage).nonzero().unbind(1)
-        source = small.index_select(0, y // _COARSE * across + x // _COARSE)
-        colour.reshape(-1, 3).index_copy_(0, y * self.size[0] + x, source)
+        if background is None:
+            return None
+        width, height = self.size
+        step = ops.BACKDROP_STEP
+        columns, rows = ops.backdrop_size(width, height)
+        padded = face_id
+        if width % step or height % step:
+            room = (0, -width % step, 0, -height % step)
+            padded = torch.nn.functional.pad(face_id, room, value=-1)
+        cell = padded.reshape(rows - 1, step, columns - 1, step).amin((1, 3)) < 0
+        # A node belongs to the four cells around it.
+        node = torch.zeros(rows, columns, dtype=torch.bool, device=face_id.device)
+        for down in (0, 1):
+            for right in (0, 1):
+                node[down : rows - 1 + down, right : columns - 1 + right] |= cell
+        place = node.nonzero()
+        if not len(place):
+            return None
+        direction = torch.from_numpy(local.rays(place.flip(1).cpu().numpy() * float(step)))
+        direction = direction.float().to(face_id.device)
+        position = torch.from_numpy(local.position).float().to(face_id.device)
+        values = torch.cat(
+            [background.colour(position, part) for part in direction.split(_FILL_NODES)]
+        )
+        # Outside the lens's domain nothing is seen: white, as everywhere.
+        values = torch.where(direction.isfinite(), values, 1.0)
+        nodes = torch.full((rows, columns, 4), 255, dtype=torch.uint8, device=face_id.device)
+        nodes[node] = with_alpha((values * 255 + 0.5).to(torch.uint8))
+        return nodes
+
+
+def with_alpha(rgb: Tensor) -> Tensor:
+    """Return colours uint8 [..., 4] of colours [..., 3]; alpha is 255."""
+    return torch.nn.functional.pad(rgb, (0, 1), value=255)
 
 
 def _any_of_block(flags: Tensor) -> Tensor:
@@ -270,9 +332,3 @@ def _any_of_block(flags: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(flags, (0, width % _COARSE, 0, height % _COARSE))
     blocks = padded.reshape(padded.shape[0] // _COARSE, _COARSE, -1, _COARSE)
     return blocks.any(3).any(1)
-
-
-def _repeated(small: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return [h, w, C] with every value repeated over 2 x 2 pixels, cut to (width, height)."""
-    wide = small.repeat_interleave(_COARSE, 0).repeat_interleave(_COARSE, 1)
-    return wide[: size[1], : size[0]].contiguous()

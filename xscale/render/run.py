@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,8 @@ from xscale.model.model import Model
 from xscale.render import photos_at_hand
 from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
+from xscale.render.new_run import new_model
+from xscale.render.painter_renderer import PainterRenderer
 from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
@@ -35,6 +37,8 @@ from xscale.render.sight import View, count, training_views
 from xscale.render.uncertainty import expected_error, read_residuals
 from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest
+from xscale.webgpu.device import Adapter, find_adapter, shared_device
+from xscale.webgpu.painter import Painter
 
 BACKGROUNDS = ("run", "learned", "white", "black")
 """Backgrounds of uncovered pixels: as the run was trained, or one of these."""
@@ -53,6 +57,8 @@ class Run:
     device: torch.device
     photos_at_render: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
+    adapter: Adapter | None = None
+    """Graphics chip that pictures are drawn by, through WebGPU; None: by ``device``."""
     _read: Checkpoint | None = field(default=None, init=False)
     _step: int = field(default=0, init=False)
     warnings: list[str] = field(default_factory=list, init=False)
@@ -71,13 +77,29 @@ class Run:
 
         Args:
             path: The folder.
-            device: Where to render.
+            device: Where to render: cpu, cuda, cuda:N, webgpu or webgpu:N.
             photos_at_render: Whether colours are corrected by the training photos that it keeps.
             newest: What ``RunFolder.load_newest`` gave, where it is read already.
+
+        Raises:
+            UsageError: WebGPU does not draw this run.
+            SetupError: wgpu is not installed.
+            DeviceError: There is no such adapter.
         """
         folder = RunFolder(path)
-        _ = folder.manifest
-        run = cls(folder, torch.device(device), photos_at_render)
+        encoding = folder.manifest.model.encoding
+        adapter = None
+        if device.startswith("webgpu"):
+            if encoding != "hash":
+                raise UsageError(
+                    f"WebGPU draws hash grids, and this run has model.encoding={encoding}",
+                    where=path,
+                    advice="use --device cpu",
+                )
+            number = device.partition(":")[2]
+            adapter = find_adapter(int(number) if number else None)
+        on = torch.device("cpu" if adapter else device)
+        run = cls(folder, on, photos_at_render, adapter)
         if newest is not None:
             run._read, run.warnings = newest
         return run
@@ -91,6 +113,11 @@ class Run:
     def manifest(self) -> Manifest:
         """The manifest: scene, settings, split and cameras of the training."""
         return self.folder.manifest
+
+    @property
+    def where(self) -> str:
+        """Device that pictures come from: cpu, cuda, cuda:N or webgpu:N."""
+        return f"webgpu:{self.adapter.number}" if self.adapter else str(self.device)
 
     @property
     def origin(self) -> np.ndarray:
@@ -250,7 +277,8 @@ class Run:
         return self._renderer(None if background == "white" else Plain(0.0))
 
     def _renderer(self, background: Background | Plain | None) -> Renderer:
-        return Renderer(
+        make = Renderer if self.adapter is None else partial(PainterRenderer, self._painter)
+        return make(
             self.surface,
             self.model,
             self.manifest.origin,
@@ -261,6 +289,16 @@ class Run:
             ),
             at_hand=self.at_hand,
             features=FeatureColours(self.model, self.surface, self._local_cameras).of,
+        )
+
+    @cached_property
+    def _painter(self) -> Painter:
+        return Painter(
+            shared_device(self.adapter.number),
+            self.surface,
+            self.model.field.frame_grid(),
+            self.model.shader.frame_shader(),
+            photo_range=self.model.settings.photo_range,
         )
 
     def exposure(self, photo: str) -> Tensor | None:
@@ -358,35 +396,3 @@ class Run:
         exposure = None if photo is None else self.exposure(photo)
         renderer = self.renderer_on(background)
         return render_resolved(renderer, camera, outputs, rect, samples, exposure)
-
-
-def new_model(
-    manifest: Manifest,
-    device: torch.device,
-    *,
-    frozen: bool = False,
-    surface: Surface | None = None,
-) -> Model:
-    """Make the untrained model that a manifest describes; see ``Model`` for the arguments."""
-    return Model(
-        manifest.model,
-        manifest.box,
-        photos=len(manifest.split.train),
-        device=device,
-        seed=manifest.seed,
-        frozen=frozen,
-        surface=surface,
-    )
-
-
-def write_run(folder: RunFolder, manifest: Manifest, surface: Surface) -> None:
-    """Write what makes a folder a run: the mesh with its clusters first, the manifest last."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in vars(surface).items()}
-    folder.write(MESH, arrays, manifest.run)
-    folder.write_manifest(manifest)
-
-
-def write_background(folder: RunFolder, run: str | None, background: Background) -> None:
-    """Write a run's background; it must exist when the first checkpoint does."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in background.tensors().items()}
-    folder.write(BACKGROUND, arrays, run)

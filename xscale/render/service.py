@@ -260,13 +260,11 @@ class RenderService:
     def _moving_picture(self, number: int, shown: Shown, check: Callable[[], None]) -> Picture:
         start = time.perf_counter()
         rows, reused = self._painter.moving(shown, check)
-        height, width = rows.depth.shape
-        rgba = np.empty((height, width, 4), np.uint8)
-        rgba[..., :3], rgba[..., 3] = rows.rgb, 255
+        height = len(rows.depth)
         picture = Picture(
             number,
             shown.request,
-            rgba,
+            rows.rgb,
             rows.depth,
             rows.face,
             stage="moving",

@@ -8,6 +8,7 @@ photos.safetensors            the training photos, where they are kept
 simplified.safetensors        a very large mesh with fewer faces, for a viewer's moving pictures
 checkpoints/step_N.*          the newest good ones
 refined_cameras.json          by how much cameras moved, for people
+diverged.json                 ranges of all tensors where a training diverged, for people
 metrics.jsonl                 a line every two seconds
 previews/ renders/ tensorboard/ scores.json report.html lock
 """
@@ -16,16 +17,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xscale.errors import InputError, IntegrityError
+from xscale.errors import InputError, IntegrityError, StorageError
 from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest, save_checkpoint
 from xscale.io.own_files import read_own_json, read_own_lines
+from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
     TEMPORARY_PREFIX,
     append_line,
@@ -33,6 +35,7 @@ from xscale.io.storage import (
     refuse_link,
     write_json,
 )
+from xscale.io.system_errors import is_about_storage
 from xscale.io.tensors import read_tensors, write_tensors
 from xscale.run.manifest import Manifest, manifest_from_json
 
@@ -42,6 +45,7 @@ RESIDUALS = "residuals.safetensors"
 PHOTOS = "photos.safetensors"
 SIMPLIFIED = "simplified.safetensors"
 REFINED = "refined_cameras.json"
+DIVERGED = "diverged.json"
 _LOST = "copy the whole run folder, or train again"
 
 
@@ -63,6 +67,10 @@ class RunFolder:
         self.scores_file = self.path / "scores.json"
         self.report_file = self.path / "report.html"
         self.refined_file = self.path / REFINED
+        self.lock: RunLock | None = None
+        """The lock of who writes into the folder."""
+        self.on_lost_line: Callable[[StorageError], None] = lambda error: None
+        """Called when a line of the log could not be written."""
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -175,8 +183,19 @@ class RunFolder:
         return self.renders / name
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Add a line to ``metrics.jsonl``."""
-        append_line(self.metrics_file, json.dumps(dict(line)))
+        """Add a line to ``metrics.jsonl``; storage that fails loses the line and ends nothing."""
+        if self.lock is not None:
+            self.lock.check()
+        try:
+            append_line(self.metrics_file, json.dumps(dict(line)))
+        except StorageError as error:
+            if not is_about_storage(error):
+                raise
+            self.on_lost_line(error)
+
+    def write_divergence(self, report: Mapping[str, Any]) -> None:
+        """Write what helps to find why a training diverged."""
+        write_json(self.path / DIVERGED, dict(report), overwrite=True)
 
     def logged(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl``."""
@@ -195,5 +214,7 @@ class RunFolder:
 
     def _own_folders(self) -> None:
         """Refuse folders that lead elsewhere: what is written into a run stays in it."""
+        if self.lock is not None:
+            self.lock.check()
         for folder in (self.checkpoints, self.previews, self.renders, self.tensorboard):
             refuse_link(folder)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
+from xscale import memory
 from xscale.errors import ResourceError
 from xscale.model.field import grid_layout_of
 from xscale.model.settings import GridSettings
@@ -20,14 +19,7 @@ def available_bytes(device: torch.device | None = None) -> int | None:
     """
     if device is not None and device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
+    return memory.available_bytes()
 
 
 def row_numbers(width: int, fused: bool) -> int:

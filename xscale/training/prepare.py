@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import xscale
-from xscale import threads
+from xscale import ops, threads
 from xscale.config import to_dict
 from xscale.errors import SceneError
 from xscale.gbuffer.build import build_surface
@@ -134,6 +134,7 @@ def prepare(
             "torch": str(torch.__version__),
             "numpy": np.__version__,
             "python": platform.python_version(),
+            "kernels": ops.isa(),
         },
         seed=seed,
         threads=threads.count(),

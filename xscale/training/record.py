@@ -12,7 +12,8 @@ from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.storage import remove_folder
 from xscale.model.background import Background
-from xscale.render.run import Run, write_background, write_run
+from xscale.render.new_run import write_background, write_run
+from xscale.render.run import Run
 from xscale.run.folder import RunFolder
 from xscale.run.manifest import Manifest
 from xscale.training.background import LaterBackground, fit_background
@@ -53,6 +54,7 @@ class Record:
         self._folder = RunFolder(out)
         self._begun = begun
         self._written: dict = {}
+        self._remarks: list[str] = []
         self._background: LaterBackground | None = None
         if not trained and prepared.manifest.model.background == "learned":
             photos, cameras = prepared.photos, prepared.local_cameras
@@ -90,11 +92,17 @@ class Record:
             return self._background.finish()
         return Run.open(self._folder.path, str(self._mesh.vertices.device)).background
 
+    def remark(self, line: str) -> None:
+        """Keep a coded line of the training; the manifest has it from the next checkpoint on."""
+        self._remarks.append(line)
+
     def complete(self) -> None:
-        """Write what the first steps have brought to light."""
+        """Write what the steps have brought to light."""
         self.finish_background()
-        manifest = self._manifest()
-        if not self._begun and manifest.to_json() != self._written:
+        if self._begun and not self._remarks:
+            return
+        manifest = self._resumed() if self._begun else self._manifest()
+        if manifest.to_json() != self._written:
             self._folder.write_manifest(manifest, overwrite=True)
             self._written = manifest.to_json()
 
@@ -110,9 +118,17 @@ class Record:
                 remove_folder(self._folder.path)
             raise
 
+    def _resumed(self) -> Manifest:
+        """Return the manifest of a run that was begun earlier, with new remarks alone."""
+        manifest = self._folder.manifest
+        known = manifest.scene.warnings
+        new = tuple(line for line in self._remarks if line not in known)
+        return replace(manifest, scene=replace(manifest.scene, warnings=known + new))
+
     def _manifest(self) -> Manifest:
         manifest = self._prepared.manifest
         left_out, remarks = self._left_out.found()
         warnings = (*manifest.scene.warnings, *remarks, *self._prepared.scene.notes.lines())
+        warnings += tuple(self._remarks)
         scene = replace(manifest.scene, left_out=left_out, warnings=warnings)
         return replace(manifest, scene=scene)

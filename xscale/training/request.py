@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xscale.config import check_device_name, override
 from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
+from xscale.io.system_errors import as_storage_error
 from xscale.run.folder import RunFolder
 from xscale.training.settings import Settings, preset
 
@@ -23,6 +24,10 @@ class Goal:
 
     steps: int | None
     seconds: float | None
+
+    def __str__(self) -> str:
+        """Return it as people say it."""
+        return f"{self.steps} steps" if self.seconds is None else f"{self.seconds / 60:g} minutes"
 
     def share(self, step: int, seconds: float) -> float:
         """Return how much of the training is done, 0 to 1."""
@@ -62,6 +67,11 @@ class Request:
         if not 0 <= self.seed <= _MOST_SEED:
             raise UsageError(f"seed must be 0 to {_MOST_SEED}, got {self.seed}")
         check_device_name(self.device)
+        if self.device.startswith("webgpu"):
+            raise UsageError(
+                f"--device {self.device} renders; it does not train",
+                advice="use --device cpu or cuda",
+            )
         settings = override(preset(self.preset), list(self.settings))
         if self.tensorboard:
             require_tensorboard()
@@ -83,12 +93,13 @@ class Request:
     def _check_output(self) -> None:
         folder = RunFolder(self.out)
         out = folder.path
-        if self.resume and not folder.is_run() and not folder.never_begun():
-            raise InputError("holds no run to resume", where=out, advice="leave --resume out")
-        if not self.resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise OutputExistsError(
-                "already exists", where=out, advice="choose another folder, or --resume"
-            )
+        with as_storage_error(out, "be used"):
+            if self.resume and not folder.is_run() and not folder.never_begun():
+                raise InputError("holds no run to resume", where=out, advice="leave --resume out")
+            if not self.resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise OutputExistsError(
+                    "already exists", where=out, advice="choose another folder, or --resume"
+                )
 
 
 def require_tensorboard() -> None:

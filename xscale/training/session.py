@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from xscale.errors import IntegrityError, NumericsError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import new_folder
 from xscale.model.encodings import TextureField
-from xscale.render.run import Run, new_model
+from xscale.render.new_run import new_model
+from xscale.render.run import Run
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.checks.agree import quick_check
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.scene import Scene
 from xscale.training.board import Board
+from xscale.training.divergence import (
+    MOST_RETURNS,
+    RATE_FACTOR,
+    StepWatch,
+    report_of,
+    stopped_for_good,
+)
 from xscale.training.left_out import LeftOutPhotos, check_test_photos
 from xscale.training.loop import Goal, Progress, run_loop
 from xscale.training.memory import pool_device
@@ -112,15 +122,15 @@ class Session:
             check_test_photos(scene, split, request.downscale)
         elif not self._use_repaired:
             self.left_out.take_up(checkpoint.state.get("left_out", {}))
-        self.refinement = _refinement(prepared, chosen.refine, checkpoint, self.left_out)
-        mesh = prepared.surface
-        self.prepared = replace(prepared, surface=self.refinement.surface)
-        self._make_trainer(checkpoint)
+        self._as_it_came = prepared, prepared.cameras.clone()
+        self._returns = 0 if checkpoint is None else _returns(checkpoint)
+        self._goal_before = None if checkpoint is None else checkpoint.state.get("goal")
+        self._take_up(checkpoint)
         self._noted = self._say_notes(())
         # Only now: damage inside the first photos shows when they are decoded.
         if not self.begun and not request.resume:
             new_folder(out)
-        self.record = self._record(mesh, trained=checkpoint is not None)
+        self.record = self._record(prepared.surface, trained=checkpoint is not None)
         self.record.write()
 
     def run(
@@ -137,12 +147,13 @@ class Session:
             keep_photos: Whether the run keeps the training photos.
         """
         folder, out = self.folder, self.folder.path
-        with self.record.withdrawn_on_damage(), RunLock(out):
+        with self.record.withdrawn_on_damage(), RunLock(out) as lock:
+            folder.lock = lock
             folder.clean()
             self.left_out.log_to(folder, lambda: self.trainer.step)
             million = self.prepared.covered_pixels / 1e6
             self.say(f"training on about {million:.3g} million covered pixels")
-            seconds = self._train(goal, on_progress)
+            seconds = self._train_to(goal, on_progress)
             self._say_notes(self._noted)
             timing = self._timing(seconds)
             self.say(f"where the time went: {_shares(timing)}")
@@ -153,6 +164,14 @@ class Session:
                 made = Run.open(out, str(self.device))
                 made.keep_photos(lambda name: self.scene.photo(name).load(made.downscale))
         return Run.open(out)
+
+    def _take_up(self, checkpoint: Checkpoint | None) -> None:
+        """Make everything that moves as a checkpoint has it, or as at the beginning."""
+        prepared, cameras = self._as_it_came
+        prepared.cameras.copy_(cameras)
+        self.refinement = _refinement(prepared, self.settings.refine, checkpoint, self.left_out)
+        self.prepared = replace(prepared, surface=self.refinement.surface)
+        self._make_trainer(checkpoint)
 
     def _make_trainer(self, checkpoint: Checkpoint | None) -> None:
         """Make model, pool and trainer; of a run that goes on they are as it was saved."""
@@ -166,7 +185,7 @@ class Session:
             prepared.surface,
             prepared.photos,
             chosen.pool,
-            self.request.seed,
+            self.request.seed + (self._returns << 32),  # other rays after a return
             chosen.optim.batch,
             first_step=checkpoint.step if checkpoint else 0,
             device=pool_device(self.device, chosen.pool),
@@ -183,6 +202,7 @@ class Session:
             on_notice=self.say,
         )
         self.trainer.kept_beside = self.refinement.tensors
+        self.trainer.rate_factor = RATE_FACTOR**self._returns
         self._before = time.monotonic() - self._start
         if checkpoint is not None:
             self.trainer.load(checkpoint.step, checkpoint.tensors)
@@ -199,6 +219,72 @@ class Session:
             trained=trained,
         )
 
+    def _train_to(self, goal: Goal, on_progress: Callable[[Progress], None] | None) -> float:
+        """Take the steps, from an earlier checkpoint again where they diverge; return the seconds.
+
+        Raises:
+            NumericsError: They diverge after every return too.
+        """
+        self._goal = goal
+        self._say_goal()
+        start = time.monotonic() - self._before
+        while True:
+            try:
+                return self._train(goal, on_progress)
+            except NumericsError as error:
+                self._return(error)
+                self._before = time.monotonic() - start
+
+    def _return(self, error: NumericsError) -> None:
+        """Go back to the newest checkpoint, or to the beginning, with lower rates and other rays.
+
+        Raises:
+            NumericsError: That was done often enough.
+        """
+        report = report_of(error, self.trainer.step, self.trainer.state(copy=False))
+        with suppress(StorageError):
+            self.folder.write_divergence(report)
+        if self._returns >= MOST_RETURNS:
+            raise stopped_for_good(error, self._returns) from error
+        checkpoint, _ = self.folder.load_newest(None)
+        self._returns += 1
+        step = 0 if checkpoint is None else checkpoint.step
+        self._remark(
+            f"W-NUMERICS: {error.what}: back to step {step}, with {RATE_FACTOR**self._returns:g} "
+            "of the learning rates"
+        )
+        self._take_up(checkpoint)
+
+    def _remark(self, line: str) -> None:
+        """Say a coded line, and keep it in the manifest, where scores and report find it."""
+        self.say(line)
+        self.record.remark(line)
+
+    def _state(self) -> dict:
+        """Return what checkpoints keep beside tensors."""
+        state: dict = {"left_out": dict(self.left_out.reasons), "goal": str(self._goal)}
+        return state | ({"returns": self._returns} if self._returns else {})
+
+    def _say_goal(self) -> None:
+        """Say what a resumed training's goal changes, and what other versions may."""
+        if self.begun:
+            ours, theirs = self.prepared.manifest.versions, self.folder.manifest.versions
+            changed = [
+                f"{name} {theirs[name]} -> {ours[name]}"
+                for name in theirs
+                if name in ours and ours[name] != theirs[name]
+            ]
+            if changed:
+                self._remark(f"W-VERSIONS: the last bits may differ: {', '.join(changed)}")
+        step, before = self.trainer.step, self._goal_before
+        if self._goal.share(step, self._before) >= 1:
+            self.say(f"all {self._goal} are taken already")
+        elif before is not None and before != str(self._goal):
+            self._remark(
+                f"W-SCHEDULE: learning rates follow {self._goal} from here on; before it was "
+                f"{before}"
+            )
+
     def _train(self, goal: Goal, on_progress: Callable[[Progress], None] | None) -> float:
         """Take the steps; return the training time in seconds."""
         preview = previewer(self.prepared, self.trainer, self.folder, self.record.background)
@@ -208,13 +294,15 @@ class Session:
                 self.trainer,
                 self.folder,
                 goal,
+                StepWatch(self._remark),
+                self._remark,
                 seconds_before=self._before,
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
-                on_log=board.line if board else None,
+                on_log=board.line if board else lambda line: None,
                 on_begun=self.record.start_background,
                 before_save=self.record.complete,
-                left_out=self.left_out.reasons,
+                state=self._state,
                 before_step=self._refine,
             )
             for line in self.refinement.report(self.folder.path):
@@ -251,6 +339,14 @@ class Session:
             if line not in known:
                 self.say(line)
         return lines
+
+
+def _returns(checkpoint: Checkpoint) -> int:
+    """Return how often a training had gone back to a checkpoint before it wrote this one."""
+    returns = checkpoint.state.get("returns", 0)
+    if type(returns) is not int or not 0 <= returns <= MOST_RETURNS:
+        raise IntegrityError(f"its state has returns {returns!r}", where="checkpoint")
+    return returns
 
 
 def _refinement(

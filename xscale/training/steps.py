@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import NumericsError, UsageError
+from xscale.errors import UsageError
 from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import GBuffer
 from xscale.model.model import Model
@@ -229,8 +229,8 @@ class FusedStep:
             mixed=parts.kinds.mixed,
             control=parts.control,
         )
-        if not queued:
-            check_loss(found.loss, step)
+        if not queued and not is_finite(found.loss):
+            return found.loss, found.squared_error
         for part, seconds in found.seconds.items():
             parts.seconds[part] += seconds
         with parts.timed("shader's update"):
@@ -344,7 +344,8 @@ def move(
     loss, squared_error = means
     if parts.control is None:
         loss, squared_error = float(loss), float(squared_error)
-        check_loss(loss, step)
+        if not is_finite(loss):
+            return loss, squared_error
     else:
         ops.decide(parts.control, loss, squared_error)
     optimizer = parts.optimizer
@@ -358,14 +359,6 @@ def move(
     return loss, squared_error
 
 
-def check_loss(loss: float, step: int) -> None:
-    """Refuse a loss that is not finite.
-
-    Raises:
-        NumericsError: It is infinite or NaN.
-    """
-    if not math.isfinite(loss):
-        raise NumericsError(
-            f"the loss is {loss} at step {step}",
-            advice="lower --set optim.table_rate, and resume from the last checkpoint",
-        )
+def is_finite(loss: float | Tensor) -> bool:
+    """Whether a step that was waited for moves anything: its mean loss is a finite number."""
+    return math.isfinite(loss)

@@ -19,7 +19,7 @@ from xscale.training.optimizer import Optimizer, saved_tensors
 from xscale.training.pool import TilePool
 from xscale.training.readback import LossReadback, StepLosses
 from xscale.training.settings import OptimSettings, PatchSettings
-from xscale.training.steps import Parts, check_loss, choose_kinds, choose_steps
+from xscale.training.steps import Parts, choose_kinds, choose_steps, is_finite
 
 
 class Trainer:
@@ -55,6 +55,9 @@ class Trainer:
         self.batch = settings.batch
         """Rays a step; half of the setting's from when the device ran out of memory."""
         self.step = 0
+        self.rate_factor = 1.0
+        """Factor of all learning rates; below 1 after a return to a checkpoint."""
+        self._bad = 0
         self.kept_beside: Callable[[], dict[str, Tensor]] = dict
         """Gives tensors of others that checkpoints keep too."""
         self._on_notice = on_notice or (lambda line: None)
@@ -115,13 +118,12 @@ class Trainer:
 
         Returns:
             Mean loss and mean squared error of the batch; on a GPU those of earlier steps, or None
-            where none have become known since the last call.
+            where none have become known since the last call. A step whose loss is not finite moves
+            nothing and is counted.
 
         A device that runs out of memory gets half the rays from then on, once.
 
         Raises:
-            NumericsError: The loss is not finite; of a GPU some steps late, and nothing has moved
-                since.
             ResourceError: Half the rays do not fit either.
         """
         while True:
@@ -132,22 +134,12 @@ class Trainer:
                 # Nothing has changed: memory runs out where a step's arrays are made, before sums.
                 self._halve_batch(error)
         if self._readback is not None:
-            found = self._checked(self._readback.after())
+            found = self._readback.after()
         return found
 
     def finish(self) -> StepLosses | None:
-        """Wait for all steps; return what was not known before, as ``train_step`` does.
-
-        Raises:
-            NumericsError: The loss of a step was not finite.
-        """
-        return None if self._readback is None else self._checked(self._readback.read())
-
-    def _checked(self, found: StepLosses | None) -> StepLosses | None:
-        """Refuse steps whose loss was not finite, as soon as the device has said so."""
-        if found is not None and found.bad:
-            check_loss(math.nan, self.step)
-        return found
+        """Wait for all steps; return what was not known before, as ``train_step`` does."""
+        return None if self._readback is None else self._readback.read()
 
     def _halve_batch(self, error: torch.OutOfMemoryError) -> None:
         where = self.model.device
@@ -171,22 +163,25 @@ class Trainer:
         kind = self._last if last else self._usual
         with self._parts.timed("draw"):
             drawn = kind.draw(self.step, self.batch).to(self.model.device)
-        rate = self.settings.rate(progress) * (self._patch.rate if last else 1.0)
+        rate = self.rate_factor * self.settings.rate(progress)
+        rate *= self._patch.rate if last else 1.0
         if self._readback is not None:
             self._readback.begin(rate, self.step + 1)
             rate = 1.0  # the device multiplies by its own
         means = kind.take(drawn, self.step, rate)
         self.step += 1
-        return None if self._readback is not None else StepLosses(1, *means)
+        if self._readback is not None:
+            return None
+        if not is_finite(means[0]):
+            self._bad += 1
+            return StepLosses(0, math.nan, math.nan, bad=self._bad)
+        return StepLosses(1, *means, bad=self._bad)
 
     def state(self, *, copy: bool = True) -> dict[str, np.ndarray]:
         """Return every tensor that the next step depends on.
 
         Args:
             copy: Whether steps are still to come: they change what is not a copy.
-
-        Raises:
-            NumericsError: As of ``finish``.
         """
         self.finish()
         tensors = {**self.model.tensors(), **self._parts.optimizer.tensors(), **self.kept_beside()}

@@ -36,6 +36,10 @@ SECONDS = 60.0
 _COMMAND = (sys.executable, "-P", "-m", "xscale.io.photo.decoder_process")
 _SLICE = 0.5
 _MOST_CRASHES = 3
+_TRIES = 3
+"""Tries of a photo whose process was ended from outside; one that took too long gets two."""
+_FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT}
+"""Exit codes of processes that somebody else ended: the system for memory, or a person."""
 _MOST_PROCESSES = 8
 _AHEAD = 2
 _ADVICE = "copy it again from the camera or take it out of the scene"
@@ -162,7 +166,7 @@ def read_pixels_safely(
         DamagedPhotoError: Its decoder crashed, took too long or took too much memory; otherwise
             errors as for ``images.read_pixels``.
         PhotoError: Decoders crashed on too many photos.
-        ResourceError: No process can be started.
+        ResourceError: No process can be started, or others ended them again and again.
     """
     if (str(path), mark) in _passed:
         return read_pixels(path, on_odd=on_odd, **options)
@@ -183,13 +187,24 @@ def _read_apart(
         request["folder"] = str(Path.cwd())
     seconds = SECONDS + pixels / 1e6
     with _places:
-        try:
-            answer = _asked(request, seconds)
-        except _GoneError as gone:
-            raise _crash(path, gone.code, seconds) from gone
+        answer = _tried(path, request, seconds)
     if "error" in answer:
         raise _error_of(answer)
     return answer["pixels"], Odd(*answer["odd"])
+
+
+def _tried(path: Path, request: dict, seconds: float) -> dict:
+    """Ask again where a process ended or stopped for reasons that need not be the photo's."""
+    for tries in range(1, _TRIES + 1):
+        try:
+            return _asked(request, seconds)
+        except _GoneError as gone:
+            if gone.code in _FROM_OUTSIDE and tries < _TRIES:
+                continue
+            if gone.code is None and tries < 2:
+                continue
+            raise _crash(path, gone.code, seconds) from gone
+    raise AssertionError
 
 
 def _asked(request: dict, seconds: float) -> dict:
@@ -229,11 +244,17 @@ def _fill(memory: int, array: np.ndarray, start: int) -> None:
         done += os.preadv(memory, [view[done : done + (1 << 30)]], start + done)
 
 
-def _crash(path: Path, code: int | None, seconds: float) -> PhotoError:
+def _crash(path: Path, code: int | None, seconds: float) -> PhotoError | ResourceError:
     """Make the error of a decoding that did not come back."""
     if code is None:
         return DamagedPhotoError(
             f"its decoder did not end within {seconds:.0f} s", where=path, advice=_ADVICE
+        )
+    if code in _FROM_OUTSIDE:
+        return ResourceError(
+            f"processes that decoded it were ended {_TRIES} times by {signal.Signals(-code).name}",
+            where=path,
+            advice="memory may be short: end other programs, or use --threads 1",
         )
     _crashed.add(str(path))
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with code {code}"

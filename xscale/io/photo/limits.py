@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xscale import memory
 from xscale.errors import LimitError, ResourceError
 
 _BOMB_PIXELS = 256 * 10**6
@@ -57,10 +58,5 @@ def check_size(
 
 def _free_bytes() -> int:
     """Return the memory that the system could give now."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 1 << 62
+    free = memory.available_bytes()
+    return 1 << 62 if free is None else free

@@ -1,0 +1,63 @@
+"""Renderer whose faces and colours come from a WebGPU painter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xscale.gbuffer.build import Rect
+from xscale.gbuffer.gbuffer import GBuffer
+from xscale.render.renderer import Asked, Renderer
+from xscale.webgpu.painter import Painter
+
+_PAINTED = frozenset(("coverage", "colour", "depth", "face", "srgb"))
+"""Outputs that the painter gives; others come from the surface points behind its faces."""
+
+
+class PainterRenderer(Renderer):
+    """A renderer that paints on a GPU of any maker.
+
+    Faces and colours come from the GPU. Outputs that are neither of these nor depths are computed
+    on the CPU, in float64, for the faces that the GPU saw.
+
+    Args:
+        painter: Of the same surface and model.
+        *args: As for ``Renderer``.
+        **options: As for ``Renderer``.
+    """
+
+    def __init__(self, painter: Painter, *args: object, **options: object) -> None:
+        super().__init__(*args, **options, fused=False)
+        self._painter = painter
+        self.in_one_pass = True
+
+    def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
+        outputs = asked.outputs
+        corrects = self.at_hand is not None and not {"colour", "srgb"}.isdisjoint(outputs)
+        direct = not corrects and _PAINTED.issuperset(outputs)
+        painted = self._painter.paint(
+            asked.camera,
+            rect,
+            self.model.shader.frame_shader(asked.exposure),
+            floats=corrects or "srgb" in outputs,
+            depth=direct and "depth" in outputs,
+            faces=not direct or "face" in outputs,
+        )
+        colour = torch.from_numpy(painted.colour)
+        band = {"coverage": torch.from_numpy(painted.covered)}
+        if "colour" in outputs:
+            bytes_ = colour if colour.dtype == torch.uint8 else (colour * 255 + 0.5).to(torch.uint8)
+            band["colour"] = bytes_
+        if direct:
+            found = {"depth": painted.depth, "face": painted.face}
+            band |= {n: torch.from_numpy(v) for n, v in found.items() if n in outputs}
+            return band | ({"srgb": colour} if "srgb" in outputs else {})
+        flat = colour.reshape(-1, 3)
+
+        def shade(samples: GBuffer) -> Tensor:
+            return asked.correct(flat[samples.pixel_index], samples)
+
+        packed = torch.from_numpy(asked.camera.packed())
+        face_id = torch.from_numpy(painted.face)
+        shaded = shade if colour.dtype == torch.float32 else None
+        return band | self._from_points(asked, packed, face_id, (rect[0], rect[1]), shaded)
