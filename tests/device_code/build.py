@@ -1,9 +1,9 @@
 """Builds the device code for the interpreter: PTX of every kernel, launchers, the interpreter.
 
 nvcc makes an object of each source of csrc, whose host part holds the real launchers, and the PTX
-of its kernels for each architecture. The objects are linked with the interpreter in the place of the CUDA runtime and
-with csrc/bindings.cpp, so that the module has the fields of the real one. Bodies of the host are
-not linked: calling one ends the process.
+of its kernels for each architecture. The objects are linked with the interpreter in the place of
+the CUDA runtime and with csrc/bindings.cpp, so that the module has the fields of the real one.
+Bodies of the host are not linked: calling one ends the process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,10 +54,16 @@ class Built:
             objects = list(workers.map(self._launchers, self.sources()))
             return self._linked([host.result(), *interpreter.result(), *objects])
 
-    def programs(self, architecture: int) -> list[Path]:
-        """Build the decoded PTX of all sources for a compute capability, 90 or 80."""
+    def programs(self, architecture: int, folders: Sequence[str] | None = None) -> list[Path]:
+        """Build the decoded PTX for a compute capability, 90 or 80.
+
+        Args:
+            architecture: The compute capability.
+            folders: Folders of csrc; None: all.
+        """
+        sources = [s for s in self.sources() if folders is None or s.parent.name in folders]
         with ThreadPoolExecutor(_processors()) as workers:
-            return list(workers.map(lambda s: self.program(s, architecture), self.sources()))
+            return list(workers.map(lambda s: self.program(s, architecture), sources))
 
     def sources(self) -> list[Path]:
         """Return the sources with kernels, the slowest to compile first."""

@@ -12,7 +12,7 @@ import ctypes
 import importlib.machinery
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -115,20 +115,26 @@ class Device(Interpreter):
         self._module = importlib.util.module_from_spec(spec)
         loader.exec_module(self._module)
         super().__init__(path)
-        self._loaded = 0
+        self._loaded: tuple | None = None
         self.launched: dict[str, int] = {}
         """Calls by op."""
 
-    def architecture(self, number: int) -> None:
-        """Choose the compute capability whose PTX runs: 90 or 80."""
-        if number != self._loaded:
-            for program in self.built.programs(number):
+    def architecture(self, number: int, folders: Sequence[str] | None = None) -> None:
+        """Choose whose PTX runs, 90 or 80: of all folders of csrc, or of some."""
+        wanted = (number, folders)
+        if wanted != self._loaded:
+            for program in self.built.programs(number, folders):
                 self.load(program)
-            self._loaded = number
+            self._loaded = wanted
 
     @contextlib.contextmanager
     def ops(self, architecture: int = 90) -> Iterator[None]:
-        """Run the device code of ops where the emulation would run."""
+        """Run the device code of ops where the emulation would run.
+
+        Args:
+            architecture: Compute capability. 80 differs from 90 in how rows are added to; see
+                ``architecture`` for the code of some folders alone.
+        """
         self.architecture(architecture)
         core, body_of, value = _ext._core, _ext.body_of, _ext._value
 

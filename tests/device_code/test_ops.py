@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.ops import test_adam, test_emulated, test_interpolate, test_mixed_step, test_reproject
+from tests.ops import test_emulated, test_mixed_step
 from xscale import ops
-from xscale.ops._selftest import SELF_TESTS, step_problem
+from xscale.ops._selftest import SELF_TESTS
 
 pytestmark = pytest.mark.usefixtures("device_code")
 
