@@ -6,7 +6,12 @@ import ast
 
 from tests.house.tree import calls, files, name_of
 
-STORAGE = ("xscale/io/storage.py", "xscale/io/run_lock.py")
+STORAGE = (
+    "xscale/io/storage.py",
+    "xscale/io/temporaries.py",
+    "xscale/io/file_sets.py",
+    "xscale/io/run_lock.py",
+)
 _WRITING = {
     "write_text",
     "write_bytes",

@@ -7,12 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from xscale.errors import BusyError, OutputExistsError, StorageError
-from xscale.io import storage
+from xscale.io import file_sets, storage
 from xscale.io.run_lock import RunLock
 
 
@@ -61,12 +62,99 @@ def test_failing_block_leaves_neither_file_nor_temporary(tmp_path):
     assert _names(tmp_path) == ["a"]
 
 
+def _without_rename(monkeypatch):
+    """Be on a file system whose renames cannot refuse a taken name."""
+    monkeypatch.setattr(storage, "_libc", types.SimpleNamespace)
+
+
+def test_a_rename_never_replaces_what_came_meanwhile(tmp_path):
+    def write():
+        with storage.open_atomic(tmp_path / "a") as file:
+            file.write(b"mine")
+            (tmp_path / "a").write_bytes(b"another's")
+
+    with pytest.raises(OutputExistsError):
+        write()
+    assert (tmp_path / "a").read_bytes() == b"another's"
+    assert _names(tmp_path) == ["a"]
+
+
+def test_what_a_killed_writer_left_is_taken_over_and_a_living_ones_is_not(tmp_path):
+    left = tmp_path / ".tmp-a"
+    left.write_bytes(b"half of something longer")
+    storage.write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+    assert _names(tmp_path) == ["a"]
+    with storage.open_atomic(tmp_path / "b") as file:
+        file.write(b"first")
+        file.flush()
+        storage.write_bytes(tmp_path / "b", b"second")
+        assert left.with_name(".tmp-b").read_bytes() == b"first"
+        (tmp_path / "b").unlink()
+    assert (tmp_path / "b").read_bytes() == b"first"
+    assert _names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("planted", ["link", "hard link", "folder", "pipe"])
+def test_a_temporary_name_that_leads_elsewhere_is_not_followed(tmp_path, planted):
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    name = tmp_path / "in" / ".tmp-a"
+    name.parent.mkdir()
+    if planted == "link":
+        name.symlink_to(outside)
+    elif planted == "hard link":
+        name.hardlink_to(outside)
+    elif planted == "folder":
+        name.mkdir()
+    else:
+        os.mkfifo(name)
+    storage.write_bytes(tmp_path / "in" / "a", b"x")
+    assert outside.read_bytes() == b"precious"
+    assert (tmp_path / "in" / "a").read_bytes() == b"x"
+
+
+def test_files_of_a_set_appear_together_or_are_taken_back(tmp_path, monkeypatch):
+    main = tmp_path / "mesh.obj"
+
+    def write():
+        with file_sets.atomic_files(main) as folder:
+            for name in ("mesh.obj", "mesh.mtl", "mesh_000.png"):
+                (folder / name).write_text(name)
+
+    rename = Path.rename
+
+    def dies(path, target):
+        if Path(target).name == "mesh.obj":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", dies)
+    # As if killed: what an error takes back stays.
+    monkeypatch.setattr(file_sets, "_take_back", lambda *_: None)
+    monkeypatch.setattr(file_sets, "remove_temporary", lambda *_: None)
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert _names(tmp_path) == [".tmp-mesh.obj", "mesh.mtl", "mesh_000.png"]
+    monkeypatch.undo()
+    (tmp_path / "mesh_000.png").write_text("somebody changed it")
+    file_sets.take_back(main)
+    assert _names(tmp_path) == ["mesh_000.png"]  # not the one that is somebody's by now
+    with pytest.raises(OutputExistsError, match=r"mesh_000\.png"):
+        write()
+    assert _names(tmp_path) == ["mesh_000.png"]
+    (tmp_path / "mesh_000.png").unlink()
+    write()
+    assert _names(tmp_path) == ["mesh.mtl", "mesh.obj", "mesh_000.png"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "link"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_disk_fault_is_a_storage_error_and_leaves_nothing(tmp_path, monkeypatch, call, code):
     def broken(*_, **__):
         raise OSError(code, os.strerror(code))
 
+    _without_rename(monkeypatch)
     monkeypatch.setattr(os, call, broken)
     with pytest.raises(StorageError, match=os.strerror(code)) as caught:
         storage.write_bytes(tmp_path / "a", b"x")
@@ -78,6 +166,7 @@ def test_file_system_without_links_still_refuses_existing_names(tmp_path, monkey
     def broken(*_, **__):
         raise OSError(errno.EPERM, "no links")
 
+    _without_rename(monkeypatch)
     monkeypatch.setattr(os, "link", broken)
     storage.write_bytes(tmp_path / "a", b"x")
     with pytest.raises(OutputExistsError):
@@ -120,22 +209,22 @@ def test_new_folder_refuses_a_folder_that_holds_something(tmp_path):
 
 
 def test_folder_appears_whole_or_not_at_all(tmp_path):
-    with storage.atomic_folder(tmp_path / "out") as folder:
+    with file_sets.atomic_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("1")
         assert not (tmp_path / "out").exists()
     assert _names(tmp_path) == ["out"]
-    with pytest.raises(OutputExistsError), storage.atomic_folder(tmp_path / "out"):
+    with pytest.raises(OutputExistsError), file_sets.atomic_folder(tmp_path / "out"):
         pass
 
     def fail():
-        with storage.atomic_folder(tmp_path / "out", overwrite=True) as folder:
+        with file_sets.atomic_folder(tmp_path / "out", overwrite=True) as folder:
             (folder / "y").write_text("2")
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError):
         fail()
     assert _names(tmp_path / "out") == ["x"]
-    with storage.atomic_folder(tmp_path / "out", overwrite=True) as folder:
+    with file_sets.atomic_folder(tmp_path / "out", overwrite=True) as folder:
         (folder / "z").write_text("3")
     assert _names(tmp_path / "out") == ["z"]
     assert _names(tmp_path) == ["out"]

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from functools import partial
 from typing import ClassVar
 
@@ -100,7 +101,9 @@ def test_a_model_that_is_lost_comes_back_from_the_newest_checkpoint(
     assert second.step == 90
     assert second.rate_factor == 0.5
     assert second.pool.seed != lost.pool.seed
-    back = [line for line in said if "back to step 40, with 0.5 of the learning rates" in line]
+    # A checkpoint that is due while the one before is being written is put off.
+    form = r".*: back to step (20|40|60), with 0\.5 of the learning rates"
+    back = [line for line in said if re.fullmatch(form, line)]
     assert len(back) == 1
     assert back[0] in RunFolder(run.path).manifest.scene.warnings
     newest = load_newest(run.path / "checkpoints")[0]

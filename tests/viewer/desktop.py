@@ -100,7 +100,9 @@ class Viewer:
         limit = time.monotonic() + seconds
         while not done():
             assert self.process.poll() is None, f"the viewer ended before {what}"
-            assert time.monotonic() < limit, f"no {what} in {seconds:g} s"
+            if time.monotonic() > limit:
+                self.save("failed")
+                raise AssertionError(f"no {what} in {seconds:g} s")
             time.sleep(0.1)
 
     def settled(self, seconds: float = 60.0) -> np.ndarray:

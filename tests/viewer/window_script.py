@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from imgui_bundle import hello_imgui, imgui
@@ -39,7 +40,11 @@ def main(folder: Path) -> None:
     params.callbacks.pre_new_frame = before_frame
 
     def script(context: imgui.test_engine.TestContext) -> None:
-        check(app, context, folder, app_size)
+        try:
+            check(app, context, folder, app_size)
+        except BaseException:  # the engine would pass over it
+            traceback.print_exc()
+            os._exit(1)
         sys.stdout.write("OK\n")
         sys.stdout.flush()
         session.close()

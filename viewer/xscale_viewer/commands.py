@@ -9,6 +9,7 @@ import numpy as np
 
 from xscale.errors import XscaleError, printable
 from xscale_viewer import navigation, settings, share, tour
+from xscale_viewer.cut import new_cut
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion
 from xscale_viewer.screenshot import Screenshot
@@ -207,13 +208,17 @@ class Commands:
 
     def _clip(self) -> None:
         s = self._session
-        if s.clip is not None:
-            s.clip = None
+        if s.cut is not None:
+            s.cut = None
             s.say("clipping plane off")
             return
-        distance = self._motion.distance()
-        s.clip = distance * 1.05 if np.isfinite(distance) else s.source.extent / 4
-        s.say("clipping plane: what is nearer is cut away; set its distance in the View panel")
+        self.cut_along("view")
+        s.say("clipping plane: drag its handle; the View panel turns it and swaps its sides")
+
+    def cut_along(self, direction: str) -> None:
+        """Set the clipping plane anew in one of ``cut.DIRECTIONS``."""
+        s = self._session
+        s.cut = new_cut(direction, s.view, self._motion.distance(), s.source.low, s.source.high)
 
     # Measuring and the tour
 
@@ -325,7 +330,7 @@ class Commands:
             s.say("A screenshot is being made")
             return
         if size is not None and s.photo is None:
-            camera = s.view.camera(*size, s.near())
+            camera = s.view.camera(*size, s.source.near)
         elif size is not None:
             camera = camera.scaled(*size)
         self.shot = Screenshot(s, camera, path)
@@ -346,7 +351,12 @@ class Commands:
         else:
             text = share.as_json(s.document)
         self._clipboard(text)
-        s.say("The command is in the clipboard" if command else "The camera is in the clipboard")
+        line = "The command is in the clipboard" if command else "The camera is in the clipboard"
+        s.say(
+            line
+            if s.cut is None
+            else f"{line}; it shows the whole mesh, without the clipping plane"
+        )
 
     def _paste(self) -> None:
         s = self._session

@@ -15,6 +15,7 @@ from xscale_viewer.session import Session
 from xscale_viewer.units import coordinates, length
 
 if TYPE_CHECKING:
+    from xscale.gbuffer.cut import Plane
     from xscale.render.sightings import Sighting
 
 HOVER_AFTER = 0.2
@@ -45,6 +46,7 @@ def look_up(
     cameras: dict[str, Camera],
     camera: Camera,
     pixel: tuple[float, float],
+    cut: Plane | None = None,
 ) -> Found | None:
     """Return what a pixel of a picture shows; None for a miss. For the render thread.
 
@@ -54,14 +56,19 @@ def look_up(
         cameras: The photos'.
         camera: The picture's.
         pixel: (u, v), corner origin.
+        cut: The clipping plane; what lies beyond it is not there, but photos do see it.
     """
     # With PyTorch, which the window does not wait for.
+    from xscale.gbuffer.cut import cut_surface
     from xscale.render.sightings import photos_seeing
 
     column, row = int(pixel[0]), int(pixel[1])
     if not (0 <= column < camera.width and 0 <= row < camera.height):
         return None
-    frame = run.render(camera, ("position", "normal"), rect=(column, row, 1, 1))
+    renderer = run.renderer
+    if cut is not None:
+        renderer = renderer.over(cut_surface(renderer.surface, cut, origin))
+    frame = renderer.render(camera, ("position", "normal"), rect=(column, row, 1, 1))
     if not bool(frame.coverage[0, 0]):
         return None
     point = frame.position[0, 0].double().numpy() + origin
@@ -168,9 +175,9 @@ class Inspector:
             s.say(f"{chain.name}: first point; click the next one, Enter ends, Esc gives up")
 
     def _ask(self, camera: Camera, pixel: tuple[float, float], on_done: object) -> None:
-        source = self._session.source
+        source, cut = self._session.source, self._session.plane()
         self._session.ask(
-            lambda run: look_up(run, source.origin, source.cameras, camera, pixel), on_done
+            lambda run: look_up(run, source.origin, source.cameras, camera, pixel, cut), on_done
         )
 
 

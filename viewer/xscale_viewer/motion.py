@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xscale.geometry.camera import Camera
 from xscale_viewer import navigation, picking
 from xscale_viewer.session import Session
+
+if TYPE_CHECKING:
+    from xscale.gbuffer.cut import Plane
+    from xscale.gbuffer.gbuffer import Surface
 
 _TURN = 0.006
 """Radians a pixel of a drag."""
@@ -182,12 +187,12 @@ class Motion:
         ray for nearly the same direction told of room.
         """
         s = self._session
-        known, position = self._probe, s.view.position.copy()
+        known, position, cut = self._probe, s.view.position.copy(), s.plane()
         if not self._probing:
             self._probing = True
 
             def cast(run: object) -> float:
-                return room_along(run.surface, s.source.origin, position, direction)
+                return room_along(run.surface, s.source.origin, position, direction, cut)
 
             def done(distance: object) -> None:
                 self._probing = False
@@ -206,11 +211,18 @@ def offset(size: tuple[int, int], camera: Camera) -> tuple[float, float]:
 
 
 def room_along(
-    surface: object, origin: np.ndarray, position: np.ndarray, direction: np.ndarray
+    surface: Surface,
+    origin: np.ndarray,
+    position: np.ndarray,
+    direction: np.ndarray,
+    cut: Plane | None = None,
 ) -> float:
     """Return the distance to the surface that a ray meets, inf where it meets none."""
+    from xscale.gbuffer.cut import cut_surface
     from xscale.render.probe import surface_point
 
+    if cut is not None:
+        surface = cut_surface(surface, cut, origin)
     view = navigation.look_at(position, position + direction, np.array([0.0, 0, 1]), 10.0)
     hit = surface_point(surface, origin, view.camera(1, 1), 0.5, 0.5)
     return math.inf if hit is None else float(np.linalg.norm(hit - position))

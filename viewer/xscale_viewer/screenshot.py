@@ -48,7 +48,11 @@ class Screenshot:
         from xscale.render.service import ViewRequest
 
         self._request = ViewRequest(
-            camera, *session.mode_and_photo(), session.settings.background, samples=self._samples
+            camera,
+            *session.mode_and_photo(),
+            session.settings.background,
+            samples=self._samples,
+            cut=session.plane(),
         )
         self._picture = np.zeros((camera.height, camera.width, 3), np.uint8)
         self._next()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from xscale.errors import XscaleError, printable
 from xscale_viewer import settings as kept
+from xscale_viewer.cut import Cut
 from xscale_viewer.history import History
 from xscale_viewer.measure import Measurements
 from xscale_viewer.navigation import View, is_usable, view_of
@@ -26,6 +27,7 @@ from xscale_viewer.tour import Tour
 from xscale_viewer.views import first_view
 
 if TYPE_CHECKING:
+    from xscale.gbuffer.cut import Plane
     from xscale.geometry.camera import Camera
     from xscale.render.service import Picture, RenderService
     from xscale_viewer.source import Source
@@ -70,7 +72,7 @@ class Session:
         self.last_photo: str | None = None
         self.wipe = False
         self.size = (0, 0)
-        self.clip: float | None = None
+        self.cut: Cut | None = None
         self.wireframe = self.points = False
         self.measurements = Measurements()
         self.measuring = False
@@ -130,7 +132,7 @@ class Session:
         self.source = source
         self.photos = PhotoStore(source.open_scene, self.wake)
         self._service = make(source.run, self._on_picture, self._threads, self._on_error)
-        self.mode, self.photo, self.wipe, self.clip = "colour", None, False, None
+        self.mode, self.photo, self.wipe, self.cut = "colour", None, False, None
         self.picture = self.base = self._wanted = self.document = None
         self.history, self.tour, self.outside = History(), Tour(), None
         self.measurements.load(kept.load_measurements(source.path))
@@ -276,9 +278,13 @@ class Session:
         kind = "test" if name in self.source.tests else ""
         self.say(f"photo {printable(name)} {kind}".strip())
 
-    def near(self) -> float:
-        """Near plane of the view: the clipping plane, else what lets the eye come close."""
-        return self.source.near if self.clip is None else self.clip
+    def plane(self) -> Plane | None:
+        """Return the clipping plane as requests and ray casts take it."""
+        if self.cut is None:
+            return None
+        from xscale.gbuffer.cut import Plane
+
+        return Plane(*self.cut.plane())
 
     def camera(self) -> Camera | None:
         """Return the camera of the picture that is wanted; None where there is nothing to show."""
@@ -291,12 +297,13 @@ class Session:
             return whole.scaled(
                 max(1, round(whole.width * share)), max(1, round(whole.height * share))
             )
-        return self.view.camera(width, height, self.near())
+        return self.view.camera(width, height, self.source.near)
 
     def tick(self, now: float) -> bool:
         """Ask for the picture that is wanted; return whether another tick is needed soon."""
         if self._service is None:
-            return self.opening is not None
+            # While a folder is opened, frames would only take time from that: `post` wakes.
+            return False
         camera = self.camera()
         if camera is None:
             if self._wanted is not None:
@@ -306,7 +313,7 @@ class Session:
         wanted = (
             camera.packed().tobytes(), camera.width, camera.height,
             *self.mode_and_photo(), self.settings.background, self.settings.samples,
-            self.settings.low_power,
+            self.settings.low_power, None if self.cut is None else self.cut.plane(),
         )  # fmt: skip
         if wanted != self._wanted:
             self._wanted, self._changed_at, self._at_rest = wanted, now, False
@@ -337,7 +344,7 @@ class Session:
         self._service.request(
             ViewRequest(
                 camera, mode, photo, self.settings.background, moving,
-                1 if moving or low else self.settings.samples,
+                1 if moving or low else self.settings.samples, self.plane(),
             )
         )  # fmt: skip
 

@@ -136,6 +136,7 @@ def _mesh(options: Options, opened: Run) -> None:
         write_obj,
     )
     from xscale.export.unwrap import LARGEST_PAGE, surface_area, unwrap
+    from xscale.io.file_sets import atomic_files
 
     _check_target(options, MESHES)
     if not 64 <= options.page <= LARGEST_PAGE:
@@ -157,25 +158,24 @@ def _mesh(options: Options, opened: Run) -> None:
     say(f"{len(faces):,} faces, {area / texel**2 / 1e6:.1f} million texels of {texel:.4g} units")
     colour = SurfaceColour(opened, _degree(options))
     pages, textures = [], []
-    with progress_bar() as bar:
-        task = bar.add_task("unwrapping and baking", total=len(faces))
-        for page in unwrap(vertices, faces, normals, texel, options.page):
-            texture, harmonics = bake(page, colour, texel)
-            if _follows(options):
-                number = len(pages)
-                write_harmonics(options.out, number, harmonics, overwrite=options.overwrite)
-            pages.append(page)
-            textures.append(texture)
-            bar.advance(task, len(page.faces))
-    if _follows(options):
-        write_harmonics_index(options.out, options.degree, len(pages), overwrite=options.overwrite)
-    origin = np.array(opened.manifest.origin)
-    if options.out.suffix.lower() == ".glb":
-        write_glb(options.out, pages, textures, origin, overwrite=options.overwrite)
-    else:
-        write_obj(
-            options.out, pages, textures, origin, udim=options.udim, overwrite=options.overwrite
-        )
+    with atomic_files(options.out, overwrite=options.overwrite) as folder:
+        out = folder / options.out.name
+        with progress_bar() as bar:
+            task = bar.add_task("unwrapping and baking", total=len(faces))
+            for page in unwrap(vertices, faces, normals, texel, options.page):
+                texture, harmonics = bake(page, colour, texel)
+                if _follows(options):
+                    write_harmonics(out, len(pages), harmonics)
+                pages.append(page)
+                textures.append(texture)
+                bar.advance(task, len(page.faces))
+        if _follows(options):
+            write_harmonics_index(out, options.degree, len(pages))
+        origin = np.array(opened.manifest.origin)
+        if options.out.suffix.lower() == ".glb":
+            write_glb(out, pages, textures, origin)
+        else:
+            write_obj(out, pages, textures, origin, udim=options.udim)
     sizes = ", ".join(f"{page.width} x {page.height}" for page in pages[:4])
     say(f"{len(pages)} textures: {sizes}{' ...' if len(pages) > 4 else ''}")
     largest = max(max(page.width, page.height) for page in pages)
@@ -190,6 +190,7 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     """Refuse a file that cannot be written before minutes of work are spent on it."""
     from xscale.errors import OutputExistsError, UsageError
     from xscale.export.mesh_files import targets
+    from xscale.io.file_sets import take_back
 
     if options.out.suffix.lower() not in endings:
         raise UsageError(
@@ -197,6 +198,7 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
         )
     if options.colour == "sh" and options.out.suffix.lower() in _ONE_COLOUR:
         raise UsageError("LAS and LAZ hold one colour a point", advice="take .ply for --colour sh")
+    take_back(options.out)
     wanted = [options.out]
     if options.kind == "mesh":
         wanted = targets(options.out, options.udim, _follows(options))

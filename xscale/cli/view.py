@@ -21,8 +21,9 @@ from xscale.render.options import parse_size
 class Options:
     """Open a window on a run, or on a scene before any training; F1 in it shows all keys.
 
-    Nothing is written into the run or scene. Without RUN a first screen lists what was opened
-    lately. Needs the extra viewer: pip install 'xscale[viewer]', Python 3.11 or newer.
+    Nothing is written into a scene, and into a run only what would be made again each time. Without
+    RUN a first screen lists what was opened lately. Needs the extra viewer: pip install
+    'xscale[viewer]', Python 3.11 or newer.
     """
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN|SCENE")] = None

@@ -14,9 +14,10 @@ from xscale.demo.photos import SMALL, DemoSize, Studio, cameras
 from xscale.demo.surface import ground
 from xscale.geometry.camera import Camera
 from xscale.geometry.frames import quaternion_from_rotation
+from xscale.io.file_sets import atomic_folder
 from xscale.io.mesh.ply import encode_ply
 from xscale.io.photo.images import encode_png
-from xscale.io.storage import atomic_folder, write_bytes, write_json, write_text
+from xscale.io.storage import write_bytes, write_json, write_text
 
 VERSION = 1
 _WRONG = 0.06

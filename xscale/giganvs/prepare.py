@@ -18,10 +18,11 @@ from xscale.geometry.camera import Camera
 from xscale.geometry.lens import Projection
 from xscale.giganvs.layout import CARD, FORMAT, PreparedScene
 from xscale.giganvs.splits import make_splits
+from xscale.io.file_sets import atomic_folder
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.photo.images import encode_png
 from xscale.io.photo.resample import area_downscale
-from xscale.io.storage import atomic_folder, place_file, write_bytes, write_json, write_text
+from xscale.io.storage import place_file, write_bytes, write_json, write_text
 from xscale.scene.layouts.convert import write_mesh
 from xscale.scene.layouts.writers import mvsnet_camera
 from xscale.scene.photo import png_name

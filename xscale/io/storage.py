@@ -1,32 +1,41 @@
 """The only module that writes, renames or removes files; :mod:`xscale.io.run_lock` locks them.
 
 A file appears whole under its final name or not at all: it is written to a temporary name in the
-same folder, flushed to the disk, published by a hard link (which refuses an existing name) or by
-a rename (which replaces it), and the folder is flushed too. Only then does the call return. An
+same folder, flushed to the disk, published by a rename (which refuses an existing name unless it is
+asked to replace it), and the folder is flushed too. Only then does the call return. An
 error before publishing removes the temporary file and leaves an older file as it was.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from xscale.errors import UnsafePathError
 from xscale.io.system_errors import as_storage_error, name_taken
+from xscale.io.temporaries import (
+    TEMPORARY_PREFIX,
+    remove_temporary,
+    temporary_file,
+    temporary_folder,
+    temporary_name,
+)
 
-TEMPORARY_PREFIX = ".tmp-"
+_AT_CWD = -100
+_RENAME_NOREPLACE = 1
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make names in ``folder`` survive a power loss."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -35,7 +44,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _make_folders(folder: Path) -> None:
+def make_folders(folder: Path) -> None:
     """Create a folder and its missing parents, each name flushed in its parent."""
     missing = []
     while not folder.is_dir():
@@ -47,31 +56,60 @@ def _make_folders(folder: Path) -> None:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         path.mkdir(exist_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _temporary(path: Path) -> Path:
-    """Return a fresh name beside ``path`` that no reader takes for a result."""
-    return path.with_name(f"{TEMPORARY_PREFIX}{path.name[:100]}-{secrets.token_hex(4)}")
+def _rename_to_free_name(temporary: Path, path: Path) -> None:
+    """Rename a file, but never over another.
+
+    Raises:
+        FileExistsError: The name is taken.
+        OSError: Any other failure.
+    """
+    names = os.fsencode(temporary), os.fsencode(path)
+    if hasattr(_libc(), "renameat2"):
+        if _libc().renameat2(_AT_CWD, names[0], _AT_CWD, names[1], _RENAME_NOREPLACE) == 0:
+            return
+        error = ctypes.get_errno()
+        if error not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(error, os.strerror(error), str(path))
+    # File systems without that (some network mounts): a hard link refuses a taken name too.
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Nor with links (exFAT): nothing there refuses in one step.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        temporary.rename(path)
+    else:
+        with suppress(OSError):  # the next writer of this name finds it
+            temporary.unlink()
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _publish(temporary: Path, path: Path, overwrite: bool) -> None:
-    """Give a flushed file its final name, in one step that another writer cannot get between."""
+    """Give a flushed file its final name, in one step that another writer cannot get between.
+
+    Where it could not be made to survive a power loss it is taken back, unless it has replaced
+    another.
+    """
     if overwrite:
         temporary.rename(path)
     else:
-        try:
-            os.link(temporary, path, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            # File systems without hard links (exFAT, some network mounts): no atomic refusal.
-            if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-            temporary.rename(path)
-        else:
-            temporary.unlink()
-    _sync_folder(path.parent)
+        _rename_to_free_name(temporary, path)
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        if not overwrite:
+            with suppress(OSError):
+                path.unlink()
+        raise
 
 
 @contextmanager
@@ -94,13 +132,12 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
             raise name_taken(path)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _make_folders(path.parent)
-        temporary = _temporary(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        handle = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
+        make_folders(path.parent)
+        temporary, lock = temporary_file(path)
     try:
         with as_storage_error(path, "write"):
-            with handle:
+            # The lock lasts until the file has its name: it belongs to both handles.
+            with os.fdopen(os.dup(lock), "w+b") as handle:
                 yield handle
                 handle.flush()
                 os.fsync(handle.fileno())
@@ -109,6 +146,8 @@ def open_atomic(path: str | Path, *, overwrite: bool = False) -> Iterator[Binary
         with suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        os.close(lock)
 
 
 @contextmanager
@@ -116,15 +155,15 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Lend a temporary name to a library that only writes by name; errors of `open_atomic`.
 
     Yields:
-        A fresh path in the same folder, with the same ending; the block must make the file.
+        A path of the same name in a folder beside it; the block must make the file.
     """
     path = Path(path)
     with as_storage_error(path, "write"):
         if not overwrite and os.path.lexists(path):
             raise name_taken(path)
-        _make_folders(path.parent)
-        temporary = _temporary(path)
-        temporary = temporary.with_name(temporary.name + path.suffix)
+        make_folders(path.parent)
+        folder, lock = temporary_folder(path)
+    temporary = folder / path.name
     try:
         with as_storage_error(path, "write"):
             yield temporary
@@ -134,10 +173,9 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
             finally:
                 os.close(handle)
             _publish(temporary, path, overwrite)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    finally:
+        remove_temporary(folder)
+        os.close(lock)
 
 
 def write_bytes(path: str | Path, data: bytes, *, overwrite: bool = False) -> None:
@@ -170,9 +208,9 @@ def place_file(source: str | Path, path: str | Path, *, link: bool = False) -> N
             shutil.copyfileobj(file, out, 1 << 20)
         return
     with as_storage_error(path, "link"):
-        _make_folders(path.parent)
+        make_folders(path.parent)
         path.symlink_to(source.resolve())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def new_folder(path: str | Path) -> Path:
@@ -186,7 +224,7 @@ def new_folder(path: str | Path) -> Path:
     with as_storage_error(path, "make the folder"):
         if os.path.lexists(path) and (not path.is_dir() or any(path.iterdir())):
             raise name_taken(path)
-        _make_folders(path)
+        make_folders(path)
     return path
 
 
@@ -208,67 +246,8 @@ def make_folder(path: str | Path) -> Path:
     """Make a folder, parents included; it may be there already. StorageError if it cannot be."""
     path = Path(path)
     with as_storage_error(path, "make the folder"):
-        _make_folders(path)
+        make_folders(path)
     return path
-
-
-@contextmanager
-def atomic_folder(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Fill a temporary folder that gets its final name, flushed, when the block ends well.
-
-    Args:
-        path: The final name of the folder.
-        overwrite: Replace an existing folder. It is moved aside first, so for a moment neither
-            the old nor the new one has the name.
-
-    Yields:
-        The temporary folder; write into it with plain names.
-
-    Raises:
-        OutputExistsError: The name is taken and ``overwrite`` is false.
-        StorageError: It cannot be written.
-    """
-    path = Path(path)
-    with as_storage_error(path, "write the folder"):
-        if not overwrite and os.path.lexists(path):
-            raise name_taken(path)
-        _make_folders(path.parent)
-        temporary = _temporary(path)
-        temporary.mkdir()
-    old = None
-    try:
-        yield temporary
-        with as_storage_error(path, "publish the folder"):
-            _sync_tree(temporary)
-            if overwrite and os.path.lexists(path):
-                old = _temporary(path)
-                path.rename(old)
-            elif os.path.lexists(path):
-                raise name_taken(path)
-            temporary.rename(path)
-            _sync_folder(path.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old is not None and not os.path.lexists(path):
-            with suppress(OSError):
-                old.rename(path)
-        raise
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync_tree(folder: Path) -> None:
-    """Flush every file and folder under ``folder`` to the disk."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            if (Path(root) / name).is_symlink():
-                continue
-            handle = os.open(Path(root) / name, os.O_RDONLY | os.O_NOFOLLOW)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
-        _sync_folder(Path(root))
 
 
 def remove_file(path: str | Path) -> None:
@@ -277,7 +256,7 @@ def remove_file(path: str | Path) -> None:
     with as_storage_error(path, "remove"):
         path.unlink(missing_ok=True)
         if path.parent.is_dir():
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
 
 def remove_folder(path: str | Path) -> None:
@@ -285,10 +264,11 @@ def remove_folder(path: str | Path) -> None:
     path = Path(path)
     with as_storage_error(path, "remove"):
         if path.is_dir():
-            temporary = _temporary(path)
+            temporary = temporary_name(path)
+            remove_temporary(temporary)
             path.rename(temporary)
             shutil.rmtree(temporary)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
 
 def clean_temporaries(folder: str | Path) -> list[str]:
@@ -329,7 +309,7 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     line = text.rstrip("\n").encode("utf-8", "surrogateescape") + b"\n"
     with as_storage_error(path, "append"):
         if not path.exists():
-            _make_folders(path.parent)
+            make_folders(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = os.open(path, flags, 0o666)
         try:

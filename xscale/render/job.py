@@ -16,7 +16,7 @@ from xscale.errors import CameraError, NumericsError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.geometry.camera_json import camera_to_json
 from xscale.io.hashing import fingerprint_of
-from xscale.io.storage import TEMPORARY_PREFIX
+from xscale.io.temporaries import TEMPORARY_PREFIX
 from xscale.render.options import Settings
 from xscale.render.outputs import SIDE_BY_SIDE
 from xscale.render.picture import Band, bands_of, render_band, write_picture

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from xscale import threads
 from xscale.errors import UsageError
+from xscale.gbuffer.cut import cut_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.render.modes import Mode, Scale, difference, mode_of
@@ -31,7 +32,7 @@ from xscale.render.scene_photos import (
     photo_from_its_place,
     photo_on_points,
 )
-from xscale.render.vertex_values import expected_errors, photo_counts
+from xscale.render.vertex_values import expected_errors, run_photo_counts
 
 if TYPE_CHECKING:
     from xscale.render.service import ViewRequest
@@ -117,7 +118,10 @@ class ViewPainter:
                 raise UsageError(f"mode {request.mode} needs the name of a photo")
             exposure = self._run.exposure(request.photo)
         renderer = self._run.renderer_on(request.background)
-        return Shown(request, mode, renderer, exposure, self._scale(request.camera, mode))
+        if request.cut is not None:
+            renderer = renderer.over(cut_surface(renderer.surface, request.cut, self._run.origin))
+        scale = self._scale(request.camera, mode, renderer)
+        return Shown(request, mode, renderer, exposure, scale)
 
     def rows(self, shown: Shown, samples: int, rect: tuple[int, int, int, int]) -> Rows:
         """Render a rectangle as ``xscale render`` does, pixel for pixel.
@@ -189,11 +193,14 @@ class ViewPainter:
         camera = shown.camera
         small = camera.scaled(-(-camera.width // 2), -(-camera.height // 2))
         key = ("proxy", *_key(shown))
+        cut = shown.request.cut
+        if cut is not None:
+            proxy = cut_surface(proxy, cut, self._run.origin)
+        renderer = shown.renderer.over(proxy)
         if key not in self._moving:
-            renderer = copy.copy(shown.renderer)
-            renderer.surface = proxy
             size = (small.width, small.height)
             self._keep_mover(key, MovingRenderer(renderer, size, shown.exposure))
+        self._moving[key].renderer = renderer
         found = self._moving[key].render(small, check)
         parts = (found.rgba.numpy(), found.depth.numpy(), np.full_like(found.face.numpy(), -1))
         wide = (_enlarged(part, 2, camera.width, camera.height) for part in parts)
@@ -278,13 +285,13 @@ class ViewPainter:
     def _reader(self) -> PhotoReader:
         return self._photos or PhotoReader(self._run)
 
-    def _scale(self, camera: Camera, mode: Mode) -> Scale:
+    def _scale(self, camera: Camera, mode: Mode, renderer: Renderer) -> Scale:
         """Return the ends of the mode's colour scale for a view."""
         levels = self._run.model.settings.grid.levels
         if not mode.needs_range:
             return Scale(levels=levels)
         small = camera.scaled(_PREVIEW, _PREVIEW)
-        frame = self._run.render(small, ("depth", "footprint"))
+        frame = renderer.render(small, ("depth", "footprint"))
         seen = torch.isfinite(frame.depth)
         if not bool(seen.any()):
             return Scale(levels=levels)
@@ -299,6 +306,8 @@ class ViewPainter:
             size = (shown.camera.width, shown.camera.height)
             self._keep_mover(key, MovingRenderer(shown.renderer, size, shown.exposure))
         self._moving.move_to_end(key)
+        # Cut or not: colours of the points that are left are the same.
+        self._moving[key].renderer = shown.renderer
         return self._moving[key]
 
     def _keep_mover(self, key: object, mover: MovingRenderer) -> None:
@@ -311,7 +320,7 @@ class ViewPainter:
         if shown.request.mode not in ("photos", "uncertainty"):
             return shown.renderer
         if self._counts is None:
-            self._counts = photo_counts(self._run.surface, self._run.views, check)
+            self._counts = run_photo_counts(self._run, check)
         fast = copy.copy(shown.renderer)
         fast.at_vertices = {"photos": self._counts}
         if shown.request.mode == "uncertainty":

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from xscale.errors import OutputExistsError, StorageError, UsageError
-from xscale.io.storage import TEMPORARY_PREFIX
 from xscale.io.system_errors import as_storage_error
+from xscale.io.temporaries import TEMPORARY_PREFIX
 from xscale.render.outputs import OutputFile, output_file, side_by_side
 from xscale.render.projections import check_projection
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xscale.gbuffer.build import Rect
-from xscale.gbuffer.gbuffer import GBuffer
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.render.renderer import Asked, Renderer
 from xscale.webgpu.painter import Painter
 
@@ -30,6 +30,14 @@ class PainterRenderer(Renderer):
         super().__init__(*args, **options, fused=False)
         self._painter = painter
         self.in_one_pass = True
+
+    def over(self, surface: Surface) -> Renderer:
+        """Return a renderer on the CPU: the painter holds the whole mesh and nothing else."""
+        return Renderer(
+            surface, self.model, self.origin, self.background, photos=self.photos,
+            uncertainty=self.uncertainty, at_hand=self.at_hand, features=self.features,
+            at_vertices=self.at_vertices,
+        )  # fmt: skip
 
     def _band(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
         outputs = asked.outputs

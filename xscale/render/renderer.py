@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -100,6 +101,12 @@ class Renderer:
         self.fused = fused and has_body and plain
         self.in_one_pass = self.fused
         """Whether colours take no surface points and features of whole bands."""
+
+    def over(self, surface: Surface) -> Renderer:
+        """Return a renderer of the same model over another surface, a cut or simplified one."""
+        other = copy.copy(self)
+        other.surface = surface
+        return other
 
     def check(self, outputs: Sequence[str]) -> None:
         """Refuse outputs that this renderer cannot give.

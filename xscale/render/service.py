@@ -22,6 +22,7 @@ import numpy as np
 
 from xscale import ops
 from xscale.errors import XscaleError
+from xscale.gbuffer.cut import Plane
 from xscale.geometry.camera import Camera
 from xscale.render.live import Shown, ViewPainter
 from xscale.render.run import Run
@@ -52,6 +53,8 @@ class ViewRequest:
     """Whether the camera is moving: one fast picture is made, and nothing after it."""
     samples: int = 2
     """Samples along a pixel's edge that a picture at rest ends with."""
+    cut: Plane | None = None
+    """Plane beyond which nothing is shown; None shows the whole mesh."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -98,7 +98,9 @@ def open_sink(
             parts = {n: np.ascontiguousarray(planes[..., k]) for k, n in enumerate(names)}
             header = {"compression": library.ZIP_COMPRESSION, "type": library.scanlineimage}
             try:
-                library.File(header, parts).write(str(temporary))
+                # The library puts objects of its own into the dictionary that it is given.
+                library.File(header, dict(parts)).write(str(temporary))
+                _check_exr(library, temporary, parts)
             except RuntimeError as error:
                 raise StorageError(
                     f"could not write: {error}", where=path, advice="check the disk and the folder"
@@ -138,6 +140,18 @@ class _Raw:
 
     def write(self, rows: np.ndarray) -> None:
         self._file.write(np.ascontiguousarray(rows, self._dtype).tobytes())
+
+
+def _check_exr(library: ModuleType, file: Path, parts: dict[str, np.ndarray]) -> None:
+    """Read a file again: the library passes over writes that fail while it closes a file.
+
+    Raises:
+        RuntimeError: It does not hold what was written.
+    """
+    channels = library.File(str(file), separate_channels=True).channels()
+    for name, plane in parts.items():
+        if name not in channels or not np.array_equal(channels[name].pixels, plane, equal_nan=True):
+            raise RuntimeError("it reads back differently")
 
 
 class _Whole:

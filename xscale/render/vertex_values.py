@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from xscale.errors import IntegrityError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.render.sight import View
+from xscale.run.folder import PHOTO_COUNTS
+
+if TYPE_CHECKING:
+    from xscale.render.run import Run
 
 _CHUNK = 1 << 18
 _LEAST_PHOTOS = 0.5
@@ -56,6 +64,48 @@ def photo_counts(
             check()
             total[first : first + _CHUNK] += torch.from_numpy(view.sees(part)).float()
     return total.to(surface.vertices.device)
+
+
+def run_photo_counts(run: Run, check: Callable[[], None] = lambda: None) -> Tensor:
+    """Return in how many training photos each vertex of a run is seen, from its folder or made now.
+
+    A folder that cannot be written keeps nothing; the counts are then made again the next time.
+
+    Args:
+        run: The opened run.
+        check: As for ``photo_counts``.
+    """
+    key = _counts_key(run)
+    if run.folder.has(PHOTO_COUNTS):
+        try:
+            arrays = run.folder.read(PHOTO_COUNTS)
+            counts, stored = arrays.get("counts"), arrays.get("key")
+            if stored is not None and np.array_equal(stored, key):
+                if counts is None or counts.shape != (len(run.surface.vertices),):
+                    raise IntegrityError("holds no count for every vertex")
+                return torch.from_numpy(counts.astype(np.float32)).to(run.device)
+        except IntegrityError as error:
+            run.warnings.append(f"W-PHOTO-COUNTS: they are counted again: {error}")
+    counts = photo_counts(run.surface, run.views, check)
+    arrays = {"counts": counts.cpu().numpy().astype(np.int32), "key": key}
+    try:
+        run.folder.write(PHOTO_COUNTS, arrays, run.manifest.run)
+    except StorageError as error:
+        run.warnings.append(f"W-PHOTO-COUNTS: they were not kept: {error}")
+    return counts
+
+
+def _counts_key(run: Run) -> np.ndarray:
+    """Return a hash of what counts depend on, uint8 [32]: the cameras and the mesh as trained."""
+    digest = hashlib.sha256()
+    for name in run.names("train"):
+        camera = run.camera(name)
+        digest.update(camera.packed().tobytes() + bytes(f"{camera.width}x{camera.height}", "ascii"))
+    # Every vertex of a mesh that was moved differs a little; a few hundred tell.
+    vertices = run.surface.vertices
+    some = vertices[:: max(1, len(vertices) // 500)].cpu().numpy()
+    digest.update(some.tobytes() + bytes(str(len(vertices)), "ascii"))
+    return np.frombuffer(digest.digest(), np.uint8)
 
 
 def expected_errors(residuals: Tensor, counts: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ background.safetensors        what uncovered pixels show
 residuals.safetensors         what the training left unexplained, at the mesh's vertices
 photos.safetensors            the training photos, where they are kept
 simplified.safetensors        a very large mesh with fewer faces, for a viewer's moving pictures
+photo_counts.safetensors      in how many training photos each vertex is seen, for viewers
 checkpoints/step_N.*          the newest good ones
 refined_cameras.json          by how much cameras moved, for people
 diverged.json                 ranges of all tensors where a training diverged, for people
@@ -29,13 +30,13 @@ from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest, save_checkp
 from xscale.io.own_files import read_own_json, read_own_lines
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
-    TEMPORARY_PREFIX,
     append_line,
     clean_temporaries,
     refuse_link,
     write_json,
 )
 from xscale.io.system_errors import is_about_storage
+from xscale.io.temporaries import TEMPORARY_PREFIX
 from xscale.io.tensors import read_tensors, write_tensors
 from xscale.run.manifest import Manifest, manifest_from_json
 
@@ -44,6 +45,7 @@ BACKGROUND = "background.safetensors"
 RESIDUALS = "residuals.safetensors"
 PHOTOS = "photos.safetensors"
 SIMPLIFIED = "simplified.safetensors"
+PHOTO_COUNTS = "photo_counts.safetensors"
 REFINED = "refined_cameras.json"
 DIVERGED = "diverged.json"
 _LOST = "copy the whole run folder, or train again"
@@ -111,7 +113,8 @@ class RunFolder:
         """Return the arrays of one of the run's tensor files.
 
         Args:
-            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS``, ``PHOTOS`` or ``SIMPLIFIED``.
+            name: ``MESH``, ``BACKGROUND``, ``RESIDUALS``, ``PHOTOS``, ``SIMPLIFIED`` or
+                ``PHOTO_COUNTS``.
             advice: What to do where it does not exist.
             what: What that is called.
 

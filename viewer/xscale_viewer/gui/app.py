@@ -86,7 +86,8 @@ class App:
         self._body()
         imgui.end()
         self.pages.over()
-        if s.tick(time.monotonic()) or self.inspector.resting(time.monotonic()):
+        now = time.monotonic()
+        if s.tick(now) or self.inspector.resting(now) or _keys_are_left():
             s.wake()
 
     def _body(self) -> None:
@@ -177,6 +178,11 @@ class App:
         if path.is_file() and path.name == "manifest.json":  # of a run
             path = path.parent
         self.session.open(path)
+
+
+def _keys_are_left() -> bool:
+    """Whether keys and clicks wait for the next frames: Dear ImGui takes one of a kind a frame."""
+    return len(imgui.get_current_context().input_events_queue) > 0
 
 
 def imgui_keys(name: str) -> list[imgui.Key]:

@@ -8,6 +8,7 @@ import numpy as np
 from imgui_bundle import imgui
 
 from xscale.geometry.camera import Camera
+from xscale_viewer.cut import outline
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import offset
@@ -20,8 +21,10 @@ _SMALLEST = 24.0
 """Pixels along a frustum below which no thumbnail is drawn."""
 _LARGEST = 0.25
 """Share of the view that a thumbnail may cover; frustums twice as large are not drawn."""
-TRAIN, TEST, CHOSEN, MARK = (
-    (0.35, 0.75, 1.0), (1.0, 0.7, 0.2), (1.0, 0.3, 0.3), (1.0, 0.9, 0.1)
+HANDLE = 8.0
+"""Radius of the clipping plane's handle, pixels."""
+TRAIN, TEST, CHOSEN, MARK, PLANE = (
+    (0.35, 0.75, 1.0), (1.0, 0.7, 0.2), (1.0, 0.3, 0.3), (1.0, 0.9, 0.1), (0.5, 1.0, 0.5)
 )  # fmt: skip
 Corner = tuple[float, float]
 
@@ -62,6 +65,8 @@ def draw(
         _frustums(drawing, origin, session, camera, textures)
     for chain in session.measurements.all:
         _chain(drawing, origin, session, camera, chain)
+    if session.cut is not None:
+        _cut(drawing, origin, session, camera)
     if inspector.clicked is not None and not session.measuring:
         for at in _screen(origin, camera, inspector.clicked.point[None]):
             if at is not None:
@@ -78,6 +83,34 @@ def _screen(origin: Corner, camera: Camera, points: np.ndarray) -> list[Corner |
         else None
         for p, d in zip(pixel, depth, strict=True)
     ]
+
+
+def _cut(drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Camera) -> None:
+    """Draw the clipping plane's outline in the scene's box, and its handle."""
+    corners = outline(session.cut, session.source.low, session.source.high)
+    if not len(corners):
+        return
+    at = _screen(origin, camera, corners)
+    for a, b in zip(at, [*at[1:], at[0]], strict=True):
+        if a is not None and b is not None:
+            drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), colour(PLANE, 0.8), 2)
+    handle = _screen(origin, camera, corners.mean(0)[None])[0]
+    if handle is not None:
+        drawing.add_circle_filled(imgui.ImVec2(*handle), HANDLE, colour(PLANE, 0.9))
+        drawing.add_circle(imgui.ImVec2(*handle), HANDLE, colour((0, 0, 0), 0.7), 0, 1.5)
+
+
+def cut_handle(session: Session) -> tuple[np.ndarray, Corner] | None:
+    """Return the clipping plane's handle: its world point, and where it stands in the view."""
+    camera = session.camera()
+    if session.cut is None or camera is None:
+        return None
+    corners = outline(session.cut, session.source.low, session.source.high)
+    if not len(corners):
+        return None
+    middle = corners.mean(0)
+    at = _screen(offset(session.size, camera), camera, middle[None])[0]
+    return None if at is None else (middle, at)
 
 
 def _chain(

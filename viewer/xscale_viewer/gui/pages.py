@@ -41,12 +41,18 @@ class Pages:
         if self._focus:
             imgui.set_keyboard_focus_here()
             self._focus = False
+        # After Enter the field stays active with its text selected: what is typed next takes its
+        # place. Were it left and entered again, keys pressed in the frames between would be lost.
+        imgui.get_io().config_input_text_enter_keep_active = True
         entered, self._path = imgui.input_text_with_hint(
             "##path", "folder", self._path, imgui.InputTextFlags_.enter_returns_true.value
         )
+        imgui.get_io().config_input_text_enter_keep_active = False
         imgui.same_line()
-        if (imgui.button("Open") or entered) and self._path.strip():
-            self._open(Path(self._path.strip()).expanduser())
+        if imgui.button("Open") or entered:
+            text = self._path.strip().strip("\"'")
+            if text:
+                self._open(Path(text).expanduser())
         if s.settings.recent:
             imgui.separator_text("Recent")
         for text in list(s.settings.recent):
@@ -54,12 +60,14 @@ class Pages:
                 self._open(Path(text))
 
     def _open(self, path: Path) -> None:
-        self._commands.show_open, self._focus = False, True
+        self._commands.show_open = False
         self._session.open(path)
 
     def over(self) -> None:
         """Draw the open dialog and the page of keys, where they are on."""
-        if self._commands.show_open and self._session.source is not None:
+        if not self._commands.show_open:
+            self._focus |= self._session.source is not None
+        elif self._session.source is not None:
             shown, keep = imgui.begin("Open", True, imgui.WindowFlags_.always_auto_resize.value)
             if shown:
                 self._chooser()

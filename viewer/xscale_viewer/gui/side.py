@@ -9,6 +9,7 @@ from imgui_bundle import imgui
 
 from xscale_viewer import navigation
 from xscale_viewer.commands import Commands
+from xscale_viewer.cut import DIRECTIONS, span
 from xscale_viewer.gui.photos import PhotoTab
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.gui.view import ViewPanel
@@ -77,16 +78,12 @@ class SidePanel:
             ("mesh lines (X)", "wireframe", s.wireframe),
             ("sparse points (I)", "points", s.points),
             ("collision (C)", "collision", kept.collision),
-            ("clipping plane (T)", "clip", s.clip is not None),
+            ("clipping plane (T)", "clip", s.cut is not None),
         ):
             if imgui.checkbox(text, on)[0]:
                 self._commands.run(action)
-        if s.clip is not None:
-            extent = s.source.extent
-            flags = imgui.SliderFlags_.logarithmic.value
-            _, s.clip = imgui.slider_float(
-                "cut nearer than", s.clip, extent * 1e-4, extent * 2, "%.4g", flags
-            )
+        if s.cut is not None:
+            self._cut()
         self._buttons(("Home", "home"), ("Frame all", "frame_all"), ("Level", "level"))
         self._buttons(*((n.capitalize(), f"axis_{n}") for n in list(navigation.AXES)[:3]))
         self._buttons(*((n.capitalize(), f"axis_{n}") for n in list(navigation.AXES)[3:]))
@@ -106,6 +103,25 @@ class SidePanel:
             width, height = (int(np.clip(edge, 1, 32768)) for edge in self._size)
             self._commands.screenshot((width, height))
         self._buttons(("Copy JSON", "copy_json"), ("Copy command", "copy_command"))
+
+    def _cut(self) -> None:
+        """Show the clipping plane's direction, place and side."""
+        s = self._session
+        at = DIRECTIONS.index(s.cut.direction)
+        changed, chosen = imgui.combo("cut along", at, ["this view", *DIRECTIONS[1:]])
+        if changed:
+            self._commands.cut_along(DIRECTIONS[chosen])
+        low, high = span(s.cut, s.source.low, s.source.high)
+        changed, place = imgui.slider_float("##place", s.cut.place, low, high, "%.6g")
+        if changed:
+            s.cut = s.cut.at(place)
+        imgui.same_line()
+        if imgui.button("Swap sides"):
+            s.cut = s.cut.flipped()
+        if s.cut.direction == "view":
+            imgui.same_line()
+            if imgui.button("Face me"):
+                self._commands.cut_along("view")
 
     def _buttons(self, *pairs: tuple[str, str]) -> None:
         for number, (text, action) in enumerate(pairs):

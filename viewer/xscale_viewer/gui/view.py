@@ -7,7 +7,7 @@ import time
 import numpy as np
 from imgui_bundle import imgui
 
-from xscale_viewer import picking
+from xscale_viewer import cut, navigation, picking
 from xscale_viewer.commands import Commands
 from xscale_viewer.gui import overlay
 from xscale_viewer.gui.textures import Textures
@@ -44,7 +44,7 @@ class ViewPanel:
         self._button: int | None = None
         self._travel = 0.0
         self._last = (0.0, 0.0)
-        self._wiping = False
+        self._wiping = self._cutting = False
 
     def draw(self, size: imgui.ImVec2) -> None:
         """Draw into the current window, at a size in pixels."""
@@ -176,16 +176,31 @@ class ViewPanel:
                 if camera is not None:
                     left = offset(s.size, camera)[0]
                     self.wipe_at = float(np.clip((cursor[0] - left) / camera.width, 0, 1))
+            elif self._cutting:
+                self._drag_cut(delta)
             elif self._travel > _CLICK:
                 self._motion.drag(delta)
             return
-        if self._travel <= _CLICK and self._button == 0 and not self._wiping:
+        holding = self._wiping or self._cutting
+        if self._travel <= _CLICK and self._button == 0 and not holding:
             if imgui.get_mouse_clicked_count(0) == 2 and not s.measuring:
                 self._double_click(cursor)
             else:
                 self._inspector.click(cursor)
         self._motion.release()
-        self._button, self._wiping = None, False
+        self._button, self._wiping, self._cutting = None, False, False
+
+    def _drag_cut(self, delta: tuple[float, float]) -> None:
+        """Move the clipping plane with its handle, within the scene's box."""
+        s = self._session
+        handle = overlay.cut_handle(s)
+        if handle is None:
+            return
+        pixel = navigation.pixel_size(s.view, handle[0], s.size[1])
+        moved = cut.dragged(s.cut, s.view, delta, pixel)
+        low, high = cut.span(s.cut, s.source.low, s.source.high)
+        room = (high - low) * 1e-3
+        s.cut = moved.at(min(max(moved.place, low + room), high - room))
 
     def _double_click(self, cursor: tuple[float, float]) -> None:
         """Go to the photo whose frustum is under the cursor, else centre the surface point."""
@@ -203,6 +218,12 @@ class ViewPanel:
             line = offset(s.size, camera)[0] + self.wipe_at * camera.width
             if abs(cursor[0] - line) <= _GRAB:
                 self._wiping = True
+                return
+        handle = overlay.cut_handle(s) if button == 0 else None
+        if handle is not None:
+            apart = np.hypot(cursor[0] - handle[1][0], cursor[1] - handle[1][1])
+            if apart <= overlay.HANDLE + 3:
+                self._cutting = True
                 return
         if button == 1 or (button == 0 and io.key_shift):
             self._motion.press(cursor, "pan")

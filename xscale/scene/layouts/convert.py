@@ -11,10 +11,11 @@ import numpy as np
 
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.camera import Camera
+from xscale.io.file_sets import atomic_folder
 from xscale.io.mesh.ply import encode_ply
 from xscale.io.names import png_name
 from xscale.io.photo.images import encode_png
-from xscale.io.storage import atomic_folder, place_file, write_bytes, write_json, write_text
+from xscale.io.storage import place_file, write_bytes, write_json, write_text
 from xscale.scene.layouts.writers import ColmapTables, mvsnet_camera, nerfstudio_transforms
 from xscale.scene.scene import CHANGES, Scene
 
