@@ -103,7 +103,7 @@ def short_names(mangled: list[str]) -> dict[str, str]:
             outer = re.match(r"(?:\w+_kernel<)?(?:\w+ )?([\w:]+(?:<[^()]*?>)?)\(", text)
             inner = f"{outer[1] if outer else text} #{lambda_of[1]}"
             inner = re.sub(r", CudaLauncher", "", inner)
-        names[name] = re.sub(r"\((?:int|bool)\)", "", inner)
+        names[name] = re.sub(r"\((?:int|bool)\)", "", inner).strip()
     return names
 
 

@@ -51,6 +51,22 @@ def test_lanes_of_a_warp_need_their_own_barrier(interpreter, tmp_path):
     assert any("shared race" in line for line in reports(""))
 
 
+def test_lanes_that_read_one_word_are_before_a_write_behind_their_barrier(interpreter, tmp_path):
+    def reports(barrier):
+        body = f"""
+            setp.eq.u32 %p1, %r0, 0;
+            @%p1 st.shared.u32 [memory], 1;
+            bar.warp.sync -1;
+            ld.shared.u32 %r1, [memory];
+            {barrier}
+            @%p1 st.shared.u32 [memory], 2;
+        """
+        return run(interpreter, tmp_path, body, shared=16)
+
+    assert reports("bar.warp.sync -1;") == []
+    assert any("write after read" in line for line in reports(""))
+
+
 def test_blocks_that_write_one_word_race_unless_all_mean_it_and_write_the_same(
     interpreter, tmp_path
 ):

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import sys
 
 import pytest
 import torch
@@ -9,7 +10,6 @@ import torch
 from tests.ops import test_fused_frame as frame
 from tests.ops import test_shade_relu as relu
 from xscale import ops
-from xscale.ops import encode as encode_module
 from xscale.ops._selftest import frame_problem
 
 
@@ -75,7 +75,7 @@ def test_a_bound_that_is_one_too_far_is_out_of_bounds(planted):
 
 
 def test_pointers_that_are_not_aligned_are_seen_where_nobody_refuses_them(planted, monkeypatch):
-    monkeypatch.setattr(encode_module, "check_rows", lambda *_: None)
+    monkeypatch.setattr(sys.modules["xscale.ops.encode"], "check_rows", lambda *_: None)
     layout = ops.grid_layout(2, 8, 6, 4, 1.6)
     flat = torch.randn(layout.rows * 8 + 1)
     with planted("encode-cuda", r"^FUNC", "FUNC") as reports:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from tests.ops.colours import same_colours
+from tests.ops.same import same_colours
 from xscale import ops
 from xscale.errors import BackendError, ShapeError
 from xscale.ops.shade_film import shade_film_reference

@@ -80,6 +80,10 @@ bool allowed(uint64_t begin, int bytes) {
     return holds(ranges(false), begin, begin + bytes) || holds(ranges(true), begin, begin + bytes);
 }
 
+static uint32_t warp_of(uint32_t thread) {
+    return thread >= Last::kWarp ? thread - Last::kWarp : thread / kLanes;
+}
+
 // Whether what was done then is before what is done now.
 static bool ordered(const Moment& then, const Moment& now) {
     if (then.thread == Last::kNobody) {
@@ -91,7 +95,7 @@ static bool ordered(const Moment& then, const Moment& now) {
     if (then.thread == now.thread || then.barriers != now.barriers) {
         return true;
     }
-    return then.thread != Last::kMany && then.thread / kLanes == now.thread / kLanes &&
+    return then.thread != Last::kMany && warp_of(then.thread) == warp_of(now.thread) &&
            then.syncs != now.syncs;
 }
 
@@ -120,10 +124,16 @@ static void remember(Last& last, const Access& a) {
         return;
     }
     const bool alone = ordered(last.reader, a.now);
-    const uint32_t block = last.reader.block == a.now.block ? a.now.block : Last::kMany;
     last.read_way = !alone && last.read_way == Way::plain ? Way::plain : a.way;
-    last.reader = {alone ? a.now.block : block, alone ? a.now.thread : Last::kMany, a.now.barriers,
-                   a.now.syncs};
+    Moment reader = a.now;
+    if (!alone && last.reader.block != a.now.block) {
+        reader.block = reader.thread = Last::kMany;
+    } else if (!alone) {
+        const bool warp = last.reader.thread != Last::kMany &&
+                          warp_of(last.reader.thread) == warp_of(a.now.thread);
+        reader.thread = warp ? Last::kWarp + warp_of(a.now.thread) : Last::kMany;
+    }
+    last.reader = reader;
 }
 
 Touched::Page& Touched::page_of(uint64_t word) {

@@ -43,9 +43,10 @@ struct Moment {
 // all store the same.
 enum class Way : uint8_t { plain, marked, atomic };
 
-// The last accesses of a word, or of a byte.
+// The last accesses of a word, or of a byte. In the place of a thread: nobody; several threads of a
+// block, or of all; or, from kWarp on, several lanes of a warp.
 struct Last {
-    static constexpr uint32_t kNobody = 0xffffffffu, kMany = 0xfffffffeu;
+    static constexpr uint32_t kNobody = 0xffffffffu, kMany = 0xfffffffeu, kWarp = 0x10000u;
     Moment writer{kNobody, kNobody, 0, 0}, reader{kNobody, kNobody, 0, 0};
     Way write_way = Way::plain, read_way = Way::plain;
 };
