@@ -22,7 +22,7 @@ BUILT := $(VENV)/.xscale-built
 ifneq ($(shell cat $(BUILT) 2>/dev/null),$(CURDIR))
   FORGOTTEN := $(shell rm -f $(BUILT))
 endif
-SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc -name '*.h' -o -name '*.c*')
+SOURCES := pyproject.toml CMakeLists.txt $(shell find csrc benchmarks/ceiling -name '*.h' -o -name '*.c*')
 
 TESTED := csrc benchmarks tests viewer xscale
 NOT_LONG := not slow and not data and not cuda
@@ -64,7 +64,7 @@ test-long: install lint  ## All tests but the GPU's; those on real scenes where 
 lint: $(PACKAGES)  ## ruff, clang-format, import rules: seconds
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/clang-format --dry-run -Werror $$(find csrc -name '*.h' -o -name '*.c*')
+	@$(BIN)/clang-format --dry-run -Werror $$(find csrc benchmarks/ceiling -name '*.h' -o -name '*.c*')
 	@$(BIN)/lint-imports --no-cache | tail -n 3
 
 bench: install  ## Every op against its peer; writes benchmarks/results/cpu.json

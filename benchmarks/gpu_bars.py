@@ -38,9 +38,9 @@ from xscale.gbuffer.build import pixel_samples, visibility
 from xscale.io.storage import write_json
 from xscale.model.box import Box
 from xscale.model.model import Model
-from xscale.ops import _ceiling
 from xscale.training.settings import PAPER
 from xscale.training.trainer import Trainer
+from xscale_comparisons import ceiling
 
 Row = dict[str, object]
 
@@ -57,7 +57,7 @@ def encode() -> Iterator[Row]:
         works: dict[str, Work] = {
             "ours": lambda p=at: ops.encode(p, half, layout),
             "peer": lambda p=at: peer_gather(p, full, layout),
-            "rows": lambda n=visits: _ceiling.rows(looked_up, n),
+            "rows": lambda n=visits: ceiling.rows(looked_up, n),
             **peers.encode(at, half, layout),
         }
         times = milliseconds(works, seconds=4)
@@ -71,7 +71,7 @@ def encode() -> Iterator[Row]:
     works = {
         "ours": lambda: ops.encode_backward(grad, at, layout, grad_table=table),
         "peer": lambda: peers.index_add(grad, at, layout, table),
-        "rows": lambda: _ceiling.rows(table, visits, "add"),
+        "rows": lambda: ceiling.rows(table, visits, "add"),
         "scalar atomics": lambda: ops.encode_backward(grad, at, layout, grad_table=apart),
     }
     times = milliseconds(works, seconds=4)
@@ -93,7 +93,7 @@ def inference() -> Iterator[Row]:
             surface.vertices, surface.faces, packed, face_id, grid, shader
         ),
         "peer": op_frame._peer(surface, packed, face_id, (0, 0), grid, full, parts),
-        "rows": lambda: _ceiling.rows(full[:, :4].contiguous(), len(position) * 128),
+        "rows": lambda: ceiling.rows(full[:, :4].contiguous(), len(position) * 128),
         **peers.compiled_film(position, samples.direction, full, grid.layout, parts),
     }
     times = milliseconds(works, seconds=8, least=3)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks._timing import Work, device, milliseconds
-from xscale.ops import _ceiling
+from xscale_comparisons import ceiling
 
 Row = dict[str, object]
 _READ_MB = (8, 24, 48, 96, 134, 700, 1409)
@@ -56,11 +56,11 @@ def _table(megabytes: int, words: int) -> torch.Tensor:
 
 
 def _read(table: torch.Tensor, together: int) -> None:
-    _ceiling.rows(table, _VISITS, together=together)
+    ceiling.rows(table, _VISITS, together=together)
 
 
 def _changing(table: torch.Tensor, kind: str, collisions: int, *, in_order: bool = False) -> Work:
-    return lambda: _ceiling.rows(table, _VISITS, kind, collisions=collisions, in_order=in_order)
+    return lambda: ceiling.rows(table, _VISITS, kind, collisions=collisions, in_order=in_order)
 
 
 def _rows(name: str, megabytes: int, work: Work) -> Row:

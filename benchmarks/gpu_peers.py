@@ -22,6 +22,7 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.training.rays import Rays
 from xscale.training.trainer import Trainer
+from xscale_comparisons.packages import installed
 
 Parts = TypeVar("Parts", ops.FrameGrid, ops.FrameShader, SheetPool)
 
@@ -40,7 +41,7 @@ def encode(position: Tensor, table: Tensor, layout: ops.GridLayout) -> dict[str,
     """The grid in compiled PyTorch, and in tiny-cuda-nn where that is installed."""
     compiled = torch.compile(peer_gather)
     works: dict[str, Work] = {"compiled": lambda: compiled(position, table, layout)}
-    if "tcnn" in ops.peers():
+    if "tcnn" in installed():
         works["tiny-cuda-nn"] = lambda: _forced(lambda: ops.encode(position, table, layout))
     return _that_run(works)
 
@@ -102,7 +103,7 @@ def raster(surface: Surface, camera: Tensor, width: int, height: int) -> dict[st
         with ops.use_peers(rasterizer="nvdiffrast"):
             return visibility(surface, camera, width, height)
 
-    return _that_run({"nvdiffrast": work}) if "nvdiffrast" in ops.peers() else {}
+    return _that_run({"nvdiffrast": work}) if "nvdiffrast" in installed() else {}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from benchmarks._timing import device, milliseconds, row
 from xscale import ops
-from xscale.ops import _ceiling
+from xscale_comparisons import ceiling
 
 # Both sides work in batches: an array for all the points' features would be new memory from the
 # system at every call, and clearing its pages would be half of our time.
@@ -116,7 +116,7 @@ def _forward(
         "peer": _batched(peers[best], position, full, layout),
     }
     if device().type == "cpu":
-        works["twin"] = lambda: _ceiling.gather(position, grid)
+        works["twin"] = lambda: ceiling.gather(position, grid)
     times = milliseconds(works, seconds=4.0, least=2)
     kind = str(dtype).removeprefix("torch.")
     shape = f"{name} {kind}, {len(position):,} points, {order}"

@@ -19,7 +19,7 @@ from xscale.gbuffer.build import build_surface, pixel_samples, visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
-from xscale.ops import _ceiling
+from xscale_comparisons import ceiling
 
 _BATCH = 1 << 17
 
@@ -127,7 +127,7 @@ def _inference() -> dict[str, object]:
     points = pixel_samples(surface, packed, face_id, (left, top)).position
     points = (points - grid.box[0]) * grid.box[1] + 0.5
     times = milliseconds(
-        {"ours": ours, "peer": peer, "twin": lambda: _ceiling.frame(points, grid, shader)},
+        {"ours": ours, "peer": peer, "twin": lambda: ceiling.frame(points, grid, shader)},
         seconds=8.0,
         least=3,
     )
@@ -182,7 +182,7 @@ def _default_frame() -> dict[str, object]:
             (samples.position - box[0]) * box[1] + 0.5, table, layout, interpolation="linear",
             footprint=samples.footprint * 0.49, footprint_scale=0.5,
         )  # fmt: skip
-        return ops.shade_relu(features, samples.direction, shader.weights, relu)
+        return ops.shade(features, samples.direction, shader.weights, relu)
 
     times = milliseconds({"ours": ours, "peer": chain}, seconds=4.0)
     shape = f"{len(mesh.faces):,} triangles, 1280 x 720, default, float16 table"

@@ -12,9 +12,8 @@ import torch
 
 from benchmarks._timing import Work, milliseconds, row
 from xscale import ops
-from xscale.ops import _ceiling
-from xscale.ops.shade_film import shade_film_reference
-from xscale.ops.shade_relu import shade_relu_reference
+from xscale.ops.shade import shade_reference
+from xscale_comparisons import ceiling
 
 RAYS = 1 << 15
 
@@ -37,7 +36,7 @@ def _film_case(rays: int, features: int, photos: int) -> tuple:
     light = ops.film_light(ops.film_codes_init(1, 8, generator)[0], code_weights, codes)
     exposure = ops.film_exposure(ops.film_codes_init(photos, 4, generator), code_weights, codes)
     x, direction, *_, photo = _relu_case(rays, features, photos)
-    return x, direction, weights, layout, light, exposure, photo
+    return x, direction, weights, layout, exposure, photo, light
 
 
 def _eager_train(reference: Callable, case: tuple, target: torch.Tensor) -> None:
@@ -55,19 +54,19 @@ def rows() -> list[dict[str, object]]:
     """Time both shaders, forwards and in training."""
     relu, film = _relu_case(RAYS, 32, 100), _film_case(RAYS, 128, 100)
     target = torch.rand(RAYS, 3, generator=torch.Generator().manual_seed(1))
-    film_train = (*film[:5], target, *film[5:])
+    film_train = (*film[:4], target, *film[4:])
     relu_train = (*relu[:4], target, *relu[4:])
     cases = [
         ("shade_relu forward", "32 features, hidden 64", relu, 1,
-         lambda: ops.shade_relu(*relu), lambda: shade_relu_reference(*relu)),
+         lambda: ops.shade(*relu), lambda: shade_reference(*relu)),
         ("shade_relu train", "32 features, hidden 64", relu, 3,
-         lambda: ops.shade_relu_train(*relu_train),
-         lambda: _eager_train(shade_relu_reference, relu, target)),
+         lambda: ops.shade_train(*relu_train),
+         lambda: _eager_train(shade_reference, relu, target)),
         ("shade_film forward", "128 features, hidden 64", film, 1,
-         lambda: ops.shade_film(*film), lambda: shade_film_reference(*film)),
+         lambda: ops.shade(*film), lambda: shade_reference(*film)),
         ("shade_film train", "128 features, hidden 64", film, 3,
-         lambda: ops.shade_film_train(*film_train),
-         lambda: _eager_train(shade_film_reference, film, target)),
+         lambda: ops.shade_train(*film_train),
+         lambda: _eager_train(shade_reference, film, target)),
     ]  # fmt: skip
     return [_compare(*case) for case in cases]
 
@@ -75,9 +74,9 @@ def rows() -> list[dict[str, object]]:
 def _compare(
     name: str, shape: str, case: tuple, passes: int, ours: Work, peer: Work
 ) -> dict[str, object]:
-    products = passes * RAYS * _ceiling.products(ops.FrameShader(case[2], case[3]))
+    products = passes * RAYS * ceiling.products(ops.FrameShader(case[2], case[3]))
     works = {
-        "ours": ours, "peer": peer, "twin": lambda: _ceiling.multiply(products, bfloat16=False)
+        "ours": ours, "peer": peer, "twin": lambda: ceiling.multiply(products, bfloat16=False)
     }  # fmt: skip
     with torch.set_grad_enabled("train" in name):
         times = milliseconds(works)

@@ -19,8 +19,7 @@ from xscale.gbuffer.build import surface_samples
 from xscale.gbuffer.gbuffer import Surface
 from xscale.model.box import Box
 from xscale.model.model import Model
-from xscale.ops.shade_film import shade_film_reference
-from xscale.ops.shade_relu import shade_relu_reference
+from xscale.ops.shade import shade_reference
 from xscale.training.rays import Rays
 from xscale.training.settings import PAPER, Settings
 from xscale.training.trainer import Trainer
@@ -113,15 +112,13 @@ class Peer:
 
     def _shade(self, features: Tensor) -> Tensor:
         weights, exposure = self.leaves["shader.weights"], self.leaves["shader.exposure"]
+        light = None
         if self._field.settings.features_per_level == 8:
             codes = self.leaves["shader.code_weights"]
             light = ops.film_light(self.leaves["shader.light"][0], codes, self._shader.code_layout)
-            rows = ops.film_exposure(exposure, codes, self._shader.code_layout)
-            return shade_film_reference(
-                features, self._direction, weights, self._shader.layout, light, rows, self._photo
-            )
-        return shade_relu_reference(
-            features, self._direction, weights, self._shader.layout, exposure, self._photo
+            exposure = ops.film_exposure(exposure, codes, self._shader.code_layout)
+        return shade_reference(
+            features, self._direction, weights, self._shader.layout, exposure, self._photo, light
         )
 
 

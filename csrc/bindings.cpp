@@ -1,7 +1,6 @@
 // The compiled module xscale._core: one row an op, plus build information.
 #include "adam/adam.h"
 #include "binding.h"
-#include "ceiling/ceiling.h"
 #include "encode/encode.h"
 #include "fused/frame.h"
 #include "fused/step.h"
@@ -58,20 +57,12 @@ static void bind_ops(py::module_& m) {
                        {shade_relu_scratch, XS_CUDA(shade_relu_gradient_scratch_cuda)});
 }
 
-static void bind_ceilings(py::module_& m) {
-    bind_op<EncodeArgs>(m, "ceiling_gather", ceiling_gather_cpu, nullptr);
-    bind_op<CeilingArgs>(m, "ceiling_stream", ceiling_stream_cpu, nullptr);
-    bind_op<CeilingRowsArgs>(m, "ceiling_rows", nullptr, XS_CUDA(ceiling_rows_cuda));
-    bind_op<CeilingArgs>(m, "ceiling_multiply", ceiling_multiply_cpu, nullptr);
-}
-
 }  // namespace xs
 
 PYBIND11_MODULE(_core, m) {
     m.doc() = "Compiled bodies of the ops; call them through xscale.ops.";
     m.attr("ops") = py::dict();
     xs::bind_ops(m);
-    xs::bind_ceilings(m);
 #if XSCALE_WITH_CUDA
     m.attr("cuda_built") = true;
 #else

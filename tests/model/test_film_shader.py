@@ -70,10 +70,10 @@ def test_film_gradients_of_codes_equal_autograd_through_the_reference():
     rows = ops.film_exposure(leaves["shader.exposure"], leaves["shader.code_weights"],
                              shader.code_layout)  # fmt: skip
     with ops.use_backend("reference"):
-        from xscale.ops.shade_film import shade_film_reference
+        from xscale.ops.shade import shade_film_reference
 
         rgb = shade_film_reference(
-            f, direction.double(), leaves["shader.weights"], shader.layout, light, rows, photo
+            f, direction.double(), leaves["shader.weights"], shader.layout, rows, photo, light
         )
     (rgb - target).abs().mean().backward()
     for name, leaf in leaves.items():

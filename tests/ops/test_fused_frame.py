@@ -32,10 +32,7 @@ def chain(mesh, camera, face_id, grid, shader, photo_range=255):
     exposure = None if shader.exposure is None else shader.exposure[None]
     photo = None if exposure is None else zero
     inputs = (features, points.direction, shader.weights, shader.layout)
-    if shader.light is None:
-        colour = ops.shade_relu(*inputs, exposure, photo)
-    else:
-        colour = ops.shade_film(*inputs, shader.light, exposure, photo)
+    colour = ops.shade(*inputs, exposure, photo, shader.light)
     rgb = torch.full((face_id.numel(), 3), 255, dtype=torch.uint8)
     rgb[index] = ((colour * (photo_range / 255)).clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     return rgb.reshape(*face_id.shape, 3)
@@ -161,7 +158,7 @@ def test_a_bad_table_row_spoils_the_pixels_that_read_it_and_no_other():
         ({"table": torch.zeros(3, 2)}, r"grid.table must be \[\d+, 4\], got \[3, 2\]"),
         ({"weights": torch.zeros(3)}, r"shader.weights must be \[\d+\], got \[3\]"),
         ({"layout": ops.ReluShaderLayout(8)}, "the shader takes 8 features, the grid has 32"),
-        ({"light": torch.zeros(4, 64)}, "shader.light belongs to the film shader"),
+        ({"light": torch.zeros(4, 64)}, "light belongs to the film shader"),
         ({"interpolation": "cubic"}, "interpolation must be 'smoothstep' or 'linear', got 'cubic'"),
     ],
 )

@@ -29,12 +29,7 @@ def _chain(rays, grid, shader, *, loss, learning_rate, betas, epsilon):
     photo = None if shader.exposure is None else rays.camera_index
     given = (features, points.direction, shader.weights, shader.layout)
     options = {"loss": loss, "scale": 1 / len(target)}
-    if isinstance(shader.layout, ops.ReluShaderLayout):
-        found = ops.shade_relu_train(*given, target, shader.exposure, photo, **options)
-    else:
-        found = ops.shade_film_train(
-            *given, shader.light, target, shader.exposure, photo, **options
-        )
+    found = ops.shade_train(*given, target, shader.exposure, photo, shader.light, **options)
     grad = torch.zeros_like(grid.table)
     ops.encode_backward(found.grad_features, position, grid.layout, grad_table=grad, **at)
     ops.adam(

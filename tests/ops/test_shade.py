@@ -10,7 +10,8 @@ import torch
 
 from xscale import ops
 from xscale.errors import ShapeError, UsageError
-from xscale.ops.shade import check_exposure, check_loss
+from xscale.ops._shade_args import check_exposure
+from xscale.ops.shade_math import check_loss
 
 
 def _sphere(bands):

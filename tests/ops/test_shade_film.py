@@ -6,7 +6,7 @@ import torch
 from tests.ops.same import same_colours
 from xscale import ops
 from xscale.errors import BackendError, ShapeError
-from xscale.ops.shade_film import shade_film_reference
+from xscale.ops.shade import shade_film_reference
 
 TOLERANCE = ops.OPS["shade_film"].float32_tolerance
 
@@ -27,16 +27,16 @@ def _case(rays, features=128, hidden=64, photos=3, seed=0):
         exposure_codes = 10 * ops.film_codes_init(photos, codes.exposure, generator)
         exposure = ops.film_exposure(exposure_codes, code_weights, codes).contiguous()
         photo = torch.randint(-1, photos, (rays,), generator=generator).int()
-    return x, direction, weights, layout, light, exposure, photo
+    return x, direction, weights, layout, exposure, photo, light
 
 
 def _exact(case, loss_of):
-    """Float64 colours and gradients (features, weights, light, exposure) of ``loss_of(rgb)``."""
-    x, direction, weights, layout, light, exposure, photo = case
+    """Float64 colours and gradients (features, weights, exposure, light) of ``loss_of(rgb)``."""
+    x, direction, weights, layout, exposure, photo, light = case
     leaves = [None if t is None else t.double().requires_grad_()
-              for t in (x, weights, light, exposure)]  # fmt: skip
+              for t in (x, weights, exposure, light)]  # fmt: skip
     rgb = shade_film_reference(
-        leaves[0], direction.double(), leaves[1], layout, leaves[2], leaves[3], photo
+        leaves[0], direction.double(), leaves[1], layout, leaves[2], photo, leaves[3]
     )
     loss_of(rgb).backward()
     return rgb.detach(), [None if leaf is None else leaf.grad for leaf in leaves]
@@ -100,8 +100,8 @@ def test_hoisted_form_is_the_published_per_ray_form():
     direction = torch.nn.functional.normalize(direction, dim=1)
     photo = (torch.arange(12) % 3).int()
     hoisted = shade_film_reference(
-        x, direction, weights, layout, ops.film_light(light_code, code_weights, codes),
-        ops.film_exposure(exposure_codes, code_weights, codes), photo,
+        x, direction, weights, layout, ops.film_exposure(exposure_codes, code_weights, codes),
+        photo, ops.film_light(light_code, code_weights, codes),
     )  # fmt: skip
     for ray in range(12):
         literal = _literal(x[ray], direction[ray], weights, layout, code_weights, codes,
@@ -110,10 +110,10 @@ def test_hoisted_form_is_the_published_per_ray_form():
 
 
 def test_reference_gradient_matches_finite_differences():
-    x, direction, weights, layout, light, exposure, photo = _case(3, 4, 16, 2)
-    doubles = [t.double().requires_grad_() for t in (x, direction, weights, light, exposure)]
+    x, direction, weights, layout, exposure, photo, light = _case(3, 4, 16, 2)
+    doubles = [t.double().requires_grad_() for t in (x, direction, weights, exposure, light)]
     assert torch.autograd.gradcheck(
-        lambda f, d, w, row, e: shade_film_reference(f, d, w, layout, row, e, photo), doubles,
+        lambda f, d, w, e, row: shade_film_reference(f, d, w, layout, e, photo, row), doubles,
         fast_mode=True,
     )  # fmt: skip
 
@@ -128,7 +128,7 @@ SIZES = pytest.mark.parametrize(
 def test_colours_match_the_float64_reference(rays, features, hidden, photos):
     case = _case(rays, features, hidden, photos)
     exact, _ = _exact(case, torch.sum)
-    assert (ops.shade_film(*case).double() - exact).abs().max() < TOLERANCE
+    assert (ops.shade(*case).double() - exact).abs().max() < TOLERANCE
 
 
 @pytest.mark.parametrize("rays", [1, 7, 65, 1000])
@@ -137,15 +137,15 @@ def test_backward_matches_the_float64_reference(rays, features, hidden, photos):
     case = _case(rays, features, hidden, photos)
     grad_rgb = torch.randn(rays, 3, generator=torch.Generator().manual_seed(9))
     _, exact = _exact(case, lambda rgb: (rgb * grad_rgb.double()).sum())
-    x, _, weights, _, light, exposure, _ = case
+    x, _, weights, _, exposure, _, light = case
     sums = [torch.ones_like(weights), torch.ones_like(light)]
     grad_exposure = None if exposure is None else torch.ones_like(exposure)
-    grad_features = ops.shade_film_backward(
+    grad_features = ops.shade_backward(
         grad_rgb, *case, grad_weights=sums[0], grad_light=sums[1], grad_exposure=grad_exposure
     )
     assert grad_features.shape == x.shape
     _assert_gradient(grad_features, exact[0])
-    for ours, expected in zip((*sums, grad_exposure), exact[1:], strict=True):
+    for ours, expected in zip((sums[0], grad_exposure, sums[1]), exact[1:], strict=True):
         # Sums are added to what was there.
         _assert_gradient(ours, None if expected is None else expected + 1)
 
@@ -160,12 +160,12 @@ def test_train_is_forward_loss_and_backward(kind):
         case,
         lambda rgb: 0.01 * (ops.shade_loss(rgb, target.double(), kind) * weight.double()).sum(),
     )
-    x, direction, weights, layout, light, exposure, photo = case
-    ours = ops.shade_film_train(
-        x, direction, weights, layout, light, target, exposure, photo,
+    x, direction, weights, layout, exposure, photo, light = case
+    ours = ops.shade_train(
+        x, direction, weights, layout, target, exposure, photo, light,
         ray_weight=weight, loss=kind, scale=0.01,
     )  # fmt: skip
-    assert same_colours(ours.rgb, ops.shade_film(*case))
+    assert same_colours(ours.rgb, ops.shade(*case))
     ray_loss = ops.shade_loss(rgb, target.double(), kind)
     assert torch.allclose(ours.ray_loss.double(), ray_loss, atol=1e-5)
     for grad, expected in zip(ours[1:5], exact, strict=True):
@@ -177,9 +177,9 @@ def test_train_is_forward_loss_and_backward(kind):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_bad_ray_stays_alone(value):
     case = _case(200)
-    clean = ops.shade_film(*case)
+    clean = ops.shade(*case)
     case[0][77, 3] = value
-    spoilt = ops.shade_film(*case)
+    spoilt = ops.shade(*case)
     others = torch.arange(200) != 77
     assert torch.equal(spoilt[others], clean[others])
     assert spoilt[77].isnan().all()
@@ -187,13 +187,13 @@ def test_a_bad_ray_stays_alone(value):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_nothing_depends_on_threads(threads):
-    x, direction, weights, layout, light, exposure, photo = _case(4000, photos=40)
+    x, direction, weights, layout, exposure, photo, light = _case(4000, photos=40)
     target = torch.rand(4000, 3, generator=torch.Generator().manual_seed(3))
     passes = []
     for count in (1, threads):
         with ops.limit_threads(count):
             passes.append(
-                ops.shade_film_train(x, direction, weights, layout, light, target, exposure, photo)
+                ops.shade_train(x, direction, weights, layout, target, exposure, photo, light)
             )
     for one, many in zip(*passes, strict=True):
         assert torch.equal(one, many)
@@ -201,14 +201,14 @@ def test_nothing_depends_on_threads(threads):
 
 @pytest.mark.parametrize("photos", [0, 2])
 def test_autograd_and_reference_backend_give_the_explicit_gradients(photos):
-    x, direction, weights, layout, light, exposure, photo = _case(70, photos=photos)
+    x, direction, weights, layout, exposure, photo, light = _case(70, photos=photos)
     target = torch.rand(70, 3, generator=torch.Generator().manual_seed(3))
-    train = ops.shade_film_train(x, direction, weights, layout, light, target, exposure, photo)
+    train = ops.shade_train(x, direction, weights, layout, target, exposure, photo, light)
     with ops.use_backend("reference"):
-        peer = ops.shade_film_train(x, direction, weights, layout, light, target, exposure, photo)
+        peer = ops.shade_train(x, direction, weights, layout, target, exposure, photo, light)
     leaves = [None if t is None else t.clone().requires_grad_()
-              for t in (x, weights, light, exposure)]  # fmt: skip
-    rgb = ops.shade_film(leaves[0], direction, leaves[1], layout, leaves[2], leaves[3], photo)
+              for t in (x, weights, exposure, light)]  # fmt: skip
+    rgb = ops.shade(leaves[0], direction, leaves[1], layout, leaves[2], photo, leaves[3])
     ops.shade_loss(rgb, target, "l1").sum().backward()
     for leaf, ours, reference in zip(leaves, train[1:5], peer[1:5], strict=True):
         if leaf is not None:
@@ -217,21 +217,21 @@ def test_autograd_and_reference_backend_give_the_explicit_gradients(photos):
 
 
 def test_registration_passes_opcheck():
-    x, direction, weights, _, light, exposure, photo = _case(9, 8, 16, 2)
-    leaves = [t.requires_grad_() for t in (x, weights, light, exposure)]
+    x, direction, weights, layout, exposure, photo, light = _case(9, 8, 16, 2)
+    leaves = [t.requires_grad_() for t in (x, weights, exposure, light)]
     torch.library.opcheck(
         torch.ops.xscale.shade_film.default,
-        (leaves[0], direction, leaves[1], leaves[2], leaves[3], photo),
+        (leaves[0], direction, leaves[1], leaves[2], photo, leaves[3], layout.hidden, 0),
     )
 
 
 def test_colours_stay_in_the_published_range_and_dark_rays_keep_a_gradient():
-    x, direction, weights, layout, light, _, _ = _case(50, photos=0)
+    x, direction, weights, layout, _, _, light = _case(50, photos=0)
     layout.unpack(weights)["b3"].fill_(-30)
-    dark = ops.shade_film(x, direction, weights, layout, light)
+    dark = ops.shade(x, direction, weights, layout, light=light)
     assert torch.allclose(dark, torch.full((50, 3), -0.001), atol=1e-6)
     layout.unpack(weights)["b3"].fill_(30)
-    bright = ops.shade_film(x, direction, weights, layout, light)
+    bright = ops.shade(x, direction, weights, layout, light=light)
     assert torch.allclose(bright, torch.full((50, 3), 1.001), atol=1e-5)
 
 
@@ -264,21 +264,21 @@ def test_codes_start_small_and_never_exceed_unit_length():
 
 
 def test_no_rays_give_empty_results_and_no_gradient():
-    x, direction, weights, layout, light, exposure, photo = _case(0)
-    assert ops.shade_film(*_case(0)).shape == (0, 3)
-    grads = ops.shade_film_train(
-        x, direction, weights, layout, light, torch.zeros(0, 3), exposure, photo
+    x, direction, weights, layout, exposure, photo, light = _case(0)
+    assert ops.shade(*_case(0)).shape == (0, 3)
+    grads = ops.shade_train(
+        x, direction, weights, layout, torch.zeros(0, 3), exposure, photo, light
     )
     assert not grads.grad_weights.any()
 
 
 def test_wrong_shapes_are_refused_and_named():
-    x, direction, weights, layout, light, exposure, photo = _case(10)
+    x, direction, weights, layout, exposure, photo, light = _case(10)
     with pytest.raises(ShapeError, match=r"shade_film: light must be \[4, 64\], got \[64, 4\]"):
-        ops.shade_film(x, direction, weights, layout, light.T.contiguous())
+        ops.shade(x, direction, weights, layout, light=light.T.contiguous())
     with pytest.raises(ShapeError, match=r"exposure must be \[photos, 128\], got \[3, 12\]"):
-        ops.shade_film(x, direction, weights, layout, light, exposure[:, :12].contiguous(), photo)
+        ops.shade(x, direction, weights, layout, exposure[:, :12].contiguous(), photo, light)
     with pytest.raises(ShapeError, match="features must be a multiple of 4 up to 256, got 258"):
         ops.FilmShaderLayout(258)
     with pytest.raises(BackendError, match="no gradient of direction"):
-        ops.shade_film(x, direction.requires_grad_(), weights, layout, light)
+        ops.shade(x, direction.requires_grad_(), weights, layout, light=light)

@@ -6,7 +6,7 @@ import torch
 from tests.ops.same import same_colours
 from xscale import ops
 from xscale.errors import BackendError, ShapeError
-from xscale.ops.shade_relu import shade_relu_reference
+from xscale.ops.shade import shade_relu_reference
 
 TOLERANCE = ops.OPS["shade_relu"].float32_tolerance
 
@@ -17,7 +17,7 @@ SIZES = pytest.mark.parametrize(
 )
 
 
-def _case(rays, features=32, hidden=64, photos=3, degree=4, seed=0):
+def _case(rays, features=32, hidden=64, photos=3, degree=4, seed=1):
     """Inputs whose activations are of every kind: some dead, some alive, colours of all sizes.
 
     Rays that sit on a kink (an activation within 1e-5 of zero, a colour within 1e-5 of where the
@@ -26,6 +26,7 @@ def _case(rays, features=32, hidden=64, photos=3, degree=4, seed=0):
     generator = torch.Generator().manual_seed(seed)
     layout = ops.ReluShaderLayout(features, hidden, degree)
     weights = ops.relu_shader_init(layout, generator)
+    layout.unpack(weights)["W3"].mul_(0.1)
     weights += 0.05 * torch.randn(layout.size, generator=generator)
     layout.unpack(weights)["W3"].mul_(10)
     x = torch.randn(2 * rays + 8, features, generator=generator)
@@ -98,7 +99,7 @@ def test_reference_agrees_with_a_net_worked_out_by_hand():
     expected = [1.055 * v ** (1 / 2.4) - 0.055 for v in light]
     rgb = shade_relu_reference(x, direction, weights, layout)
     assert rgb[0].tolist() == pytest.approx(expected, abs=1e-12)
-    ours = ops.shade_relu(x.float(), direction.float(), weights.float(), layout)
+    ours = ops.shade(x.float(), direction.float(), weights.float(), layout)
     assert ours[0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -106,7 +107,7 @@ def test_exposure_row_is_matrix_and_offset_in_linear_light():
     layout = ops.ReluShaderLayout(4, 16)
     weights = torch.zeros(layout.size)  # light is one half everywhere
     row = torch.tensor([[1.0, 0, 0, 0, 0.5, 0, 0, 0.25, 0, 0, 0, 0.125]])
-    rgb = ops.shade_relu(
+    rgb = ops.shade(
         torch.zeros(2, 4), torch.eye(3)[:2].contiguous(), weights, layout, row,
         torch.tensor([0, -1], dtype=torch.int32),
     )  # fmt: skip
@@ -127,7 +128,7 @@ def test_reference_gradient_matches_finite_differences():
 def test_colours_match_the_float64_reference(rays, features, hidden, photos, degree):
     case = _case(rays, features, hidden, photos, degree)
     exact, _ = _exact(case, torch.sum)
-    error = (ops.shade_relu(*case).double() - exact).abs().max()
+    error = (ops.shade(*case).double() - exact).abs().max()
     assert error < TOLERANCE * exact.abs().max().clamp(min=1)
 
 
@@ -139,7 +140,7 @@ def test_backward_matches_the_float64_reference(rays, features, hidden, photos, 
     _, exact = _exact(case, lambda rgb: (rgb * grad_rgb.double()).sum())
     grad_weights = torch.ones_like(case[2])
     grad_exposure = None if case[4] is None else torch.ones_like(case[4])
-    grad_features = ops.shade_relu_backward(
+    grad_features = ops.shade_backward(
         grad_rgb, *case, grad_weights=grad_weights, grad_exposure=grad_exposure
     )
     _assert_gradient(grad_features, exact[0])
@@ -166,11 +167,11 @@ def test_train_is_forward_loss_and_backward(kind, weighted, as_bytes):
         case, lambda rgb: 0.01 * (ops.shade_loss(rgb, exact_target, kind) * factor).sum()
     )
     x, direction, weights, layout, exposure, photo = case
-    ours = ops.shade_relu_train(
+    ours = ops.shade_train(
         x, direction, weights, layout, target, exposure, photo,
         ray_weight=weight, loss=kind, scale=0.01,
     )  # fmt: skip
-    assert same_colours(ours.rgb, ops.shade_relu(*case))
+    assert same_colours(ours.rgb, ops.shade(*case))
     assert torch.allclose(
         ours.ray_loss.double(), ops.shade_loss(rgb, exact_target, kind), atol=1e-5
     )
@@ -186,21 +187,22 @@ def test_reference_backend_gives_the_same_training_pass():
     passes = []
     for backend in ("auto", "reference"):
         with ops.use_backend(backend):
-            passes.append(
-                ops.shade_relu_train(x, direction, weights, layout, target, exposure, photo)
-            )
+            passes.append(ops.shade_train(x, direction, weights, layout, target, exposure, photo))
     for ours, reference in zip(*passes, strict=True):
+        if reference is None:
+            assert ours is None
+            continue
         assert (ours - reference).norm() < 1e-5 * reference.norm()
 
 
 def test_photo_minus_one_is_the_identity_and_gives_its_row_no_gradient():
     x, direction, weights, layout, exposure, _ = _case(40)
     photo = torch.full((40,), -1, dtype=torch.int32)
-    plain = ops.shade_relu(x, direction, weights, layout)
+    plain = ops.shade(x, direction, weights, layout)
     assert torch.allclose(
-        ops.shade_relu(x, direction, weights, layout, exposure, photo), plain, atol=1e-6
+        ops.shade(x, direction, weights, layout, exposure, photo), plain, atol=1e-6
     )
-    grads = ops.shade_relu_train(x, direction, weights, layout, plain + 1, exposure, photo)
+    grads = ops.shade_train(x, direction, weights, layout, plain + 1, exposure, photo)
     assert not grads.grad_exposure.any()
 
 
@@ -209,7 +211,7 @@ def test_gradients_live_on_outside_the_unit_range():
     exposure = torch.zeros_like(exposure)
     exposure[:, 3::4] = torch.tensor([-0.5, 2.0, 5.0])
     photo = photo.clamp(min=0)
-    grads = ops.shade_relu_train(
+    grads = ops.shade_train(
         x, direction, weights, layout, torch.full((30, 3), 0.5), exposure, photo
     )
     assert (grads.rgb < 0).any()
@@ -220,9 +222,9 @@ def test_gradients_live_on_outside_the_unit_range():
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_bad_ray_stays_alone(value):
     case = _case(200)
-    clean = ops.shade_relu(*case)
+    clean = ops.shade(*case)
     case[0][77, 3] = value
-    spoilt = ops.shade_relu(*case)
+    spoilt = ops.shade(*case)
     others = torch.arange(200) != 77
     assert torch.equal(spoilt[others], clean[others])
     if math.isnan(value):
@@ -236,17 +238,15 @@ def test_nothing_depends_on_threads(threads):
     passes = []
     for count in (1, threads):
         with ops.limit_threads(count):
-            passes.append(
-                ops.shade_relu_train(x, direction, weights, layout, target, exposure, photo)
-            )
+            passes.append(ops.shade_train(x, direction, weights, layout, target, exposure, photo))
     for one, many in zip(*passes, strict=True):
-        assert torch.equal(one, many)
+        assert one is many is None or torch.equal(one, many)
 
 
 def test_no_rays_give_empty_results_and_no_gradient():
     x, direction, weights, layout, exposure, photo = _case(0)
-    assert ops.shade_relu(x, direction, weights, layout, exposure, photo).shape == (0, 3)
-    grads = ops.shade_relu_train(x, direction, weights, layout, torch.zeros(0, 3), exposure, photo)
+    assert ops.shade(x, direction, weights, layout, exposure, photo).shape == (0, 3)
+    grads = ops.shade_train(x, direction, weights, layout, torch.zeros(0, 3), exposure, photo)
     assert grads.grad_features.shape == (0, 32)
     assert not grads.grad_weights.any()
 
@@ -255,11 +255,11 @@ def test_no_rays_give_empty_results_and_no_gradient():
 def test_autograd_gives_the_explicit_gradients(photos):
     x, direction, weights, layout, exposure, photo = _case(70, photos=photos)
     leaves = [None if t is None else t.clone().requires_grad_() for t in (x, weights, exposure)]
-    rgb = ops.shade_relu(leaves[0], direction, leaves[1], layout, leaves[2], photo)
+    rgb = ops.shade(leaves[0], direction, leaves[1], layout, leaves[2], photo)
     rgb.sum().backward()
     grad_weights = torch.zeros_like(weights)
     grad_exposure = None if exposure is None else torch.zeros_like(exposure)
-    grad_features = ops.shade_relu_backward(
+    grad_features = ops.shade_backward(
         torch.ones(70, 3), x, direction, weights, layout, exposure, photo,
         grad_weights=grad_weights, grad_exposure=grad_exposure,
     )  # fmt: skip
@@ -274,7 +274,7 @@ def test_registration_passes_opcheck(photos):
     leaves = [None if t is None else t.requires_grad_() for t in (x, weights, exposure)]
     torch.library.opcheck(
         torch.ops.xscale.shade_relu.default,
-        (leaves[0], direction, leaves[1], leaves[2], photo, 16, layout.sh_degree),
+        (leaves[0], direction, leaves[1], leaves[2], photo, None, 16, layout.sh_degree),
     )
 
 
@@ -302,13 +302,13 @@ def test_impossible_layouts_are_refused(arguments, message):
 def test_wrong_shapes_are_refused_and_named():
     x, direction, weights, layout, exposure, photo = _case(10)
     with pytest.raises(ShapeError, match=r"shade_relu: direction must be \[10, 3\], got \[3, 10\]"):
-        ops.shade_relu(x, direction.T.contiguous(), weights, layout)
+        ops.shade(x, direction.T.contiguous(), weights, layout)
     with pytest.raises(ShapeError, match=r"weights must be \[7491\], got \[7490\]"):
-        ops.shade_relu(x, direction, weights[1:], layout)
+        ops.shade(x, direction, weights[1:], layout)
     with pytest.raises(ShapeError, match=r"exposure must be \[photos, 12\], got \[3, 3\]"):
-        ops.shade_relu(x, direction, weights, layout, exposure[:, :3].contiguous(), photo)
+        ops.shade(x, direction, weights, layout, exposure[:, :3].contiguous(), photo)
     with pytest.raises(ShapeError, match=r"grad_exposure needs an exposure"):
-        ops.shade_relu_backward(
+        ops.shade_backward(
             direction, x, direction, weights, layout,
             grad_weights=torch.zeros_like(weights), grad_exposure=exposure,
         )  # fmt: skip
@@ -318,7 +318,7 @@ def test_gradient_of_direction_is_refused_by_the_compiled_body_and_given_by_the_
     x, direction, weights, layout, _, _ = _case(10)
     direction.requires_grad_()
     with pytest.raises(BackendError, match="no gradient of direction"):
-        ops.shade_relu(x, direction, weights, layout)
+        ops.shade(x, direction, weights, layout)
     with ops.use_backend("reference"):
-        ops.shade_relu(x, direction, weights, layout).sum().backward()
+        ops.shade(x, direction, weights, layout).sum().backward()
     assert direction.grad.abs().max() > 0

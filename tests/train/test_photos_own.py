@@ -53,9 +53,7 @@ def test_latents_have_the_gradient_of_finite_differences(shader, rays):
 def test_pictures_take_the_mean_latent_as_part_of_the_bias(shader, rays):
     features, direction, photo, _ = rays
     inputs = torch.cat([features, shader.latent.mean(0).expand(40, 4)], 1)
-    expected = ops.shade_relu(
-        inputs, direction, shader.weights, shader.layout, shader.exposure, photo
-    )
+    expected = ops.shade(inputs, direction, shader.weights, shader.layout, shader.exposure, photo)
     assert (shader.shade(features, direction) - expected).abs().max() < 1e-5
     assert shader.frame_shader().layout.features == 8
 

@@ -144,3 +144,16 @@ def test_undo_and_redo_walk_through_the_views():
     history.push(views[3])
     assert history.redo() is None
     assert history.undo() is views[1]
+
+
+def test_lines_of_sight_of_an_orthographic_view_are_parallel():
+    flat = look_at(np.array([0.0, -8, 2]), np.array([0.0, 0, 2]), UP)
+    flat = View(flat.position, flat.R, parallel=4.0)
+    camera = flat.camera(1280, 720)
+    # Points of a line along the sight, a picture's height apart in depth, at the picture's corner.
+    near = flat.position + flat.R[0] * 3.5 - flat.R[1] * 1.9
+    pixels, _ = camera.project(np.array([near, near + flat.forward * 4.0]))
+    assert np.linalg.norm(pixels[1] - pixels[0]) < 0.25
+    # A length across the sight has its size in pixels: 720 rows show 4 units.
+    ends, _ = camera.project(np.array([flat.position, flat.position + flat.R[0]]))
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(180, abs=1e-3)

@@ -173,16 +173,6 @@ def test_a_tour_goes_to_the_worst_places_apart_from_each_other():
     ]  # fmt: skip
 
 
-def test_advised_photos_see_their_places(source):
-    place = tour.Place(source.origin + np.array([0.1, 0.2, 0.0]), np.array([0.0, 0, 1]), 2.0)
-    cameras = tour.advised_cameras([place], source.cameras, source.up)
-    (camera,) = cameras.values()
-    pixel, depth = camera.project(place.point[None])
-    assert depth[0] > 0
-    assert (pixel[0] > 0).all()
-    assert (pixel[0] < (camera.width, camera.height)).all()
-
-
 def test_lengths_name_their_unit():
     assert units.length(0.0012, "m") == "1.2 mm"
     assert units.length(2500.0, "m") == "2.5 km"

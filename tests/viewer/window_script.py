@@ -159,8 +159,24 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     wait(lambda: app.commands.shot.done)
     app.commands.save_csv(files[1])
     app.commands.run("advice")
-    wait(lambda: "places are seen" in session.status)
-    assert app.commands.wanted, session.status
+    wait(lambda: "photos are missing at" in session.status)
+    assert session.wanted, session.status
+    session.say("")
+    app.commands.run("advice_in_view")
+    wait(lambda: "in this view" in session.status)
+
+    # The clipping plane, along the view and an axis.
+    context.key_press(key.t)
+    context.yield_(2)
+    assert session.cut.direction == "view"
+    rest()
+    app.commands.cut_along("x")
+    context.yield_(2)
+    rest()
+    assert session.picture.request.cut == session.plane()
+    context.key_press(key.t)
+    context.yield_(2)
+    assert session.cut is None
     app.commands.save_advice(files[2])
     assert all(file.stat().st_size > 50 for file in files), session.status
     session.mode = "colour"

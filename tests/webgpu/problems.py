@@ -80,7 +80,6 @@ def problem(
     if kind == "relu":
         sizes = ReluShaderLayout(8 * width, hidden, sh_degree)
         weights = ops.relu_shader_init(sizes, generator)
-        sizes.unpack(weights)["W3"].mul_(10)
         exposure = torch.eye(3, 4).flatten() + 0.1 * torch.randn(12, generator=generator)
         shader = FrameShader(weights, sizes, exposure if exposed else None)
     else:

@@ -8,17 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import XscaleError, printable
-from xscale_viewer import navigation, settings, share, tour
+from xscale_viewer import advice, navigation, settings, share, tour
 from xscale_viewer.cut import new_cut
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion
 from xscale_viewer.screenshot import Screenshot
 from xscale_viewer.session import Session
 from xscale_viewer.views import nearest_photo
-
-_FEW = 3
-"""Photos below which a place is one where photos are missing."""
-_PROBED = 20_000
 
 
 class Commands:
@@ -42,7 +38,6 @@ class Commands:
     ) -> None:
         self.show_help = False
         self.show_open = False
-        self.wanted: list[tour.Place] = []
         self.shot: Screenshot | None = None
         self.shot_size: tuple[int, int] | None = None
         self._session = session
@@ -88,7 +83,8 @@ class Commands:
             "copy_json": lambda: self._copy(command=False),
             "copy_command": lambda: self._copy(command=True),
             "paste": self._paste,
-            "advice": self._advice,
+            "advice": lambda: self._advice(in_view=False),
+            "advice_in_view": lambda: self._advice(in_view=True),
         }
 
     def run(self, action: str) -> None:
@@ -280,26 +276,24 @@ class Commands:
         s.say(f"place {s.tour.at + 1} of {len(s.tour.places)}: colours are off by "
               f"{place.value * 255:.1f} of 255 in the mean")  # fmt: skip
 
-    def _advice(self) -> None:
-        """Look for places that few photos see, and the photos that would see them."""
+    def _advice(self, *, in_view: bool) -> None:
+        """Look for the photos that are missing: in the whole scene, or for this view."""
         s = self._session
-        s.say("Looking for places that few photos see ...")
-        spacing, origin = s.source.extent / 20, s.source.origin
+        picture = s.picture if in_view else None
+        if in_view and picture is None:
+            s.say("Wait for a picture")
+            return
+        s.say("Looking for places where photos are missing ...")
+        source = s.source
+        shown = None if picture is None else advice.InView(picture.request.camera, picture.depth)
 
-        def search(run: object) -> list[tour.Place]:
-            from xscale.render.sight import count
+        def search(run: object) -> list[advice.Wanted]:
+            return advice.search(run, source.cameras, source.up, source.extent, shown)
 
-            surface = run.surface
-            every = max(1, len(surface.vertices) // _PROBED)
-            some = surface.vertices[::every]
-            seen = count(run.views, some).cpu().numpy()
-            values = np.where(seen < _FEW, _FEW - seen, np.nan)
-            points = some.cpu().numpy().astype(np.float64) + origin
-            return tour.places(points, surface.normals[::every].cpu().numpy(), values, spacing)
-
-        def done(places: object) -> None:
-            self.wanted = list(places)
-            s.say(f"{len(self.wanted)} places are seen by fewer than {_FEW} photos")
+        def done(found: object) -> None:
+            s.wanted = list(found)
+            where = "in this view" if in_view else "in the scene"
+            s.say(f"photos are missing at {len(s.wanted)} places {where}")
 
         s.ask(search, done)
 
@@ -308,9 +302,11 @@ class Commands:
         from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
 
         s = self._session
-        cameras = tour.advised_cameras(self.wanted, s.source.cameras, s.source.up)
+        named = tuple(
+            NamedCamera(f"wanted_{number:03d}", wanted.camera)
+            for number, wanted in enumerate(s.wanted, 1)
+        )
         try:
-            named = tuple(NamedCamera(name, camera) for name, camera in cameras.items())
             write_camera_path(path, CameraPath(named), overwrite=True)
         except XscaleError as error:
             s.say(str(error))

@@ -16,8 +16,12 @@ from xscale.geometry.camera import FARTHEST, Camera
 
 FOV_RANGE = (1.0, 150.0)
 """Smallest and largest vertical field of view, degrees."""
-_PARALLEL = 300.0
-"""Distance of the eye in heights of the picture when lines of sight are nearly parallel."""
+_PARALLEL = 3000.0
+"""Distance of the eye in heights of the picture when lines of sight are nearly parallel.
+
+What lies a picture's height behind another point is then drawn 1 / 3000 smaller: an eighth of a
+pixel at the edge of 720 rows. Farther away, depths in float32 could not tell neighbouring surfaces
+apart."""
 _STEEPEST = math.radians(89.9)
 AXES: dict[str, tuple[float, float, float]] = {
     "front": (0, -1, 0), "back": (0, 1, 0), "left": (-1, 0, 0),
@@ -47,7 +51,7 @@ class View:
     def camera(self, width: int, height: int, near: float = 0.0) -> Camera:
         """Return the camera of a picture of this size.
 
-        An orthographic view is a camera so far behind that its rays are parallel to 0.2 degrees.
+        An orthographic view is a camera so far behind that its rays are parallel to 0.02 degrees.
         """
         position, fov = self.position, self.fov
         if self.parallel is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from xscale.errors import XscaleError, printable
 from xscale_viewer import settings as kept
+from xscale_viewer.advice import Wanted
 from xscale_viewer.cut import Cut
 from xscale_viewer.history import History
 from xscale_viewer.measure import Measurements
@@ -77,6 +78,7 @@ class Session:
         self.measurements = Measurements()
         self.measuring = False
         self.tour = Tour()
+        self.wanted: list[Wanted] = []
         self.picture: Picture | None = None
         self.base: Picture | None = None
         self.document: dict | None = None
@@ -134,7 +136,7 @@ class Session:
         self._service = make(source.run, self._on_picture, self._threads, self._on_error)
         self.mode, self.photo, self.wipe, self.cut = "colour", None, False, None
         self.picture = self.base = self._wanted = self.document = None
-        self.history, self.tour, self.outside = History(), Tour(), None
+        self.history, self.tour, self.outside, self.wanted = History(), Tour(), None, []
         self.measurements.load(kept.load_measurements(source.path))
         self.home = self.view = first_view(source)
         self.history.push(self.view)

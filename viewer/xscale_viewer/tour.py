@@ -1,4 +1,4 @@
-"""Places worth a look: where photos and model disagree most, and where photos are missing."""
+"""Places worth a look: where photos and model disagree most."""
 
 from __future__ import annotations
 
@@ -84,34 +84,6 @@ def view_of_place(
     if best is None:
         best = place.normal * extent * 0.1
     return look_at(place.point + best * _STAND_OFF, place.point, up)
-
-
-def advised_cameras(
-    wanting: list[Place], cameras: Mapping[str, Camera], up: np.ndarray
-) -> dict[str, Camera]:
-    """Return the photos that would supply what is missing, by name.
-
-    Each looks squarely at its place from the photos' median distance, with the lens and size of
-    the first photo.
-
-    Args:
-        wanting: Places that few photos see.
-        cameras: The photos that there are.
-        up: The scene's upward direction.
-    """
-    if not cameras:
-        return {}
-    lens = next(iter(cameras.values()))
-    centre = np.median([place.point for place in wanting], axis=0) if wanting else np.zeros(3)
-    distance = float(np.median([np.linalg.norm(c.position - centre) for c in cameras.values()]))
-    found = {}
-    for number, place in enumerate(wanting, 1):
-        view = look_at(place.point + place.normal * distance, place.point, up)
-        found[f"wanted_{number:03d}"] = Camera(
-            lens.model, lens.width, lens.height, lens.K, view.R, -view.R @ view.position,
-            lens.distortion, lens.near,
-        )  # fmt: skip
-    return found
 
 
 class Tour:

@@ -22,15 +22,16 @@ _ONE_COLOUR = (".las", ".laz")
 
 @dataclass(frozen=True)
 class Options:
-    """Take a run's result elsewhere: a textured mesh, a coloured point cloud, depth maps."""
+    """Take a run's result elsewhere: a textured mesh, a point cloud, depth maps, a web page."""
 
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
-    kind: tyro.conf.Positional[Literal["mesh", "points", "maps"]]
+    kind: tyro.conf.Positional[Literal["mesh", "points", "maps", "page"]]
     """mesh: .glb or .obj with textures; points: .ply, .las or .laz; maps: a folder with depth and
-    normals of every photo's view."""
+    normals of every photo's view; page: an .html file that shows the run in any browser with WebGPU
+    and needs no server."""
     out: Path
-    """The file, or the folder for maps."""
+    """The file, or the folder for maps and for page --folder."""
     texel: float | None = None
     """mesh: a texel's length in world units; default: what the photos resolve."""
     page: int = 4096
@@ -47,6 +48,22 @@ class Options:
     """points: how many, spread evenly over the surface."""
     data: Literal["npy", "exr", "tiff"] = "exr"
     """maps: format of depth and normals."""
+    table: Literal["8bit", "6bit", "f16"] | None = None
+    """page: form of the table; 6bit is smaller, f16 the run's own; default: 8bit, or 6bit where
+    only that keeps to --size-limit."""
+    size_limit: float | None = None
+    """page: megabytes that it may have."""
+    folder: bool = False
+    """page: a folder for a web server, which shows a first picture before all has arrived."""
+    title: str | None = None
+    """page: title; default: the scene folder's name."""
+    credit: str = ""
+    """page: line below the title."""
+    unit: str | None = None
+    """page: name of the scene's unit of length, for measurements."""
+    path: Path | None = None
+    """page: camera path that it plays, from xscale path; default: a circle around what the photos
+    show, where that does not go through the mesh."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
@@ -61,6 +78,8 @@ def run(argv: list[str]) -> int:
     opened = Run.open(options.run)
     if options.kind == "maps":
         _maps(options, opened)
+    elif options.kind == "page":
+        _page(options, opened)
     elif options.kind == "points":
         _points(options, opened)
     else:
@@ -83,6 +102,38 @@ def _maps(options: Options, opened: Run) -> None:
     )
     with bars("rendering") as (show,):
         render_job(opened, maps, options.out, overwrite=options.overwrite, on_frame=show)
+
+
+def _page(options: Options, opened: Run) -> None:
+    from xscale.errors import UsageError
+    from xscale.export.web_page import PageOptions, write_page
+    from xscale.render.camera_files import read_cameras
+    from xscale.render.known import known_to
+
+    if options.folder == (options.out.suffix.lower() in (".html", ".htm")):
+        kind = "a folder" if options.folder else "an .html file"
+        raise UsageError(f"page goes into {kind} here, got {options.out}")
+    _refuse_existing(options, [options.out])
+    path = None
+    if options.path is not None:
+        found = read_cameras(options.path, None, known_to(opened)).cameras
+        path = [named.camera for named in found if named.camera is not None]
+    choices = PageOptions(
+        table=options.table,
+        size_limit=options.size_limit,
+        folder=options.folder,
+        title=options.title,
+        credit=options.credit,
+        unit=options.unit,
+        path=path,
+    )
+    page = write_page(opened, options.out, choices, overwrite=options.overwrite)
+    parts = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in page.parts.items())
+    say(f"{page.size / 1e6:.1f} MB ({parts} MB compressed), table {page.table}")
+    say(
+        f"against the run's own pictures: {page.quality.psnr:.1f} dB, "
+        f"{page.quality.within:.2%} of the pixels within a step of the byte"
+    )
 
 
 def _points(options: Options, opened: Run) -> None:
@@ -188,7 +239,7 @@ def _mesh(options: Options, opened: Run) -> None:
 
 def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     """Refuse a file that cannot be written before minutes of work are spent on it."""
-    from xscale.errors import OutputExistsError, UsageError
+    from xscale.errors import UsageError
     from xscale.export.mesh_files import targets
     from xscale.io.file_sets import take_back
 
@@ -202,6 +253,12 @@ def _check_target(options: Options, endings: tuple[str, ...]) -> None:
     wanted = [options.out]
     if options.kind == "mesh":
         wanted = targets(options.out, options.udim, _follows(options))
+    _refuse_existing(options, wanted)
+
+
+def _refuse_existing(options: Options, wanted: list[Path]) -> None:
+    from xscale.errors import OutputExistsError
+
     there = [path for path in wanted if path.exists()]
     if there and not options.overwrite:
         raise OutputExistsError(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from xscale import ops, threads
-from xscale.gbuffer.gbuffer import GBuffer
+from xscale import ops, plugins, threads
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.model.box import Box
-from xscale.model.settings import GridSettings
+from xscale.model.settings import ENCODINGS, GridSettings, ModelSettings
 
 
 class Field:
@@ -89,6 +90,9 @@ class Field:
         """Name the tensors that are kept with the table and never change: none."""
         return {}
 
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Prepare for the first step: nothing."""
+
     def frame_grid(self) -> ops.FrameGrid:
         """Return the grid as ``ops.fused_frame`` takes it."""
         return ops.FrameGrid(
@@ -129,6 +133,36 @@ class Field:
             grad_table=grad_table,
             touched=touched,
         )
+
+
+def make_field(
+    settings: ModelSettings,
+    box: Box,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+    frozen: bool = False,
+    surface: Surface | None = None,
+) -> Field:
+    """Make the features that ``settings.encoding`` asks for: the hash grid, or a plug-in's.
+
+    A plug-in takes the grid settings and, by keyword, box, device, generator, frozen and surface;
+    what it returns has the attributes of ``Field`` that a step of single ops uses:
+    ``channels``, ``table``, ``fixed``, ``begin``, ``features`` and ``backward``.
+
+    Args:
+        settings: The model's settings; the grid's finest_resolution and log2_table_size are set.
+        box: Where the grid lies.
+        device: Where the table lives.
+        generator: Source of the initial values.
+        frozen: As for ``Field``; other tables than a grid's may stay float32.
+        surface: The mesh; plug-ins may need it.
+    """
+    if settings.encoding == "hash":
+        return Field(settings.grid, box, device, generator, frozen)
+    kind = plugins.load(ENCODINGS, settings.encoding, "encoding", ("hash",))
+    return kind(
+        settings.grid, box=box, device=device, generator=generator, frozen=frozen, surface=surface
+    )
 
 
 _ROWS_A_FILL = 1 << 17

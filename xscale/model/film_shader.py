@@ -60,12 +60,11 @@ class FilmShader:
             UsageError: The exposure is not a code.
         """
         fixed = self.frame_shader(exposure)
-        if fixed.exposure is None:
-            return ops.shade_film(features, direction, self.weights, self.layout, fixed.light)
-        photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
-        return ops.shade_film(
-            features, direction, self.weights, self.layout, fixed.light, fixed.exposure[None], photo
-        )
+        rows = photo = None
+        if fixed.exposure is not None:
+            rows = fixed.exposure[None]
+            photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
+        return ops.shade(features, direction, self.weights, self.layout, rows, photo, fixed.light)
 
     def frame_shader(self, exposure: Tensor | None = None) -> ops.FrameShader:
         """Return the shader as ``ops.fused_frame`` takes it; argument and error of ``shade``."""
@@ -85,15 +84,15 @@ class FilmShader:
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Shade, compare with ``target`` and go back; as ``ReluShader.train``."""
         shader, name = self.step_shader()
-        found = ops.shade_film_train(
+        found = ops.shade_train(
             features,
             direction,
             self.weights,
             self.layout,
-            shader.light,
             target,
             shader.exposure,
             None if shader.exposure is None else photo,
+            shader.light,
             loss=loss,
             scale=1 / len(features),
         )
@@ -110,22 +109,22 @@ class FilmShader:
         shader, name = self.step_shader()
         rows = None if shader.exposure is None else photo
         inputs = (
-            features, direction, self.weights, self.layout, shader.light, shader.exposure, rows
+            features, direction, self.weights, self.layout, shader.exposure, rows, shader.light
         )  # fmt: skip
         grads = [
             None if tensor is None else torch.zeros_like(tensor)
             for tensor in (self.weights, shader.exposure, shader.light)
         ]
-        colour = ops.shade_film(*inputs)
+        colour = ops.shade(*inputs)
         grad_rgb = gradient(colour)
-        grad_features = ops.shade_film_backward(
+        grad_features = ops.shade_backward(
             grad_rgb, *inputs, grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2]
         )
         return grad_features, name(ops.StepResult(0.0, 0.0, *grads, {}))
 
     def step_shader(
         self,
-    ) -> tuple[ops.StepShader, Callable[[ops.StepResult | ops.FilmGradients], dict[str, Tensor]]]:
+    ) -> tuple[ops.StepShader, Callable[[ops.StepResult | ops.ShadeGradients], dict[str, Tensor]]]:
         """Return the shader as ``ops.fused_step`` takes it; as ``ReluShader.step_shader``."""
         exposed = self.settings.exposure == "code"
         # The code networks see a row a photo, not a row a ray: plain autograd does for them.
@@ -137,7 +136,7 @@ class FilmShader:
             light = ops.film_light(light_code[0], weights, self.code_layout)
             rows = ops.film_exposure(exposure_codes, weights, self.code_layout)
 
-        def name(found: ops.StepResult | ops.FilmGradients) -> dict[str, Tensor]:
+        def name(found: ops.StepResult | ops.ShadeGradients) -> dict[str, Tensor]:
             outputs, grads = [light], [found.grad_light]
             if exposed:
                 outputs.append(rows)

@@ -9,7 +9,7 @@ from xscale import ops
 from xscale.errors import IntegrityError
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.model.box import Box
-from xscale.model.encodings import make_field
+from xscale.model.field import make_field
 from xscale.model.film_shader import FilmShader
 from xscale.model.settings import ModelSettings
 from xscale.model.shader import ReluShader

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xscale import plugins
 from xscale.errors import ConfigError
+
+ENCODINGS = "xscale.encodings"
+"""Group of the plug-ins that ``model.encoding`` names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +101,11 @@ class ModelSettings:
     """Divisor that makes 8-bit photo values the targets of training, and factor
     when pictures are written; 256 is the published rule."""
 
-    encoding: Literal["hash", "vertex", "texture", "volume"] = "hash"
-    """Where features are kept: in a hash grid looked up on the surface, or, to compare it with, at
-    the mesh's vertices, in a texture, or in the grid looked up at points of the ray around the
-    surface. All have the grid's numbers of parameters; what is not hash is slow."""
+    encoding: str = "hash"
+    """Where features are kept: in a hash grid looked up on the surface (hash), or, to compare it
+    with, at the mesh's vertices (vertex), in a texture (texture), or in the grid looked up at
+    points of the ray around the surface (volume); or by another package's plug-in. All have the
+    grid's numbers of parameters; what is not hash is slow."""
     background: Literal["auto", "learned", "white"] = "auto"
     """Background where the mesh covers nothing: a picture of all directions that is learned
     from the training photos, or white (published). auto is learned where photos see anything but
@@ -109,3 +114,8 @@ class ModelSettings:
     """The hash grid."""
     shader: ShaderSettings = field(default_factory=ShaderSettings)
     """The shader."""
+
+    def __post_init__(self) -> None:
+        if self.encoding != "hash" and self.encoding not in plugins.names(ENCODINGS):
+            known = ", ".join(("hash", *plugins.names(ENCODINGS)))
+            raise ConfigError(f"model.encoding must be one of {known}, got {self.encoding!r}")

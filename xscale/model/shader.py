@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -37,12 +36,7 @@ class ReluShader:
         self.settings = settings
         self._channels = channels
         self.layout = ops.ReluShaderLayout(channels + settings.latent, hidden=settings.hidden)
-        weights = torch.zeros(self.layout.size)
-        for name, view in self.layout.unpack(weights).items():
-            if name.startswith("W"):
-                bound = math.sqrt(6 / view.shape[1])
-                view.uniform_(-bound, bound, generator=generator)
-        self.weights = weights.to(device)
+        self.weights = ops.relu_shader_init(self.layout, generator).to(device)
         self._identity = torch.tensor(_IDENTITY, device=device)
         self.exposure = self._identity.repeat(max(photos, 1), 1)
         self.latent = torch.zeros(max(photos, 1), settings.latent, device=device)
@@ -61,7 +55,7 @@ class ReluShader:
         row = self._exposure_row(exposure)[None].contiguous()
         photo = torch.zeros(len(features), dtype=torch.int32, device=features.device)
         layout, weights = self._at_mean()
-        return ops.shade_relu(features, direction, weights, layout, row, photo)
+        return ops.shade(features, direction, weights, layout, row, photo)
 
     def frame_shader(self, exposure: Tensor | None = None) -> ops.FrameShader:
         """Return the shader as ``ops.fused_frame`` takes it; argument and error of ``shade``."""
@@ -118,7 +112,7 @@ class ReluShader:
             parameter by name.
         """
         exposed = self.settings.exposure == "affine"
-        colour, grad_inputs, grad_weights, grad_exposure, ray_loss = ops.shade_relu_train(
+        found = ops.shade_train(
             self._with_latent(features, photo),
             direction,
             self.weights,
@@ -129,8 +123,9 @@ class ReluShader:
             loss=loss,
             scale=1 / len(features),
         )
-        grad_features, grads = self._without_latent(grad_inputs, photo)
-        return colour, ray_loss, grad_features, grads | _named(grad_weights, grad_exposure)
+        grad_features, grads = self._without_latent(found.grad_features, photo)
+        grads |= _named(found.grad_weights, found.grad_exposure)
+        return found.rgb, found.ray_loss, grad_features, grads
 
     def follow(
         self,
@@ -156,8 +151,8 @@ class ReluShader:
         inputs = (joined, direction, self.weights, self.layout, exposure, row)
         grad_weights = torch.zeros_like(self.weights)
         grad_exposure = None if exposure is None else torch.zeros_like(exposure)
-        grad_inputs = ops.shade_relu_backward(
-            gradient(ops.shade_relu(*inputs)),
+        grad_inputs = ops.shade_backward(
+            gradient(ops.shade(*inputs)),
             *inputs,
             grad_weights=grad_weights,
             grad_exposure=grad_exposure,

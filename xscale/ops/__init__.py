@@ -16,7 +16,7 @@ from xscale.ops._ext import (
     module_path,
 )
 from xscale.ops._memory import table_zeros, touched_bits
-from xscale.ops._peers import encoding, peers, use_peers
+from xscale.ops._peers import encoding, use_peers
 from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
 from xscale.ops.encode import (
@@ -31,39 +31,31 @@ from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fu
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.reproject import BACKDROP_STEP, KeyFrames, Reprojected, backdrop_size, reproject
-from xscale.ops.shade import ShadeGradients, linear_to_srgb, shade_loss, spherical_harmonics
-from xscale.ops.shade_film import (
-    FilmGradients,
-    shade_film,
-    shade_film_backward,
-    shade_film_train,
-)
+from xscale.ops.shade import ShadeGradients, shade, shade_backward, shade_train
 from xscale.ops.shade_film_codes import (
     FilmCodeLayout,
-    FilmShaderLayout,
     film_code_init,
     film_codes_init,
     film_exposure,
     film_light,
     film_mapping,
-    film_shader_init,
     limit_code_norm,
 )
-from xscale.ops.shade_relu import (
+from xscale.ops.shade_layouts import (
+    FilmShaderLayout,
     ReluShaderLayout,
+    ShaderLayout,
+    film_shader_init,
     identity_exposure,
     relu_shader_init,
-    shade_relu,
-    shade_relu_backward,
-    shade_relu_train,
 )
+from xscale.ops.shade_math import linear_to_srgb, shade_loss, spherical_harmonics
 
 __all__ = [
     "BACKDROP_STEP",
     "CONTROL_FIELDS",
     "OPS",
     "FilmCodeLayout",
-    "FilmGradients",
     "FilmShaderLayout",
     "FrameGrid",
     "FrameShader",
@@ -72,6 +64,7 @@ __all__ = [
     "ReluShaderLayout",
     "Reprojected",
     "ShadeGradients",
+    "ShaderLayout",
     "StepGrid",
     "StepRays",
     "StepResult",
@@ -107,19 +100,15 @@ __all__ = [
     "linear_to_srgb",
     "module_path",
     "own_stream",
-    "peers",
     "pick_device",
     "pinned",
     "rasterize",
     "relu_shader_init",
     "reproject",
-    "shade_film",
-    "shade_film_backward",
-    "shade_film_train",
+    "shade",
+    "shade_backward",
     "shade_loss",
-    "shade_relu",
-    "shade_relu_backward",
-    "shade_relu_train",
+    "shade_train",
     "spherical_harmonics",
     "step_control",
     "table_zeros",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from types import ModuleType
 
 import torch
 
@@ -101,40 +102,51 @@ def body_of(op: str, device: torch.device) -> str:
 
 
 def call(op: str, device: torch.device, **fields: object) -> None:
-    """Run the compiled body of ``op``.
-
-    Args:
-        op: Name of the binding's row.
-        device: Where all tensors live (the op's checks made sure of that).
-        **fields: The args struct's fields; tensors must be contiguous, ``None`` is a null pointer,
-            a dictionary is a struct within it.
+    """Run the compiled body of ``op``; see ``call_in``.
 
     Raises:
-        BackendError: The module is not built, or has no such body.
-        torch.OutOfMemoryError: The device has no memory left for what the body needs beside them.
+        BackendError: The module is not built.
     """
     if _core is None:
         raise BackendError(
             f"{op}: the compiled module is missing ({_import_error})",
             advice="reinstall with a C++17 compiler, or use XSCALE_BACKEND=reference",
         )
+    call_in(_core, op, body_of(op, device), device, **fields)
+
+
+def call_in(module: ModuleType, op: str, body: str, device: torch.device, **fields: object) -> None:
+    """Run a row of a compiled module.
+
+    Args:
+        module: A module made by csrc/binding.h.
+        op: Name of the binding's row.
+        body: One of ``BODIES``.
+        device: Where all tensors live (the op's checks made sure of that).
+        **fields: The args struct's fields; tensors must be contiguous, ``None`` is a null pointer,
+            a dictionary is a struct within it.
+
+    Raises:
+        RuntimeError: The row has no such body.
+        torch.OutOfMemoryError: The device has no memory left for what the body needs beside them.
+    """
     on_gpu = device.type == "cuda"
     stream = torch.cuda.current_stream(device).cuda_stream if on_gpu else 0
     values = {name: _value(value) for name, value in fields.items()}
-    body = body_of(op, device)
     try:
         # A launch goes to the thread's device, whatever its stream belongs to.
         with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
-            if on_gpu:  # the module's CUDA runtime is not torch's: it is told the device as well
-                _core.set_cuda_device(torch.cuda.current_device())
-            if hasattr(_core, f"{op}_scratch"):
+            if on_gpu and hasattr(module, "set_cuda_device"):
+                # The module's CUDA runtime is not torch's: it is told the device as well.
+                module.set_cuda_device(torch.cuda.current_device())
+            if hasattr(module, f"{op}_scratch"):
                 values["scratch"] = None
                 if body != "cpu":
                     # Torch's memory: reused in the stream's order, and a CUDA graph may hold it.
-                    size = getattr(_core, f"{op}_scratch")(body, **values)
+                    size = getattr(module, f"{op}_scratch")(body, **values)
                     scratch = torch.empty(size, dtype=torch.uint8, device=device)
                     values["scratch"] = _value(scratch)
-            getattr(_core, op)(body, stream, **values)
+            getattr(module, op)(body, stream, **values)
     except RuntimeError as error:
         if "out of memory" in str(error):
             raise torch.OutOfMemoryError(str(error)) from error

@@ -27,19 +27,13 @@ from xscale.ops.fused_step import (
 from xscale.ops.interpolate import interpolate, interpolate_reference
 from xscale.ops.rasterize import rasterize, rasterize_reference
 from xscale.ops.reproject import KeyFrames, Reprojected, reproject, reproject_reference
-from xscale.ops.shade_film import (
+from xscale.ops.shade import shade, shade_reference, shade_train
+from xscale.ops.shade_layouts import (
     FilmShaderLayout,
-    shade_film,
-    shade_film_reference,
-    shade_film_train,
-)
-from xscale.ops.shade_film_codes import film_shader_init
-from xscale.ops.shade_relu import (
     ReluShaderLayout,
+    ShaderLayout,
+    film_shader_init,
     relu_shader_init,
-    shade_relu,
-    shade_relu_reference,
-    shade_relu_train,
 )
 
 SelfTest = Callable[[torch.device], float]
@@ -175,7 +169,6 @@ def frame_problem(kind: str) -> FrameProblem:
     if kind == "relu":
         relu = ReluShaderLayout(features=32)
         weights = relu_shader_init(relu, generator)
-        relu.unpack(weights)["W3"].mul_(10)
         exposure = torch.eye(3, 4).flatten() + 0.1 * torch.randn(12, generator=generator)
         return (vertices, faces), camera, face_id, unit, FrameShader(weights, relu, exposure)
     film = FilmShaderLayout(features=32)
@@ -236,54 +229,55 @@ def _reproject(device: torch.device) -> float:
     return float(torch.quantile(error, 0.999))
 
 
-def _shade_relu(device: torch.device) -> float:
-    generator = torch.Generator().manual_seed(3)
-    layout = ReluShaderLayout(features=16)
-    weights = relu_shader_init(layout, generator)
-    rays = 515
+def _shade(
+    layout: ShaderLayout, rays: int, generator: torch.Generator, device: torch.device
+) -> float:
+    """The worst error of colours and gradients of a shader near its first weights."""
+    if isinstance(layout, ReluShaderLayout):
+        weights, light = grey_relu_weights(layout, generator), None
+    else:
+        weights = film_shader_init(layout, generator)
     features = torch.randn(rays, 16, generator=generator)
     direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=1)
     target = torch.rand(rays, 3, generator=generator)
-    ours = shade_relu(features.to(device), direction.to(device), weights.to(device), layout)
-    grad_weights = torch.zeros_like(weights).to(device)
-    step = shade_relu_train(
-        features.to(device), direction.to(device), weights.to(device), layout, target.to(device),
-        loss="l2", scale=1 / rays, grad_weights=grad_weights,
-    )  # fmt: skip
+    if isinstance(layout, FilmShaderLayout):
+        light = torch.cat([torch.full((2, 64), 30.0), torch.randn(2, 64, generator=generator)])
+    inputs = [part.to(device) for part in (features, direction, weights)]
+    moved = None if light is None else light.to(device)
+    ours = shade(*inputs, layout, light=moved)
+    step = shade_train(*inputs, layout, target.to(device), light=moved, loss="l2", scale=1 / rays)
     leaves = [features.double().requires_grad_(), weights.double().requires_grad_()]
-    exact = shade_relu_reference(leaves[0], direction.double(), leaves[1], layout)
+    exact = shade_reference(
+        leaves[0], direction.double(), leaves[1], layout,
+        light=None if light is None else light.double(),
+    )  # fmt: skip
     (exact - target.double()).square().mean(1).sum().div(rays).backward()
     return max(
         relative_error(ours, exact),
         relative_error(step.grad_features, leaves[0].grad),
-        relative_error(grad_weights, leaves[1].grad),
+        relative_error(step.grad_weights, leaves[1].grad),
     )
+
+
+def _shade_relu(device: torch.device) -> float:
+    generator = torch.Generator().manual_seed(3)
+    return _shade(ReluShaderLayout(features=16), 515, generator, device)
 
 
 def _shade_film(device: torch.device) -> float:
     generator = torch.Generator().manual_seed(4)
-    layout = FilmShaderLayout(features=16)
-    weights = film_shader_init(layout, generator)
-    rays = 259
-    features = torch.randn(rays, 16, generator=generator)
-    direction = torch.nn.functional.normalize(torch.randn(rays, 3, generator=generator), dim=1)
-    target = torch.rand(rays, 3, generator=generator)
-    light = torch.cat([torch.full((2, 64), 30.0), torch.randn(2, 64, generator=generator)])
-    inputs = [part.to(device) for part in (features, direction, weights)]
-    ours = shade_film(*inputs, layout, light.to(device))
-    grad_weights = torch.zeros_like(weights).to(device)
-    step = shade_film_train(
-        *inputs, layout, light.to(device), target.to(device), loss="l2", scale=1 / rays,
-        grad_weights=grad_weights,
-    )  # fmt: skip
-    leaves = [features.double().requires_grad_(), weights.double().requires_grad_()]
-    exact = shade_film_reference(leaves[0], direction.double(), leaves[1], layout, light.double())
-    (exact - target.double()).square().mean(1).sum().div(rays).backward()
-    return max(
-        relative_error(ours, exact),
-        relative_error(step.grad_features, leaves[0].grad),
-        relative_error(grad_weights, leaves[1].grad),
-    )
+    return _shade(FilmShaderLayout(features=16), 259, generator, device)
+
+
+def grey_relu_weights(layout: ReluShaderLayout, generator: torch.Generator) -> Tensor:
+    """Return the ReLU shader's first weights with a third layer ten times smaller.
+
+    Colours then are near mid grey, where the sRGB curve is smooth: errors that are measured on them
+    are the network's.
+    """
+    weights = relu_shader_init(layout, generator)
+    layout.unpack(weights)["W3"].mul_(0.1)
+    return weights
 
 
 def step_problem(
@@ -320,7 +314,7 @@ def step_problem(
     )
     relu = kind == "relu"
     shape = (ReluShaderLayout if relu else FilmShaderLayout)(levels * width)
-    init = relu_shader_init if relu else film_shader_init
+    init = grey_relu_weights if relu else film_shader_init
     waves = torch.full((2, 64), 30.0)
     phases = torch.randn(2, 64, generator=generator)
     exposure = torch.eye(3, 4).reshape(1, 12).repeat(3, 1) if relu else torch.zeros(3, 128)

@@ -71,8 +71,9 @@ def encode(
         (torch.float32, torch.float16), position.device,
     )  # fmt: skip
     check_rows("encode", "table", table)
-    if _peers.encoding() == "tcnn":
-        return _peers.encode(
+    theirs = _peers.plugin("encoding")
+    if theirs is not None:
+        return theirs.encode(
             position, table, layout, interpolation=interpolation, footprint=footprint,
             footprint_scale=footprint_scale,
         )  # fmt: skip
@@ -126,8 +127,9 @@ def encode_backward(
     if touched is not None:
         size = (layout.rows // 8,)
         check_tensor(op, "touched", touched, size, (torch.uint8,), position.device)
-    if _peers.encoding() == "tcnn":
-        _peers.encode_backward(
+    theirs = _peers.plugin("encoding")
+    if theirs is not None:
+        theirs.encode_backward(
             grad_features, position, layout, interpolation=interpolation, footprint=footprint,
             footprint_scale=footprint_scale, grad_table=grad_table, touched=touched,
         )  # fmt: skip

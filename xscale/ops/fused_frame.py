@@ -12,12 +12,12 @@ from xscale.ops import _ext
 from xscale.ops._check import check_rows, check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
+from xscale.ops._shade_args import check_light, shade_fields
 from xscale.ops.encode import INTERPOLATIONS, Lookup, grid_fields
 from xscale.ops.interpolate import interpolate_reference
 from xscale.ops.rasterize import CAMERA_SIZE
-from xscale.ops.shade import shade_fields
-from xscale.ops.shade_film import FilmShaderLayout, shade_film_reference
-from xscale.ops.shade_relu import EXPOSURE_SIZE, ReluShaderLayout, shade_relu_reference
+from xscale.ops.shade import shade_reference
+from xscale.ops.shade_layouts import ShaderLayout
 
 _FLOATS = (torch.float32,)
 _REFERENCE_PIXELS = 1 << 16
@@ -42,11 +42,11 @@ class FrameGrid(NamedTuple):
 
 
 class FrameShader(NamedTuple):
-    """A shader under one light and one exposure: what ``shade_relu`` or ``shade_film`` takes."""
+    """A shader under one light and one exposure: as ``shade`` takes it."""
 
     weights: Tensor
     """Float32 [layout.size]."""
-    layout: ReluShaderLayout | FilmShaderLayout
+    layout: ShaderLayout
     """Which shader, and its sizes."""
     exposure: Tensor | None = None
     """One row of the shader's exposure, float32 [12] (relu) or [2 hidden] (film), or None."""
@@ -68,7 +68,7 @@ def fused_frame(
 ) -> Tensor:
     """Colour of every pixel of a rectangle whose faces are known.
 
-    The same as ``interpolate``, ``encode``, ``shade_relu`` or ``shade_film`` and rounding to bytes
+    The same as ``interpolate``, ``encode``, ``shade`` and rounding to bytes
     one after the other, but tile by tile: neither surface points nor features are ever written to
     memory. On a processor with bfloat16 products the shader's matrices and their inputs are
     rounded to bfloat16 (where it has 64 hidden and a multiple of 16 input channels); a channel then
@@ -99,7 +99,6 @@ def fused_frame(
             photo_range=photo_range,
         )  # fmt: skip
     height, width = face_id.shape
-    relu = isinstance(shader.layout, ReluShaderLayout)
     lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
     rgb = torch.empty(height, width, 3, dtype=torch.uint8, device=face_id.device)
     _ext.call(
@@ -107,10 +106,10 @@ def fused_frame(
         face_id=face_id, left=corner[0], top=corner[1], width=width, height=height,
         offset_x=offset[0], offset_y=offset[1], box=grid.box,
         footprint_unit=_footprint_unit(grid), grid=grid_fields(lookup, grid.table),
-        shader=0 if relu else 1, range=photo_range / 255, rgb=rgb,
+        shader=shader.layout.kind, range=photo_range / 255, rgb=rgb,
         shade=shade_fields(
             weights=shader.weights, light=shader.light, exposure=shader.exposure,
-            hidden=shader.layout.hidden, sh_degree=shader.layout.sh_degree if relu else 0,
+            hidden=shader.layout.hidden, sh_degree=shader.layout.sh_degree,
         ),
     )  # fmt: skip
     return rgb
@@ -158,10 +157,8 @@ def _shade_reference(features: Tensor, direction: Tensor, shader: FrameShader) -
     weights, exposure = shader.weights.to(features), shader.exposure
     rows = None if exposure is None else exposure[None].to(features)
     photo = None if exposure is None else torch.zeros_like(features[:, 0], dtype=torch.int32)
-    if isinstance(shader.layout, ReluShaderLayout):
-        return shade_relu_reference(features, direction, weights, shader.layout, rows, photo)
-    light = shader.light.to(features)
-    return shade_film_reference(features, direction, weights, shader.layout, light, rows, photo)
+    light = None if shader.light is None else shader.light.to(features)
+    return shade_reference(features, direction, weights, shader.layout, rows, photo, light)
 
 
 def _footprint_unit(grid: FrameGrid) -> float:
@@ -200,12 +197,7 @@ def _check(
             f"{op}: the shader takes {shader.layout.features} features, the grid has {channels}"
         )
     check_tensor(op, "shader.weights", shader.weights, (shader.layout.size,), _FLOATS, device)
-    hidden = shader.layout.hidden
-    relu = isinstance(shader.layout, ReluShaderLayout)
     if shader.exposure is not None:
-        size = (EXPOSURE_SIZE if relu else 2 * hidden,)
+        size = (shader.layout.exposure_size,)
         check_tensor(op, "shader.exposure", shader.exposure, size, _FLOATS, device)
-    if relu != (shader.light is None):
-        raise ShapeError(f"{op}: shader.light belongs to the film shader, and only to it")
-    if shader.light is not None:
-        check_tensor(op, "shader.light", shader.light, (4, hidden), _FLOATS, device)
+    check_light(op, shader.light, shader.layout, device)

@@ -15,21 +15,14 @@ from xscale.ops._control import check_control, decide, step_control
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
 from xscale.ops._memory import touched_bits, whole_words
+from xscale.ops._shade_args import check_exposure, check_light, shade_fields
 from xscale.ops.adam import adam_fields, adam_reference
 from xscale.ops.encode import INTERPOLATIONS, Lookup, grid_fields
 from xscale.ops.interpolate import interpolate_reference
 from xscale.ops.rasterize import CAMERA_SIZE
-from xscale.ops.shade import (
-    check_exposure,
-    check_loss,
-    gradients_of,
-    leaves_of,
-    shade_fields,
-    shade_loss,
-)
-from xscale.ops.shade_film import shade_film_reference
-from xscale.ops.shade_film_codes import FilmShaderLayout
-from xscale.ops.shade_relu import EXPOSURE_SIZE, ReluShaderLayout, shade_relu_reference
+from xscale.ops.shade import shade_reference
+from xscale.ops.shade_layouts import ShaderLayout
+from xscale.ops.shade_math import check_loss, gradients_of, leaves_of, shade_loss
 
 _FLOATS = (torch.float32,)
 _INTS = (torch.int32,)
@@ -93,9 +86,9 @@ class StepGrid:
 
 @dataclass(frozen=True, eq=False)
 class StepShader:
-    """The shader; as in ``shade_relu_train`` or ``shade_film_train``."""
+    """The shader; as in ``shade_train``."""
 
-    layout: ReluShaderLayout | FilmShaderLayout
+    layout: ShaderLayout
     """Sizes of the network; says which shader it is."""
     weights: Tensor
     """Float32 [layout.size]."""
@@ -138,10 +131,10 @@ def fused_step(
 ) -> StepResult:
     """Interpolate, encode, shade, compare, go back, and move the touched rows by lazy Adam.
 
-    The same as the chain ``interpolate``, ``encode``, ``shade_relu_train`` (or the film shader's),
-    ``encode_backward`` and ``adam`` with ``steps``, without the arrays between them: the compiled
-    body takes all sums in the chain's order with the chain's code, so rows and gradients are equal
-    to the last bit, whatever the number of threads. The shader's own update is the caller's.
+    The same as the chain ``interpolate``, ``encode``, ``shade_train``, ``encode_backward`` and
+    ``adam`` with ``steps``, without the arrays between them: the compiled body takes all sums in
+    the chain's order with the chain's code, so rows and gradients are equal to the last bit,
+    whatever the number of threads. The shader's own update is the caller's.
 
     On a GPU sums are taken in any order, and equal up to rounding only, unless ``deterministic``:
     then gradients are summed as fixed-point numbers of 2^-52, which takes 64-bit atomics and twice
@@ -218,7 +211,7 @@ def fused_step(
                 weights=shader.weights, light=shader.light, exposure=shader.exposure,
                 grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2],
                 hidden=layout.hidden,
-                sh_degree=layout.sh_degree if isinstance(layout, ReluShaderLayout) else 0,
+                sh_degree=layout.sh_degree,
                 photos=0 if shader.exposure is None else len(shader.exposure), loss=kind,
             ),
             gradient=None if deterministic or half else gradient,
@@ -278,12 +271,7 @@ def fused_step_reference(
             footprint_scale=grid.footprint_scale,
         )  # fmt: skip
         direction = points.direction.to(dtype)
-        if isinstance(shader.layout, ReluShaderLayout):
-            rgb = shade_relu_reference(features, direction, weights, shader.layout, exposure, photo)
-        else:
-            rgb = shade_film_reference(
-                features, direction, weights, shader.layout, light, exposure, photo
-            )
+        rgb = shade_reference(features, direction, weights, shader.layout, exposure, photo, light)
         mean = shade_loss(rgb, target, loss).mean()
         grads = gradients_of(mean, leaves, None)
     value = float(mean.detach())
@@ -320,9 +308,6 @@ def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:
         raise ShapeError(f"{op}: interpolation must be one of {', '.join(INTERPOLATIONS)}")
     layout = shader.layout
     check_tensor(op, "weights", shader.weights, (layout.size,), _FLOATS, device)
-    relu = isinstance(layout, ReluShaderLayout)
-    if not relu:
-        check_tensor(op, "light", shader.light, (4, layout.hidden), _FLOATS, device)
+    check_light(op, shader.light, layout, device)
     photo = None if shader.exposure is None else rays.camera_index
-    size = EXPOSURE_SIZE if relu else 2 * layout.hidden
-    check_exposure(op, shader.exposure, photo, count, size, rays.pixel)
+    check_exposure(op, shader.exposure, photo, count, layout.exposure_size, rays.pixel)

@@ -67,11 +67,11 @@ def rasterize(
     check_tensor("rasterize", "point_start", point_start, (clusters + 1,), _I32, device)
     check_tensor("rasterize", "cluster_box", cluster_box, (clusters, 6), _F32, device)
     check_tensor("rasterize", "camera", camera, (CAMERA_SIZE,), _F64, device)
-    theirs = _peers.rasterizer() == "nvdiffrast"
-    if theirs or use_reference("rasterize", device):
+    theirs = _peers.plugin("rasterizer")
+    if theirs is not None or use_reference("rasterize", device):
         starts = point_start[:-1].repeat_interleave(cluster_start.diff())
         faces = corners.int() + starts[:, None]
-        body = _peers.rasterize if theirs else rasterize_reference
+        body = theirs or rasterize_reference
         face_id, z = body(points, faces, face_ids, camera, rect, offset)
         return face_id, z if depth else None
     left, top, width, height = rect

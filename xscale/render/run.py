@@ -23,7 +23,6 @@ from xscale.io.checkpoints import Checkpoint
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
 from xscale.model.background import Background, Plain
-from xscale.model.encodings import ON_THE_MESH
 from xscale.model.model import Model
 from xscale.render import photos_at_hand
 from xscale.render.feature_colours import FeatureColours
@@ -220,7 +219,7 @@ class Run:
         table = tensors.get("field.table", torch.zeros(1))
         most = torch.finfo(torch.float16).max
         fits = not table.numel() or bool(torch.stack(table.aminmax()).abs().max() <= most)
-        surface = self.surface if self.manifest.model.encoding in ON_THE_MESH else None
+        surface = self.surface if self.manifest.model.encoding != "hash" else None
         model = new_model(self.manifest, self.device, frozen=fits, surface=surface)
         model.load(tensors)
         return model

@@ -16,7 +16,6 @@ from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import new_folder
-from xscale.model.encodings import TextureField
 from xscale.render.new_run import new_model
 from xscale.render.run import Run
 from xscale.run.folder import RESIDUALS, RunFolder
@@ -177,9 +176,8 @@ class Session:
         """Make model, pool and trainer; of a run that goes on they are as it was saved."""
         prepared, chosen = self.prepared, self.settings
         model = new_model(prepared.manifest, self.device, surface=prepared.surface)
-        if isinstance(model.field, TextureField) and not self.begun:
-            self.say("laying out charts")
-            model.field.unwrap()
+        if not self.begun:
+            model.field.begin(self.say)
         self.say("filling the tile pool")
         self.pool = TilePool(
             prepared.surface,

@@ -192,8 +192,7 @@ class Passes:
             ]
             for piece in self._pieces
         ]
-        lanes = 8 if sizes.hidden <= 64 else 4
-        job = Pass(self, pipeline, groups, lanes)
+        job = Pass(self, pipeline, groups, sizes.lanes // 8)
         self._painted = (key, job) if rays is None else None
         return job
 

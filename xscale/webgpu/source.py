@@ -79,6 +79,11 @@ class Sizes:
     """Whether depths are written beside bytes."""
 
     @property
+    def lanes(self) -> int:
+        """Threads of a workgroup: their layers share 16 KiB, which every adapter grants."""
+        return _LANES if self.hidden <= 64 else _LANES // 2
+
+    @property
     def planes(self) -> int:
         """Words a pixel."""
         return 4 if self.floats else 2 if self.depth else 1
@@ -105,6 +110,16 @@ def walk_source() -> str:
     return "".join(text(f"{name}.wgsl") for name in ("camera", "mesh", "probe", "walk"))
 
 
+def page_sources() -> dict[str, str]:
+    """Return the modules that only pages need: background, several samples, canvas."""
+    camera = text("camera.wgsl")
+    return {
+        "sky": camera + text("sky.wgsl"),
+        "gather": camera + text("gather.wgsl"),
+        "present": text("present.wgsl"),
+    }
+
+
 def paint_source(sizes: Sizes) -> str:
     """Return the module that turns face ids into colours: ``paint``."""
     quads = sizes.hidden // 4
@@ -119,7 +134,6 @@ def paint_source(sizes: Sizes) -> str:
             for g, (begin, end) in enumerate(zip(begins, sizes.groups, strict=True))
         ],
     }
-    lanes = _LANES if sizes.hidden <= 64 else _LANES // 2
     constants = {
         "ROW": row,
         "WEIGHT": "t * t * (3.0 - 2.0 * t)" if sizes.smoothstep else "t",
@@ -137,9 +151,9 @@ def paint_source(sizes: Sizes) -> str:
         "CODES_QUADS": 4 * quads,
         "CODES": 4 * quads * quads,
         "SPACE": "uniform" if sizes.weights == "uniform" else "storage, read",
-        "LANES": lanes,
-        "KEPT": lanes * quads,
-        "WORK_ROWS": lanes // 8,
+        "LANES": sizes.lanes,
+        "KEPT": sizes.lanes * quads,
+        "WORK_ROWS": sizes.lanes // 8,
         "RAYS": "@group(0) @binding(7) var rays: texture_2d<f32>;\n" if sizes.lens else "",
         "RAY": "texture_ray(pixel)" if sizes.lens else "pinhole_ray(frame, pixel)",
         "MISS": _store(sizes, None),

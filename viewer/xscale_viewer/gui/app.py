@@ -62,7 +62,6 @@ class App:
         s.poll()
         if s.source is not self._generation:
             self._generation, self.inspector.clicked = s.source, None
-            self.commands.wanted = []
         if self._theme != s.settings.theme:
             self._theme = s.settings.theme
             hello_imgui.apply_theme(_THEMES[self._theme])

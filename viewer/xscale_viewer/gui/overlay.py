@@ -23,8 +23,9 @@ _LARGEST = 0.25
 """Share of the view that a thumbnail may cover; frustums twice as large are not drawn."""
 HANDLE = 8.0
 """Radius of the clipping plane's handle, pixels."""
-TRAIN, TEST, CHOSEN, MARK, PLANE = (
-    (0.35, 0.75, 1.0), (1.0, 0.7, 0.2), (1.0, 0.3, 0.3), (1.0, 0.9, 0.1), (0.5, 1.0, 0.5)
+TRAIN, TEST, CHOSEN, MARK, PLANE, WANTED = (
+    (0.35, 0.75, 1.0), (1.0, 0.7, 0.2), (1.0, 0.3, 0.3), (1.0, 0.9, 0.1), (0.5, 1.0, 0.5),
+    (1.0, 0.4, 0.9),
 )  # fmt: skip
 Corner = tuple[float, float]
 
@@ -63,6 +64,11 @@ def draw(
     origin = (corner[0] + left, corner[1] + top)
     if session.settings.frustums and session.photo is None:
         _frustums(drawing, origin, session, camera, textures)
+        for wanted in session.wanted:
+            size = 0.3 * float(np.linalg.norm(wanted.camera.position - wanted.place.point))
+            at = _screen(origin, camera, frustum(wanted.camera, size))
+            if all(a is not None for a in at):
+                _pyramid(drawing, at, colour(WANTED, 0.9))
     for chain in session.measurements.all:
         _chain(drawing, origin, session, camera, chain)
     if session.cut is not None:
@@ -176,11 +182,15 @@ def _frustums(
         rgb = TEST if name in source.tests else TRAIN
         if name == session.last_photo:
             rgb = CHOSEN
-        tint = colour(rgb, 0.9)
-        for k in range(1, 5):
-            a, b = at[k], at[k % 4 + 1]
-            drawing.add_line(imgui.ImVec2(*at[0]), imgui.ImVec2(*a), tint, 1)
-            drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), tint, 1)
+        _pyramid(drawing, at, colour(rgb, 0.9))
+
+
+def _pyramid(drawing: imgui.ImDrawList, at: list[Corner], tint: int) -> None:
+    """Draw a frustum whose eye and corners stand at five places of the screen."""
+    for k in range(1, 5):
+        a, b = at[k], at[k % 4 + 1]
+        drawing.add_line(imgui.ImVec2(*at[0]), imgui.ImVec2(*a), tint, 1)
+        drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), tint, 1)
 
 
 def photo_under(session: Session, cursor: Corner) -> str | None:

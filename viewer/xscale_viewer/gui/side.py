@@ -8,6 +8,7 @@ import numpy as np
 from imgui_bundle import imgui
 
 from xscale_viewer import navigation
+from xscale_viewer.advice import Wanted
 from xscale_viewer.commands import Commands
 from xscale_viewer.cut import DIRECTIONS, span
 from xscale_viewer.gui.photos import PhotoTab
@@ -221,15 +222,26 @@ class SidePanel:
                 s.tour.at = index - 1
                 commands.run("tour_next")
         imgui.separator_text("Photos that are missing")
-        self._button("Find places that few photos see", "advice")
-        for index, place in enumerate(commands.wanted):
-            text = f"{index + 1}: {coordinates(place.point, s.source.extent)}"
-            if imgui.selectable(text, False)[0]:
-                view = navigation.look_at(
-                    place.point + place.normal * s.source.extent * 0.1, place.point, s.source.up
-                )
-                s.go(view)
-        if commands.wanted:
+        imgui.text_wrapped(
+            "Places that few photos see, or none as finely as this view does (or, in the scene, "
+            "as photos usually do)."
+        )
+        self._buttons(("In this view", "advice_in_view"), ("In the scene", "advice"))
+        for index, wanted in enumerate(s.wanted):
+            imgui.push_id(index)
+            if imgui.selectable(f"{index + 1}: {lacking(wanted, s.unit)}", False)[0]:
+                s.go(navigation.view_of(wanted.camera))
+            imgui.pop_id()
+        if s.wanted:
             _, self._list = imgui.input_text("file##list", self._list)
             if imgui.button("Save their cameras") and self._list:
                 commands.save_advice(Path(self._list).expanduser())
+
+
+def lacking(wanted: Wanted, unit: str | None) -> str:
+    """Return a line that says what photos lack at a place."""
+    if not wanted.photos:
+        return f"no photo sees it; wanted {length(wanted.size, unit)} a pixel"
+    count = "1 photo" if wanted.photos == 1 else f"{wanted.photos} photos"
+    best = length(wanted.best, unit)
+    return f"{count}, the best {best} a pixel; wanted {length(wanted.size, unit)}"

@@ -1,7 +1,8 @@
 """Ceilings for the benchmarks: the same bytes or the same arithmetic as an op, and nothing else.
 
-They are kernels of the same compiled module with the same threads, so that a row of the bench can
-say which share of what this machine gives its op takes.
+They are kernels built like the ops (benchmarks/ceiling, a compiled module of their own) with the
+same threads, so that a row of the bench can say which share of what this machine gives its op
+takes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
-from xscale.ops import _ext
+from xscale.ops import FrameGrid, FrameShader, _ext
 from xscale.ops.encode import Lookup, encode_fields
-from xscale.ops.fused_frame import FrameGrid, FrameShader
+from xscale_comparisons import _ceiling
 
 
 def gather(position: Tensor, grid: FrameGrid) -> None:
@@ -23,7 +24,7 @@ def gather(position: Tensor, grid: FrameGrid) -> None:
     """
     lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
     fields = encode_fields(position, None, lookup, table=grid.table, features=torch.empty(1))
-    _ext.call("ceiling_gather", position.device, **fields)
+    _run("ceiling_gather", position.device, **fields)
 
 
 KINDS = ("read", "add", "add scalar", "add half", "least", "least tested")
@@ -50,7 +51,7 @@ def rows(
         collisions: Neighbouring threads that visit the same row.
         in_order: Whether rows are visited one after the other instead.
     """
-    _ext.call(
+    _run(
         "ceiling_rows", table.device, table=table, rows=len(table), words=table.shape[1],
         visits=visits, kind=KINDS.index(kind), together=together, collisions=collisions,
         in_order=in_order, sink=torch.empty(1, device=table.device),
@@ -59,7 +60,7 @@ def rows(
 
 def stream(data: Tensor) -> None:
     """Read and write every number of ``data``, float32, once."""
-    _ext.call(
+    _run(
         "ceiling_stream", data.device, data=data, floats=data.numel(), products=0, bfloat16=False,
         sink=torch.empty(1, dtype=torch.float64),
     )  # fmt: skip
@@ -68,7 +69,7 @@ def stream(data: Tensor) -> None:
 def multiply(products: int, *, bfloat16: bool = True) -> None:
     """Make that many multiply-adds on registers, of bfloat16 pairs where allowed and known."""
     sink = torch.empty(1, dtype=torch.float64)
-    _ext.call(
+    _run(
         "ceiling_multiply", sink.device, data=None, floats=0, products=products, bfloat16=bfloat16,
         sink=sink,
     )  # fmt: skip
@@ -83,3 +84,7 @@ def frame(position: Tensor, grid: FrameGrid, shader: FrameShader) -> None:
     """Read the rows and make the products that ``fused_frame`` needs for these points."""
     gather(position, grid)
     multiply(len(position) * products(shader))
+
+
+def _run(row: str, device: torch.device, **fields: object) -> None:
+    _ext.call_in(_ceiling, row, device.type, device, **fields)

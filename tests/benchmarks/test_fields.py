@@ -12,8 +12,9 @@ from xscale.export.colour import SurfaceColour
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.mesh import Mesh
 from xscale.model.box import Box
-from xscale.model.encodings import VertexField, barycentrics, budget, make_field
+from xscale.model.field import make_field
 from xscale.model.settings import GridSettings, ModelSettings
+from xscale_comparisons.fields import VertexField, barycentrics, budget
 
 GRID = GridSettings(
     levels=4, log2_table_size=10, coarsest_resolution=4, finest_resolution=32, initial_range=0.5
@@ -45,15 +46,14 @@ def field(request, surface):
     box = Box.around(surface.vertices.amin(0), surface.vertices.amax(0), False)
     generator = torch.Generator().manual_seed(1)
     made = make_field(settings, box, torch.device("cpu"), generator, surface=surface)
-    if request.param == "texture":
-        made.unwrap()
+    made.begin(lambda line: None)
     return made
 
 
 @pytest.mark.parametrize("log2_rows", [8, 9, 10, 11, 20])
 def test_vertices_have_as_many_features_as_the_shader_takes(surface, log2_rows):
     grid = dataclasses.replace(GRID, log2_table_size=log2_rows)
-    channels = VertexField(grid, surface, None).channels
+    channels = VertexField(grid, surface=surface, generator=None).channels
     assert channels % 4 == 0
     wanted = budget(grid) / len(surface.vertices)
     assert 4 <= channels <= 64

@@ -8,10 +8,10 @@ import torch
 
 from xscale import ops
 from xscale.errors import BackendError, SetupError, UsageError
-from xscale.ops import _peers
 from xscale.ops._grid import encode_reference
 from xscale.ops._selftest import _one_cluster, frame_problem
 from xscale.ops.rasterize import rasterize_reference
+from xscale_comparisons import nvdiffrast, tcnn
 
 
 class Rasterizer(ModuleType):
@@ -71,14 +71,15 @@ class Encoding(torch.nn.Module):
 @pytest.fixture
 def installed(monkeypatch):
     """Both packages, as fakes; the adapters' own question for a GPU is answered with yes."""
-    raster, tcnn = Rasterizer(), ModuleType("tinycudann")
-    tcnn.Encoding = Encoding
+    raster, package = Rasterizer(), ModuleType("tinycudann")
+    package.Encoding = Encoding
     monkeypatch.setitem(sys.modules, "nvdiffrast", ModuleType("nvdiffrast"))
     monkeypatch.setitem(sys.modules, "nvdiffrast.torch", raster)
-    monkeypatch.setitem(sys.modules, "tinycudann", tcnn)
-    monkeypatch.setattr(_peers, "_on_gpu", lambda tensor: True)
-    monkeypatch.setattr(_peers, "_contexts", {})
-    monkeypatch.setattr(_peers, "_encodings", {})
+    monkeypatch.setitem(sys.modules, "tinycudann", package)
+    for module in (nvdiffrast, tcnn):
+        monkeypatch.setattr(module, "on_gpu", lambda tensor: True)
+    monkeypatch.setattr(nvdiffrast, "_contexts", {})
+    monkeypatch.setattr(tcnn, "_encodings", {})
     return raster
 
 
@@ -149,7 +150,7 @@ def test_without_the_packages_one_line_says_how_to_install_them(monkeypatch):
 
 
 def test_unknown_names_tensors_on_the_cpu_and_bending_lenses_are_refused(installed, monkeypatch):
-    with pytest.raises(UsageError, match="no rasterizer 'opengl'; there are auto, xscale"):
+    with pytest.raises(UsageError, match="no rasterizer 'opengl'; there are auto, xscale, nvd"):
         ops.use_peers(rasterizer="opengl").__enter__()
     mesh, camera, *_ = frame_problem("relu")
     bent = camera.clone()
@@ -157,7 +158,7 @@ def test_unknown_names_tensors_on_the_cpu_and_bending_lenses_are_refused(install
     with ops.use_peers(rasterizer="nvdiffrast"):
         with pytest.raises(BackendError, match="pinholes only"):
             _rasterize(mesh, bent, (0, 0, 8, 8))
-        monkeypatch.setattr(_peers, "_MOST_FACES", 3)
+        monkeypatch.setattr(nvdiffrast, "_MOST_FACES", 3)
         with pytest.raises(BackendError, match="takes 3 faces at most"):
             _rasterize(mesh, camera, (0, 0, 8, 8))
         monkeypatch.undo()

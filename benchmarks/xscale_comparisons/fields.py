@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,10 +19,8 @@ from xscale.errors import SetupError
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.model.box import Box
 from xscale.model.field import Field, grid_layout_of
-from xscale.model.settings import GridSettings, ModelSettings
+from xscale.model.settings import GridSettings
 
-ON_THE_MESH = ("vertex", "texture")
-"""Encodings that need the mesh."""
 _MOST_CHANNELS = 64
 _TEXTURE_LEVELS = 4
 _TEXTURE_CHANNELS = 16
@@ -41,10 +40,16 @@ class VertexField:
         settings: Grid settings whose table's size is the budget.
         surface: The mesh.
         generator: Source of the initial values.
+        **_: What other encodings take: box, device, frozen.
     """
 
     def __init__(
-        self, settings: GridSettings, surface: Surface, generator: torch.Generator | None
+        self,
+        settings: GridSettings,
+        *,
+        surface: Surface,
+        generator: torch.Generator | None,
+        **_: object,
     ) -> None:
         self._surface = surface
         vertices = len(surface.vertices)
@@ -60,6 +65,9 @@ class VertexField:
     def fixed(self) -> dict[str, Tensor]:
         """Name the tensors that are kept with the table and never change: none."""
         return {}
+
+    def begin(self, say: Callable[[str], None]) -> None:
+        """Prepare for the first step: nothing."""
 
     def features(self, samples: GBuffer) -> Tensor:
         """Return features [N, channels] of surface points."""
@@ -89,10 +97,16 @@ class TextureField:
         settings: Grid settings whose table's size is the budget.
         surface: The mesh.
         generator: Source of the initial values.
+        **_: What other encodings take: box, device, frozen.
     """
 
     def __init__(
-        self, settings: GridSettings, surface: Surface, generator: torch.Generator | None
+        self,
+        settings: GridSettings,
+        *,
+        surface: Surface,
+        generator: torch.Generator | None,
+        **_: object,
     ) -> None:
         self._surface = surface
         shares = sum(0.25**level for level in range(_TEXTURE_LEVELS))
@@ -111,12 +125,13 @@ class TextureField:
         """Name the tensors that are kept with the table and never change: the charts."""
         return {"field.corner_uv": self._corner_uv}
 
-    def unwrap(self) -> None:
+    def begin(self, say: Callable[[str], None]) -> None:
         """Lay the mesh's charts out, before the first step; a checkpoint brings them along.
 
         Raises:
             SetupError: xatlas is not installed.
         """
+        say("laying out charts")
         self._corner_uv.copy_(torch.from_numpy(chart(self._surface)))
 
     def features(self, samples: GBuffer) -> Tensor:
@@ -158,7 +173,27 @@ class VolumeField(Field):
 
     A point's first feature gives its density; the features are summed by the light that reaches
     them, as volume rendering sums colours, and normalised: nothing lies behind the surface.
+
+    Args:
+        settings: As for ``Field``.
+        box: As for ``Field``.
+        device: As for ``Field``.
+        generator: As for ``Field``.
+        frozen: As for ``Field``.
+        **_: What other encodings take: the mesh.
     """
+
+    def __init__(
+        self,
+        settings: GridSettings,
+        *,
+        box: Box,
+        device: torch.device,
+        generator: torch.Generator | None,
+        frozen: bool,
+        **_: object,
+    ) -> None:
+        super().__init__(settings, box, device, generator, frozen)
 
     def features(self, samples: GBuffer) -> Tensor:
         """Return features [N, channels] of surface points."""
@@ -188,35 +223,6 @@ class VolumeField(Field):
             position=position.reshape(-1, 3).contiguous(),
             footprint=samples.footprint.repeat_interleave(_RAY_SAMPLES),
         )
-
-
-AnyField = Field | VertexField | TextureField
-
-
-def make_field(
-    settings: ModelSettings,
-    box: Box,
-    device: torch.device,
-    generator: torch.Generator | None = None,
-    frozen: bool = False,
-    surface: Surface | None = None,
-) -> AnyField:
-    """Make the features that ``settings.encoding`` asks for.
-
-    Args:
-        settings: The model's settings; the grid's finest_resolution and log2_table_size are set.
-        box: Where the grid lies.
-        device: Where the table lives.
-        generator: Source of the initial values.
-        frozen: As for ``Field``; other tables than a grid's stay float32.
-        surface: The mesh; ``vertex`` and ``texture`` need it.
-    """
-    if settings.encoding == "vertex":
-        return VertexField(settings.grid, surface, generator)
-    if settings.encoding == "texture":
-        return TextureField(settings.grid, surface, generator)
-    kind = VolumeField if settings.encoding == "volume" else Field
-    return kind(settings.grid, box, device, generator, frozen)
 
 
 def budget(settings: GridSettings) -> int:
