@@ -26,6 +26,9 @@ _LINE = re.compile(r"/\*([0-9a-f]{4,})\*/\s+((?:@!?U?P\w+ )?\s*)([A-Z][\w.]*)([^
 _SHARED_PER_PROCESSOR = 233472  # bytes of one of compute capability 9.0
 _REGISTERS, _WARPS, _SHARED_PER_BLOCK = 65536, 64, 1024
 
+# Threads of the blocks of kernels that have another number than most (csrc/*_cuda.cuh).
+_BLOCKS = {"for_each_warp": 64, "for_each_team": 352}
+
 
 @dataclass
 class Kernel:
@@ -135,7 +138,7 @@ def read_kernels(path: Path) -> dict[str, Kernel]:
     kernels = {}
     for name, instructions in code.items():
         names_of = Counter(i.name.split(".")[0] for i in instructions)
-        block = 64 if "for_each_warp" in name else 256
+        block = next((n for part, n in _BLOCKS.items() if part in name), 256)
         kernels[names[name]] = Kernel(
             instructions=len(instructions),
             registers=usage.get(name, (0, 0))[0],

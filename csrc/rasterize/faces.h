@@ -77,6 +77,7 @@ XS_HD inline RasterBox faces_box(const RasterizeArgs& a, const FacesPoint& p, co
 
 struct RasterFacesKernel {
     RasterItems w;
+    static constexpr int kResident = 3;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

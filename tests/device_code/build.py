@@ -114,6 +114,8 @@ class Built:
         )[1]
         folder = source.parent.name
         more = ["--fmad=false"] if folder in exact.split() else []
+        if self.csrc not in source.parents:  # not an op's: its own folder lies beside others
+            more.append(f"-I{source.parents[1]}")
         return ["nvcc", *_NVCC, *more, f"-I{self.csrc}"]
 
     def interpreter(self) -> list[Path]:

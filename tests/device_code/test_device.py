@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import xscale
+from tests.device_code.build import ROOT
 from tests.ops import test_encode as encode
 from tests.ops import test_fused_step as fused
 from xscale import ops
@@ -103,18 +104,14 @@ def test_lanes_are_busy_where_few_rows_were_touched(device_code):
     assert counts["lanes"] / counts["instructions"] > 24
 
 
-def test_ceilings_load_what_they_claim(device_code):
-    from xscale.ops import _ceiling
-
-    for words in (2, 4, 8):
-        table = torch.zeros(64, words)
-        with device_code.options(counts=1):
-            device_code.counts()
-            with ops.use_backend("emulated"):
-                _ceiling.rows(table, 1024, together=8)
-            (counts,) = device_code.counts()["kernels"].values()
-        warps = 1024 / 8 / 32
-        assert counts["loads"] == warps * 8 * max(1, words // 4)
+@pytest.mark.parametrize(("words", "load"), [(2, "v2"), (4, "v4"), (8, "v4")])
+def test_ceilings_load_what_they_claim(device, words, load):
+    program = device.built.program(ROOT / "benchmarks" / "ceiling" / "cuda.cu", 80).read_text()
+    kernels = [k for k in program.split("\nFUNC ") if f"readILi{words}ELi8EE" in k.split()[0]]
+    assert len(kernels) == 1
+    wide = kernels[0].count(f"I ld.global.{load}.f32 ")
+    assert wide == 8 * max(1, words // 4)
+    assert kernels[0].count("I ld.global.f32 ") == 0
 
 
 def test_launches_go_to_the_device_of_the_tensors(monkeypatch):

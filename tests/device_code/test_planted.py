@@ -42,7 +42,7 @@ NOTHING = r"I membar.gl -1 0 0 "
 
 def test_a_kernel_without_its_barriers_races(planted):
     with planted("shade-relu", r"^I bar\.sync .*$", NOTHING) as reports:
-        ops.shade_relu(*relu._case(40))
+        ops.shade(*relu._case(40))
     assert any("shared race" in line for line in reports)
 
 
