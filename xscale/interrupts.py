@@ -1,9 +1,10 @@
-"""Ctrl-C and SIGTERM: they end a command within two seconds, once, with exit code 130.
+"""Ctrl-C, SIGTERM and SIGHUP: they end a command within two seconds, once, with exit code 130.
 
 Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import, a
 finalizer or a callback the exception is lost; inside native code it waits. Therefore the signal
 also wakes a thread, which ends the process if the exception has not ended it within ``GRACE``
-seconds. A training asks for time to write a checkpoint first (:func:`saving`).
+seconds. A training asks for time to write a checkpoint first (:func:`saving`), and SIGUSR1 makes it
+write one and go on, as schedulers ask for before a job's time is over.
 
 Only the program installs this; a Python session keeps its own handlers.
 """
@@ -23,7 +24,15 @@ GRACE = 0.7
 """Seconds from a signal until the process is ended without further clean-up."""
 LINE = "xscale: error: interrupted\n"
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stop(threading.Event):
+    """Set when a training shall stop; ``save`` is set when it shall only write a checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save = threading.Event()
 
 
 class _State:
@@ -35,8 +44,8 @@ class _State:
         """Whether an interrupt has come that nobody saves for."""
         self.answered = False
         """Whether the line about the outcome has been printed."""
-        self.saving: threading.Event | None = None
-        self.saving_known: threading.Event | None = None
+        self.saving: Stop | None = None
+        self.saving_known: Stop | None = None
         """The training that the watching thread has already given time to."""
 
 
@@ -48,7 +57,8 @@ def install() -> None:
     if _state.installed or threading.current_thread() is not threading.main_thread():
         return
     _state.installed = True
-    # SIGINT is ignored where a shell has put the command into the background: it stays so.
+    # SIGINT is ignored where a shell has put the command into the background, SIGHUP by nohup: they
+    # stay so.
     caught = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -58,6 +68,7 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in caught:
         signal.signal(number, _handle)
+    signal.signal(signal.SIGUSR1, _ask_to_save)
 
 
 def ending() -> bool:
@@ -83,19 +94,23 @@ def leave(code: int) -> None:
 
 
 @contextmanager
-def saving() -> Iterator[threading.Event]:
-    """Set the event at the first Ctrl-C or SIGTERM of the body; the second interrupts it.
+def saving() -> Iterator[Stop]:
+    """Set the event at the first Ctrl-C, SIGTERM or SIGHUP of the body; the second interrupts it.
 
     Where the program has not installed its handlers, the body has some of its own; on another
     thread than the main one the event is never set.
     """
-    stopped = threading.Event()
+    stopped = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
     before = {}
     if not _state.installed:
-        before = {number: signal.signal(number, _handle) for number in _SIGNALS}
+        before = {
+            number: signal.signal(number, _handle)
+            for number in _SIGNALS
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
     _state.saving = stopped
     try:
         yield stopped
@@ -103,6 +118,12 @@ def saving() -> Iterator[threading.Event]:
         _state.saving = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ask_to_save(number: int, frame: object) -> None:
+    """Let a training write a checkpoint; nothing else has anything to save."""
+    if _state.saving is not None:
+        _state.saving.save.set()
 
 
 def _handle(number: int, frame: object) -> None:

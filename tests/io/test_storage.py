@@ -80,7 +80,7 @@ def test_a_rename_never_replaces_what_came_meanwhile(tmp_path):
 
 
 def test_what_a_killed_writer_left_is_taken_over_and_a_living_ones_is_not(tmp_path):
-    left = tmp_path / ".tmp-a"
+    left = tmp_path / ".tmp-a.part"
     left.write_bytes(b"half of something longer")
     storage.write_bytes(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
@@ -89,7 +89,7 @@ def test_what_a_killed_writer_left_is_taken_over_and_a_living_ones_is_not(tmp_pa
         file.write(b"first")
         file.flush()
         storage.write_bytes(tmp_path / "b", b"second")
-        assert left.with_name(".tmp-b").read_bytes() == b"first"
+        assert left.with_name(".tmp-b.part").read_bytes() == b"first"
         (tmp_path / "b").unlink()
     assert (tmp_path / "b").read_bytes() == b"first"
     assert _names(tmp_path) == ["a", "b"]
@@ -99,7 +99,7 @@ def test_what_a_killed_writer_left_is_taken_over_and_a_living_ones_is_not(tmp_pa
 def test_a_temporary_name_that_leads_elsewhere_is_not_followed(tmp_path, planted):
     outside = tmp_path / "outside"
     outside.write_bytes(b"precious")
-    name = tmp_path / "in" / ".tmp-a"
+    name = tmp_path / "in" / ".tmp-a.part"
     name.parent.mkdir()
     if planted == "link":
         name.symlink_to(outside)
@@ -135,7 +135,7 @@ def test_files_of_a_set_appear_together_or_are_taken_back(tmp_path, monkeypatch)
     monkeypatch.setattr(file_sets, "remove_temporary", lambda *_: None)
     with pytest.raises(KeyboardInterrupt):
         write()
-    assert _names(tmp_path) == [".tmp-mesh.obj", "mesh.mtl", "mesh_000.png"]
+    assert _names(tmp_path) == [".tmp-mesh.obj.part", "mesh.mtl", "mesh_000.png"]
     monkeypatch.undo()
     (tmp_path / "mesh_000.png").write_text("somebody changed it")
     file_sets.take_back(main)
@@ -172,6 +172,16 @@ def test_file_system_without_links_still_refuses_existing_names(tmp_path, monkey
     with pytest.raises(OutputExistsError):
         storage.write_bytes(tmp_path / "a", b"y")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_new_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        storage.write_bytes(tmp_path / "folder" / "a", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "folder" / "a").stat().st_mode) == 0o640
+    assert stat.S_IMODE((tmp_path / "folder").stat().st_mode) == 0o750
 
 
 def test_file_in_the_place_of_a_folder_is_named(tmp_path):

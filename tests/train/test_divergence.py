@@ -231,6 +231,16 @@ def test_a_training_stops_when_nothing_can_be_saved_for_long(asymmetric_folder, 
     assert not list((tmp_path / "run").rglob(".tmp-*"))
 
 
+def test_a_training_that_the_disk_cannot_hold_is_refused_before_it_begins(
+    asymmetric_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(session, "free_bytes", lambda path: 20_000)
+    with pytest.raises(StorageError, match=r"the checkpoints take \d+ MB, 0 MB are free") as caught:
+        _train(asymmetric_folder, tmp_path / "run")
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "run").exists()
+
+
 def _tensors(value):
     return {"table": np.full((64, 2), value, np.float32)}
 

@@ -9,6 +9,7 @@ from tests import builders
 from tests.render.conftest import write_tiny_run
 from xscale import Run, Scene, score_run
 from xscale.cli.main import main
+from xscale.errors import UsageError
 from xscale.render.outputs import TABLE
 from xscale.render.service import RenderService, ViewRequest
 from xscale.training.api import train
@@ -96,3 +97,13 @@ def _numbers(node, name):
         for value in node:
             found += _numbers(value, name)
     return found
+
+
+def test_the_viewer_opens_runs_on_the_device_that_is_asked_for(runs, monkeypatch):
+    from xscale_viewer.source import open_source
+
+    cpu, gpu = runs
+    assert open_source(cpu.path, gpu.where).run.where == gpu.where
+    assert open_source(cpu.path).run.where == "cpu"
+    with pytest.raises(UsageError, match="cpu or webgpu"):
+        open_source(cpu.path, "cuda")

@@ -46,6 +46,7 @@ class Session:
         opener: Opens a folder; the default is ``source.open_source``.
         make_service: Makes the render service; the default is ``RenderService``.
         threads: Threads of the render service.
+        device: Where a run's pictures are computed: auto, cpu, webgpu or webgpu:N.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Session:
         opener: Callable[[Path], Source] | None = None,
         make_service: Callable[..., RenderService] | None = None,
         threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.settings = settings or Settings()
         self.wake = wake
@@ -87,6 +89,7 @@ class Session:
         self._opener = opener
         self._make_service = make_service
         self._threads = threads
+        self._device = device
         self._service: RenderService | None = None
         self._inbox: deque[Callable[[], None]] = deque()
         self._incoming: list[Picture] = []
@@ -109,7 +112,7 @@ class Session:
 
     def _load(self, path: Path) -> None:
         try:
-            source = (self._opener or _open_source())(path)
+            source = (self._opener or _open_source(self._device))(path)
         except XscaleError as error:
             line = str(error)
         except Exception as error:  # any damaged folder must end as a line in the status bar
@@ -361,11 +364,11 @@ class Session:
         return not (picture.complete and picture.stage != "moving" and picture.samples >= want)
 
 
-def _open_source() -> Callable[[Path], Source]:
+def _open_source(device: str) -> Callable[[Path], Source]:
     # PyTorch comes with it: the window is there before.
     from xscale_viewer.source import open_source
 
-    return open_source
+    return partial(open_source, device=device)
 
 
 def _render_service() -> Callable[..., RenderService]:

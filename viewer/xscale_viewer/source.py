@@ -17,6 +17,7 @@ from xscale.gbuffer.build import Rect, build_surface
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.model.background import Plain
+from xscale.render.devices import pick_view_device
 from xscale.render.frame import Frame
 from xscale.render.modes import MODES
 from xscale.render.renderer import Renderer
@@ -84,8 +85,13 @@ class Source:
         return float(np.linalg.norm(self.high - self.low))
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, device: str = "cpu") -> Source:
     """Open a run's or a scene's folder.
+
+    Args:
+        path: The folder.
+        device: Where a run's pictures are computed: auto, cpu, webgpu or webgpu:N. Scenes are
+            shown by the CPU.
 
     Raises:
         InputError: It is neither.
@@ -95,12 +101,12 @@ def open_source(path: Path) -> Source:
         kind = "is not a folder" if path.exists() else "does not exist"
         raise InputError(kind, where=path, advice="open a run's or a scene's folder")
     if RunFolder(path).is_run():
-        return _of_run(path)
+        return _of_run(path, device)
     return _of_scene(Scene.open(path))
 
 
-def _of_run(path: Path) -> Source:
-    run = Run.open(path)
+def _of_run(path: Path, device: str) -> Source:
+    run = Run.open(path, pick_view_device(device, path))
     stored = run.manifest.scene
     cameras = {name: run.camera(name) for name in run.names("all")}
     _ = run.model, run.renderer  # the first picture then comes at once, and faults show now

@@ -36,6 +36,7 @@ class Start:
     size: tuple[int, int] = (1400, 900)
     unit: str | None = None
     threads: int | None = None
+    device: str = "cpu"
     low_power: bool | None = None
 
     def to_text(self) -> str:
@@ -65,7 +66,9 @@ def run(start: Start) -> int:
     for name in ("scale", "theme", "low_power"):
         if getattr(start, name) is not None:
             setattr(settings, name, getattr(start, name))
-    session = Session(settings, hello_imgui.request_refresh, threads=start.threads)
+    session = Session(
+        settings, hello_imgui.request_refresh, threads=start.threads, device=start.device
+    )
     session.unit, session.waiting = start.unit, start.photo
     app = App(session)
     params = runner_params(app, start)

@@ -13,6 +13,7 @@ import tyro
 from xscale import threads
 from xscale.cli import _viewer
 from xscale.cli._console import parse
+from xscale.config import check_device_name
 from xscale.errors import InputError, SetupError
 from xscale.render.options import parse_size
 
@@ -40,6 +41,9 @@ class Options:
     """Length of a scene unit, where it is known: sizes and measurements are then given in it."""
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads that render; default: all."""
+    device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|webgpu[:N]")] = "auto"
+    """Where a run's pictures are computed; auto takes a graphics chip that WebGPU reaches, else the
+    CPU."""
     low_power: bool = False
     """Half-size pictures while moving, one sample a pixel at rest."""
 
@@ -48,6 +52,7 @@ def run(argv: list[str]) -> int:
     """Check the options, start the window's process and wait for it."""
     options = parse(Options, argv, "view")
     size = parse_size(options.size)
+    check_device_name(options.device)
     _viewer.check_packages()
     if options.run is not None and not options.run.is_dir():
         kind = "is not a folder" if options.run.exists() else "does not exist"
@@ -60,6 +65,7 @@ def run(argv: list[str]) -> int:
         "size": size,
         "unit": options.unit,
         "threads": options.threads,
+        "device": options.device,
         "low_power": options.low_power or None,
     }
     threads.sleep_while_waiting()

@@ -228,6 +228,17 @@ def new_folder(path: str | Path) -> Path:
     return path
 
 
+def free_bytes(path: str | Path) -> int | None:
+    """Return the room on the disk where a path is or would be; None where that is not known."""
+    there = Path(path).resolve()
+    for folder in (there, *there.parents):
+        if folder.is_dir():
+            with suppress(OSError):
+                return shutil.disk_usage(folder).free
+            return None
+    return None
+
+
 def refuse_link(path: str | Path) -> None:
     """Refuse a symbolic link where a folder of ours is expected: it may lead anywhere.
 

@@ -25,7 +25,7 @@ def temporary_name(path: Path) -> Path:
 
     It is always the same, so that what a killed writer left is found by the next one.
     """
-    return path.with_name(f"{TEMPORARY_PREFIX}{path.name[:100]}")
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name[:100]}.part")
 
 
 def _another(temporary: Path) -> Path:

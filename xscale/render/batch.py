@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +16,7 @@ from xscale.errors import (
     StorageError,
     XscaleError,
 )
+from xscale.io.storage import free_bytes
 from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import Bands, Job, render_frame
 from xscale.render.journal import JobFolder
@@ -152,17 +152,14 @@ def _check_room(job: Job, frames: Iterable[int], folder: Path) -> None:
     Raises:
         StorageError: It has not the room.
     """
-    there = next((p for p in folder.resolve().parents if p.is_dir()), None)
-    if there is None:
-        return
     files, needed = job.settings.files(), 0.0
     for index in frames:
         pixels = sum(camera.width * camera.height for camera in job.frames[index].cameras)
         for file in files:
             share = 1 if file.kind == "npy" else _MOST_COMPRESSED
             needed += pixels * file.across * file.bytes_per_pixel * share
-    free = shutil.disk_usage(there).free
-    if needed > free:
+    free = free_bytes(folder)
+    if free is not None and needed > free:
         raise StorageError(
             f"the pictures take {needed / 1e6:,.0f} MB at least, {free / 1e6:,.0f} MB are free",
             where=folder,

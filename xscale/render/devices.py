@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xscale import ops
 from xscale.config import check_device_name
-from xscale.errors import XscaleError
+from xscale.errors import UsageError, XscaleError
 from xscale.run.folder import RunFolder
 from xscale.webgpu.device import Adapter, adapters, find_adapter
 
@@ -44,6 +44,33 @@ def pick_render_device(
             on_notice(f"W-DEVICE: {chip.name} is left alone: WebGPU draws hash grids only")
         return "cpu"
     return webgpu_name(chip)
+
+
+def pick_view_device(name: str, run: str | Path) -> str:
+    """Return the device that a viewer's pictures come from: cpu or webgpu:N.
+
+    "auto" takes a graphics chip that WebGPU reaches and that draws the run, else the CPU.
+
+    Args:
+        name: "auto", "cpu", "webgpu" or "webgpu:N".
+        run: The run's folder.
+
+    Raises:
+        UsageError: No such name, or CUDA.
+        SetupError: wgpu is not installed.
+        DeviceError: There is no such chip, or it cannot be used.
+    """
+    check_device_name(name)
+    if name.startswith("cuda"):
+        raise UsageError("the viewer draws on cpu or webgpu", advice="use --device webgpu")
+    if name == "auto":
+        chip = _graphics_chip()
+        drawn = RunFolder(run).manifest.model.encoding == "hash"
+        return webgpu_name(chip) if chip is not None and drawn else "cpu"
+    if name == "cpu":
+        return name
+    number = name.partition(":")[2]
+    return webgpu_name(find_adapter(int(number) if number else None))
 
 
 def webgpu_name(adapter: Adapter) -> str:

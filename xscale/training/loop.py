@@ -126,10 +126,10 @@ def run_loop(
                 due = [later for later in due if later > share]
                 with lenient:
                     on_preview(trainer.step)
-            if (
-                trainer.step - saved_step >= CHECKPOINT_STEPS
-                or now - saved_time >= CHECKPOINT_SECONDS
-            ) and saver.idle():
+            due_steps = trainer.step - saved_step >= CHECKPOINT_STEPS
+            due_seconds = now - saved_time >= CHECKPOINT_SECONDS
+            if (due_steps or due_seconds or stopped.save.is_set()) and saver.idle():
+                stopped.save.clear()
                 saved_step, saved_time = trainer.step, now
                 saver.save(trainer, now - start)
         watch.add(trainer.finish(), trainer.step)

@@ -15,7 +15,7 @@ from xscale.errors import IntegrityError, NumericsError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
-from xscale.io.storage import new_folder
+from xscale.io.storage import free_bytes, new_folder
 from xscale.render.new_run import new_model
 from xscale.render.run import Run
 from xscale.run.folder import RESIDUALS, RunFolder
@@ -43,6 +43,9 @@ from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
 from xscale.training.trainer import Trainer
+
+_CHECKPOINTS = 3
+"""Checkpoints on the disk at most: two that stay, and one that is being written."""
 
 
 class Session:
@@ -126,11 +129,27 @@ class Session:
         self._goal_before = None if checkpoint is None else checkpoint.state.get("goal")
         self._take_up(checkpoint)
         self._noted = self._say_notes(())
+        self._check_room()
         # Only now: damage inside the first photos shows when they are decoded.
         if not self.begun and not request.resume:
             new_folder(out)
         self.record = self._record(prepared.surface, trained=checkpoint is not None)
         self.record.write()
+
+    def _check_room(self) -> None:
+        """Refuse a training whose checkpoints the disk cannot hold.
+
+        Raises:
+            StorageError: It has not the room for two, and for the next while it is written.
+        """
+        needed = _CHECKPOINTS * self.trainer.state_bytes()
+        free = free_bytes(self.folder.path)
+        if free is not None and needed > free:
+            raise StorageError(
+                f"the checkpoints take {needed / 1e6:,.0f} MB, {free / 1e6:,.0f} MB are free",
+                where=self.folder.path,
+                advice="choose another folder, or a smaller --set model.grid.log2_table_size",
+            )
 
     def run(
         self,

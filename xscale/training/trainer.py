@@ -188,6 +188,11 @@ class Trainer:
         arrays = {name: t.cpu().numpy() for name, t in tensors.items()}
         return {name: a.copy() for name, a in arrays.items()} if copy else arrays
 
+    def state_bytes(self) -> int:
+        """Return the size of ``state``."""
+        tensors = {**self.model.tensors(), **self._parts.optimizer.tensors(), **self.kept_beside()}
+        return sum(t.numel() * t.element_size() for t in tensors.values())
+
     def load(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         """Take up where ``state`` was saved.
 

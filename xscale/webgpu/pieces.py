@@ -38,6 +38,10 @@ def mesh_pieces(vertices: np.ndarray, faces: np.ndarray, most_bytes: int) -> lis
     # Without shared corners, three times as many vertices as faces.
     step = most if whole else most // 3
     pieces = []
+    if not len(faces):
+        # A face without an extent, which no ray meets: buffers have at least one element.
+        point = np.zeros((1, 3), np.float32)
+        return [MeshPiece(0, point, np.zeros((1, 3), np.uint32))]
     for first in range(0, len(faces), step):
         part = np.ascontiguousarray(faces[first : first + step])
         if whole:
