@@ -7,6 +7,21 @@ import pytest
 from tests.device_code.build import ROOT, Built, compiler_missing
 from tests.device_code.device import Device, Interpreter
 
+# Of the emulation's tests, those that find on device code what another one finds too: `make
+# test-long` runs them.
+_AGAIN = (
+    "sizes0-1]", "sizes0-32]", "sizes1-32]", "sizes2-1]", "sizes2-32]", "sizes2-333]", "-8-128]",
+    "charbonnier", "give_the_step_of_the_cpu[90-1-", "give_the_step_of_the_cpu[90-2-",
+    "-reference]",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        ours = item.path.parts[-2:] == ("device_code", "test_ops.py")
+        if ours and any(part in item.name for part in _AGAIN):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="session")
 def built() -> Built:
