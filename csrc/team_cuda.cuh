@@ -7,7 +7,7 @@
 namespace xs {
 
 constexpr int kTeamWarps = 12;  // of a block at most: the registers of a processor for 168 a thread
-// Of a processor at least: where fewer would run, each warp reads global memory instead.
+// Warps of a processor at least: where fewer would run, each reads global memory instead.
 constexpr int kTeamLeast = 6;
 
 template <class Body>

@@ -10,7 +10,7 @@ namespace xs {
 constexpr int kLensTile = 16;  // pixels a side: a thread each
 static_assert(kLensTile * kLensTile == kBlockThreads, "a thread for each pixel of a tile");
 
-// What a tile keeps in the block's memory.
+// A tile's share of the block's memory.
 struct LensMemory {
     double ray[3][kBlockThreads];    // local frame, length 1; zeros: the pixel sees nothing
     double sum[3][kBlockThreads];    // of rays: the cone's axis
