@@ -170,6 +170,7 @@ def test_a_short_training_and_a_frame(device_code, asymmetric_folder, tmp_path):
     assert {"rasterize", "fused_step"} <= set(device_code.launched)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", [torch.float32, torch.float16])
 def test_devices_without_atomics_of_vectors_add_the_same(device_code_of_80, gradient):
     grids = []
@@ -185,6 +186,7 @@ def test_devices_without_atomics_of_vectors_add_the_same(device_code_of_80, grad
     assert (grids[0] - grids[1]).norm() < most * grids[1].norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
 def test_gradients_of_the_grid_on_compute_capability_80(device_code_of_80, width):
     encode.test_gradients_match_the_float64_reference(width, "linear", True)
