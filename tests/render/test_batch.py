@@ -31,12 +31,8 @@ from xscale.io import storage
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import (
-    CameraPath,
-    NamedCamera,
-    read_cameras,
-    write_camera_path,
-)
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run

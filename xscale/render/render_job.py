@@ -9,7 +9,8 @@ from pathlib import Path
 from xscale.errors import UsageError, XscaleError
 from xscale.geometry.trajectory import resized
 from xscale.render.batch import Engine, Summary, local_engine, render_batch
-from xscale.render.camera_files import NamedCamera, read_cameras
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import NamedCamera
 from xscale.render.job import Job, JobFrame, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.known import cameras_not_seeing, known_to
