@@ -166,14 +166,14 @@ def test_back_faces_seen_through_holes_are_counted(make, tmp_path):
     vertices = np.concatenate([built.vertices, floor])
     root = make(vertices=vertices, faces=faces.astype(np.int32))(tmp_path / "scene")
     found = examine(Scene.open(root), measure=False)
-    assert 0.02 < found.facts["back_faces"] < 0.5
+    assert 0.02 < found.facts["back_faces"]["uncovered"] < 0.5
     assert any(line.startswith("W-MESH-BACK: ") for line in found.facts["warnings"])
 
 
 def test_a_mesh_wound_the_other_way_shows_no_back(scene):
     mesh = Mesh(scene.mesh.vertices, scene.mesh.faces[:, ::-1].copy(), scene.mesh.origin)
     found = examine(replace(scene, mesh=mesh), measure=False)
-    assert found.facts["back_faces"] == 0.0
+    assert found.facts["back_faces"]["uncovered"] == 0.0
     assert not any(line.startswith("W-MESH-BACK") for line in found.facts["warnings"])
 
 
