@@ -72,11 +72,12 @@ XS_HD static inline void row_load(const Half* from, float (&row)[F]) {
             row[f] = half_to_float({static_cast<uint16_t>(eight.pair[f / 2])});
             row[f + 1] = half_to_float({static_cast<uint16_t>(eight.pair[f / 2] >> 16)});
         }
-        return;
-    }
+    } else
 #endif
-    for (int f = 0; f < F; ++f) {
-        row[f] = half_to_float(from[f]);
+    {
+        for (int f = 0; f < F; ++f) {
+            row[f] = half_to_float(from[f]);
+        }
     }
 }
 
@@ -85,11 +86,12 @@ XS_HD static inline void row_clear(Half* row) {
 #if defined(__CUDA_ARCH__)
     if constexpr (F == 8) {
         store_eight(row, {});
-        return;
-    }
+    } else
 #endif
-    for (int f = 0; f < F; ++f) {
-        row[f] = {0};
+    {
+        for (int f = 0; f < F; ++f) {
+            row[f] = {0};
+        }
     }
 }
 
@@ -103,11 +105,12 @@ XS_HD static inline void row_load(const int64_t* from, int64_t (&row)[F]) {
             row[f] = two.x;
             row[f + 1] = two.y;
         }
-        return;
-    }
+    } else
 #endif
-    for (int f = 0; f < F; ++f) {
-        row[f] = from[f];
+    {
+        for (int f = 0; f < F; ++f) {
+            row[f] = from[f];
+        }
     }
 }
 
@@ -119,11 +122,12 @@ XS_HD static inline void row_clear(int64_t* row) {
         for (int f = 0; f < F; f += 2) {
             *reinterpret_cast<longlong2*>(row + f) = make_longlong2(0, 0);
         }
-        return;
-    }
+    } else
 #endif
-    for (int f = 0; f < F; ++f) {
-        row[f] = 0;
+    {
+        for (int f = 0; f < F; ++f) {
+            row[f] = 0;
+        }
     }
 }
 

@@ -200,8 +200,8 @@ def fused_step(
     with whole_words(touched) as words:
         _ext.call(
             "fused_step", device, turn=rays.turn, target=rays.target,
-            target_range=rays.target_range,
-            centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit,
+            target_range=rays.target_range, centre=grid.centre, unit=grid.unit,
+            footprint_unit=grid.footprint_unit,
             points={
                 "vertices": rays.vertices, "faces": rays.faces, "cameras": rays.cameras,
                 "camera_index": rays.camera_index, "pixel": rays.pixel, "face_id": rays.face_id,

@@ -48,7 +48,7 @@ class OptimSettings:
     pixel_jitter: float = 0.5
     """Edge of the square, in pixels, in which steps move each ray around its pixel's centre: what
     lies between the centres is learned too, and not left to chance."""
-    direction_jitter: float = 0.5
+    direction_jitter: float = 0.25
     """Standard deviation by which steps turn each view direction, in units of the angle between
     its photo and the next one: what lies between photos is learned too."""
     beta1: float = 0.9
