@@ -73,6 +73,7 @@ bench: install  ## Every op against its peer; writes benchmarks/results/cpu.json
 fuzz: install  ## Damaged inputs for MINUTES (2): only documented errors may come out
 	@$(BIN)/python -m tests.fuzz.readers --minutes $(or $(MINUTES),2)
 	@$(BIN)/python -m tests.fuzz.photos --minutes $(or $(MINUTES),2)
+	@$(BIN)/python -m tests.fuzz.own_files --minutes $(or $(MINUTES),2)
 
 soak: install  ## Kill and resume a training for MINUTES (10): nothing may be lost
 	@$(BIN)/python -m tests.soak.kill_and_resume --minutes $(or $(MINUTES),10)

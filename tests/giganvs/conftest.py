@@ -3,6 +3,7 @@
 import pytest
 
 from tests import builders
+from tests.metrics.reference_lpips import write_random_weights
 from xscale import Scene
 from xscale.giganvs.prepare import prepare
 
@@ -19,3 +20,8 @@ def source(tmp_path_factory):
 def prepared(source, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     return prepare(Scene.open(source), root / "office")
+
+
+@pytest.fixture(scope="module")
+def weights_dir(tmp_path_factory):
+    return write_random_weights(tmp_path_factory.mktemp("lpips"))

@@ -1,13 +1,15 @@
 """The benchmark page shows the methods' pictures beside the photos."""
 
 import json
+import re
 
 import numpy as np
 
 from xscale.cli.main import main
 from xscale.giganvs.score import score
 from xscale.io.photo.images import write_png
-from xscale.report.ranking_pictures import EDGES, _averaged, _count, _crop, _Totals
+from xscale.report.predictions import find_predictions
+from xscale.report.ranking_pictures import _crop, pictures_section
 
 
 def methods_of(prepared, folder, rng):
@@ -34,29 +36,16 @@ def test_a_page_shows_every_picture_of_every_method(prepared, tmp_path, rng):
     text = out.read_text()
     test = prepared.split("every7").test
     assert text.count("<figure>") == 3 * len(test)
-    assert text.count('<section class="compare">') == len(test)
-    assert text.count("data:image/jpeg;base64,") == 3 * len(test)
+    assert text.count('<section class="compare" id=') == len(test)
+    # Two methods in the list, each with its thumbnail that leads to the photo's section.
+    assert text.count("data:image/jpeg;base64,") == 3 * len(test) + 2 * len(test)
+    assert set(re.findall(r'href="#(photo-\w+)"', text)) == set(
+        re.findall(r'class="compare" id="(photo-\w+)"', text)
+    )
     assert "<i>soft" not in text
     assert "http" not in text.replace("http-equiv", "")
     assert main(["giganvs", "table", *files, "--pictures", *pictures]) == 2
     assert main([*argv[:-1], "nonsense", "--scene", str(prepared.path)]) == 2
-
-
-def test_errors_are_counted_in_their_bins_and_scales_average_noise_away(rng):
-    photo = np.full((64, 64, 3), 100, np.uint8)
-    render = photo.copy()
-    render[:, :32] += 5
-    render[:16] = 200
-    totals = _Totals()
-    _count(totals, render, photo)
-    share = dict(zip(EDGES[:-1], totals.errors / 64**2, strict=True))
-    assert share == {0: 0.375, 2: 0, 4: 0.375, 8: 0, 16: 0, 32: 0.25}
-    noisy = (100 + rng.integers(-20, 21, photo.shape)).astype(np.uint8)
-    totals = _Totals()
-    _count(totals, noisy, photo)
-    means = [totals.decibels[side][0] for side in (1, 2, 4, 8)]
-    np.testing.assert_allclose(np.diff(means), 6.02, atol=0.8)
-    assert _averaged(photo[:63], 8).shape == (7, 8, 3)
 
 
 def test_crops_lie_where_renders_are_worst():
@@ -68,3 +57,15 @@ def test_crops_lie_where_renders_are_worst():
     assert (cut["mine"] == 220).sum() == 30 * 30 * 3
     assert (cut["photo"] == 100).all()
     assert _crop({"photo": photo, "mine": render}, 384) == {}
+
+
+def test_errors_are_counted_in_their_bins(tmp_path):
+    photo = np.full((64, 64, 3), 100, np.uint8)
+    render = photo.copy()
+    render[:, :32] += 5
+    render[:16] = 200
+    write_png(tmp_path / "a.png", render)
+    found = find_predictions(tmp_path, ["a.jpg"], ["a.jpg"])
+    text = pictures_section("office", ["a.jpg"], lambda name: photo, {"mine": found})
+    shares = re.findall(r"<title>mine: ([0-9.]+)%</title>", text)
+    assert list(map(float, shares)) == [37.5, 0, 37.5, 0, 0, 25]

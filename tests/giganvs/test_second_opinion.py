@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.metrics import independent_scorer
-from tests.metrics.reference_lpips import FILES, random_weights, reference, write_random_weights
+from tests.metrics.reference_lpips import FILES, random_weights, reference
 from xscale.giganvs.run import run
 from xscale.giganvs.score import score
 from xscale.io.photo.images import write_png
@@ -13,11 +13,6 @@ from xscale.report.ranking import read_scores
 SMALL = ["optim.batch=256", "model.grid.levels=4", "model.grid.log2_table_size=10",
          "model.shader.hidden=16"]  # fmt: skip
 DECIBELS, SHARE = 0.01, 0.001
-
-
-@pytest.fixture(scope="module")
-def weights_dir(tmp_path_factory):
-    return write_random_weights(tmp_path_factory.mktemp("lpips"))
 
 
 def second_opinion(prepared, pred, name, distances):

@@ -50,6 +50,8 @@ def _node(**changes):
         (document(buffers=[{"byteLength": 80, "uri": "http://h/x"}]), UnsafePathError, "outside"),
         (document(buffers=[{"byteLength": 80, "uri": "x.bin"}]), MeshError, "not there"),
         (document(buffers=[{"byteLength": 80, "uri": "data:;base64,%%"}]), MeshError, "decoded"),
+        (document(accessors=[{"componentType": {}, "count": 3, "type": "VEC3"}] * 2), MeshError,
+         "component type {}"),
         (
             document(nodes=[{"mesh": 0}] * 4000, scenes=[{"nodes": list(range(4000))}],
                      accessors=[{"componentType": 5126, "count": 10**6, "type": "VEC3"}] * 2),

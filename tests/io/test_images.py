@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from xscale.errors import (
+    DamagedPhotoError,
     InputError,
     LimitError,
     MaskError,
@@ -240,6 +241,21 @@ def test_every_prefix_of_a_photo_is_refused(tmp_path, rgb, name):
                 raise AssertionError(f"{length} of {len(data)} bytes were accepted")
         except InputError:
             pass
+
+
+def test_palette_png_without_its_palette_is_damaged(tmp_path):
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    rows = zlib.compress(b"\0\1\2\3\0" * 4)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    for read in (image_info, read_pixels):
+        with pytest.raises(DamagedPhotoError, match=r"a\.png"):
+            read(path)
 
 
 def test_damaged_png_data_is_refused(tmp_path, rgb):

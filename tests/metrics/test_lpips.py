@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from tests.metrics.reference_lpips import FILES, random_weights, reference
 from xscale.errors import IntegrityError, SetupError, ShapeError, UsageError
-from xscale.metrics import lpips as module
-from xscale.metrics.lpips import LpipsModel, load_models
+from xscale.metrics import network
+from xscale.metrics.lpips import LpipsModel
 from xscale.metrics.lpips_loss import FeatureDistance
 from xscale.metrics.lpips_weights import load_weights
+from xscale.metrics.models import load_models
 
 
 def three_pictures(rng, size):
@@ -41,12 +43,16 @@ def test_distances_equal_the_lpips_package(rng, weights_dir, monkeypatch, net, s
     assert ours[2] == 0.0
 
 
-def test_little_memory_gives_the_same_distances(rng, weights_dir, monkeypatch):
-    pictures = [*three_pictures(rng, (64, 70)), rng.random((64, 70, 3))]
+@pytest.mark.parametrize(
+    ("net", "size", "tile"),
+    [("vgg", (66, 33), 20), ("alex", (131, 200), 64)],
+)
+def test_tiles_give_the_distances_of_whole_pictures(rng, weights_dir, monkeypatch, net, size, tile):
+    pictures = [*three_pictures(rng, size), rng.random((*size, 3))]
     pairs = [(1, 0), (2, 0), (3, 1), (3, 0)]
-    model = LpipsModel("alex", weights_dir)
+    model = LpipsModel(net, weights_dir)
     expected = model.distances(pictures, pairs)
-    monkeypatch.setattr(module, "_LIVE_BYTES", 1)
+    monkeypatch.setattr(network, "_TILE", tile)
     assert model.distances(pictures, pairs) == pytest.approx(expected, abs=1e-7)
 
 
@@ -56,11 +62,11 @@ def test_what_pictures_share_is_computed_once(rng, weights_dir, monkeypatch):
     render = photo.copy()
     render[:20, :20] = 0.5
     calls = []
-    convolve = model._convolve
-    monkeypatch.setattr(model, "_convolve", lambda *a: calls.append(a[0].shape) or convolve(*a))
+    convolve = functional.conv2d
+    monkeypatch.setattr(functional, "conv2d", lambda *a: calls.append(a[1]) or convolve(*a))
     model.distances([render, photo], [(0, 1)])
-    first_slice = [shape for shape in calls if shape[1] == 3]
-    assert len(first_slice) == 4 + 1
+    first_layer = [weight for weight in calls if weight.shape[1] == 3]
+    assert len(first_layer) == 4 + 1
 
 
 def test_pictures_below_the_network_have_no_distance(rng, weights_dir):

@@ -88,6 +88,7 @@ def test_colmap_model_and_cam_files_are_cameras(tmp_path, asymmetric, asymmetric
         ({"fov": float("nan")}, "fov is nan"),
         ({"fov": 180}, "between 0 and 180"),
         ({"camera_to_world": [float("nan")] * 16}, "NaN"),
+        ({"camera_to_world": [[1, 0, 0, 0], 5, 6, 7]}, "camera_to_world must be"),
         ({"camera_to_world": [0.0] * 16}, "rotation"),
         ({"camera_to_world": [1, 2, 3]}, "must be 16 numbers"),
         ({"xscale": {"K": [0.0] * 9}}, "focal lengths"),

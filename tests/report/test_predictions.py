@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import stat
 import tarfile
+import unicodedata
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -162,3 +165,122 @@ def test_names_that_fit_nothing_and_names_twice_are_refused(tmp_path):
         found(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         found(tmp_path / "nowhere")
+
+
+def test_names_in_another_case_or_unicode_form_are_matched(tmp_path):
+    photos = ("IMG_é0.JPG", "IMG_é1.JPG")
+    for i, name in enumerate(photos):
+        stem = unicodedata.normalize("NFD", name[:-4].lower())
+        put(tmp_path, f"{stem}.png", picture(i))
+    predictions = find_predictions(tmp_path, photos, photos)
+    assert predictions.missing == ()
+    assert "case" in predictions.kind
+    for i, name in enumerate(photos):
+        np.testing.assert_array_equal(predictions.read(name, picture(i)), picture(i))
+
+
+def test_names_that_differ_by_case_alone_are_never_guessed(tmp_path):
+    put(tmp_path, "img_A.png", picture(0))
+    with pytest.raises(InputError, match="differ by case alone"):
+        find_predictions(tmp_path, ["IMG_A.JPG", "IMG_a.JPG"], ["IMG_A.JPG", "IMG_a.JPG"])
+    put(tmp_path, "IMG_a.png", picture(1))
+    with pytest.raises(InputError, match="have one name but for case"):
+        find_predictions(tmp_path, ["Img_a.JPG"], ["Img_a.JPG"])
+
+
+def test_two_pictures_of_one_index_are_refused(tmp_path):
+    for name in ("a_0.png", "b_0.png", "a_1.png"):
+        put(tmp_path, name, picture(0))
+    with pytest.raises(InputError, match=r"a_0\.png and b_0\.png have one index"):
+        found(tmp_path)
+
+
+def test_a_picture_of_another_size_is_not_even_decoded(tmp_path, monkeypatch):
+    put(tmp_path, "img_00.png", encoded(np.zeros((4096, 4096, 3), np.uint8)))
+
+    def decoded(*arguments):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(Image.Image, "convert", decoded)
+    with pytest.raises(InputError, match="is 4096 x 4096, the photo is 16 x 12"):
+        found(tmp_path)
+
+
+@pytest.mark.parametrize("name", [".", "./", "c:/x.png", "a\\..\\..\\x.png"])
+def test_odd_names_in_archives_are_refused(tmp_path, name):
+    archive(tmp_path / "a.zip", "zip", {"img_00.png": b"x", name: b"x"})
+    with pytest.raises((UnsafePathError, InputError)):
+        found(tmp_path / "a.zip")
+
+
+def test_links_in_zips_are_refused(tmp_path):
+    info = zipfile.ZipInfo("img_00.png")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        out.writestr(info, "/etc/passwd")
+    with pytest.raises(UnsafePathError, match="link"):
+        found(tmp_path / "a.zip")
+
+
+def test_bombs_of_many_files_are_refused(tmp_path):
+    block = zlib.compress(bytes(1 << 20), 9)
+    assert len(block) < 1100
+    # Each entry stays below its own bound; all together do not.
+    with tarfile.open(tmp_path / "a.tar.xz", "w:xz", preset=9) as out:
+        for i in range(40):
+            info = tarfile.TarInfo(f"img_{i:02d}.png")
+            info.size = 1 << 20
+            out.addfile(info, io.BytesIO(bytes(1 << 20)))
+    with pytest.raises(LimitError, match="would take"):
+        found(tmp_path / "a.tar.xz")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.8])
+def test_torn_archives_are_one_line(tmp_path, kind, where):
+    source = tmp_path / f"a.{kind}"
+    if kind == "tar.xz":
+        with tarfile.open(source, "w:xz") as out:
+            for name in TEST:
+                data = encode_png(picture(PHOTOS.index(name)))
+                info = tarfile.TarInfo(f"{name[:-4]}.png")
+                info.size = len(data)
+                out.addfile(info, io.BytesIO(data))
+    else:
+        archive(source, kind, {f"{n[:-4]}.png": encode_png(picture(PHOTOS.index(n))) for n in TEST})
+    data = source.read_bytes()
+    source.write_bytes(data[: int(len(data) * where)])
+    with pytest.raises(InputError):
+        found(source)
+
+
+def test_encrypted_and_flipped_entries_are_one_line(tmp_path):
+    source = tmp_path / "a.zip"
+    entries = {f"{n[:-4]}.png": encode_png(picture(PHOTOS.index(n))) for n in TEST}
+    archive(source, "zip", entries)
+    data = bytearray(source.read_bytes())
+    # Flag 1 in both headers of the first entry: encrypted.
+    locked = data.copy()
+    locked[6] |= 1
+    locked[data.index(b"PK\x01\x02") + 8] |= 1
+    source.write_bytes(locked)
+    with pytest.raises(InputError, match="cannot be read"):
+        found(source)
+    data[60] ^= 255
+    source.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be"):
+        found(source)
+
+
+def test_a_packed_tar_is_read_in_one_pass(tmp_path, monkeypatch):
+    names = [f"img_{i:02d}.JPG" for i in range(14)]
+    archive(
+        tmp_path / "a.tar.gz", "tar.gz", {f"{n[:-4]}.png": encode_png(picture(0)) for n in names}
+    )
+    opened = []
+    original = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda *a, **k: opened.append(a) or original(*a, **k))
+    predictions = find_predictions(tmp_path / "a.tar.gz", names, names)
+    for name in names:
+        predictions.read(name, picture(0))
+    assert len(opened) <= 2

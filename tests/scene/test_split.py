@@ -53,5 +53,10 @@ def test_split_that_leaves_nothing_to_train_on_is_refused():
         split_names(NAMES, test_every=1)
     with pytest.raises(ListError, match="none is left"):
         split_names(NAMES[:1])
-    with pytest.raises(UsageError, match="at least 1"):
-        split_names(NAMES, test_every=0)
+    with pytest.raises(UsageError, match="at least 0"):
+        split_names(NAMES, test_every=-1)
+
+
+def test_nothing_is_held_out_where_that_is_asked_for():
+    split = split_names(NAMES, test_every=0)
+    assert (split.train, split.test) == (tuple(NAMES), ())

@@ -157,3 +157,28 @@ def test_lines_of_sight_of_an_orthographic_view_are_parallel():
     # A length across the sight has its size in pixels: 720 rows show 4 units.
     ends, _ = camera.project(np.array([flat.position, flat.position + flat.R[0]]))
     assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(180, abs=1e-3)
+
+
+def flight(spread, forward=(0, 0, 1), count=20):
+    """Cameras that all look along one direction, from places spread (across, aside) around it."""
+    rng = np.random.default_rng(2)
+    places = rng.uniform(-1, 1, (count, 2)) * spread
+    forward = np.array(forward, float)
+    side = np.array([1.0, 0, 0])
+    other = np.cross(forward, side)
+    return [
+        look_at(-10 * forward + a * side + b * other, a * side + b * other, -other).camera(80, 60)
+        for a, b in places
+    ]
+
+
+def test_of_a_flight_over_ground_up_is_where_the_photos_were_taken():
+    middle = np.zeros(3)
+    for forward in ((0, 0, 1), (0, 0, -1), (0, 1, 0)):
+        up = navigation.up_of(flight((6, 5), forward), middle)
+        assert np.allclose(up, -np.array(forward, float))
+    # A row of photos may be those of a wall; so may a few from one place.
+    for spread in ((6, 0.2), (0.5, 0.5)):
+        cameras = flight(spread)
+        assert np.allclose(navigation.up_of(cameras, middle), navigation.up_of(cameras))
+    assert navigation.up_of(flight((6, 5), (0, 1, 0)), middle, z_is_up=True).tolist() == [0, 0, 1]

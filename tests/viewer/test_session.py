@@ -193,6 +193,17 @@ def test_without_anything_open_no_key_fails():
     session.close()
 
 
+def test_another_direction_can_be_taken_as_upward(user):
+    session, _, commands, _ = user
+    session.source.found_up = session.source.up
+    for name, expected in (("-y", (0, -1, 0)), ("+z", (0, 0, 1)), ("as found", tuple(UP))):
+        commands.set_up(name)
+        assert tuple(session.source.up) == expected
+    commands.set_up("towards me")
+    assert np.allclose(session.source.up, -session.view.forward)
+    assert "towards me" in session.status
+
+
 def test_undo_goes_back_to_where_the_view_rested(user):
     session, _, commands, _ = user
     first = session.view

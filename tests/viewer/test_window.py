@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,49 @@ def test_a_user_walks_through_a_run(screen, run_folder, tmp_path):
     kept = json.loads((tmp_path / "config/viewer.json").read_text())
     assert kept["recent"] == [str(run_folder)]
     assert {p: p.stat().st_mtime_ns for p in run_folder.rglob("*")} == files
+
+
+def test_a_wipe_is_dragged_and_a_run_that_vanishes_stays_on_the_screen(
+    screen, run_folder, tmp_path
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(run_folder, folder)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/viewer.json").write_text(json.dumps({"background": "black"}))
+    with desktop.viewer(screen, tmp_path, folder, "--photo", "view_02.png") as v:
+        first = v.picture()
+        v.wait(lambda: changed(first, v.picture()) > 0.3, "picture")
+        v.settled()
+        v.key("b")
+        v.settled()
+
+        def line() -> int:
+            """Column of the wipe's line, white all along the photo; 0: there is none."""
+            white = (v.picture()[240:440, 60:620] > 200).all(2).mean(0)
+            return int(np.argmax(white)) + 60 if white.max() > 0.95 else 0
+
+        v.wait(lambda: line() > 0, "line")
+        before = line()
+        v.do("mousemove", before, 330)
+        v.do("mousedown", 1)
+        for _ in range(10):
+            v.do("mousemove_relative", "--", -9, 0)
+        v.do("mouseup", 1)
+        v.wait(lambda: abs(line() - (before - 90)) <= 4, "line where it was dragged to")
+        v.save("wipe-dragged")
+
+        # The folder vanishes: what is open is looked at on, also in a mode not shown before.
+        v.key("Escape")
+        shutil.rmtree(folder)
+        v.key("Home")
+        held = v.settled()
+        v.key("v")
+        v.wait(lambda: changed(held, v.picture()) > 0.3, "another mode")
+        v.key("n")  # the tour needs a file of the run
+        v.settled()
+        v.save("deleted")
+        assert v.close() == 0
+        assert v.process.stderr.read() == ""
 
 
 def test_the_first_screen_opens_what_is_typed_and_says_what_is_wrong(screen, run_folder, tmp_path):

@@ -7,6 +7,7 @@ import functools
 import http.server
 import json
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ from tests.webgpu.browser import WITHOUT_WEBGPU, Browser, chromium
 from xscale import Run
 from xscale.cli.main import main
 from xscale.errors import OutputExistsError, ResourceError, UsageError
+from xscale.export import web_page
 from xscale.export.page_quality import page_surface
 from xscale.export.web_page import PageOptions, page_mesh, write_page
 from xscale.geometry.camera import Camera
 from xscale.model.background import Background
 from xscale.render.new_run import write_background
-from xscale.render.renderer import Renderer
 from xscale.run.folder import RunFolder
 from xscale.webgpu import codec
 from xscale.webgpu.painter import Painter
@@ -44,8 +45,6 @@ def run(asymmetric, tmp_path_factory):
     low, high = torch.tensor([-3.0, -3, -2]), torch.tensor([3.0, 3, 4])
     write_background(folder, manifest.run, Background(texture, "box", low, high))
     folder.manifest_file.unlink()
-    from dataclasses import replace
-
     folder.write_manifest(replace(manifest, settings=settings))
     return path
 
@@ -115,14 +114,13 @@ def native(run, view, width, height, device):
         device, page_surface(page_mesh(opened)), grid, shader, table=codec.quantised(grid, "8bit")
     )
     painted = painter.paint(camera, (0, 0, width, height), shader)
-    renderer = Renderer(opened.surface, opened.model, (0, 0, 0), opened.background)
-    frame = {
-        "coverage": torch.from_numpy(painted.covered),
-        "colour": torch.from_numpy(painted.colour.copy()),
-    }
-    renderer._fill(frame, camera, (0, 0))
+    picture = painted.colour.copy()
+    v, u = np.nonzero(~painted.covered)
+    direction = torch.from_numpy(camera.rays(np.stack([u, v], 1) + 0.5)).float()
+    colour = opened.background.colour(torch.from_numpy(eye).float(), direction)
+    picture[v, u] = (colour * 255 + 0.5).to(torch.uint8).numpy()
     assert 0.1 < painted.covered.mean() < 0.95
-    return frame["colour"].numpy()
+    return picture
 
 
 @needs_browser
@@ -140,6 +138,27 @@ def test_the_picture_is_the_native_one_from_disk_and_from_a_server(
     away = np.abs(found["disk"].astype(int) - expected).max(-1)
     assert (away <= 1).mean() >= 0.999
     assert expected.std() > 5
+
+
+@needs_browser
+def test_sides_that_are_not_surface_show_the_background(browser, run, tmp_path, monkeypatch):
+    opened_run = Run.open(run)
+    whole = page_mesh(opened_run)
+    sided = replace(whole, hidden=np.full(len(whole.faces), 1, np.uint8))
+    monkeypatch.setattr(web_page, "page_mesh", lambda _: sided)
+    write_page(opened_run, tmp_path / "sides.html", PageOptions())
+    opened(browser, (tmp_path / "sides.html").as_uri())
+    hidden, _ = picture(browser)
+    monkeypatch.setattr(web_page, "page_mesh", lambda _: replace(sided, hidden=sided.hidden * 2))
+    write_page(opened_run, tmp_path / "others.html", PageOptions())
+    opened(browser, (tmp_path / "others.html").as_uri())
+    shown, _ = picture(browser)
+    # A view shows fronts: without them it is all background, without backs it is what it was.
+    pick = browser.run("xscale.pick(0.5, 0.5).then((p) => p !== null)")
+    assert pick
+    assert not np.array_equal(hidden, shown)
+    middle = np.s_[100:140, 140:180]
+    assert (np.abs(hidden[middle].astype(int) - shown[middle]).max(-1) > 1).mean() > 0.9
 
 
 @needs_browser

@@ -16,6 +16,9 @@ from xscale_viewer.screenshot import Screenshot
 from xscale_viewer.session import Session
 from xscale_viewer.views import nearest_photo
 
+UPS = ("as found", "this view's", "towards me", "+x", "-x", "+y", "-y", "+z", "-z")
+"""Directions that can be taken as upward."""
+
 
 class Commands:
     """Everything that the user can do to a session, by the names of ``keys.KEYS``.
@@ -149,6 +152,19 @@ class Commands:
         s = self._session
         s.go(navigation.axis_view(s.view, name, s.source.low, s.source.high, s.source.up))
         s.say(f"from {'above' if name == 'top' else 'below' if name == 'bottom' else name}")
+
+    def set_up(self, name: str) -> None:
+        """Take another direction as upward: one of ``UPS``."""
+        s = self._session
+        if name == UPS[0]:
+            s.source.up = s.source.found_up
+        elif name == UPS[1]:
+            s.source.up = -s.view.R[1]
+        elif name == UPS[2]:
+            s.source.up = -s.view.forward
+        else:
+            s.source.up = np.eye(3)["xyz".index(name[1])] * (1.0 if name[0] == "+" else -1.0)
+        s.say(f"up: {name}; L levels the horizon to it")
 
     def _parallel(self) -> None:
         s = self._session

@@ -84,19 +84,54 @@ def is_usable(view: View) -> bool:
     )
 
 
-def up_of(cameras: Sequence[Camera]) -> np.ndarray:
-    """Return the scene's upward direction: the photos' mean, or an axis within 15 degrees of it."""
-    if not cameras:
+def up_of(
+    cameras: Sequence[Camera], middle: np.ndarray | None = None, *, z_is_up: bool = False
+) -> np.ndarray:
+    """Return the scene's upward direction: the photos' mean, or an axis within 15 degrees of it.
+
+    Photos of a flight over ground all look down: up is then where they were taken.
+
+    Args:
+        cameras: The photos'.
+        middle: Of the scene, float64 [3], world.
+        z_is_up: Whether the scene's frame says so, as map coordinates do.
+    """
+    if not cameras or z_is_up:
         return np.array([0.0, 0.0, 1.0])
+    if middle is not None and _looks_down(cameras, middle):
+        return _near_axis(-np.mean([camera.R[2] for camera in cameras], axis=0))
     mean = -np.mean([camera.R[1] for camera in cameras], axis=0)
     length = np.linalg.norm(mean)
     if length < 0.2:  # photos taken from all sides of an object, or straight down
         return np.array([0.0, 0.0, 1.0])
-    mean /= length
+    return _near_axis(mean)
+
+
+def _near_axis(direction: np.ndarray) -> np.ndarray:
+    """Return a direction as a unit vector; an axis that is within 15 degrees takes its place."""
+    direction = direction / np.linalg.norm(direction)
     axis = np.zeros(3)
-    most = int(np.argmax(np.abs(mean)))
-    axis[most] = np.sign(mean[most])
-    return axis if mean @ axis > math.cos(math.radians(15)) else mean
+    most = int(np.argmax(np.abs(direction)))
+    axis[most] = np.sign(direction[most])
+    return axis if direction @ axis > math.cos(math.radians(15)) else direction
+
+
+def _looks_down(cameras: Sequence[Camera], middle: np.ndarray) -> bool:
+    """Whether photos are those of a flight: all look alike, from places spread far and level."""
+    if len(cameras) < 6:
+        return False
+    forward = np.array([camera.R[2] for camera in cameras])
+    mean = forward.mean(0)
+    if np.linalg.norm(mean) < math.cos(math.radians(8)):
+        return False
+    mean /= np.linalg.norm(mean)
+    places = np.array([camera.position for camera in cameras])
+    height = float((middle - np.median(places, axis=0)) @ mean)
+    along = (places - places.mean(0)) @ mean
+    across = places - places.mean(0) - along[:, None] * mean
+    spread = np.sqrt(np.linalg.svd(across, compute_uv=False)[:2] ** 2 / len(places))
+    # Spread in both directions: a row of photos may as well be that of a wall.
+    return height > 0 and spread[1] > 0.15 * height and along.std() < 0.2 * spread[0]
 
 
 def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray, fov: float = 50.0) -> View:

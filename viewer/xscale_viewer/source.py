@@ -33,6 +33,8 @@ from xscale_viewer.navigation import up_of
 _SAMPLED = 200_000
 _NEIGHBOURS = 2000
 _NOT_OF_A_SCENE = ("level", "uncertainty", "features")
+GEOCENTRIC = "EPSG:4978"
+"""Coordinates from the earth's centre: up is away from it."""
 NO_MODES = ("photo", "render", "error")
 """Modes of the service that the wipe asks for by itself."""
 
@@ -65,6 +67,12 @@ class Source:
     """Name of the coordinate system of positions, where the scene says it."""
     points: np.ndarray | None = None
     """Sparse points, float64 [P, 3], world."""
+
+    found_up: np.ndarray = field(init=False)
+    """Upward direction found when the source was opened."""
+
+    def __post_init__(self) -> None:
+        self.found_up = self.up
 
     @cached_property
     def frustums(self) -> dict[str, float]:
@@ -158,7 +166,11 @@ def _source(
     low, high = _box(run.surface.vertices, origin)
     nears = [camera.near for camera in cameras.values() if camera.near > 0]
     near = min([*nears, float(np.linalg.norm(high - low)) * 1e-4])
-    up = up_of(list(cameras.values()))
+    middle = (low + high) / 2
+    if georeference == GEOCENTRIC:
+        up = middle / max(float(np.linalg.norm(middle)), 1.0)
+    else:
+        up = up_of(list(cameras.values()), middle, z_is_up=georeference is not None)
     return Source(
         path, kind, run, cameras, tests, origin, low, high, up, modes, near, open_scene,
         georeference,
@@ -178,8 +190,8 @@ def _georeference(provenance: Mapping[str, object], warnings: Sequence[str]) -> 
     system = provenance.get("coordinate_system")
     if isinstance(system, dict) and system.get("name"):
         return str(system["name"])[:80]
-    geocentric = any("EPSG:4978" in line for line in warnings)
-    return "EPSG:4978" if geocentric else None
+    geocentric = any(GEOCENTRIC in line for line in warnings)
+    return GEOCENTRIC if geocentric else None
 
 
 class SceneRun:

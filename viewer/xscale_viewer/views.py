@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _MOST_ROLL = 20.0
 """Degrees: a photo that was held more aslant is levelled when a window opens with its view."""
 
+_STEEP = 0.95
+"""Sine of the pitch above which a view has no horizon to be levelled to."""
+
 
 def first_view(source: Source) -> View:
     """Return the view that a window opens with: a far photo's, else the whole mesh."""
@@ -28,10 +31,12 @@ def first_view(source: Source) -> View:
         # A far one, since a close-up shows little of what there is, but not the remotest.
         apart = np.abs(np.log(np.maximum(far, 1e-12) / max(float(np.quantile(far, 0.8)), 1e-12)))
         side = np.linalg.norm(away - np.median(away, axis=0), axis=1) / max(source.extent, 1e-12)
-        nearest = names[int(np.argmin(apart + 0.3 * side))]
+        nearest = names[int(np.argmin(apart + side))]
         view = view_of(source.cameras[nearest])
         if is_usable(view):
-            rolled = abs(angles(view, source.up)[2]) > _MOST_ROLL
+            # Straight up or down there is no horizon.
+            steep = abs(view.forward @ source.up) > _STEEP
+            rolled = not steep and abs(angles(view, source.up)[2]) > _MOST_ROLL
             return level(view, source.up) if rolled else view
     centre, extent = (source.low + source.high) / 2, source.extent
     side = np.cross(source.up, np.eye(3)[int(np.argmin(np.abs(source.up)))])

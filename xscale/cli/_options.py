@@ -90,7 +90,7 @@ RANGES: dict[str, Range] = {
     "steps": _COUNT,
     "minutes": _POSITIVE,
     "downscale": Range(1, 1000),
-    "test_every": _COUNT,
+    "test_every": Range(0),
     "seed": Range(0, 2**32 - 1),
     "threads": Range(1, 1024),
     "samples": Range(1, 16),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,6 +35,8 @@ class Prepare(SceneOptions):
     """official: the authors' sizes, rounded down, and K divided by exactly the factor."""
     seed: int = 0
     """Seed of the cluster protocol."""
+    unit: Literal["m", "cm", "mm"] | None = None
+    """Length of a scene unit, where it is known: sizes of pixels are then given in mm."""
     overwrite: bool = False
     """Replace an existing folder."""
 
@@ -60,6 +63,12 @@ class Run:
     """Length of each training in steps."""
     set: list[str] | None = None
     """Single settings, as KEY=VALUE."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip."""
+    engine: Literal["local", "ray"] = "local"
+    """ray: jobs on a Ray cluster, whose machines see ROOT and --out under the same paths."""
+    address: str = "auto"
+    """Address of the Ray cluster."""
     shard: str | None = None
     """i/n: every n-th job, beginning with the i-th; all shards share --out."""
     device: str = "auto"
@@ -83,10 +92,16 @@ class Score:
     """Name of the method. Default: that of --pred."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the scores. Default: METHOD.json in the current folder."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip."""
+    exposure: Literal["fitted", "not fitted", "unknown"] = "unknown"
+    """Whether the method fitted exposures, or anything else, to the test photos; for the record."""
+    results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also write the results as nerfbaselines does: DIR/predictions.tar.gz and DIR/results.json."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights."""
     overwrite: bool = False
-    """Replace an existing file."""
+    """Replace existing results."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +200,7 @@ def _prepare(options: Prepare) -> int:
             downscale=options.downscale,
             sizes=options.sizes,
             seed=options.seed,
+            unit=options.unit,
             overwrite=options.overwrite,
             on_photo=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -198,6 +214,7 @@ def _run(options: Run) -> int:
     from xscale.errors import PartialError
     from xscale.giganvs.run import run as run_benchmark
     from xscale.giganvs.verify import lpips_notice
+    from xscale.metrics.variants import EXTRAS
     from xscale.report.ranking import rank, read_scores, table
 
     notice = lpips_notice(options.lpips_weights)
@@ -214,6 +231,9 @@ def _run(options: Run) -> int:
         steps=options.steps,
         settings=options.set or [],
         shard=_shard(options.shard),
+        engine=options.engine,
+        address=options.address,
+        extras=(*EXTRAS, *(options.metrics or ())),
         device=options.device,
         lpips_weights=options.lpips_weights,
         on_stage=say,
@@ -237,25 +257,26 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
     if text is None:
         return None
-    first, _, count = text.partition("/")
-    if not (first.isdigit() and count.isdigit()):
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if found is None:
         raise UsageError(f"--shard takes i/n, got {text!r}", advice="for example 1/4")
-    return int(first), int(count)
+    return int(found[1]), int(found[2])
 
 
 def _score(options: Score) -> int:
     from xscale.errors import PartialError
     from xscale.giganvs.layout import PreparedScene
-    from xscale.giganvs.score import score
+    from xscale.giganvs.score import method_name, score
     from xscale.giganvs.verify import lpips_notice
+    from xscale.metrics.variants import EXTRAS
     from xscale.report.ranking import rank, table
 
     notice = lpips_notice(options.lpips_weights)
     if notice:
         warn(notice)
     prepared = PreparedScene.open(options.scene)
-    method = options.method or options.pred.name.split(".")[0]
-    out = options.out or Path(f"{method}.json")
+    method = options.method or method_name(options.pred)
+    out = options.out or Path(f"{method.replace('/', '_')}.json")
     test = prepared.split(options.split).test
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=len(test))
@@ -265,6 +286,9 @@ def _score(options: Score) -> int:
             split=options.split,
             method=method,
             out=out,
+            results=options.results,
+            exposure=options.exposure,
+            extras=(*EXTRAS, *(options.metrics or ())),
             lpips_weights=options.lpips_weights,
             overwrite=options.overwrite,
             progress=lambda name: bar.advance(task),
@@ -299,22 +323,29 @@ def _table(options: Table) -> int:
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
+        pictures, thumbnails = _pictures(options)
         page = write_page(
-            options.page, files, rankings, pictures=_pictures(options), overwrite=options.overwrite
+            options.page,
+            files,
+            rankings,
+            pictures=pictures,
+            thumbnails=thumbnails,
+            overwrite=options.overwrite,
         )
         result(page)
     return 0
 
 
-def _pictures(options: Table) -> str:
-    """Return the page's sections with pictures, empty without --pictures."""
+def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
+    """Return the page's sections with pictures, and thumbnails by scene; empty without them."""
     from xscale.errors import UsageError
     from xscale.giganvs.layout import PreparedScene
+    from xscale.giganvs.score import scene_name
     from xscale.report.predictions import find_predictions
-    from xscale.report.ranking_pictures import pictures_section
+    from xscale.report.ranking_pictures import pictures_section, thumbnails
 
     if not options.pictures:
-        return ""
+        return "", {}
     if options.scene is None:
         raise UsageError("--pictures needs the scene's photos", advice="add --scene ROOT/NAME")
     prepared = PreparedScene.open(options.scene)
@@ -325,4 +356,5 @@ def _pictures(options: Table) -> str:
         if not (method and equals and folder):
             raise UsageError(f"--pictures takes METHOD=DIR, got {text!r}")
         methods[method] = find_predictions(folder, split.test, split.photos, prepared.name)
-    return pictures_section(prepared.name, split.test, prepared.photo, methods)
+    section = pictures_section(prepared.name, split.test, prepared.photo, methods)
+    return section, {scene_name(prepared, split): thumbnails(split.test, prepared.photo)}

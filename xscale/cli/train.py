@@ -47,7 +47,7 @@ class Options(SceneOptions):
     downscale: float = 1.0
     """Reduce the photos by this factor (exact area average)."""
     test_every: int | None = None
-    """Hold out photos 0, N, 2N, ... for scoring; 7 above 14 photos, else 4."""
+    """Hold out photos 0, N, 2N, ... for scoring, 0: none; default: 7 above 14 photos, else 4."""
     test_list: Path | None = None
     """File with the names of the photos to hold out, one a line."""
     seed: int = 0

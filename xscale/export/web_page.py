@@ -124,11 +124,13 @@ def page_mesh(run: Run) -> codec.PackedMesh:
     """Return the mesh that a run's page has."""
     surface = run.surface
     grid = run.model.field.layout
+    sides = getattr(surface, "sides", None)
     return codec.packed_mesh(
         surface.vertices.cpu().numpy(),
         surface.faces.cpu().numpy(),
         surface.cluster_face_ids.cpu().numpy(),
         grid.scales[-1] + 1,
+        None if sides is None else 3 - sides.cpu().numpy(),
     )
 
 
@@ -173,6 +175,8 @@ class _Page:
         raw = {"mesh": mesh.data, "net": layout.level_bytes(grid.layout, self._groups) + net}
         background = run.background
         self._sky = background if isinstance(background, Background) else None
+        if mesh.hidden is not None:
+            raw["sides"] = mesh.hidden.tobytes()
         if self._sky is not None:
             raw["sky"] = self._sky.texture.cpu().numpy().tobytes()
         for number, data in enumerate(codec.level_parts(self._table, grid.layout)):
@@ -252,12 +256,13 @@ class _Page:
         texts = {"draw": source.draw_source(), "paint": source.paint_source(self._sizes)}
         background: dict[str, object] = {
             "learned": False, "box": False, "rows": 1, "grey": 1.0,
-            "low": [0.0] * 3, "high": [0.0] * 3,
+            "low": [0.0] * 3, "high": [0.0] * 3, "axis": 2, "places": [],
         }  # fmt: skip
         if sky is not None:
             background |= {
-                "learned": True, "box": sky.kind == "box", "rows": len(sky.texture),
-                "low": sky.low.tolist(), "high": sky.high.tolist(),
+                "learned": True, "box": sky.kind == "box", "rows": sky.texture.shape[-3],
+                "low": sky.low.tolist(), "high": sky.high.tolist(), "axis": getattr(sky, "axis", 2),
+                "places": _places_of(sky),
             }  # fmt: skip
         return {
             "folder": self._options.folder,
@@ -294,6 +299,12 @@ class _Page:
             sizes.append(-(-(grid.offsets[end] - first) * row // 4) * 4)
             begin = end
         return {"levels": levels, "groups": sizes}
+
+
+def _places_of(sky: Background) -> list[list[float]]:
+    """Return the places that a background has pictures for; none where one serves for all."""
+    places = getattr(sky, "places", None)
+    return [] if places is None else places.tolist()
 
 
 def _text(name: str) -> str:

@@ -9,6 +9,7 @@ ROOT/NAME/splits/NAME.json
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from xscale.errors import InputError, IntegrityError, ListError
+from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.giganvs.splits import SplitFile, read_split
 from xscale.io.hashing import sha256_file
 from xscale.io.names import safe_name
@@ -30,6 +33,8 @@ CARD = "giganvs.json"
 FORMAT = 1
 _MOST_MASK = 1 << 28
 _COVERED = 128
+_ROWS = 512
+"""Rows of a picture that are rasterized at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,8 @@ class PreparedScene:
                 advice="xscale giganvs prepare SCENE --out makes one",
             ) from None  # fmt: skip
         kinds = {"format": int, "downscale": int | float, "photos": dict, "coverage": dict}
-        if not all(isinstance(card.get(key), kind) for key, kind in kinds.items()):
+        whole = all(isinstance(card.get(key), kind) for key, kind in kinds.items())
+        if not whole or card["photos"].keys() != card["coverage"].keys():
             raise IntegrityError("is damaged", where=path / CARD, advice="prepare the scene again")
         if card["format"] != FORMAT:
             raise IntegrityError(
@@ -95,14 +101,22 @@ class PreparedScene:
         return read_split(path, list(self.card["photos"]))
 
     def photo(self, name: str) -> np.ndarray:
-        """Return a photo, uint8 [H, W, 3]."""
-        return self.scene.photo(name).read()
+        """Return a photo, uint8 [H, W, 3].
+
+        Raises:
+            IntegrityError: It changed since the scene was prepared.
+        """
+        photo = self.scene.photo(name)
+        if sha256_file(photo.path) != self.card["photos"][name]:
+            raise _changed(photo.path)
+        return photo.read()
 
     def coverage(self, name: str) -> np.ndarray:
         """Return the pixels that the mesh covers, bool [H, W].
 
         Raises:
             InputError: The mask is missing or of another size.
+            IntegrityError: It changed since the scene was prepared.
         """
         path = self.path / "coverage" / png_name(name)
         try:
@@ -118,7 +132,23 @@ class PreparedScene:
                 f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {camera.width} x "
                 f"{camera.height}", where=path, advice="prepare the scene again",
             )  # fmt: skip
+        if hashlib.sha256(data).hexdigest() != self.card["coverage"][name]:
+            raise _changed(path)
         return mask
+
+    def footprint(self, name: str) -> np.ndarray:
+        """Return each pixel's size on the surface, float32 [H, W], NaN where nothing is covered."""
+        camera = self.scene.photo(name).camera
+        surface = build_surface(self.scene.mesh)
+        packed = torch.from_numpy(camera.recentred(self.scene.origin).packed())
+        sizes = np.full((camera.height, camera.width), np.nan, np.float32)
+        for top in range(0, camera.height, _ROWS):
+            rows = min(_ROWS, camera.height - top)
+            rect = (0, top, camera.width, rows)
+            points, _ = build_gbuffer(surface, packed, camera.width, camera.height, rect)
+            part = sizes[top : top + rows].reshape(-1)
+            part[points.pixel_index.numpy()] = points.footprint.numpy()
+        return sizes
 
     def damage(self) -> Iterator[str]:
         """Yield a line for every file that no longer matches its hash."""
@@ -143,3 +173,10 @@ class PreparedScene:
             "photos_sha256": {name: self.card["photos"][name] for name in split.test},
             "coverage_sha256": {name: self.card["coverage"][name] for name in split.test},
         }
+
+
+def _changed(path: Path) -> IntegrityError:
+    return IntegrityError(
+        "changed since the scene was prepared", where=path,
+        advice="restore it, or prepare the scene again",
+    )  # fmt: skip

@@ -29,7 +29,9 @@ from xscale.scene.photo import png_name
 from xscale.scene.scene import Photo, Scene
 
 Sizes = Literal["xscale", "official"]
+Unit = Literal["m", "cm", "mm"]
 _ROWS = 256
+_MOST_DOWNSCALE = 1000
 
 
 def prepare(
@@ -39,6 +41,7 @@ def prepare(
     downscale: float = 1,
     sizes: Sizes = "xscale",
     seed: int = 0,
+    unit: Unit | None = None,
     overwrite: bool = False,
     on_photo: Callable[[int, int], None] | None = None,
 ) -> PreparedScene:
@@ -54,6 +57,7 @@ def prepare(
         sizes: ``official`` reproduces the authors' sizes: W and H divided by k and rounded down,
             K divided by exactly k. ``xscale`` rounds, and K follows the sizes.
         seed: Of the cluster protocol.
+        unit: Length of a scene unit, where it is known: sizes of pixels are then given in mm.
         overwrite: Whether another folder of that name is replaced.
         on_photo: Called after each photo with the number done and of all.
 
@@ -61,15 +65,17 @@ def prepare(
         The prepared scene; an existing one of the same recipe is kept as it is.
 
     Raises:
-        UsageError: ``downscale`` is below 1.
+        UsageError: ``downscale`` is not within 1 and 1000.
         SceneError: Two photos would have one name.
-        OutputExistsError: ``out`` holds something else.
+        OutputExistsError: ``out`` holds something else; only prepared scenes are ever replaced.
     """
-    if not downscale >= 1:
-        raise UsageError(f"--downscale must be at least 1, got {downscale}")
+    if not 1 <= downscale <= _MOST_DOWNSCALE:
+        raise UsageError(f"--downscale must be 1 to {_MOST_DOWNSCALE}, got {downscale}")
     out = Path(out)
+    _check_target(out, scene)
     recipe = fingerprint_of({
         "scene": scene.fingerprint(), "downscale": downscale, "sizes": sizes, "seed": seed,
+        **({} if unit is None else {"unit": unit}),
     })  # fmt: skip
     if (out / CARD).exists() and not overwrite:
         return _kept(out, recipe)
@@ -104,6 +110,7 @@ def prepare(
             "layout": scene.layout,
             "downscale": downscale,
             "sizes": sizes,
+            "unit": unit,
             "photos": hashes,
             "coverage": covered,
             "files": {
@@ -114,6 +121,24 @@ def prepare(
         }
         write_json(folder / CARD, card)
     return PreparedScene.open(out)
+
+
+def _check_target(out: Path, scene: Scene) -> None:
+    """Refuse to put a prepared scene in the place of anything but another one.
+
+    Raises:
+        OutputExistsError: ``out`` holds something else, or the scene itself.
+    """
+    sources = [scene.root, *scene.mesh_files, *(photo.path for photo in scene.photos)]
+    target = out.resolve()
+    if any(target in (path.resolve(), *path.resolve().parents) for path in sources):
+        raise OutputExistsError(
+            "holds the scene itself", where=out, advice="choose another folder for --out"
+        )
+    if out.exists() and not (out / CARD).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(
+            "is not a prepared scene", where=out, advice="choose another folder for --out"
+        )
 
 
 def _kept(out: Path, recipe: str) -> PreparedScene:

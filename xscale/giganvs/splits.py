@@ -7,6 +7,7 @@ published, so the splits here are ours, and no figure of theirs is comparable wi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,13 @@ def read_split(path: Path, known: Sequence[str]) -> SplitFile:
         raise ListError(
             "does not match its hash", where=path, advice="restore it, or prepare the scene again"
         )
+    for names in (split.photos, split.test):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ListError(f"names {twice[0]} twice", where=path, advice="name each photo once")
+    lost = [name for name in split.test if name not in split.groups]
+    if lost:
+        raise ListError(f"gives {lost[0]} no group", where=path, advice="prepare the scene again")
     if not split.test or not set(split.test) < set(split.photos):
         raise ListError(
             "holds out no photo, or all of them", where=path, advice="prepare the scene again"

@@ -51,10 +51,11 @@ class FeatureDistance:
         x = x.contiguous(memory_format=torch.channels_last)
         taps = []
         for part in self._slices:
-            for index in part.layers:
-                weight, bias = self._layers[index]
-                x = functional.relu(functional.conv2d(x, weight, bias, part.stride, part.padding))
+            for layer in part.layers:
+                weight, bias = self._layers[layer.index]
+                x = functional.conv2d(x, weight, bias, layer.stride, layer.padding)
+                x = functional.relu(x)
             taps.append(x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + EPSILON))
             if part.pool:
-                x = functional.max_pool2d(x, part.pool, 2)
+                x = part.pool.apply(x)
         return taps

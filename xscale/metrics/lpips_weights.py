@@ -18,6 +18,7 @@ import torch
 from xscale.errors import IntegrityError, SetupError, UsageError
 from xscale.io.hashing import sha256_file
 from xscale.io.storage import make_folder
+from xscale.metrics.network import Convolution
 
 WEIGHTS_VARIABLE = "XSCALE_LPIPS_WEIGHTS"
 NETS = ("vgg", "alex")
@@ -52,15 +53,6 @@ LAYERS = {
     },
 }
 _HEAD_CHANNELS = {"vgg": (64, 128, 256, 512, 512), "alex": (64, 192, 384, 256, 256)}
-
-
-class Convolution(NamedTuple):
-    """Weights of one layer, float32."""
-
-    weight: torch.Tensor
-    """[out, in, k, k]."""
-    bias: torch.Tensor
-    """[out]."""
 
 
 class LpipsWeights(NamedTuple):

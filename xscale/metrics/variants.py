@@ -1,15 +1,12 @@
 """Every score of one test photo, in every variant of the protocol.
 
-Variants are suffixes: none (the frame as rendered), ``_covered`` (only pixels that the mesh
-covers), ``_cc`` (after an affine colour fit), ``_covered_cc`` (both), ``_uncovered`` and
-``_uncovered_cc`` (the other pixels), ``_white`` (uncovered pixels white in both pictures) and
-``_masked`` (only pixels both covered and not masked out).
+Variants are suffixes of the metrics' names; docs/scoring.md defines them. To add one, add a row to
+``VARIANTS`` and its pictures to ``_variants``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -20,41 +17,53 @@ from xscale.metrics.colour_transform import (
     fit_colour_transform,
     quadratic_fitted,
 )
-from xscale.metrics.lpips import LpipsModel, unit_range
-from xscale.metrics.lpips_weights import NETS
-from xscale.metrics.psnr import psnr
-from xscale.metrics.ssim import mean_over, ssim_map
+from xscale.metrics.lpips import unit_range
+from xscale.metrics.measures import Models, Pair, Score, metrics_wanted
 
-BASES = ("psnr", "ssim", *(f"lpips_{net}" for net in NETS))
-SUFFIXES = ("", "_covered", "_cc", "_covered_cc", "_uncovered", "_uncovered_cc", "_white")
+
+class Variant(NamedTuple):
+    """Which pixels of which pictures are compared."""
+
+    suffix: str
+    title: str
+    on_request: bool = False
+    """Whether ``xscale score`` leaves it out."""
+
+
 MASKED = "_masked"
-UNIT = "lpips_vgg_unit"
-"""LPIPS of VGG with inputs in [0, 1], not shifted to [-1, 1]: the convention of splatting codes."""
 QUADRATIC = "_ccq"
-"""Suffix of the variant after a quadratic colour fit, as gsplat and multinerf report it."""
-EXTRAS = (UNIT, QUADRATIC)
-"""Scores that are made on request, for comparison with other programs' figures."""
-
-Score = float | str | None
-
-
-class _Variant(NamedTuple):
-    """Two pictures to compare and where."""
-
-    render: np.ndarray
-    """[H, W, 3], as it is for PSNR: uint8, or float64 in [0, 1] after a colour fit."""
-    filled: np.ndarray
-    """The same with left-out pixels replaced by the photo's, for SSIM and LPIPS."""
-    photo: np.ndarray
-    """uint8 [H, W, 3]."""
-    weight: np.ndarray | None
-    """bool [H, W]; None counts every pixel."""
+VARIANTS = (
+    Variant("", "whole frame as rendered"),
+    Variant("_covered", "covered pixels"),
+    Variant("_cc", "whole frame, colour-fitted"),
+    Variant("_covered_cc", "covered pixels, colour-fitted"),
+    Variant("_uncovered", "uncovered pixels"),
+    Variant("_uncovered_cc", "uncovered pixels, colour-fitted"),
+    Variant("_white", "uncovered pixels white"),
+    Variant(MASKED, "covered and not masked"),
+    Variant(QUADRATIC, "whole frame after a quadratic colour fit", on_request=True),
+)
+"""All variants, in the order of scores files. ``_masked`` is there where a scene has masks."""
+EXTRAS = ("lpips_vgg_unit", QUADRATIC)
+"""Scores that the benchmark adds, for comparison with other programs' figures."""
 
 
-def metric_names(masked: bool = False) -> tuple[str, ...]:
-    """Return all metric names in the order of a scores file, with or without masks."""
-    suffixes = (*SUFFIXES, MASKED) if masked else SUFFIXES
-    return tuple(base + suffix for suffix in suffixes for base in BASES)
+def suffixes_of(masked: bool = False, extras: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the suffixes of a scores file: with or without masks, and those on request."""
+    return tuple(
+        v.suffix
+        for v in VARIANTS
+        if (v.suffix in extras if v.on_request else masked or v.suffix != MASKED)
+    )
+
+
+def metric_names(masked: bool = False, extras: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of all scores in the order of a scores file."""
+    return tuple(
+        metric.name + suffix
+        for suffix in suffixes_of(masked, extras)
+        for metric in metrics_wanted(extras)
+    )
 
 
 def score_photo(
@@ -62,7 +71,7 @@ def score_photo(
     photo: np.ndarray,
     coverage: np.ndarray,
     mask: np.ndarray | None = None,
-    lpips: Mapping[str, LpipsModel] | None = None,
+    models: Models | None = None,
     suffixes: Collection[str] | None = None,
     extras: Collection[str] = (),
 ) -> dict[str, Score]:
@@ -74,10 +83,10 @@ def score_photo(
         coverage: bool [H, W], true where the pixel's centre ray hits the mesh.
         mask: bool [H, W], true where the photo may be used; None where the scene has no masks,
             and then there are no ``_masked`` scores.
-        lpips: Models by network name; the scores of an absent one are None.
+        models: What metrics need, see ``xscale.metrics.models``; without it they score None.
         suffixes: The variants wanted, for example ``["_covered_cc"]``: LPIPS takes its time for
             each. None is all.
-        extras: Any of :data:`EXTRAS`.
+        extras: Metrics and suffixes on request.
 
     Returns:
         Every name of :func:`metric_names` of a variant wanted, with a number, ``"inf"`` for the
@@ -90,45 +99,21 @@ def score_photo(
         ShapeError: Shapes or dtypes do not fit together.
     """
     _check(render, photo, coverage, mask)
-    there = (*SUFFIXES, MASKED) if mask is not None else SUFFIXES
-    wanted = [s for s in there if suffixes is None or s in suffixes]
-    if QUADRATIC in extras:
-        wanted.append(QUADRATIC)
-    scores: dict[str, Score] = {base + s: None for s in wanted for base in BASES}
+    wanted = [
+        s
+        for s in suffixes_of(mask is not None, extras)
+        if suffixes is None or s in suffixes or s in extras
+    ]
     variants = _variants(render, photo, coverage, mask)
-    if QUADRATIC in extras:
+    if QUADRATIC in wanted:
         fitted = quadratic_fitted(unit_range(render), unit_range(photo))
-        variants[QUADRATIC] = _Variant(fitted, fitted, variants[""].photo, None)
+        variants[QUADRATIC] = Pair(fitted, fitted, photo, None)
     variants = {s: variants[s] for s in wanted if s in variants}
-    scores.update(_psnr_and_ssim(variants))
-    pictures: dict[int, np.ndarray] = {}
-    for v in variants.values():
-        pictures.update({id(v.filled): v.filled, id(v.photo): v.photo})
-    place = {key: i for i, key in enumerate(pictures)}
-    pairs = [(place[id(v.filled)], place[id(v.photo)]) for v in variants.values()]
-    for net, model in (lpips or {}).items():
-        distances = model.distances(list(pictures.values()), pairs)
-        scores.update({f"lpips_{net}{s}": d for s, d in zip(variants, distances, strict=True)})
-    if UNIT in extras:
-        scores.update({f"{UNIT}{s}": None for s in wanted})
-        if lpips and "vgg" in lpips:
-            distances = lpips["vgg"].distances(list(pictures.values()), pairs, shifted=False)
-            scores.update({f"{UNIT}{s}": d for s, d in zip(variants, distances, strict=True)})
-    return scores
-
-
-def _psnr_and_ssim(variants: Mapping[str, _Variant]) -> dict[str, Score]:
-    """Return the scores of all variants; a pair of pictures in several is compared once."""
-    scores: dict[str, Score] = {}
-    similarity: dict[tuple[int, int], np.ndarray] = {}
-    for suffix, v in variants.items():
-        photo = unit_range(v.photo)
-        decibels = psnr(unit_range(v.render), photo, v.weight)
-        scores["psnr" + suffix] = "inf" if decibels == math.inf else decibels
-        key = (id(v.filled), id(v.photo))
-        if key not in similarity:
-            similarity[key] = ssim_map(unit_range(v.filled), photo)
-        scores["ssim" + suffix] = mean_over(similarity[key], v.weight)
+    metrics = metrics_wanted(extras)
+    scores: dict[str, Score] = {m.name + s: None for s in wanted for m in metrics}
+    for metric in metrics:
+        found = metric.measure(list(variants.values()), models or {})
+        scores.update({metric.name + s: v for s, v in zip(variants, found, strict=True)})
     return scores
 
 
@@ -150,24 +135,24 @@ def colour_fitted(render: np.ndarray, photo: np.ndarray, coverage: np.ndarray) -
 
 def _variants(
     render: np.ndarray, photo: np.ndarray, coverage: np.ndarray, mask: np.ndarray | None
-) -> dict[str, _Variant]:
+) -> dict[str, Pair]:
     """Make the pictures of every variant that has pixels, by suffix; equal ones are one array."""
     # Pictures stay bytes where they can: nine of float64 would not fit in memory at full size.
-    variants = {"": _Variant(render, render, photo, None)}
+    variants = {"": Pair(render, render, photo, None)}
     if not coverage.any():
         return variants
 
-    def only(picture: np.ndarray, where: np.ndarray) -> _Variant:
+    def only(picture: np.ndarray, where: np.ndarray) -> Pair:
         if where.all():
-            return _Variant(picture, picture, photo, where)
+            return Pair(picture, picture, photo, where)
         filled = picture.copy()
         left_out = ~where
         filled[left_out] = photo[left_out] if filled.dtype == np.uint8 else photo[left_out] / 255.0
-        return _Variant(picture, filled, photo, where)
+        return Pair(picture, filled, photo, where)
 
     fitted = colour_fitted(render, photo, coverage)
     variants["_covered"] = only(render, coverage)
-    variants["_cc"] = _Variant(fitted, fitted, photo, None)
+    variants["_cc"] = Pair(fitted, fitted, photo, None)
     variants["_covered_cc"] = only(fitted, coverage)
     if not coverage.all():
         variants["_uncovered"] = only(render, ~coverage)
@@ -176,7 +161,7 @@ def _variants(
     if not coverage.all():
         fill = np.uint8(255)
         white, white_photo = (np.where(coverage[:, :, None], p, fill) for p in (render, photo))
-    variants["_white"] = _Variant(white, white, white_photo, None)
+    variants["_white"] = Pair(white, white, white_photo, None)
     if mask is not None and (coverage & mask).any():
         variants[MASKED] = only(render, coverage & mask)
     return variants

@@ -385,7 +385,8 @@ def _whole(entry: dict, key: str, where: object) -> int:
 
 def _numbers(value: object, count: int | None, key: str, where: object) -> np.ndarray:
     if isinstance(value, list) and value and isinstance(value[0], list):
-        value = [number for row in value for number in row] if count else None
+        rows = count and all(isinstance(row, list) for row in value)
+        value = [number for row in value for number in row] if rows else None
     good = isinstance(value, list) and all(_is_number(number) for number in value)
     if not good or (count is not None and len(value) != count):
         raise CameraError(f"{key} must be {count or 'a list of'} numbers", where=where)

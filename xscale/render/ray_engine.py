@@ -60,7 +60,7 @@ def ray_engine(address: str = "auto", workers: int | None = None, split: Split =
     def engine(run: Run, job: Job, pending: Sequence[int], folder: Path) -> Iterator[Outcome]:
         started = not ray.is_initialized()
         if started:
-            _connect(ray, address)
+            connect(ray, address)
         try:
             yield from _render(ray, run, job, pending, folder.resolve(), workers, split)
         finally:
@@ -70,7 +70,12 @@ def ray_engine(address: str = "auto", workers: int | None = None, split: Split =
     return engine
 
 
-def _connect(ray: ModuleType, address: str) -> None:
+def connect(ray: ModuleType, address: str) -> None:
+    """Connect to a Ray cluster.
+
+    Raises:
+        ClusterError: There is none at that address.
+    """
     try:
         host, colon, port = address.rpartition(":")
         if colon and port.isdigit() and "/" not in host:

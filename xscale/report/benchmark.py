@@ -8,24 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from xscale.io.hashing import fingerprint_of
-from xscale.metrics.lpips import load_models
-from xscale.metrics.variants import EXTRAS, SUFFIXES, Score, metric_names, score_photo
+from xscale.metrics.measures import Score
+from xscale.metrics.models import load_models
+from xscale.metrics.scales import Octave, downscaled_scores, octaves, scale_report
+from xscale.metrics.variants import EXTRAS, metric_names, score_photo
 from xscale.report.predictions import Predictions
 from xscale.report.score import protocol_of, summarise
 
 Read = Callable[[str], np.ndarray]
-
-
-def benchmark_metrics(extras: Collection[str] = EXTRAS) -> tuple[str, ...]:
-    """Return the names of all scores of a photo, in the order of a scores file."""
-    bases = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
-    names = list(metric_names())
-    if "_ccq" in extras:
-        names += [f"{base}_ccq" for base in bases]
-    if "lpips_vgg_unit" in extras:
-        suffixes = (*SUFFIXES, "_ccq") if "_ccq" in extras else SUFFIXES
-        names += [f"lpips_vgg_unit{suffix}" for suffix in suffixes]
-    return tuple(names)
 
 
 def score_predictions(
@@ -33,6 +23,7 @@ def score_predictions(
     test: Sequence[str],
     read_photo: Read,
     read_coverage: Read,
+    read_footprint: Read | None = None,
     *,
     groups: Mapping[str, object],
     rules: Mapping[str, object],
@@ -49,6 +40,8 @@ def score_predictions(
         test: Names of the test photos.
         read_photo: Gives a photo, uint8 [H, W, 3].
         read_coverage: Gives the pixels that the mesh covers, bool [H, W]: the same for all methods.
+        read_footprint: Gives the size of each pixel on the surface, float [H, W], not finite where
+            nothing is covered; None: pixels are not grouped by it.
         groups: Group of neighbouring views of each test photo, for intervals.
         rules: Everything that decides the figures and is the same for all methods: split, sizes,
             hashes of photos and masks. Two files are comparable where it is equal.
@@ -60,16 +53,18 @@ def score_predictions(
 
     Returns:
         The scores file: ``method``, ``scene``, ``protocol``, ``photos`` by name, ``mean``,
-        ``counts``, ``missing``. A missing picture has null in every score, and then the means are
-        null too: a mean over fewer photos is another figure.
+        ``counts``, ``missing``, ``scales``. A missing picture has null in every score, and then the
+        means are null too: a mean over fewer photos is another figure.
 
     Raises:
         InputError: A picture is damaged or does not fit its photo.
     """
-    models, notices = load_models(lpips_weights)
+    models, notices = load_models(lpips_weights, extras)
     rows: dict[str, dict[str, Score]] = {}
     shares: dict[str, float] = {}
-    nothing = dict.fromkeys(benchmark_metrics(extras))
+    blocks: dict[str, dict[int, dict[str, Score]]] = {}
+    sums: dict[str, dict[int, Octave]] = {}
+    nothing = dict.fromkeys(metric_names(extras=extras))
     for name in test:
         coverage = read_coverage(name)
         shares[name] = float(coverage.mean())
@@ -77,6 +72,9 @@ def score_predictions(
             photo = read_photo(name)
             render = predictions.read(name, photo)
             rows[name] = score_photo(render, photo, coverage, None, models, extras=extras)
+            blocks[name] = downscaled_scores(render, photo, coverage, models, extras)
+            if read_footprint is not None:
+                sums[name] = octaves(render, photo, coverage, read_footprint(name))
         else:
             rows[name] = dict(nothing)
         if progress is not None:
@@ -92,7 +90,7 @@ def score_predictions(
     if predictions.extra:
         warnings.append(f"W-EXTRA: {len(predictions.extra)} pictures belong to no test photo")
     stated = protocol_of({}, models, warnings)
-    rules = {**rules, "lpips": stated["lpips"], "extras": sorted(extras)}
+    rules = {**rules, "lpips": stated["lpips"]}
     return {
         "format": 1,
         "method": method,
@@ -109,4 +107,5 @@ def score_predictions(
         "missing": list(predictions.missing),
         "extra": list(predictions.extra),
         **summary,
+        "scales": scale_report(blocks, sums, not predictions.missing),
     }

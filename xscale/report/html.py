@@ -23,7 +23,7 @@ def document(title: str, body: str, pictures: Sequence[str] = PICTURES) -> str:
     """
     here = resources.files("xscale.report")
     style = here.joinpath("page.css").read_text("utf-8")
-    script = here.joinpath("page.js").read_text("utf-8")
+    script = "".join(here.joinpath(name).read_text("utf-8") for name in ("wipe.js", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # Only this script may run, whatever a file name or a setting contains.
     policy = (

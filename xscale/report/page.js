@@ -35,7 +35,6 @@
       wipe.style.setProperty("--at", slider.value + "%");
       slider.setAttribute("aria-valuetext", Math.round(slider.value) + "% " + names[0]);
     }
-    slider.addEventListener("input", move);
     slider.addEventListener("keydown", function (event) {
       const step = { ArrowLeft: -2, ArrowRight: 2, PageDown: -20, PageUp: 20 }[event.key];
       if (step === undefined) return;
@@ -43,13 +42,7 @@
       slider.value = Number(slider.value) + step;
       move();
     });
-    // The native slider stops half a thumb short of both ends: follow the pointer itself.
-    wipe.addEventListener("pointermove", function (event) {
-      if (!event.buttons) return;
-      const box = wipe.getBoundingClientRect();
-      slider.value = (100 * (event.clientX - box.left)) / box.width;
-      move();
-    });
+    followPointer(wipe, slider, move);
     move();
     // Tall photos would fill more than the window.
     const shape = images[0].getAttribute("width") / images[0].getAttribute("height");

@@ -10,7 +10,7 @@ import numpy as np
 from xscale.errors import InputError
 from xscale.io.names import png_name
 from xscale.io.storage import write_text
-from xscale.metrics.variants import BASES, colour_fitted
+from xscale.metrics.variants import colour_fitted
 from xscale.report import figures
 from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
@@ -120,7 +120,7 @@ def _tiles(mean: Mapping[str, object]) -> str:
     tiles = "".join(
         f'<div class="tile"><b>{shown(base, mean.get(base + LEAD))}'
         f"{'<small> dB</small>' if base == 'psnr' else ''}</b><span>{TITLES[base]}</span></div>"
-        for base in BASES
+        for base in TITLES
     )
     return (
         f'<div class="tiles">{tiles}</div><p class="soft">Mean over the test photos, on the '
@@ -158,7 +158,7 @@ def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> lis
     for label, inside in sorted(members.items(), key=lambda item: (item[0] == _OTHER, item[0])):
         subset = {n: scores["photos"][n] for n in inside}
         mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
-        rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in BASES)])
+        rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in TITLES)])
     return rows
 
 
@@ -193,7 +193,7 @@ def _photo(
         )
     )
     figures_shown = " · ".join(
-        f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in BASES
+        f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in TITLES
     )
     return (
         f'<section class="photo"><header><h3>{escaped(name)}</h3><span>{figures_shown}</span>'

@@ -36,13 +36,14 @@ def embed(pictures: Sequence[np.ndarray], most_bytes: int) -> list[Embedded]:
     result: list[Embedded] = []
     for target in widths:
         size = (target, max(1, round(height * target / width)))
-        result = [_embedded(picture, size) for picture in pictures]
+        result = [embed_at(picture, size) for picture in pictures]
         if sum(len(e.uri) for e in result) <= most_bytes:
             break
     return result
 
 
-def _embedded(picture: np.ndarray, size: tuple[int, int]) -> Embedded:
+def embed_at(picture: np.ndarray, size: tuple[int, int]) -> Embedded:
+    """Encode a picture, uint8 [H, W, 3], as JPEG at a width and height."""
     image = Image.fromarray(np.ascontiguousarray(picture))
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS)

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tarfile
-import zipfile
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from xscale.errors import InputError, LimitError, UnsafePathError
+from xscale.errors import InputError
+from xscale.io.names import name_bytes
 from xscale.io.photo.plain import decode_plain
+from xscale.report.archives import opened
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _INDEX = re.compile(r"(?:.*[^0-9])?(\d+)$")
-_MOST_FILES = 200_000
-_MOST_PICTURE = 1 << 30
-_MOST_RATIO = 1000
-"""Bytes that a byte of an archive may become: flat pictures stay below it."""
 _SAME = 24.0
 """Mean difference of 255 up to which the left half of a canvas is the photo."""
 
@@ -62,8 +59,9 @@ class Predictions:
         where = f"{self.source}: {entry}"
         data = self.read_bytes(entry)
         self.hashes[photo] = hashlib.sha256(data).hexdigest()
-        picture = decode_plain(data, where)
         height, width = truth.shape[:2]
+        # A canvas has two pictures' pixels; a file of more is not even decoded.
+        picture = decode_plain(data, where, ((width, height), (2 * width, height)))
         if picture.shape[:2] == (height, 2 * width):
             left = picture[:, :width].astype(np.int16)
             if np.abs(left - truth).mean() > _SAME:
@@ -73,12 +71,6 @@ class Predictions:
                     advice="write the render alone, or [photo | render] as gsplat does",
                 )
             picture = picture[:, width:]
-        if picture.shape[:2] != (height, width):
-            raise InputError(
-                f"is {picture.shape[1]} x {picture.shape[0]}, the photo is {width} x {height}",
-                where=where,
-                advice="render at the size of the test photos; nothing is resized here",
-            )
         return np.ascontiguousarray(picture)
 
 
@@ -99,10 +91,12 @@ def find_predictions(
         LimitError: An archive is made to fill the memory.
     """
     source = Path(source)
-    names, read = _opened(source)
+    names, read = opened(source)
     pictures = [n for n in names if PurePosixPath(n).suffix.lower() in _SUFFIXES]
     inner = _inner(pictures, scene)
-    entries, kind = _matched(inner, sorted(test), sorted(photos))
+    entries, kind = _matched(
+        source, inner, sorted(test, key=name_bytes), sorted(photos, key=name_bytes)
+    )
     if not entries:
         shown = f"such as {pictures[0]}" if pictures else "no picture at all"
         raise InputError(
@@ -119,99 +113,6 @@ def find_predictions(
         tuple(name for name in test if name not in entries),
         tuple(name for name in inner.values() if name not in used),
     )
-
-
-def _opened(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    """Return the names of the files in a source, and what reads one."""
-    if source.is_dir():
-        files = [p.relative_to(source).as_posix() for p in sorted(source.rglob("*")) if p.is_file()]
-        return files, lambda name: _bounded(source / name).read_bytes()
-    if not source.exists():
-        raise InputError(
-            "does not exist", where=source, advice="--pred takes a folder or an archive"
-        )
-    try:
-        if zipfile.is_zipfile(source):
-            return _zip(source)
-        if tarfile.is_tarfile(source):
-            return _tar(source)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise InputError(
-            f"cannot be read: {error}", where=source, advice="make the archive again"
-        ) from error
-    raise InputError(
-        "is not a folder, a zip or a tar archive",
-        where=source,
-        advice="--pred takes a folder or an archive",
-    )
-
-
-def _bounded(path: Path) -> Path:
-    if path.stat().st_size > _MOST_PICTURE:
-        raise LimitError("is larger than 1 GiB", where=path, advice="check the file")
-    return path
-
-
-def _zip(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    with zipfile.ZipFile(source) as archive:
-        entries = [info for info in archive.infolist() if not info.is_dir()]
-        for info in entries:
-            _check_entry(source, info.filename, info.file_size, info.compress_size)
-    _check_count(source, len(entries))
-
-    def read(name: str) -> bytes:
-        with zipfile.ZipFile(source) as archive, archive.open(name) as file:
-            return _limited(file.read(_MOST_PICTURE + 1), source, name)
-
-    return [info.filename for info in entries], read
-
-
-def _tar(source: Path) -> tuple[list[str], Callable[[str], bytes]]:
-    most = source.stat().st_size
-    with tarfile.open(source) as archive:
-        entries = []
-        for member in archive:
-            _check_count(source, len(entries))
-            if member.isdir():
-                continue
-            if not member.isfile():
-                raise UnsafePathError(
-                    f"{member.name!r} is a link or a device", where=source,
-                    advice="archives may hold plain files only",
-                )  # fmt: skip
-            _check_entry(source, member.name, member.size, most)
-            entries.append(member.name)
-
-    def read(name: str) -> bytes:
-        with tarfile.open(source) as archive:
-            file = archive.extractfile(name)
-            return _limited(b"" if file is None else file.read(_MOST_PICTURE + 1), source, name)
-
-    return entries, read
-
-
-def _check_entry(source: Path, name: str, size: int, packed: int) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise UnsafePathError(
-            f"entry {name!r} leads out of the archive", where=source, advice="make it again"
-        )
-    if size > _MOST_PICTURE or size > _MOST_RATIO * max(packed, 1024):
-        raise LimitError(
-            f"entry {name!r} would take {size >> 20} MiB", where=source,
-            advice="it is damaged or made to fill the memory",
-        )  # fmt: skip
-
-
-def _check_count(source: Path, count: int) -> None:
-    if count > _MOST_FILES:
-        raise LimitError(f"holds more than {_MOST_FILES} files", where=source, advice="check it")
-
-
-def _limited(data: bytes, source: Path, name: str) -> bytes:
-    if len(data) > _MOST_PICTURE:
-        raise LimitError(f"entry {name!r} is larger than 1 GiB", where=source, advice="check it")
-    return data
 
 
 def _inner(pictures: Sequence[str], scene: str) -> dict[str, str]:
@@ -237,38 +138,65 @@ def _inner(pictures: Sequence[str], scene: str) -> dict[str, str]:
 
 
 def _matched(
-    inner: dict[str, str], test: Sequence[str], photos: Sequence[str]
+    source: Path, inner: dict[str, str], test: Sequence[str], photos: Sequence[str]
 ) -> tuple[dict[str, str], str]:
     """Return entries by test photo, and in words how they were matched."""
     by_stem: dict[str, list[str]] = {}
     for name, entry in inner.items():
         by_stem.setdefault(str(PurePosixPath(name).with_suffix("")), []).append(entry)
-    twice = next((stem for stem, found in by_stem.items() if len(found) > 1), None)
+    _refuse_twice(source, by_stem, "name")
+    stems = {photo: str(PurePosixPath(photo).with_suffix("")) for photo in test}
+    if named := {p: by_stem[stem][0] for p, stem in stems.items() if stem in by_stem}:
+        return named, "by the photos' names"
+    # Other systems write the same names in another case or Unicode form.
+    alike: dict[str, list[str]] = {}
+    for stem, found in by_stem.items():
+        alike.setdefault(_plain(stem), []).extend(found)
+    wanted = {photo: _plain(stem) for photo, stem in stems.items()}
+    if any(stem in alike for stem in wanted.values()):
+        chosen = {s: e for s, e in alike.items() if s in wanted.values()}
+        _refuse_twice(source, chosen, "name but for case")
+        if len(set(wanted.values())) < len(wanted):
+            raise InputError(
+                "has the photos' names in another case, and photos differ by case alone",
+                where=source,
+                advice="name the pictures exactly as the photos",
+            )
+        named = {photo: alike[stem][0] for photo, stem in wanted.items() if stem in alike}
+        return named, "by the photos' names, in another case or Unicode form"
+    return _by_index(source, by_stem, test, photos)
+
+
+def _plain(stem: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
+
+
+def _refuse_twice(source: Path, found: Mapping[object, Sequence[str]], what: str) -> None:
+    twice = next((entries for entries in found.values() if len(entries) > 1), None)
     if twice is not None:
         raise InputError(
-            f"{by_stem[twice][0]} and {by_stem[twice][1]} have one name",
+            f"{twice[0]} and {twice[1]} have one {what}",
+            where=source,
             advice="keep one picture of each photo",
         )
-    named = {
-        photo: by_stem[stem][0]
-        for photo in test
-        if (stem := str(PurePosixPath(photo).with_suffix(""))) in by_stem
-    }
-    if named:
-        return named, "by the photos' names"
-    numbers: dict[int, str] = {}
+
+
+def _by_index(
+    source: Path, by_stem: Mapping[str, Sequence[str]], test: Sequence[str], photos: Sequence[str]
+) -> tuple[dict[str, str], str]:
+    numbered: dict[int, list[str]] = {}
     for stem, found in by_stem.items():
         if match := _INDEX.fullmatch(PurePosixPath(stem).name):
-            numbers[int(match[1])] = found[0]
+            numbered.setdefault(int(match[1]), []).extend(found)
     place = {photos.index(photo): photo for photo in test}
-    if set(place) <= set(numbers) and max(numbers, default=0) >= len(test):
-        return {place[i]: numbers[i] for i in place}, "by index in all sorted photos"
-    if numbers and set(numbers) <= set(range(len(test))):
-        found = {test[i]: entry for i, entry in numbers.items()}
-        return found, "by index in the sorted test photos"
-    if numbers and set(numbers) & set(place):
-        return (
-            {place[i]: numbers[i] for i in place if i in numbers},
-            "by index in all sorted photos",
-        )
-    return {}, ""
+    everything = "by index in all sorted photos"
+    if set(place) <= set(numbered) and max(numbered, default=0) >= len(test):
+        chosen, words = place, everything
+    elif numbered and set(numbered) <= set(range(len(test))):
+        chosen, words = dict(enumerate(test)), "by index in the sorted test photos"
+    elif set(numbered) & set(place):
+        chosen, words = place, everything
+    else:
+        return {}, ""
+    _refuse_twice(source, {i: e for i, e in numbered.items() if i in chosen}, "index")
+    return {photo: numbered[i][0] for i, photo in chosen.items() if i in numbered}, words

@@ -28,14 +28,7 @@ for (const photo of document.querySelectorAll(".compare")) {
   const slider = Object.assign(make("input"), { type: "range", min: 0, max: 100, step: 0.1, value: 50 });
   slider.setAttribute("aria-label", "Place of the border between the two pictures");
   const move = () => wipe.style.setProperty("--at", `${slider.value}%`);
-  slider.addEventListener("input", move);
-  // The native slider stops half a thumb short of both ends: follow the pointer itself.
-  wipe.addEventListener("pointermove", (event) => {
-    if (!event.buttons) return;
-    const box = wipe.getBoundingClientRect();
-    slider.value = (100 * (event.clientX - box.left)) / box.width;
-    move();
-  });
+  followPointer(wipe, slider, move);
   const choices = make("p", "choices");
   [[over, 1, "left"], [under, 0, "right"]].forEach(([target, first, side]) => {
     target.draggable = false;

@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 from xscale.errors import InputError, UsageError
 from xscale.io.own_files import read_own_json
+from xscale.metrics.measures import metric_of
 from xscale.report.statistics import Interval, paired_interval
 
 Format = Literal["markdown", "csv", "latex", "html"]
 METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex", "psnr_covered_cc", "ssim_covered_cc",
-           "lpips_vgg_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_unit")  # fmt: skip
+           "lpips_vgg_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_unit", "dists_covered_cc",
+           "flip_covered_cc")  # fmt: skip
 """Columns of the table, where the files have them."""
 
 
@@ -65,13 +67,21 @@ def read_scores(path: str | Path) -> dict[str, Any]:
         ) from None
     fits = all(isinstance(scores.get(key), kind) for key, kind in (
         ("method", str), ("scene", str), ("protocol", dict), ("photos", dict), ("groups", dict),
-    ))  # fmt: skip
+        ("mean", dict),
+    )) and all(isinstance(row, dict) for row in scores["photos"].values())  # fmt: skip
     if not fits or not isinstance(scores["protocol"].get("hash"), str):
         raise InputError(
             "is not a scores file of the benchmark", where=path,
             advice="give files that xscale giganvs score wrote",
         )  # fmt: skip
+    if (used := resources_file(path)).is_file():
+        scores["resources"] = read_own_json(used)
     return scores
+
+
+def resources_file(path: str | Path) -> Path:
+    """Return the file beside a scores file that says which time and memory its pictures took."""
+    return Path(path).with_suffix(".resources.json")
 
 
 def rank(files: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Ranking]:
@@ -91,6 +101,7 @@ def rank(files: Sequence[Mapping[str, Any]], *, force: bool = False) -> list[Ran
 
 
 def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Ranking:
+    _refuse_same(scene, files, force)
     protocols = {file["protocol"]["hash"] for file in files}
     if len(protocols) > 1 and not force:
         raise UsageError(
@@ -101,8 +112,7 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
     for file in files:
         methods[file["method"]].append(file)
     names = tuple(methods)
-    first = files[0]["mean"]
-    metrics = tuple(metric for metric in METRICS if metric in first)
+    metrics = tuple(m for m in METRICS if any(m in file["mean"] for file in files))
     cells: dict[tuple[str, str], Cell] = {}
     intervals: dict[tuple[str, str, str], Interval] = {}
     for metric in metrics:
@@ -130,6 +140,19 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
     return Ranking(scene, names, metrics, cells, intervals, missing)
 
 
+def _refuse_same(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> None:
+    """Refuse the same pictures as two seeds of a method: their spread would be none."""
+    seen: list[tuple[str, object]] = []
+    for file in files:
+        key = (file["method"], file.get("sha256"))
+        if key in seen and key[1] and not force:
+            raise UsageError(
+                f"two scores of {file['method']} on {scene} are of the same pictures",
+                advice="give each file once, or --force",
+            )
+        seen.append(key)
+
+
 def _photos(files: Sequence[Mapping[str, Any]], metric: str) -> dict[str, float]:
     """Return a method's score of each photo, the mean of its seeds."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -154,7 +177,7 @@ def _compared(
 def _beats(metric: str, interval: Interval | None) -> bool:
     if interval is None:
         return False
-    return interval.high < 0 if metric.startswith("lpips") else interval.low > 0
+    return interval.high < 0 if metric_of(metric).lower_is_better else interval.low > 0
 
 
 def _different(files: Sequence[Mapping[str, Any]]) -> str:
@@ -177,7 +200,7 @@ def table(rankings: Sequence[Ranking], kind: Format = "markdown") -> str:
 def _shown(cell: Cell, metric: str) -> str:
     if cell.mean is None:
         return cell.word
-    digits = 2 if metric.startswith("psnr") else 4
+    digits = metric_of(metric).digits
     spread = "" if cell.spread is None else f" ± {cell.spread:.{digits}f}"
     return f"{cell.mean:.{digits}f}{spread}"
 

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from xscale.io.storage import write_text
+from xscale.metrics.measures import metric_of
 from xscale.report.html import escaped, folded, plural
 from xscale.report.ranking import Ranking, table
+from xscale.report.scale_page import resources_section, scales_section
 
 _SHOWN = ("psnr", "psnr_covered_cc", "ssim_covered_cc", "lpips_vgg_covered_cc",
           "lpips_alex_covered_cc")  # fmt: skip
+
+_LEAST_GROUPS = 2
 
 
 def write_page(
@@ -23,6 +27,7 @@ def write_page(
     rankings: Sequence[Ranking],
     *,
     pictures: str = "",
+    thumbnails: Mapping[str, Mapping[str, str]] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a page that holds all it shows and asks nothing of a network.
@@ -32,6 +37,7 @@ def write_page(
         files: Scores files, read.
         rankings: Of these files.
         pictures: Sections with pictures, see ``xscale.report.ranking_pictures``.
+        thumbnails: Small pictures of photos as HTML, by scene and name.
         overwrite: Whether the file may exist.
 
     Raises:
@@ -39,24 +45,29 @@ def write_page(
         StorageError: It cannot be written.
     """
     path = Path(path)
-    write_text(path, page(files, rankings, pictures), overwrite=overwrite)
+    write_text(path, page(files, rankings, pictures, thumbnails), overwrite=overwrite)
     return path
 
 
 def page(
-    files: Sequence[Mapping[str, Any]], rankings: Sequence[Ranking], pictures: str = ""
+    files: Sequence[Mapping[str, Any]],
+    rankings: Sequence[Ranking],
+    pictures: str = "",
+    thumbnails: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
     """Return the page as HTML."""
     here = resources.files("xscale.report")
     style = here.joinpath("page.css").read_text("utf-8")
     style += here.joinpath("ranking.css").read_text("utf-8")
-    script = here.joinpath("ranking.js").read_text("utf-8")
+    script = "".join(here.joinpath(name).read_text("utf-8") for name in ("wipe.js", "ranking.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-    scenes = [_scene(ranking, files) for ranking in rankings]
+    scenes = [
+        _scene(ranking, files, (thumbnails or {}).get(ranking.scene, {})) for ranking in rankings
+    ]
     body = (
         "<main><h1>Benchmark</h1>"
         f"<p>{plural(len(rankings), 'scene')}, "
@@ -73,10 +84,13 @@ def page(
     )
 
 
-def _scene(ranking: Ranking, files: Sequence[Mapping[str, Any]]) -> str:
+def _scene(
+    ranking: Ranking, files: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, str]
+) -> str:
     own = [file for file in files if file["scene"] == ranking.scene]
     return (
-        f"<section><h2>{escaped(ranking.scene)}</h2>{_intervals(ranking)}{_photos(own)}</section>"
+        f"<section><h2>{escaped(ranking.scene)}</h2>{_intervals(ranking)}{scales_section(own)}"
+        f"{resources_section(own)}{_photos(own, thumbnails)}</section>"
     )
 
 
@@ -90,12 +104,14 @@ def _intervals(ranking: Ranking) -> str:
             if name == metric and ranking.methods.index(one) < ranking.methods.index(other)
         }
         for (one, other), i in pairs.items():
-            digits = 2 if metric.startswith("psnr") else 4
+            digits = metric_of(metric).digits
             sure = "beyond chance" if i.excludes_zero else "within chance"
+            span = f"{i.low:+.{digits}f} to {i.high:+.{digits}f}"
+            if i.groups < _LEAST_GROUPS:
+                span, sure = "–", "one group of views: chance is not known"
             rows.append(
                 f"<tr><th scope=row>{escaped(metric)}</th><td>{escaped(one)} − {escaped(other)}"
-                f"</td><td>{i.mean:+.{digits}f}</td><td>{i.low:+.{digits}f} to "
-                f"{i.high:+.{digits}f}</td><td>{sure}</td></tr>"
+                f"</td><td>{i.mean:+.{digits}f}</td><td>{span}</td><td>{sure}</td></tr>"
             )
     if not rows:
         return ""
@@ -108,16 +124,17 @@ def _intervals(ranking: Ranking) -> str:
     )
 
 
-def _photos(files: Sequence[Mapping[str, Any]]) -> str:
+def _photos(files: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, str]) -> str:
     """Return the table of all photos; its heads sort it."""
-    metrics = [metric for metric in _SHOWN if metric in files[0]["mean"]]
+    metrics = [m for m in _SHOWN if any(m in file["mean"] for file in files)]
     heads = "".join(f'<th><button type="button">{escaped(m)}</button></th>' for m in metrics)
     rows = []
     for file in files:
         for name, row in file["photos"].items():
             cells = "".join(_number(row.get(metric), metric) for metric in metrics)
             rows.append(
-                f"<tr><td>{escaped(name)}</td><td>{escaped(file['method'])}</td>"
+                f"<tr><td>{thumbnails.get(name, '')}{escaped(name)}</td>"
+                f"<td>{escaped(file['method'])}</td>"
                 f"<td>{escaped(file['groups'].get(name, ''))}</td>{cells}</tr>"
             )
     return (
@@ -148,9 +165,19 @@ def _protocol(files: Sequence[Mapping[str, Any]]) -> str:
         "resized and nothing is left out: a missing picture makes the mean missing.</li>"
         "<li><b>_covered</b>: only pixels that the mesh covers, by masks that are the same for all "
         "methods. <b>_cc</b>: after an affine colour fit, since a test photo's exposure is never "
-        "looked at. <b>_ccq</b>: after a quadratic fit, as gsplat and multinerf report it.</li>"
+        "looked at. <b>_ccq</b>: after a quadratic fit, as multinerf and gsplat (quadratic) report "
+        "it.</li>"
         "<li><b>lpips_vgg_unit</b>: VGG with inputs in [0, 1], the convention of splatting codes; "
         "<b>lpips_vgg</b> and <b>lpips_alex</b>: the lpips package's inputs in [-1, 1].</li>"
+        f"<li>Fitted to the test photos before rendering: {_exposures(files)}. Fitting there gains "
+        "1 to 2 dB.</li>"
         "<li>Two files are comparable where their protocol's hash is equal.</li></ul>"
         f"{''.join(rules)}</section>"
     )
+
+
+def _exposures(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is known of each method's exposures."""
+    known = {file["method"]: file["protocol"].get("test_exposure", "unknown") for file in files}
+    words = {"fitted": "yes", "not fitted": "no"}
+    return ", ".join(f"{escaped(m)} {words.get(x, 'not known')}" for m, x in known.items())

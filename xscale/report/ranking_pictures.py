@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from xscale.metrics.psnr import psnr
 from xscale.report.html import escaped
-from xscale.report.pictures import embed
+from xscale.report.pictures import embed, embed_at
 from xscale.report.predictions import Predictions
 
 PAGE_BYTES = 20_000_000
+_THUMBNAIL = 96
+"""Width of a photo in the list, in pixels."""
 EDGES = (0, 2, 4, 8, 16, 32, 256)
 """Bins of the error histogram, in levels of 255."""
-SCALES = (1, 2, 4, 8)
-"""Sides of the blocks of pixels that are averaged before a comparison."""
-
 CROPS = (96, 384)
 """Sides of the squares that are shown by themselves, in pixels."""
-
-
-@dataclass
-class _Totals:
-    """Errors and scores of a method over all photos."""
-
-    errors: np.ndarray = field(default_factory=lambda: np.zeros(len(EDGES) - 1))
-    decibels: dict[int, list[float]] = field(default_factory=lambda: {s: [] for s in SCALES})
 
 
 def pictures_section(
@@ -47,7 +37,7 @@ def pictures_section(
     Raises:
         InputError: A picture is damaged or does not fit its photo.
     """
-    totals = {method: _Totals() for method in methods}
+    totals = {method: np.zeros(len(EDGES) - 1) for method in methods}
     share = PAGE_BYTES // max(1, len(names))
     parts = []
     for name in names:
@@ -56,7 +46,8 @@ def pictures_section(
         for method, predictions in methods.items():
             if name in predictions.entries:
                 render = predictions.read(name, photo)
-                _count(totals[method], render, photo)
+                errors = np.abs(render.astype(np.int16) - photo).mean(axis=2)
+                totals[method] += np.histogram(errors, EDGES)[0]
                 shown[f"{method} (method)" if method == "photo" else method] = render
         crops = "".join(
             f"<h4>Largest errors, {side} × {side} pixels</h4>"
@@ -65,15 +56,36 @@ def pictures_section(
             if len(shown) > 1 and (cut := _crop(shown, side))
         )
         parts.append(
-            f'<section class="compare"><h3>{escaped(name)}</h3><div class="strip">'
-            f"{_figures(shown, share // 2)}</div>{crops}</section>"
+            f'<section class="compare" id="{anchor(name)}"><h3>{escaped(name)}</h3>'
+            f'<div class="strip">{_figures(shown, share // 2)}</div>{crops}</section>'
         )
     return (
         f"<section><h2>{escaped(scene)}: pictures</h2>"
         '<p class="soft">Drag across the large picture to wipe between any two methods and the '
         "photo. Pictures on this page are JPEG and reduced where needed; figures were taken from "
-        f"the files.</p>{_histogram(totals)}{_scales(totals)}{''.join(parts)}</section>"
+        f"the files.</p>{_histogram(totals)}{''.join(parts)}</section>"
     )
+
+
+def thumbnails(names: Sequence[str], read_photo: Callable[[str], np.ndarray]) -> dict[str, str]:
+    """Return each photo as a small picture that leads to its section, as HTML by name."""
+    found = {}
+    for name in names:
+        photo = read_photo(name)
+        step = max(1, min(photo.shape[:2]) // (2 * _THUMBNAIL))
+        height, width = photo.shape[:2]
+        size = (_THUMBNAIL, max(1, round(_THUMBNAIL * height / width)))
+        picture = embed_at(np.ascontiguousarray(photo[::step, ::step]), size)
+        found[name] = (
+            f'<a href="#{anchor(name)}"><img src="{picture.uri}" width="{size[0]}" '
+            f'height="{size[1]}" alt=""></a>'
+        )
+    return found
+
+
+def anchor(name: str) -> str:
+    """Return the name under which a photo's section can be reached."""
+    return "photo-" + hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _figures(pictures: Mapping[str, np.ndarray], most_bytes: int) -> str:
@@ -106,26 +118,9 @@ def _crop(pictures: Mapping[str, np.ndarray], side: int) -> dict[str, np.ndarray
     return {label: picture[rows, columns] for label, picture in pictures.items()}
 
 
-def _count(totals: _Totals, render: np.ndarray, photo: np.ndarray) -> None:
-    """Add a photo's errors and its scores at all scales."""
-    errors = np.abs(render.astype(np.int16) - photo).mean(axis=2)
-    totals.errors += np.histogram(errors, EDGES)[0]
-    for side in SCALES:
-        if min(photo.shape[:2]) >= side:
-            value = psnr(_averaged(render, side), _averaged(photo, side))
-            totals.decibels[side].append(float("inf") if value is None else value)
-
-
-def _averaged(picture: np.ndarray, side: int) -> np.ndarray:
-    """Return means of blocks of pixels, float64 in [0, 1]; a rest at the edges is left out."""
-    height, width = (n // side for n in picture.shape[:2])
-    blocks = picture[: height * side, : width * side].reshape(height, side, width, side, 3)
-    return blocks.mean(axis=(1, 3)) / 255.0
-
-
-def _histogram(totals: Mapping[str, _Totals]) -> str:
+def _histogram(totals: Mapping[str, np.ndarray]) -> str:
     """Return the share of pixels by error, a bar a method in every bin."""
-    shares = {m: t.errors / t.errors.sum() for m, t in totals.items() if t.errors.sum()}
+    shares = {m: t / t.sum() for m, t in totals.items() if t.sum()}
     if not shares:
         return ""
     top = max(s.max() for s in shares.values())
@@ -133,7 +128,7 @@ def _histogram(totals: Mapping[str, _Totals]) -> str:
     step = (wide - 2 * left) / (len(EDGES) - 1)
     bar = 0.8 * step / len(shares)
     drawn, legend = [], []
-    for place, (method, share) in enumerate(shares.items()):
+    for place, (method, share) in enumerate(sorted(shares.items())):
         kind = f"part{place % 8}"
         legend.append(f'<li><i class="{kind}"></i>{escaped(method)}</li>')
         for i, value in enumerate(share):
@@ -153,24 +148,4 @@ def _histogram(totals: Mapping[str, _Totals]) -> str:
         f'in levels of 255; the highest bar is {top:.0%}.</p><ul class="parts">{"".join(legend)}'
         f'</ul><svg class="chart bars" viewBox="0 0 {wide} {high}" role="img" '
         f'aria-label="Share of pixels by error">{"".join(drawn)}</svg>'
-    )
-
-
-def _scales(totals: Mapping[str, _Totals]) -> str:
-    """Return the PSNR after averaging over blocks of pixels, by method."""
-    heads = "".join(f'<th scope="col">{s} × {s}</th>' for s in SCALES)
-    rows = "".join(
-        f'<tr><th scope="row">{escaped(method)}</th>'
-        + "".join(
-            f"<td>{np.mean(t.decibels[s]):.2f}</td>" if t.decibels[s] else "<td>missing</td>"
-            for s in SCALES
-        )
-        + "</tr>"
-        for method, t in totals.items()
-    )
-    return (
-        "<h3>PSNR against scale</h3><p>Both pictures averaged over blocks of pixels first: errors "
-        "of detail vanish with larger blocks, errors of colour stay. Mean in dB over the pictures "
-        f'that are there.</p><div class="scroll"><table><thead><tr><th>method</th>{heads}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>"
     )

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +16,10 @@ from xscale.errors import InputError
 from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
-from xscale.metrics.lpips import LpipsModel, load_models
-from xscale.metrics.variants import Score, metric_names, score_photo
+from xscale.metrics.lpips_weights import NETS
+from xscale.metrics.measures import Score
+from xscale.metrics.models import load_models
+from xscale.metrics.variants import metric_names, score_photo
 
 _COVERED = 128
 _MEANS = (
@@ -161,13 +164,13 @@ def _require(path: Path) -> None:
 
 
 def protocol_of(
-    stated: Mapping[str, object], models: Mapping[str, LpipsModel], warnings: Sequence[str]
+    stated: Mapping[str, object], models: Mapping[str, Any], warnings: Sequence[str]
 ) -> dict[str, object]:
     """Return what a scores file states of how its figures were made.
 
     Args:
         stated: What the caller knows.
-        models: The LPIPS networks that were used, by name.
+        models: What metrics were given beside the pictures, by name.
         warnings: Lines that a reader of the scores must see.
     """
     versions = {"xscale": xscale.__version__, "python": platform.python_version()}
@@ -180,7 +183,8 @@ def protocol_of(
         "format": 1,
         **stated,
         "means": _MEANS,
-        "lpips": {net: models[net].source if net in models else None for net in ("vgg", "alex")},
+        "lpips": {net: models[net].source if net in models else None for net in NETS},
+        **{name: model.source for name, model in models.items() if name not in NETS},
         "versions": versions,
         "warnings": list(warnings),
     }

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xscale.metrics.variants import BASES, MASKED, SUFFIXES, Score
+from xscale.metrics.measures import Score, metric_of, metrics_wanted
+from xscale.metrics.variants import VARIANTS, suffixes_of
 
-TITLES = {
-    "psnr": "PSNR\u00a0↑",
-    "ssim": "SSIM\u00a0↑",
-    "lpips_vgg": "LPIPS VGG\u00a0↓",
-    "lpips_alex": "LPIPS Alex\u00a0↓",
-}
-VARIANTS = {
-    "_covered_cc": "covered pixels, colour-fitted",
-    "_covered": "covered pixels",
-    "_cc": "whole frame, colour-fitted",
-    "": "whole frame as rendered",
-    "_uncovered_cc": "uncovered pixels, colour-fitted",
-    "_uncovered": "uncovered pixels",
-    "_white": "uncovered pixels white",
-    MASKED: "covered and not masked",
-}
+SHOWN = metrics_wanted()
+"""The metrics of a run's table."""
+TITLES = {metric.name: metric.title for metric in SHOWN}
+# Fair comparisons first.
+_FIRST = ("_covered_cc", "_covered", "_cc")
 MISSING = "–"
 
 
@@ -31,24 +21,27 @@ def shown(metric: str, value: Score) -> str:
         return MISSING
     if isinstance(value, str):
         return "∞" if value == "inf" else value
-    return f"{value:.2f}" if metric.startswith("psnr") else f"{value:.4f}"
+    return f"{value:.{metric_of(metric).digits}f}"
 
 
 def mean_rows(mean: Mapping[str, Score]) -> list[list[str]]:
     """Lay out means: a row per variant, fair comparisons first, a column per metric."""
-    suffixes = [s for s in VARIANTS if s in SUFFIXES or "psnr" + s in mean]
+    suffixes = [s for s in suffixes_of(masked=True) if s in suffixes_of() or "psnr" + s in mean]
+    suffixes = [*_FIRST, *(s for s in suffixes if s not in _FIRST)]
+    titles = {variant.suffix: variant.title for variant in VARIANTS}
     rows = [["", *TITLES.values()]]
-    rows += [[VARIANTS[s], *(shown(base, mean.get(base + s)) for base in BASES)] for s in suffixes]
+    rows += [[titles[s], *_figures(mean, s)] for s in suffixes]
     return rows
+
+
+def _figures(scores: Mapping[str, Score], suffix: str) -> list[str]:
+    return [shown(metric.name, scores.get(metric.name + suffix)) for metric in SHOWN]
 
 
 def photo_rows(photos: Mapping[str, Mapping[str, Score]], suffix: str) -> list[list[str]]:
     """Lay out one variant: a row per photo, a column per metric."""
     rows = [["photo", *TITLES.values()]]
-    rows += [
-        [name, *(shown(base, row.get(base + suffix)) for base in BASES)]
-        for name, row in photos.items()
-    ]
+    rows += [[name, *_figures(row, suffix)] for name, row in photos.items()]
     return rows
 
 

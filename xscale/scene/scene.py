@@ -221,14 +221,14 @@ class Scene:
         """Divide the photos into training and test photos (method.md section 9).
 
         Args:
-            test_every: Photos 0, N, 2N, ... are test; default 7 above 14 photos, else 4.
+            test_every: Photos 0, N, 2N, ... are test, 0: none; default 7 above 14 photos, else 4.
             test_list: File with one test photo a line; wins.
 
         Raises:
             ListError: The list is wrong, a test photo is missing on the disk, or nothing would be
                 left to train on.
             PhotoError: A test photo is damaged.
-            UsageError: ``test_every`` is below 1.
+            UsageError: ``test_every`` is below 0.
         """
         absent = {*self.missing, *self.left_out}
         names = sorted((*(photo.name for photo in self.photos), *absent), key=name_bytes)

@@ -41,11 +41,11 @@ def split_names(
 
     Args:
         names: All photos in the scene's order.
-        test_every: Photos 0, N, 2N, ... are test; default by the number of photos.
+        test_every: Photos 0, N, 2N, ... are test; 0: none; default by the number of photos.
         test_list: File with one test photo a line; wins over ``test_every``.
 
     Raises:
-        UsageError: ``test_every`` is below 1.
+        UsageError: ``test_every`` is below 0.
         ListError: The list is wrong, or nothing would be left to train on.
     """
     if test_list is not None:
@@ -55,9 +55,9 @@ def split_names(
         advice = "take names out of the list"
     else:
         every = default_test_every(len(names)) if test_every is None else test_every
-        if every < 1:
-            raise UsageError(f"--test-every must be at least 1, got {every}")
-        test = set(names[::every])
+        if every < 0:
+            raise UsageError(f"--test-every must be at least 0, got {every}")
+        test = set(names[::every]) if every else set()
         where, advice = None, "give a larger --test-every or a --test-list"
     split = Split(tuple(n for n in names if n not in test), tuple(n for n in names if n in test))
     if not split.train:

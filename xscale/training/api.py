@@ -47,7 +47,7 @@ def train(
             10 minutes.
         steps: Stop after this many steps; a resumed run then ends with the same bits.
         downscale: Factor by which photos are reduced (exact area average).
-        test_every: Photos 0, N, 2N, ... are held out; default 7 above 14 photos, else 4.
+        test_every: Photos 0, N, 2N, ... are held out; 0: none; default 7 above 14, else 4.
         test_list: File with the names of the held-out photos; wins.
         seed: Of the initial weights and of the rays.
         settings: Assignments like "optim.batch=65536".

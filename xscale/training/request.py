@@ -61,6 +61,12 @@ class Request:
             InputError: There is no run to resume.
             OutputExistsError: ``out`` holds something and ``resume`` was not asked for.
         """
+        found = self.check_options()
+        self._check_output()
+        return found
+
+    def check_options(self) -> tuple[Settings, Goal]:
+        """Check everything but the output folder; see :meth:`check`."""
         goal = self._goal()
         if not (math.isfinite(self.downscale) and self.downscale >= 1):
             raise UsageError(f"downscale must be 1 or more, got {self.downscale:g}")
@@ -75,7 +81,6 @@ class Request:
         settings = override(preset(self.preset), list(self.settings))
         if self.tensorboard:
             require_tensorboard()
-        self._check_output()
         return settings, goal
 
     def _goal(self) -> Goal:

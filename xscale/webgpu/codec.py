@@ -75,10 +75,16 @@ class PackedMesh:
     step: float
     data: bytes
     """Differences, as ``page/data.js`` reads them: vertices, then corners."""
+    hidden: np.ndarray | None = None
+    """Uint8 [f], sides that are not surface: 1 the front, 2 the back; None: both of all are."""
 
 
 def packed_mesh(
-    vertices: np.ndarray, faces: np.ndarray, order: np.ndarray, finest: float
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    order: np.ndarray,
+    finest: float,
+    hidden: np.ndarray | None = None,
 ) -> PackedMesh:
     """Return a mesh in steps of a sixteenth of the finest cell, or the best that 24 bits allow.
 
@@ -89,7 +95,9 @@ def packed_mesh(
         faces: Int32 [F, 3].
         order: Int32 [F], faces in the order to keep.
         finest: Cells of the finest level along the mesh's longest side.
+        hidden: See ``PackedMesh``, in the order of ``faces``.
     """
+    hidden = None if hidden is None or not hidden.any() else hidden[order]
     faces = faces[order]
     used, first = np.unique(faces, return_index=True)
     used = used[np.argsort(first, kind="stable")]  # as the faces meet them
@@ -111,7 +119,7 @@ def packed_mesh(
     behind = (before + 1 - flat).astype(np.uint32)
     data = _planes(zigzag.T.reshape(-1)) + _planes(behind)
     return PackedMesh(
-        (whole * step + low).astype(np.float32), faces.astype(np.int32), low, step, data
+        (whole * step + low).astype(np.float32), faces.astype(np.int32), low, step, data, hidden
     )
 
 

@@ -128,10 +128,16 @@ class App:
         s = self.session
         imgui.set_cursor_pos_x(8)
         imgui.text(s.status)
-        right = picture_line(s)
+        left = s.status
         if self.view.line and s.source is not None:
             imgui.same_line(0, imgui.get_font_size() * 2)
             imgui.text_disabled(self.view.line)
+            left += self.view.line
+        # Where room is short, facts about the point go before facts about the picture.
+        room = imgui.get_window_width() - imgui.calc_text_size(left).x - 3 * imgui.get_font_size()
+        lines = (picture_line(s), picture_line(s, short=True))
+        right = next((line for line in lines if imgui.calc_text_size(line).x < room), "")
+        right = right or (lines[1] if not self.view.line else "")
         wide = imgui.calc_text_size(right).x
         left = imgui.get_window_width() - wide - 8
         imgui.same_line(max(left, 0.0))
@@ -192,16 +198,21 @@ def imgui_keys(name: str) -> list[imgui.Key]:
     return [getattr(imgui.Key, each) for each in names]
 
 
-def picture_line(session: Session) -> str:
-    """Return the status bar's right end: size, time and share reused of the picture shown."""
+def picture_line(session: Session, *, short: bool = False) -> str:
+    """Return the status bar's right end: size, time and share reused of the picture shown.
+
+    Args:
+        session: The session.
+        short: Leave out what matters least.
+    """
     picture = session.picture
     if session.opening is not None:
         return "opening"
     if picture is None or session.source is None:
         return ""
     height, width = picture.rgba.shape[:2]
-    parts = [f"{width} x {height}", f"{picture.seconds * 1000:.0f} ms"]
-    if picture.reused > 0:
+    parts = [] if short else [f"{width} x {height}", f"{picture.seconds * 1000:.0f} ms"]
+    if picture.reused > 0 and not short:
         parts.append(f"{100 * picture.reused:.0f} % reused")
     if picture.stage == "moving":
         parts.append("moving")

@@ -100,8 +100,9 @@ def _cut(drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Ca
     for a, b in zip(at, [*at[1:], at[0]], strict=True):
         if a is not None and b is not None:
             drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), colour(PLANE, 0.8), 2)
-    handle = _screen(origin, camera, corners.mean(0)[None])[0]
-    if handle is not None:
+    found = _handle(session, camera, origin, corners)
+    if found is not None:
+        handle = found[1]
         drawing.add_circle_filled(imgui.ImVec2(*handle), HANDLE, colour(PLANE, 0.9))
         drawing.add_circle(imgui.ImVec2(*handle), HANDLE, colour((0, 0, 0), 0.7), 0, 1.5)
 
@@ -114,9 +115,31 @@ def cut_handle(session: Session) -> tuple[np.ndarray, Corner] | None:
     corners = outline(session.cut, session.source.low, session.source.high)
     if not len(corners):
         return None
-    middle = corners.mean(0)
-    at = _screen(offset(session.size, camera), camera, middle[None])[0]
-    return None if at is None else (middle, at)
+    return _handle(session, camera, offset(session.size, camera), corners)
+
+
+def _handle(
+    session: Session, camera: Camera, origin: Corner, corners: np.ndarray
+) -> tuple[np.ndarray, Corner] | None:
+    """Return the handle's world point and place: the outline's middle, else what is in view."""
+    for point in (corners.mean(0), _met(session, camera)):
+        at = None if point is None else _screen(origin, camera, point[None])[0]
+        if at is None:
+            continue
+        x, y = at[0] - origin[0], at[1] - origin[1]
+        if HANDLE < x < camera.width - HANDLE and HANDLE < y < camera.height - HANDLE:
+            return point, at
+    return None
+
+
+def _met(session: Session, camera: Camera) -> np.ndarray | None:
+    """Return where the ray through the picture's middle meets the clipping plane."""
+    ray = camera.rays(np.array([[camera.width / 2, camera.height / 2]]))[0]
+    along = float(ray @ session.cut.axis)
+    if not np.isfinite(along) or abs(along) < 1e-6:
+        return None
+    far = (session.cut.place - float(camera.position @ session.cut.axis)) / along
+    return camera.position + ray * far if far > 0 else None
 
 
 def _chain(

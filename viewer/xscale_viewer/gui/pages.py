@@ -10,6 +10,9 @@ from xscale_viewer import keys
 from xscale_viewer.commands import Commands
 from xscale_viewer.session import Session
 
+_TWO_COLUMNS = 54.0
+"""Least width of the page of keys in heights of a line for its two columns."""
+
 
 class Pages:
     """Draws the pages of a session."""
@@ -85,12 +88,21 @@ class Pages:
             imgui.ImVec2(area.x / 2, area.y / 2), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
         )
         imgui.set_next_window_bg_alpha(1.0)
+        # The themes' title bars let the picture through.
+        style = imgui.get_style()
+        ground = style.color_(imgui.Col_.title_bg_active.value)
+        solid = imgui.ImVec4(ground.x, ground.y, ground.z, 1.0)
+        for part in (imgui.Col_.title_bg, imgui.Col_.title_bg_active):
+            imgui.push_style_color(part.value, solid)
         shown, keep = imgui.begin("Keys", True, imgui.WindowFlags_.no_collapse.value)
+        imgui.pop_style_color(2)
         if shown:
             self._rows("Mouse", list(keys.MOUSE))
-            if imgui.begin_table("keys", 2):
+            columns = 2 if size.x >= _TWO_COLUMNS * em else 1
+            if imgui.begin_table("keys", columns):
                 groups = list(keys.by_group().items())
-                for column in (groups[:1] + groups[2:3], groups[1:2] + groups[3:]):
+                halves = (groups[:1] + groups[2:3], groups[1:2] + groups[3:])
+                for column in halves if columns == 2 else (groups,):
                     imgui.table_next_column()
                     for name, rows in column:
                         self._rows(name, [(keys.shown(key), key.help) for key in rows])

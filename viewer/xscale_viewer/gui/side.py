@@ -9,7 +9,7 @@ from imgui_bundle import imgui
 
 from xscale_viewer import navigation
 from xscale_viewer.advice import Wanted
-from xscale_viewer.commands import Commands
+from xscale_viewer.commands import UPS, Commands
 from xscale_viewer.cut import DIRECTIONS, span
 from xscale_viewer.gui.photos import PhotoTab
 from xscale_viewer.gui.textures import Textures
@@ -89,6 +89,12 @@ class SidePanel:
         self._buttons(*((n.capitalize(), f"axis_{n}") for n in list(navigation.AXES)[:3]))
         self._buttons(*((n.capitalize(), f"axis_{n}") for n in list(navigation.AXES)[3:]))
         self._buttons(("Undo", "undo"), ("Redo", "redo"), ("Way out", "leave"))
+        imgui.set_next_item_width(imgui.get_font_size() * 9)
+        if imgui.begin_combo("up", "choose", 0):
+            for name in UPS:
+                if imgui.selectable(name, False)[0]:
+                    self._commands.set_up(name)
+            imgui.end_combo()
         imgui.separator_text("Camera")
         self._numeric()
         imgui.separator_text("Picture")

@@ -139,7 +139,7 @@ class Buffers:
         if accessor.get("type") != kind:
             raise wrong(f"{name} is {accessor.get('type')!r}, needed is {kind}", path)
         component = accessor.get("componentType")
-        if component not in _COMPONENTS:
+        if type(component) is not int or component not in _COMPONENTS:
             raise wrong(f"{name} has component type {component!r}", path)
         dtype, width = np.dtype(_COMPONENTS[component]), _WIDTHS[kind]
         count = natural(accessor, "count", None, path)

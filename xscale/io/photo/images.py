@@ -11,6 +11,7 @@ import io
 import os
 import stat
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -55,7 +56,11 @@ Image.MAX_IMAGE_PIXELS = None
 
 _ALPHA_KEPT = 128
 _ORIENTATION_TAG = 0x0112
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
+_DECODER_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
+    AssertionError, AttributeError, struct.error, zlib.error,
+)  # fmt: skip
+"""Errors by which Pillow says that a file is damaged, on purpose or not."""
 
 
 Alpha = Literal["mask", "ignore", "over-white"]
@@ -178,7 +183,7 @@ def _unreadable(path: Path, error: Exception) -> PhotoError:
     if is_passing(error):
         raise error
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return damaged(path, reason)
+    return damaged(path, reason or "its decoder gave up")
 
 
 def _is_complete(kind: str, head: bytes, tail: bytes, size: int) -> bool:

@@ -33,7 +33,7 @@ class Drawer {
     this.shownSize = device.createBuffer({ size: 32, usage: U.UNIFORM | U.COPY_DST });
     this.piece = filled(new Uint32Array([0, meta.mesh.faces, 0, 0]), U.UNIFORM);
     this.vertices = filled(mesh.vertices, U.STORAGE);
-    this.faces = filled(mesh.faces, U.STORAGE);
+    this.faces = filled(cornersWithSides(mesh), U.STORAGE);
     this.net = filled(net, meta.weights === "uniform" ? U.UNIFORM : U.STORAGE);
     this.tables = meta.groups.map((size) => device.createBuffer({ size, usage: U.STORAGE | U.COPY_DST }));
     this.sky = filled(skyRecord(meta.sky), U.UNIFORM);
@@ -83,9 +83,25 @@ class Drawer {
   }
 
   addSky(bytes) {
-    const { rows } = this.meta.sky, texels = new Uint32Array(2 * rows * rows);
-    if (bytes.length !== 3 * texels.length) throw new Damaged("the background has another length");
-    for (let i = 0; i < texels.length; i++) texels[i] = bytes[3 * i] | (bytes[3 * i + 1] << 8) | (bytes[3 * i + 2] << 16);
+    const { rows, places } = this.meta.sky;
+    if (bytes.length !== 6 * rows * rows * Math.max(1, places.length)) throw new Damaged("the background has another length");
+    this.skyBytes = bytes;
+    this.skyFrom = null;
+    this.lookFrom([0, 0, 0]);
+  }
+
+  // Writes the background that is seen from a place: the mean of the pictures around it.
+  lookFrom(eye) {
+    const { rows, places } = this.meta.sky;
+    if (!this.skyBytes || (this.skyFrom && (!places.length || norm(sub(eye, this.skyFrom)) === 0))) return;
+    this.skyFrom = eye;
+    const count = 2 * rows * rows, texels = new Uint32Array(count);
+    const mean = new Float32Array(3 * count).fill(places.length ? 0.5 : 0);
+    const share = places.length ? sharesOf(places, eye) : [1];
+    share.forEach((s, p) => {
+      if (s > 0) for (let i = 0; i < 3 * count; i++) mean[i] += s * this.skyBytes[3 * count * p + i];
+    });
+    for (let i = 0; i < count; i++) texels[i] = Math.floor(mean[3 * i]) | (Math.floor(mean[3 * i + 1]) << 8) | (Math.floor(mean[3 * i + 2]) << 16);
     this.device.queue.writeBuffer(this.skyTexture, 0, texels);
   }
 
@@ -129,8 +145,9 @@ class Drawer {
   }
 
   // Faces of one sample of every pixel.
-  drawFaces(target, record) {
+  drawFaces(target, record, eye) {
     const { device } = this;
+    this.lookFrom(eye);
     device.queue.writeBuffer(this.frame, 0, record.f);
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginRenderPass({
@@ -213,11 +230,34 @@ class Drawer {
   }
 }
 
+// How much pictures of places count at a position (xscale/model/background.py, shares).
+function sharesOf(places, eye) {
+  const away = places.map((p) => norm(sub(p, eye))), nearest = Math.min(...away);
+  let spacing = nearest;
+  if (places.length > 1) {
+    const gaps = places.map((p, i) => Math.min(...places.filter((_, j) => j !== i).map((q) => norm(sub(p, q)))));
+    spacing = gaps.sort((a, b) => a - b)[Math.floor((gaps.length - 1) / 2)];
+  }
+  const reach = 2 * Math.max(nearest, spacing / 2, 1e-12);
+  const share = away.map((d) => Math.max(0, 1 - d / reach) ** 2);
+  const sum = share.reduce((a, b) => a + b, 0);
+  return share.map((s) => s / sum);
+}
+
+// Corners as mesh.wgsl reads them: sides that are not surface in the first corner's highest bits.
+function cornersWithSides(mesh) {
+  if (!mesh.sides) return mesh.faces;
+  if (3 * mesh.sides.length !== mesh.faces.length) throw new Damaged("the sides have another length");
+  const corners = mesh.faces.slice();
+  mesh.sides.forEach((hidden, face) => { corners[3 * face] = (corners[3 * face] | (hidden << 30)) >>> 0; });
+  return corners;
+}
+
 function skyRecord(sky) {
-  const f = new Float32Array(12), u = new Uint32Array(f.buffer);
+  const f = new Float32Array(16), u = new Uint32Array(f.buffer);
   f.set(sky.low, 0);
   f.set(sky.high, 4);
   f[8] = sky.grey;
-  u.set([sky.learned ? 1 : 0, sky.box ? 1 : 0, sky.rows], 9);
+  u.set([sky.learned ? 1 : 0, sky.box ? 1 : 0, sky.rows, sky.axis], 9);
   return f;
 }

@@ -8,6 +8,7 @@ async function begin(state) {
   device.lost.then((info) => lost(state, info));
   device.addEventListener("uncapturederror", (e) => { e.preventDefault(); state.fault = e.error.message; });
   const mesh = state.mesh || (state.mesh = meshOf(await part(meta, "mesh"), meta.mesh));
+  if (meta.parts.sides && !mesh.sides) mesh.sides = await part(meta, "sides");
   const net = state.net || (state.net = await part(meta, "net"));
   const canvas = byId("view");
   const drawer = new Drawer(device, meta, mesh, net, canvas);

@@ -71,7 +71,7 @@ class PictureLoop {
       Math.max(1, Math.min(canvas.height, Math.max(SMALLEST, Math.round(canvas.height * factor)))));
     const start = performance.now();
     const record = this.drawer.record(view, target, 1, [0, 0], false);
-    this.drawer.drawFaces(target, record);
+    this.drawer.drawFaces(target, record, view.eye);
     this.drawer.shade(target, record, 0, target.height, false);
     this.drawer.present(target, "picture");
     this.shown = { view, width: target.width, height: target.height, which: "picture" };
@@ -89,7 +89,7 @@ class PictureLoop {
       const target = drawer.target(canvas.width, canvas.height);
       for (let k = 0; k < samples * samples; k++) {
         const record = drawer.record(view, target, samples, [k % samples, Math.floor(k / samples)], k > 0);
-        drawer.drawFaces(target, record);
+        drawer.drawFaces(target, record, view.eye);
         for (let top = 0; top < target.height;) {
           const wanted = this.cost === null ? 64 : BAND_MS / this.cost / target.width;
           const rows = Math.min(target.height - top, Math.max(8, Math.floor(wanted / 8) * 8));

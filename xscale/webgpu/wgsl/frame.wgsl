@@ -20,7 +20,12 @@ $RAYS
   if (own >= piece.faces) { return; }
   let ray = $RAY;
   let p0 = corner(3u * own);
-  let hit = surface_point(frame, ray, p0, corner(3u * own + 1u) - p0, corner(3u * own + 2u) - p0);
+  let e1 = corner(3u * own + 1u) - p0;
+  let e2 = corner(3u * own + 2u) - p0;
+  // Bit 30: its front is not surface, 31: its back is not. Such a side hides, and shows what misses do.
+  let back = dot(cross(e1, e2), ray.direction) > 0.0;
+  if (((faces[3u * own] >> select(30u, 31u, back)) & 1u) != 0u) { $MISS return; }
+  let hit = surface_point(frame, ray, p0, e1, e2);
   let x = clamp((hit.position - frame.centre.xyz) * frame.unit.xyz + 0.5, vec3f(0.0), vec3f(1.0));
   let rgb = shade(frame, x, hit.footprint * frame.look.y, ray.direction / ray.length, lane);
   let colour = clamp(rgb * frame.look.x, vec3f(0.0), vec3f(1.0));

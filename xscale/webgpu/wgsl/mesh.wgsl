@@ -7,8 +7,9 @@ struct Piece { first: u32, faces: u32, pad0: u32, pad1: u32 };  // its faces in 
 @group(0) @binding(2) var<storage, read> vertices: array<f32>;
 @group(0) @binding(3) var<storage, read> faces: array<u32>;
 
-// Corner of the piece's faces, three a face.
+// Corner of the piece's faces, three a face. The two highest bits of a face's first corner belong
+// to its sides.
 fn corner(index: u32) -> vec3f {
-  let v = 3u * faces[index];
+  let v = 3u * (faces[index] & 0x3fffffffu);
   return vec3f(vertices[v], vertices[v + 1u], vertices[v + 2u]);
 }

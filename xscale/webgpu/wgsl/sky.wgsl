@@ -1,6 +1,6 @@
 // Port of xscale/model/background.py: pixels that no face covers, in place.
 
-struct Sky { low: vec4f, high: vec4f, grey: f32, learned: u32, box: u32, rows: u32 };
+struct Sky { low: vec4f, high: vec4f, grey: f32, learned: u32, box: u32, rows: u32, axis: u32 };
 
 @group(0) @binding(0) var<uniform> frame: Frame;
 @group(0) @binding(1) var<uniform> sky: Sky;
@@ -43,7 +43,10 @@ fn angle(y: f32, x: f32) -> f32 {
   return select(p, -p, y < 0.0);
 }
 
-fn look_up(d: vec3f) -> vec3f {
+fn look_up(direction: vec3f) -> vec3f {
+  var d = direction;
+  if (sky.axis == 0u) { d = direction.yzx; }
+  if (sky.axis == 1u) { d = direction.zxy; }
   let rows = f32(sky.rows);
   let x = (angle(d.y, d.x) / 6.283185307179586 + 0.5) * 2.0 * rows - 0.5;
   let y = clamp(angle(length(d.xy), d.z) / 3.141592653589793 * rows - 0.5, 0.0, rows - 1.0);
