@@ -22,6 +22,7 @@ METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex", "psnr_covered_cc", "ssim_c
            "lpips_vgg_covered_cc", "lpips_alex_covered_cc", "lpips_vgg_unit", "dists_covered_cc",
            "flip_covered_cc")  # fmt: skip
 """Columns of the table, where the files have them."""
+_MOST_SCORE = 1e6
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_scores(path: str | Path) -> dict[str, Any]:
     fits = all(isinstance(scores.get(key), kind) for key, kind in (
         ("method", str), ("scene", str), ("protocol", dict), ("photos", dict), ("groups", dict),
         ("mean", dict),
-    )) and all(isinstance(row, dict) for row in scores["photos"].values())  # fmt: skip
+    )) and _holds_rows(scores)  # fmt: skip
     if not fits or not isinstance(scores["protocol"].get("hash"), str):
         raise InputError(
             "is not a scores file of the benchmark", where=path,
@@ -77,6 +78,21 @@ def read_scores(path: str | Path) -> dict[str, Any]:
     if (used := resources_file(path)).is_file():
         scores["resources"] = read_own_json(used)
     return scores
+
+
+def _holds_rows(scores: Mapping[str, Any]) -> bool:
+    """Whether means, photos, groups and missing photos are of the kinds that tables need."""
+    rows = [scores["mean"], *scores["photos"].values()]
+    return (
+        all(isinstance(row, dict) and all(map(_is_score, row.values())) for row in rows)
+        and all(isinstance(group, int | str) for group in scores["groups"].values())
+        and isinstance(scores.get("missing", []), list)
+    )
+
+
+def _is_score(value: object) -> bool:
+    """Whether a number of a row can be averaged; texts and lists stand beside the numbers."""
+    return not isinstance(value, int | float) or abs(value) < _MOST_SCORE
 
 
 def resources_file(path: str | Path) -> Path:
