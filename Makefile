@@ -89,7 +89,7 @@ wheel: $(PACKAGES)  ## A wheel in dist/: every GPU from compute capability 8.0, 
 	@$(BIN)/python -m auditwheel show dist/*.whl
 	@ls -l dist
 
-gpu-check:  ## On a machine with a GPU: build in place, GPU tests, GPU bars; PART=1 to 5, each 8 minutes at most
+gpu-check:  ## On a machine with a GPU: build in place, tests by op, bars; PART=1 to 5, each 8 minutes at most
 	@PYTHON=$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu_check.sh $(PART)
 
 docs: install  ## Check the links, commands and examples of README and docs/

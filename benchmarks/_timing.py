@@ -16,6 +16,9 @@ import torch
 
 Work = Callable[[], object]
 
+_SLEEP_CYCLES = 4_000_000
+"""About two milliseconds, longer than a host needs for the launches of any work timed here."""
+
 
 def device() -> torch.device:
     """Return the device whose bodies are timed (``xscale bench --device``)."""
@@ -87,6 +90,9 @@ def _once(work: Work, on_gpu: bool) -> float:
         work()
         return (time.perf_counter() - start) * 1e3
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    # The device is kept busy until all launches are queued: the time between the events would be
+    # that of the host's checks and launches otherwise. Work that waits for the device waits too.
+    torch.cuda._sleep(_SLEEP_CYCLES)
     begin.record()
     work()
     end.record()

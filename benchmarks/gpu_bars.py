@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu_bars --part 3 --json benchmarks/results/GPU-DATE.json
 
-Part 3: ceilings (benchmarks.gpu_ceilings), encode, inference, Adam. Part 4: rasterizing, frames,
-training steps, photos. Each row is added to the file as soon as it is measured, with its bar
+Part 3: copies, encode, inference, Adam, ceilings (benchmarks.gpu_ceilings). Part 4: training steps,
+frames, rasterizing, photos. Each row is added to the file as soon as it is measured, with its bar
 (benchmarks.gpu_marks); one that fails says why there and stops nothing, and what finds no time left
 (--seconds) says so. Ours and the peers take turns in the same run; tiny-cuda-nn, nvdiffrast, gsplat
 and the hardware rasterizer take part where they are.
@@ -28,7 +28,7 @@ from torch import Tensor
 from benchmarks import gpu_peers as peers
 from benchmarks import gpu_photos, op_frame, op_raster, op_step
 from benchmarks._timing import Work, device, milliseconds, row
-from benchmarks.gpu_ceilings import ceilings
+from benchmarks.gpu_ceilings import ceilings, copies
 from benchmarks.gpu_marks import judged
 from benchmarks.gpu_terrain import terrain_surface
 from benchmarks.op_encode import peer_gather, pixels, sphere
@@ -224,8 +224,8 @@ def photos() -> Iterator[Row]:
 
 
 PARTS: dict[int, tuple[Callable[[], Iterator[Row]], ...]] = {
-    3: (ceilings, encode, inference, adam),
-    4: (raster, frame, training, photos),
+    3: (copies, encode, inference, adam, ceilings),
+    4: (training, frame, raster, photos),
 }
 
 
@@ -247,7 +247,9 @@ def main(argv: list[str]) -> int:
         found["rows"] = [r for r in found["rows"] if r["group"] != measure.__name__]
         for made in _guarded(measure, end):
             failures += "failure" in made
-            found["rows"].append({**judged(made), "group": measure.__name__})
+            copied = [r["rate"] for r in found["rows"] if r["name"] == "copy" and "rate" in r]
+            rate = copied[0] if copied else None
+            found["rows"].append({**judged(made, rate), "group": measure.__name__})
             write_json(options.json, found, overwrite=True)
             print(_line(made), flush=True)
         torch.cuda.empty_cache()

@@ -29,8 +29,7 @@ _CHANGES = {
 
 
 def ceilings() -> Iterator[Row]:
-    """Rates, in millions of rows, gigabytes, products or sines a second."""
-    yield from _copies()
+    """Rates of rows read and changed at random, in millions a second."""
     for megabytes in _READ_MB:
         for words in (1, 2, 4, 8):
             table = _table(megabytes, words)
@@ -70,7 +69,8 @@ def _rows(name: str, megabytes: int, work: Work) -> Row:
     return {**_rate(name, f"{megabytes} MB", rate, "M/s"), "megabytes": megabytes}
 
 
-def _copies() -> Iterator[Row]:
+def copies() -> Iterator[Row]:
+    """Rates of copies, products and sines, in gigabytes, thousands and thousands of millions."""
     data = torch.zeros(1 << 28, device=device())
     sink = torch.empty_like(data)
     times = milliseconds({"ours": lambda: sink.copy_(data)}, seconds=0.5)

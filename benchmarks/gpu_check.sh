@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# On a machine with a GPU, nvcc and PyTorch, without installing anything and without a network:
-#   part 1  builds the module into the source tree, runs the self-test and every test marked cuda
-#           (one checkpoint's pictures on the GPU and on the CPU among them)
-#   part 2  runs the op tests under compute-sanitizer, where that is installed
-#   part 3  ceilings, and the bars of encode, inference and Adam (benchmarks/gpu_bars.py)
-#   part 4  the bars of the rasterizer, of frames, of training steps and of photo decoding
+# On a machine with a GPU, nvcc and PyTorch, without installing anything and without a network, what
+# tells most first:
+#   part 1  builds the module into the source tree; every op against its reference, each in a process
+#           of its own; then every other test marked cuda (one checkpoint's pictures on the GPU and
+#           on the CPU among them), those that fail once more alone
+#   part 2  the bars of training steps, frames, the rasterizer and photo decoding (gpu_bars.py)
+#   part 3  the bars of encode, inference and Adam, then ceilings
+#   part 4  every op under compute-sanitizer, where that is installed
 #   part 5  trains fountain at full resolution for 5 minutes and scores it (XSCALE_SCENES/fountain)
 # Figures go to benchmarks/results/GPU-DATE.json and into the table of benchmarks/RESULTS.md; both
 # are copied to $OUT where that is set. No part takes more than 8 minutes; without one, all run.
@@ -37,18 +39,61 @@ build() {
     cmake --build build/gpu
 }
 
-part1() {
-    "$python" -m xscale doctor
-    timeout "$(left)" "$python" -m pytest -q -m cuda tests
+ops() {
+    "$python" -c 'from xscale import ops; print(*ops.OPS)'
 }
 
-part2() {
+# Runs tests with a limit of seconds; says which failed.
+tests() {
+    local limit=$1 name=$2
+    shift 2
+    timeout "$limit" "$python" -m pytest -q -p no:cacheprovider "$@" && return
+    echo "gpu-check: $name failed" >&2
+    return 1
+}
+
+self_test=tests/ops/test_cuda.py::test_every_op_keeps_its_tolerance_on_the_device
+
+part1() {
+    local failed=0 alone
+    "$python" -m xscale doctor || failed=1
+    for op in $(ops); do
+        tests $(($(left) < 90 ? $(left) : 90)) "$op" "$self_test[$op]" || failed=1
+    done
+    local others=(-m cuda tests --deselect "$self_test")
+    mkdir -p build/gpu
+    rm -f build/gpu/failed
+    if ! timeout "$(left)" "$python" -m pytest -q -rf "${others[@]}" | tee build/gpu/failed; then
+        failed=1
+        # An error that loses the context fails every test after it: alone, a test tells of itself.
+        for alone in $(sed -n 's/^FAILED \([^ ]*\).*/\1/p' build/gpu/failed); do
+            [ "$(left)" -gt 20 ] && tests $(($(left) < 90 ? $(left) : 90)) "$alone" "$alone" || true
+        done
+    fi
+    return "$failed"
+}
+
+part2() { bars 4; }
+part3() { bars 3; }
+
+part4() {
     if ! command -v compute-sanitizer >/dev/null; then
-        echo "compute-sanitizer is not installed: part 2 has nothing to do"
+        echo "compute-sanitizer is not installed: part 4 has nothing to do"
         return
     fi
-    timeout "$(left)" compute-sanitizer --error-exitcode 9 --launch-timeout 0 \
-        "$python" -m pytest -q -m cuda tests/ops
+    local failed=0 names count
+    names=($(ops))
+    count=${#names[@]}
+    for op in "${names[@]}"; do
+        # What is left is shared by the ops that are left.
+        timeout $(($(left) / count)) compute-sanitizer --error-exitcode 9 --launch-timeout 0 \
+            "$python" -m pytest -q -p no:cacheprovider "$self_test[$op]" || {
+            failed=1
+            echo "gpu-check: $op under compute-sanitizer: failed, or no time was left" >&2
+        }
+        count=$((count > 1 ? count - 1 : 1))
+    done
+    return "$failed"
 }
 
 bars() {
@@ -59,9 +104,6 @@ bars() {
     keep
     return "$failed"
 }
-
-part3() { bars 3; }
-part4() { bars 4; }
 
 part5() {
     if [ ! -d "$scenes/fountain" ]; then

@@ -18,11 +18,13 @@ namespace xs {
 
 #if XSCALE_WITH_CUDA
 int cuda_device_count();
+void set_cuda_device(int device);
 #define XS_CUDA(function) function
 #else
 static int cuda_device_count() {
     return 0;
 }
+static void set_cuda_device(int) {}
 #define XS_CUDA(function) nullptr
 #endif
 
@@ -36,13 +38,14 @@ static void bind_ops(py::module_& m) {
                         XS_CUDA(encode_backward_position_cuda));
     bind_op<FusedFrameArgs>(m, "fused_frame", fused_frame_cpu, XS_CUDA(fused_frame_cuda),
                             fused_frame_emulated,
-                            {fused_frame_scratch, XS_CUDA(fused_frame_scratch)});
+                            {fused_frame_scratch, XS_CUDA(fused_frame_scratch_cuda)});
     bind_op<FusedStepArgs>(m, "fused_step", fused_step_cpu, XS_CUDA(fused_step_cuda),
                            fused_step_emulated,
                            {fused_step_scratch, XS_CUDA(fused_step_scratch_cuda)});
     bind_op<InterpolateArgs>(m, "interpolate", interpolate_cpu, XS_CUDA(interpolate_cuda));
     bind_op<RasterizeArgs>(m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
-                           rasterize_emulated, {rasterize_scratch, XS_CUDA(rasterize_scratch)});
+                           rasterize_emulated,
+                           {rasterize_scratch, XS_CUDA(rasterize_scratch_cuda)});
     bind_op<ReprojectArgs>(m, "reproject", reproject_cpu, XS_CUDA(reproject_cuda),
                            reproject_emulated);
     bind_op<ShadeArgs>(m, "shade_film", shade_film_cpu, XS_CUDA(shade_film_cuda),
@@ -71,6 +74,7 @@ PYBIND11_MODULE(_core, m) {
 #endif
     m.def("isa", [] { return xs::isa_name(xs::active_isa()); });
     m.def("cuda_device_count", &xs::cuda_device_count);
+    m.def("set_cuda_device", &xs::set_cuda_device);
     m.def("max_threads", [] { return omp_get_max_threads(); });
     // Threads that ops called from this thread may use; other threads keep theirs.
     m.def("set_threads", [](int threads) { omp_set_num_threads(threads < 1 ? 1 : threads); });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "block.h"
 #include "parallel_cuda.cuh"
@@ -31,29 +32,48 @@ struct DeviceBlock {
     }
 };
 
-// `workspace` is null where the block's memory is the kernel's shared memory.
+// Blocks of a body that a processor is to hold at once: Body::kResident, or one.
+template <class Body, class = void>
+constexpr int kResidentBlocks = 1;
 template <class Body>
-__global__ void __launch_bounds__(kBlockThreads)
+constexpr int kResidentBlocks<Body, std::void_t<decltype(Body::kResident)>> = Body::kResident;
+
+// The block's memory is the kernel's shared memory or a part of `workspace`. Which of them is known
+// here: an access of a pointer that may be either is looked up as it runs, an atomic one in a loop.
+template <bool kShared, class Body>
+__global__ void __launch_bounds__(kBlockThreads, kResidentBlocks<Body>)
     for_each_block_kernel(float* workspace, int64_t floats, const __grid_constant__ Body body) {
-    extern __shared__ float shared[];
-    float* memory = workspace == nullptr ? shared : workspace + blockIdx.x * floats;
-    body(DeviceBlock{static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x), memory});
+    extern __shared__ __align__(16) float shared[];
+    const int index = static_cast<int>(blockIdx.x), count = static_cast<int>(gridDim.x);
+    if constexpr (kShared) {
+        body(DeviceBlock{index, count, shared});
+    } else {
+        body(DeviceBlock{index, count, workspace + index * floats});
+    }
 }
 
 // Where the memory of blocks lies on the current device, and how many processors that has.
 struct BlockPlace {
     int processors;
-    size_t shared;  // bytes of shared memory a block; 0: global memory
+    size_t shared;                              // bytes of shared memory a block; 0: global memory
+    int64_t largest;                            // bytes of shared memory that a block can have
+    int64_t processor_shared, reserved_shared;  // bytes of a processor, and kept of them a block
 };
 
 inline BlockPlace block_place(const char* name, int64_t floats) {
-    int device = 0, processors = 0, largest = 0;
+    int device = 0;
     check_cuda(cudaGetDevice(&device), name);
-    check_cuda(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), name);
-    check_cuda(cudaDeviceGetAttribute(&largest, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-               name);
+    const auto attribute = [&](cudaDeviceAttr which) {
+        int value = 0;
+        check_cuda(cudaDeviceGetAttribute(&value, which, device), name);
+        return value;
+    };
+    const int64_t largest = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin);
     const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
-    return {processors, bytes <= largest ? static_cast<size_t>(bytes) : 0};
+    return {attribute(cudaDevAttrMultiProcessorCount),
+            bytes <= largest ? static_cast<size_t>(bytes) : 0, largest,
+            attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor),
+            attribute(cudaDevAttrReservedSharedMemoryPerBlock)};
 }
 
 // Blocks a processor whose memory is global: about what its registers hold.
@@ -83,8 +103,9 @@ void for_each_block_cuda(const char* name, int64_t most, int64_t floats, void* s
         return;
     }
     const BlockPlace place = block_place(name, floats);
-    const auto kernel = for_each_block_kernel<Body>;
     const size_t shared = place.shared;
+    const auto kernel =
+        shared > 0 ? for_each_block_kernel<true, Body> : for_each_block_kernel<false, Body>;
     int resident = kGlobalBlocks;
     if (shared > 0) {
         check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
@@ -96,9 +117,8 @@ void for_each_block_cuda(const char* name, int64_t most, int64_t floats, void* s
     }
     const int64_t blocks =
         std::min<int64_t>(most, int64_t{place.processors} * std::max(resident, 1));
-    float* workspace = shared > 0 ? nullptr : static_cast<float*>(scratch);
-    kernel<<<static_cast<unsigned int>(blocks), kBlockThreads, shared, stream>>>(workspace, floats,
-                                                                                 body);
+    kernel<<<static_cast<unsigned int>(blocks), kBlockThreads, shared, stream>>>(
+        static_cast<float*>(scratch), floats, body);
     check_cuda(cudaGetLastError(), name);
 }
 

@@ -1,5 +1,5 @@
-// How many GPUs the CUDA runtime finds.
-#include <cuda_runtime.h>
+// Which GPUs the CUDA runtime finds, and which one it uses.
+#include "parallel_cuda.cuh"
 
 namespace xs {
 
@@ -7,6 +7,11 @@ namespace xs {
 int cuda_device_count() {
     int count = 0;
     return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+// Lets what this thread launches go to a device. PyTorch has a CUDA runtime of its own.
+void set_cuda_device(int device) {
+    check_cuda(cudaSetDevice(device), "device");
 }
 
 }  // namespace xs

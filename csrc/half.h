@@ -29,13 +29,13 @@ XS_HD static inline float half_to_float(Half half) {
 // Rounded to nearest even; what is too large becomes the largest half, so that no product with a
 // zero is undefined. NaN stays.
 XS_HD static inline Half float_to_half(float x) {
+    Half half;
+#if defined(__CUDA_ARCH__)
+    asm("cvt.rn.satfinite.f16.f32 %0, %1;" : "=h"(half.bits) : "f"(x));
+#else
     constexpr float kLargest = 65504.0f;
     x = x > kLargest ? kLargest : x;
     x = x < -kLargest ? -kLargest : x;
-    Half half;
-#if defined(__CUDA_ARCH__)
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half.bits) : "f"(x));
-#else
     uint32_t bits;
     memcpy(&bits, &x, 4);
     const uint32_t sign = bits >> 16 & 0x8000u;

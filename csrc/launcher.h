@@ -42,6 +42,20 @@ class HostLauncher {
         });
     }
 
+    // Runs body(warp, i, common) for i in [0, n), by warps that share `common` bytes, filled by
+    // body.prepare(common, thread, threads), and have `own` bytes each; or body(warp, i) where a
+    // device has no room for that.
+    template <class Body>
+    void teams(const char* name, int64_t n, int64_t common, int64_t own, const Body& body) const {
+        std::vector<uint64_t> shared((common + 15) / 8);
+        char* memory = reinterpret_cast<char*>(shared.data());
+        constexpr int kThreads = 3;
+        for (int thread = 0; thread < kThreads; ++thread) {
+            body.prepare(memory, thread, kThreads);
+        }
+        warps(name, n, own, [&](const HostWarp& warp, int64_t i) { body(warp, i, memory); });
+    }
+
     // Runs body(block) on some blocks, `most` at the most, each with `floats` of memory.
     template <class Body>
     void blocks(const char*, int64_t most, int64_t floats, void*, const Body& body) const {

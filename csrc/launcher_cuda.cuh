@@ -2,6 +2,7 @@
 #pragma once
 
 #include "block_cuda.cuh"
+#include "team_cuda.cuh"
 
 namespace xs {
 
@@ -28,6 +29,11 @@ class CudaLauncher {
     template <class Body>
     void warps(const char* name, int64_t n, int64_t bytes, const Body& body) const {
         for_each_warp_cuda(name, n, bytes, stream_, body);
+    }
+
+    template <class Body>
+    void teams(const char* name, int64_t n, int64_t common, int64_t own, const Body& body) const {
+        for_each_team_cuda(name, n, common, own, stream_, body);
     }
 
     template <class Body>

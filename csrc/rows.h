@@ -2,7 +2,7 @@
 // are aligned to their size, or to 16 bytes where they are longer.
 #pragma once
 
-#include "half.h"
+#include "warp.h"
 
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
@@ -11,10 +11,11 @@
 namespace xs {
 
 // Whether rows of `width` numbers, `stride` apart, are so aligned.
-static inline bool rows_aligned(const float* rows, int64_t stride, int32_t width) {
-    const int64_t numbers = width < 4 ? width : 4;
-    return reinterpret_cast<uintptr_t>(rows) % (sizeof(float) * numbers) == 0 &&
-           stride % numbers == 0;
+template <class T>
+static inline bool rows_aligned(const T* rows, int64_t stride, int32_t width) {
+    constexpr int64_t kMost = 16 / sizeof(T);
+    const int64_t numbers = width < kMost ? width : kMost;
+    return reinterpret_cast<uintptr_t>(rows) % (sizeof(T) * numbers) == 0 && stride % numbers == 0;
 }
 
 template <int F>
@@ -60,6 +61,72 @@ XS_HD static inline void row_store(float* to, const float (&row)[F]) {
 #endif
 }
 
+// The same for half floats and for whole numbers, aligned likewise.
+template <int F>
+XS_HD static inline void row_load(const Half* from, float (&row)[F]) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F == 8) {
+        const HalfEight eight = load_eight(from);
+        XS_UNROLL
+        for (int f = 0; f < F; f += 2) {
+            row[f] = half_to_float({static_cast<uint16_t>(eight.pair[f / 2])});
+            row[f + 1] = half_to_float({static_cast<uint16_t>(eight.pair[f / 2] >> 16)});
+        }
+        return;
+    }
+#endif
+    for (int f = 0; f < F; ++f) {
+        row[f] = half_to_float(from[f]);
+    }
+}
+
+template <int F>
+XS_HD static inline void row_clear(Half* row) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F == 8) {
+        store_eight(row, {});
+        return;
+    }
+#endif
+    for (int f = 0; f < F; ++f) {
+        row[f] = {0};
+    }
+}
+
+template <int F>
+XS_HD static inline void row_load(const int64_t* from, int64_t (&row)[F]) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F % 2 == 0) {
+        XS_UNROLL
+        for (int f = 0; f < F; f += 2) {
+            const longlong2 two = *reinterpret_cast<const longlong2*>(from + f);
+            row[f] = two.x;
+            row[f + 1] = two.y;
+        }
+        return;
+    }
+#endif
+    for (int f = 0; f < F; ++f) {
+        row[f] = from[f];
+    }
+}
+
+template <int F>
+XS_HD static inline void row_clear(int64_t* row) {
+#if defined(__CUDA_ARCH__)
+    if constexpr (F % 2 == 0) {
+        XS_UNROLL
+        for (int f = 0; f < F; f += 2) {
+            *reinterpret_cast<longlong2*>(row + f) = make_longlong2(0, 0);
+        }
+        return;
+    }
+#endif
+    for (int f = 0; f < F; ++f) {
+        row[f] = 0;
+    }
+}
+
 // Adds to a row that other threads add to as well: in as few atomics as the device has for it
 // (compute capability 9.0: four floats at once).
 template <int F>
@@ -99,8 +166,7 @@ XS_HD static inline void row_add(Half* to, const float (&row)[F]) {
         uint32_t pair[F / 2];
         XS_UNROLL
         for (int f = 0; f < F; f += 2) {
-            pair[f / 2] = float_to_half_open(row[f]).bits |
-                          static_cast<uint32_t>(float_to_half_open(row[f + 1]).bits) << 16;
+            pair[f / 2] = half_pair_open(row[f], row[f + 1]);
         }
 #if __CUDA_ARCH__ >= 900
         if constexpr (F == 8) {

@@ -31,13 +31,27 @@ XS_HD inline int mma_column(int lane, int i) {
     return lane % 4 * 2 + i % 2;
 }
 
+// Two numbers as float_to_half and float_to_half_open make halves of them; one instruction of a
+// device.
 XS_HD inline uint32_t half_pair(float low, float high) {
+#if defined(__CUDA_ARCH__)
+    uint32_t pair;
+    asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return float_to_half(low).bits | static_cast<uint32_t>(float_to_half(high).bits) << 16;
+#endif
 }
 
 XS_HD inline uint32_t half_pair_open(float low, float high) {
+#if defined(__CUDA_ARCH__)
+    uint32_t pair;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+    return pair;
+#else
     return float_to_half_open(low).bits | static_cast<uint32_t>(float_to_half_open(high).bits)
                                               << 16;
+#endif
 }
 
 // Pairs of halves in memory, aligned to a pair.
@@ -76,6 +90,19 @@ XS_HD inline HalfEight load_eight(const Half* from) {
     memcpy(&eight, from, sizeof eight);
 #endif
     return eight;
+}
+
+// Four halves after each other, aligned to 8 bytes: an operand B.
+XS_HD inline MmaB load_four(const Half* from) {
+    MmaB four;
+#if defined(__CUDA_ARCH__)
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+    four.pair[0] = words.x;
+    four.pair[1] = words.y;
+#else
+    memcpy(&four, from, sizeof four);
+#endif
+    return four;
 }
 
 XS_HD inline void store_eight(Half* to, const HalfEight& eight) {
@@ -133,6 +160,24 @@ struct HostWarp {
                 numbers[lane].value[i] += numbers[lane + by].value[i];
             }
         });
+    }
+
+    // Gives each lane what lane[...] has.
+    template <class T>
+    void pick(PerLane<T>& from, PerLane<int>& lane, PerLane<T>& to) const {
+        PerLane<T> given = from;
+        each([&](int i) { to[i] = given[lane[i]]; });
+    }
+
+    // Replaces each lane's number by the sum of those before it; returns the sum of all.
+    int sums_before(PerLane<int>& numbers) const {
+        int sum = 0;
+        each([&](int lane) {
+            const int mine = numbers[lane];
+            numbers[lane] = sum;
+            sum += mine;
+        });
+        return sum;
     }
 
     // Makes what lanes wrote to memory visible to the others.

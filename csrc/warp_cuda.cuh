@@ -57,6 +57,28 @@ struct DeviceWarp {
         }
 #endif
     }
+    template <class T>
+    XS_HD void pick(PerLane<T>& from, PerLane<int>& lane, PerLane<T>& to) const {
+#if defined(__CUDA_ARCH__)
+        to.value = __shfl_sync(0xffffffffu, from.value, lane.value);
+#endif
+    }
+
+    XS_HD int sums_before(PerLane<int>& numbers) const {
+        int total = 0;
+#if defined(__CUDA_ARCH__)
+        const int lane = static_cast<int>(threadIdx.x) % kWarpLanes;
+        int sum = numbers.value;
+        XS_UNROLL
+        for (int by = 1; by < kWarpLanes; by *= 2) {
+            const int other = __shfl_up_sync(0xffffffffu, sum, by);
+            sum += lane >= by ? other : 0;
+        }
+        total = __shfl_sync(0xffffffffu, sum, kWarpLanes - 1);
+        numbers.value = sum - numbers.value;
+#endif
+        return total;
+    }
 
     XS_HD void sync() const {
 #if defined(__CUDA_ARCH__)
@@ -67,7 +89,9 @@ struct DeviceWarp {
     XS_HD void product(PerLane<MmaA>& a, PerLane<MmaB>& b, PerLane<MmaC>& sum) const {
 #if defined(__CUDA_ARCH__)
         float (&c)[4] = sum.value.value;
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        // Volatile: no compiler may move it to where some of the lanes are.
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
             : "r"(a.value.pair[0]), "r"(a.value.pair[1]), "r"(a.value.pair[2]),

@@ -18,6 +18,14 @@ def linear_from_srgb(srgb: np.ndarray) -> np.ndarray:
     return np.where(srgb <= 0.04045, low, high).astype(srgb.dtype)
 
 
+def srgb_from_linear(light: np.ndarray) -> np.ndarray:
+    """Return sRGB values of linear light in [0, 1] (IEC 61966-2-1); any shape.
+
+    Its twin on tensors, which goes on outside [0, 1], is ``xscale.ops.linear_to_srgb``.
+    """
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
 def colour_scale(share: np.ndarray) -> np.ndarray:
     """Return colours uint8 [..., 3] of values in [0, 1]; NaN becomes white."""
     place = np.clip(np.nan_to_num(share), 0, 1)

@@ -1,8 +1,9 @@
 """Plug-ins found by name among the entry points of installed packages.
 
-Groups: ``xscale.rasterizers`` (``--rasterizer``), ``xscale.lookups`` (``--encoding``) and
-``xscale.encodings`` (``model.encoding``). xscale's wheel brings ``xscale_comparisons`` with it;
-another package adds its own in its pyproject.toml, for example::
+Groups: ``xscale.rasterizers`` (``--rasterizer``), ``xscale.lookups`` (``--encoding``),
+``xscale.encodings`` (``model.encoding``) and ``xscale.scenes`` (makers of scenes whose photos are
+made on demand, functions of the scene's folder). xscale's wheel brings ``xscale_comparisons`` with
+it; another package adds its own in its pyproject.toml, for example::
 
     [project.entry-points."xscale.rasterizers"]
     mine = "my_package.raster:rasterizer"

@@ -20,6 +20,7 @@ from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.model.box import Box
 from xscale.model.field import Field, grid_layout_of
 from xscale.model.settings import GridSettings
+from xscale.render.uncertainty import corner_weights
 
 _MOST_CHANNELS = 64
 _TEXTURE_LEVELS = 4
@@ -85,8 +86,7 @@ class VertexField:
 
     def _corners(self, samples: GBuffer) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Return the three vertices [N] of each point's face, and their weights [N]."""
-        weights = barycentrics(self._surface, samples)
-        rows = self._surface.faces[samples.face_id.long()].long()
+        rows, weights = corner_weights(self._surface, samples.face_id, samples.position)
         return rows.unbind(1), weights.unbind(1)
 
 
@@ -155,7 +155,8 @@ class TextureField:
     def _texels(self, samples: GBuffer) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Return for each size the four texels [N] around each point, and their weights [N]."""
         corners = self._corner_uv[samples.face_id.long()]
-        uv = (barycentrics(self._surface, samples)[:, :, None] * corners).sum(1)
+        _, weights = corner_weights(self._surface, samples.face_id, samples.position)
+        uv = (weights[:, :, None] * corners).sum(1)
         levels, first = [], 0
         for edge in self._edges:
             at = (uv * edge - 0.5).clamp(0, edge - 1)
@@ -228,24 +229,6 @@ class VolumeField(Field):
 def budget(settings: GridSettings) -> int:
     """Return the numbers that the hash grid of these settings has."""
     return grid_layout_of(settings).rows * settings.features_per_level
-
-
-def barycentrics(surface: Surface, samples: GBuffer) -> Tensor:
-    """Return the weights [N, 3] of their faces' corners in points of the surface.
-
-    Args:
-        surface: The mesh.
-        samples: Points with their ``face_id``.
-    """
-    corners = surface.vertices[surface.faces[samples.face_id.long()].long()]
-    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    away = samples.position - corners[:, 0]
-    aa, ab, bb = (a * a).sum(1), (a * b).sum(1), (b * b).sum(1)
-    pa, pb = (away * a).sum(1), (away * b).sum(1)
-    area = (aa * bb - ab * ab).clamp(min=1e-30)
-    second = ((bb * pa - ab * pb) / area).clamp(0, 1)
-    third = torch.minimum(((aa * pb - ab * pa) / area).clamp(min=0), 1 - second)
-    return torch.stack([1 - second - third, second, third], 1)
 
 
 def chart(surface: Surface) -> np.ndarray:

@@ -133,10 +133,7 @@ XS_HD inline bool adam_lazy_row(const AdamArgs& a, int64_t row, const float (&gr
 
 // Row `row` of the device's lazy step.
 template <int F>
-XS_HD inline void adam_touched_row(const AdamArgs& a, int64_t row) {
-    if (a.touched != nullptr && (a.touched[row >> 3] >> (row & 7) & 1) == 0) {
-        return;
-    }
+XS_HD inline void adam_whole_row(const AdamArgs& a, int64_t row) {
     float grad[F];
     row_load<F>(a.grad + row * a.grad_stride, grad);
     if ((!control_moves(a.control) || adam_lazy_row<F>(a, row, grad)) && a.clear_grad) {

@@ -9,17 +9,19 @@ namespace xs {
 
 // Places in the array of doubles.
 enum StepControl : int32_t {
-    kControlRate,       // in: share of the learning rates that this step takes
-    kControlStep,       // in: number of the step from 1, of the dense rule's bias correction
-    kControlMoves,      // whether this step moves anything: its loss and gradients are finite
-    kControlScale,      // factor of gradients on their way through half floats, a power of two
-    kControlUsed,       // the factor of this step, once it is decided
-    kControlGood,       // steps since the factor last changed
-    kControlSteps,      // steps that moved, since the array was made
-    kControlLoss,       // sum of their mean losses
-    kControlError,      // sum of their mean squared errors
-    kControlBad,        // steps whose loss was no finite number: nothing moved
-    kControlOverflows,  // steps whose gradients left the half floats: nothing moved
+    kControlRate,   // in: share of the learning rates that this step takes
+    kControlStep,   // in: number of the step from 1, of the dense rule's bias correction
+    kControlMoves,  // whether this step moves anything: its loss and gradients are finite
+    kControlScale,  // factor of gradients on their way through half floats, a power of two
+    kControlUsed,   // the factor of this step, once it is decided
+    kControlGood,   // steps since the factor last changed; -1: rows of the last step left the half
+                    // floats, which the next step counts
+    kControlSteps,  // steps that moved, since the array was made
+    kControlLoss,   // sum of their mean losses
+    kControlError,  // sum of their mean squared errors
+    kControlBad,    // steps whose loss was no finite number: nothing moved
+    kControlOverflows,  // steps whose gradients left the half floats: those of the shader, and
+                        // nothing moved, or those of some rows, and these did not move
     kControlNumbers,
 };
 
@@ -66,6 +68,10 @@ XS_HD inline void control_decide(double* control, double loss, double error, boo
         return;
     }
     double& good = control[kControlGood];
+    if (good < 0.0) {
+        control[kControlOverflows] += 1.0;
+        good = 0.0;
+    }
     good = overflow ? 0.0 : good + 1.0;
     if (overflow) {
         scale = scale > kScaleLeast ? 0.5 * scale : scale;

@@ -1,15 +1,32 @@
-// adam on a GPU: a thread for each row.
+// adam on a GPU: a thread for each row, of those alone that were touched where bits say which.
 #include "adam/adam.h"
-#include "parallel_cuda.cuh"
+#include "adam/touched_rows.h"
+#include "launcher_cuda.cuh"
 
 namespace xs {
+
+// The rows of a warp's share of the bits.
+template <int F>
+struct AdamTouched {
+    AdamArgs a;
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t i) const {
+        const AdamArgs now = adam_controlled(a);
+        each_touched<false>(warp, a.touched, a.rows, i,
+                            [&](int64_t row) { adam_whole_row<F>(now, row); });
+    }
+};
 
 template <int F>
 static void lazy(const AdamArgs& args, cudaStream_t stream) {
     const AdamArgs a = args;
-    parallel_for_cuda("adam", a.rows, stream, [a] __device__(int64_t row) {
-        adam_touched_row<F>(adam_controlled(a), row);
-    });
+    if (a.touched != nullptr) {
+        CudaLauncher(stream).warps("adam", touched_warps(a.rows), 0, AdamTouched<F>{a});
+        return;
+    }
+    parallel_for_cuda("adam", a.rows, stream,
+                      [a] __device__(int64_t row) { adam_whole_row<F>(adam_controlled(a), row); });
 }
 
 void adam_cuda(const AdamArgs& args, void* stream_address) {

@@ -116,38 +116,55 @@ XS_HD static inline double lens_solve_radial(const double* c, double wanted, dou
     return r;
 }
 
-// The whole distortion undone by Newton's method from (x, y); false outside the domain.
-XS_HD static inline bool lens_solve(const double* c, bool fisheye, double most, double dx,
-                                    double dy, double* x, double* y, double* determinant) {
+// Where a lens moves a flat point, and the map's derivatives there: xy is of x by y.
+struct LensMap {
+    double x, y;
+    double xx, xy, yx, yy;
+
+    XS_HD double determinant() const { return xx * yy - xy * yx; }
+};
+
+// The whole distortion at the flat point (x, y).
+XS_HD static inline LensMap lens_map(const double* c, bool fisheye, double x, double y) {
     const double p1 = c[7], p2 = c[8];
     const double e1 = fisheye ? 0.0 : c[9], e2 = fisheye ? 0.0 : c[10];
     const double sx = fisheye ? c[9] : 0.0, sy = fisheye ? c[10] : 0.0;
+    const double s = x * x + y * y;
+    double slope;
+    const double f = lens_radial(c, s, &slope);
+    const double g = 1.0 + s * (e1 + s * e2);
+    const double growth = 2.0 * (e1 + 2.0 * s * e2);
+    const double tx = 2.0 * p1 * x * y + p2 * (s + 2.0 * x * x);
+    const double ty = 2.0 * p2 * x * y + p1 * (s + 2.0 * y * y);
+    const double both = 2.0 * x * y * slope + g * (2.0 * p1 * x + 2.0 * p2 * y);
+    LensMap map;
+    map.x = x * f + g * tx + sx * s;
+    map.y = y * f + g * ty + sy * s;
+    map.xx = f + 2.0 * x * x * slope + g * (2.0 * p1 * y + 6.0 * p2 * x) + x * growth * tx +
+             2.0 * sx * x;
+    map.yy = f + 2.0 * y * y * slope + g * (2.0 * p2 * x + 6.0 * p1 * y) + y * growth * ty +
+             2.0 * sy * y;
+    map.xy = both + y * growth * tx + 2.0 * sx * y;
+    map.yx = both + x * growth * ty + 2.0 * sy * x;
+    return map;
+}
+
+// The whole distortion undone by Newton's method from (x, y); false outside the domain.
+XS_HD static inline bool lens_solve(const double* c, bool fisheye, double most, double dx,
+                                    double dy, double* x, double* y, double* determinant) {
     const double size = 1.0 + sqrt(dx * dx + dy * dy);
     double step = 1.0;
     for (int i = 0; i < 31; ++i) {
-        const double s = *x * *x + *y * *y;
-        double slope;
-        const double f = lens_radial(c, s, &slope);
-        const double g = 1.0 + s * (e1 + s * e2);
-        const double growth = 2.0 * (e1 + 2.0 * s * e2);
-        const double tx = 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x);
-        const double ty = 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y);
-        const double ex = *x * f + g * tx + sx * s - dx;
-        const double ey = *y * f + g * ty + sy * s - dy;
-        const double both = 2.0 * *x * *y * slope + g * (2.0 * p1 * *x + 2.0 * p2 * *y);
-        const double xx = f + 2.0 * *x * *x * slope + g * (2.0 * p1 * *y + 6.0 * p2 * *x) +
-                          *x * growth * tx + 2.0 * sx * *x;
-        const double yy = f + 2.0 * *y * *y * slope + g * (2.0 * p2 * *x + 6.0 * p1 * *y) +
-                          *y * growth * ty + 2.0 * sy * *y;
-        const double xy = both + *y * growth * tx + 2.0 * sx * *y;
-        const double yx = both + *x * growth * ty + 2.0 * sy * *x;
-        *determinant = xx * yy - xy * yx;
+        const LensMap map = lens_map(c, fisheye, *x, *y);
+        const double ex = map.x - dx;
+        const double ey = map.y - dy;
+        *determinant = map.determinant();
         if (step <= 1e-16 || i == 30) {
             return sqrt(ex * ex + ey * ey) <= 1e-9 * size && *determinant > 0.0 &&
                    *x * *x + *y * *y <= most * most;
         }
-        const double step_x = (yy * ex - xy * ey) / *determinant;
-        const double step_y = (xx * ey - yx * ex) / *determinant;
+        const double step_x = (map.yy * ex - map.xy * ey) / *determinant;
+        const double step_y = (map.xx * ey - map.yx * ex) / *determinant;
         *x -= step_x;
         *y -= step_y;
         step = fabs(step_x) + fabs(step_y);

@@ -1,4 +1,4 @@
-// encode on a GPU: a thread for each point and level forwards, warps that scatter backwards.
+// encode on a GPU: warps that take points at some levels forwards, and scatter backwards.
 #include "encode/scatter.h"
 #include "launcher_cuda.cuh"
 

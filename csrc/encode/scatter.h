@@ -140,12 +140,13 @@ XS_HD static inline void encode_touch(uint8_t* touched, int64_t row) {
         return;
     }
 #if defined(__CUDA_ARCH__)
-    // Atomics are for words: the byte's bit within the aligned word around it. A word may reach
-    // past the last byte, but stays in the allocation's granule.
+    // Atomics are for words: the byte's bit within the aligned word around it. The last word
+    // reaches past the last byte: Python gives memory that is whole words (touched_bits in
+    // _memory.py).
     const auto address = reinterpret_cast<uintptr_t>(touched + (row >> 3));
     auto* word = reinterpret_cast<unsigned int*>(address & ~uintptr_t{3});
     const unsigned int bit = 1u << (8 * (address & 3) + (row & 7));
-    if ((*word & bit) == 0) {
+    if ((racing_load(word) & bit) == 0) {
         atomicOr(word, bit);
     }
 #else
@@ -257,21 +258,76 @@ struct EncodeScatterKernel {
     }
 };
 
-// Features of every point and level. Levels are the slow axis, so that threads side by side read
-// one level, which stays in the cache.
+// Levels that a warp looks up for its points, so that what it writes of a point is whole lines.
+constexpr int kEncodeTogether = 4;
+
+// Features of as many points as a warp has lanes, at kEncodeTogether levels. They are written from
+// the warp's memory: lanes side by side write what lies side by side. Levels are the slow axis, so
+// that warps side by side read the same ones, which stay in the cache.
+template <int F>
+struct EncodeForwardKernel {
+    EncodeArgs a;
+    EncodeGrid grid;
+
+    static constexpr int kNumbers = kEncodeTogether * F;  // of a point
+    static constexpr int kStride = kNumbers + 4;          // rows begin in other banks
+    static constexpr int64_t kBytes = int64_t{sizeof(float)} * kStride * kWarpLanes;
+
+    static int64_t warps(const EncodeArgs& a) {
+        return (a.points + kWarpLanes - 1) / kWarpLanes *
+               ((a.grid.levels + kEncodeTogether - 1) / kEncodeTogether);
+    }
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t i) const {
+        const int64_t groups = (a.points + kWarpLanes - 1) / kWarpLanes;
+        const int64_t begin = i % groups * kWarpLanes;
+        const int32_t first = static_cast<int32_t>(i / groups) * kEncodeTogether;
+        const int32_t left = a.grid.levels - first;
+        const int32_t levels = left < kEncodeTogether ? left : kEncodeTogether;
+        float* memory = reinterpret_cast<float*>(warp.memory);
+        warp.each([&](int lane) {
+            const int64_t point = begin + lane;
+            for (int32_t l = 0; l < levels && point < a.points; ++l) {
+                const EncodeLevel& level = grid.level[first + l];
+                float sum[F];
+                encode_features<F>(a, level, a.position + 3 * point,
+                                   encode_level_weight(a, level, point), sum);
+                row_store<F>(memory + lane * kStride + l * F, sum);
+            }
+        });
+        warp.sync();
+        const int64_t row = int64_t{a.grid.levels} * F;
+        float* out = a.features + begin * row + int64_t{first} * F;
+        const int64_t last = a.points - begin;
+        const int points = static_cast<int>(last < kWarpLanes ? last : kWarpLanes);
+        warp.each([&](int lane) {
+            if (row % 4 == 0 && levels * F % 4 == 0) {
+                move<4>(memory, out, row, levels * F / 4, points, lane);
+            } else {
+                move<1>(memory, out, row, levels * F, points, lane);
+            }
+        });
+    }
+
+  private:
+    // A lane's share of the numbers of all points, `pieces` of kSize a point.
+    template <int kSize>
+    XS_HD void move(const float* memory, float* out, int64_t row, int pieces, int points,
+                    int lane) const {
+        for (int k = lane; k < pieces * points; k += kWarpLanes) {
+            const int point = k / pieces, at = k % pieces * kSize;
+            float numbers[kSize];
+            row_load<kSize>(memory + point * kStride + at, numbers);
+            row_store<kSize>(out + point * row + at, numbers);
+        }
+    }
+};
+
 template <int F, class Launcher>
-void encode_forward_pass(const Launcher& launcher, const EncodeArgs& args) {
-    const EncodeArgs a = args;
-    const EncodeGrid grid = encode_grid(a.grid);
-    launcher.items("encode", a.points * a.grid.levels, [a, grid] XS_HD(int64_t i) {
-        const int64_t point = i % a.points;
-        const int32_t l = static_cast<int32_t>(i / a.points);
-        const EncodeLevel& level = grid.level[l];
-        float sum[F];
-        encode_features<F>(a, level, a.position + 3 * point, encode_level_weight(a, level, point),
-                           sum);
-        row_store<F>(a.features + (point * a.grid.levels + l) * F, sum);
-    });
+void encode_forward_pass(const Launcher& launcher, const EncodeArgs& a) {
+    using Kernel = EncodeForwardKernel<F>;
+    launcher.warps("encode", Kernel::warps(a), Kernel::kBytes, Kernel{a, encode_grid(a.grid)});
 }
 
 template <class Launcher>

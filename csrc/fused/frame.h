@@ -46,6 +46,7 @@ XS_HD static inline uint8_t frame_byte(float colour, float range) {
 void fused_frame_cpu(const FusedFrameArgs& args);
 void fused_frame_cuda(const FusedFrameArgs& args, void* stream);
 int64_t fused_frame_scratch(const FusedFrameArgs& args);
+int64_t fused_frame_scratch_cuda(const FusedFrameArgs& args);
 // The device kernel's logic run on the host, tile after tile.
 void fused_frame_emulated(const FusedFrameArgs& args);
 

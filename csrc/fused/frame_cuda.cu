@@ -1,4 +1,4 @@
-// fused_frame on a GPU: a warp for each tile of the picture.
+// fused_frame on a GPU: warps that take tiles of the picture.
 #include "fused/frame_warp.h"
 #include "launcher_cuda.cuh"
 
@@ -6,6 +6,10 @@ namespace xs {
 
 void fused_frame_cuda(const FusedFrameArgs& args, void* stream) {
     frame_passes(CudaLauncher(stream), args);
+}
+
+int64_t fused_frame_scratch_cuda(const FusedFrameArgs& args) {
+    return frame_net(args).packed_bytes();
 }
 
 }  // namespace xs

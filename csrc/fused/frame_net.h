@@ -35,7 +35,7 @@ struct FrameNet {
     int64_t bytes() const {  // of a warp's memory
         return kWarpLanes * ((stride_x + stride_y) * int64_t{sizeof(Half)} + 3 * sizeof(float));
     }
-    int64_t packed_bytes() const {
+    XS_HD int64_t packed_bytes() const {  // a multiple of 16
         return halves * int64_t{sizeof(Half)} + floats * int64_t{sizeof(float)};
     }
 };

@@ -6,8 +6,6 @@
 // memory.
 #pragma once
 
-#include <type_traits>
-
 #include "encode/scatter.h"
 #include "fused/frame_net.h"
 
@@ -27,6 +25,16 @@ XS_HD inline float frame_sine(float x) {
 #endif
 }
 
+// The packed weights, in global memory or in what the warps of a block share.
+struct FrameWeights {
+    const Half* halves;
+    const float* biases;
+
+    XS_HD FrameWeights(const FrameNet& net, const void* memory)
+        : halves(static_cast<const Half*>(memory)),
+          biases(reinterpret_cast<const float*>(halves + net.halves)) {}
+};
+
 // A layer's inputs: 32 rows of half floats, 16-byte aligned.
 struct FrameRows {
     Half* row;
@@ -36,9 +44,9 @@ struct FrameRows {
 // kSums products at once, with the same outputs: writes value(row, column, sums) to `out`. Outputs
 // are made in strips of kStrip tiles of 8 columns.
 template <int kSums, int kStrip, class Warp, class Value>
-XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const int (&layers)[kSums],
-                                const FrameRows (&inputs)[kSums], const FrameRows& out,
-                                const Value& value) {
+XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const FrameWeights& packed,
+                                const int (&layers)[kSums], const FrameRows (&inputs)[kSums],
+                                const FrameRows& out, const Value& value) {
     constexpr int kHalves = kWarpLanes / 16;  // tiles of 16 rows
     const int tiles = net.hidden / 8;
     for (int strip = 0; strip < tiles; strip += kStrip) {
@@ -46,7 +54,7 @@ XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const int
         warp.each([&](int lane) {
             XS_UNROLL
             for (int s = 0; s < kSums; ++s) {
-                const float* bias = net.biases + net.layers[layers[s]].bias;
+                const float* bias = packed.biases + net.layers[layers[s]].bias;
                 XS_UNROLL
                 for (int j = 0; j < kStrip; ++j) {
                     XS_UNROLL
@@ -78,22 +86,22 @@ XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const int
                         }
                     }
                 });
+                // All of the strip's are under way before the first is used. Past the last tile the
+                // last one is taken again, and its sums are not: no branch parts the loads.
+                typename Warp::template PerLane<MmaB> b[kStrip];
+                warp.each([&](int lane) {
+                    XS_UNROLL
+                    for (int j = 0; j < kStrip; ++j) {
+                        const int tile = strip + j < tiles ? strip + j : tiles - 1;
+                        const int place = (step * tiles + tile) * kWarpLanes + lane;
+                        b[j][lane] = load_four(packed.halves + layer.weight + place * 4);
+                    }
+                });
                 XS_UNROLL
                 for (int j = 0; j < kStrip; ++j) {
-                    if (strip + j >= tiles) {
-                        break;
-                    }
-                    typename Warp::template PerLane<MmaB> b;
-                    warp.each([&](int lane) {
-                        const int64_t place = (int64_t{step} * tiles + strip + j) * kWarpLanes;
-                        const EncodeWords<2> words =
-                            encode_words<2>(net.weights + layer.weight + (place + lane) * 4);
-                        b[lane].pair[0] = words.word[0];
-                        b[lane].pair[1] = words.word[1];
-                    });
                     XS_UNROLL
                     for (int half = 0; half < kHalves; ++half) {
-                        warp.product(a[half], b, sum[s][half][j]);
+                        warp.product(a[half], b[j], sum[s][half][j]);
                     }
                 }
             }
@@ -131,8 +139,8 @@ XS_HD inline void frame_product(const Warp& warp, const FrameNet& net, const int
 // returned. `direction` [32, 3] are the rays'.
 template <int kShader, class Warp>
 XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, const FrameNet& net,
-                                    const FrameRows& x, const FrameRows& y,
-                                    const float* direction) {
+                                    const FrameWeights& packed, const FrameRows& x,
+                                    const FrameRows& y, const float* direction) {
     using N = FrameNet;
     if constexpr (kShader == kFrameRelu) {
         const auto relu = [](int, int, const float (&sum)[1]) {
@@ -146,18 +154,19 @@ XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, c
                 y.row[lane * y.stride + net.hidden + i] = float_to_half(harmonics[i]);
             }
         });
-        frame_product<1, 8>(warp, net, {N::kFirst}, {x}, y, relu);
-        frame_product<1, 8>(warp, net, {N::kSecond}, {y}, x, relu);
+        frame_product<1, 8>(warp, net, packed, {N::kFirst}, {x}, y, relu);
+        frame_product<1, 8>(warp, net, packed, {N::kSecond}, {y}, x, relu);
         return x;
     } else {
         const auto sine = [](int, int, const float (&sum)[1]) { return frame_sine(sum[0]); };
-        frame_product<1, 8>(warp, net, {N::kFirst}, {x}, y, sine);
-        frame_product<1, 8>(warp, net, {N::kSecond}, {y}, x, sine);
-        frame_product<1, 8>(warp, net, {N::kMapping}, {x}, y, [](int, int, const float (&sum)[1]) {
-            return sum[0] > 0.0f ? sum[0] : kLeakySlope * sum[0];
-        });
+        frame_product<1, 8>(warp, net, packed, {N::kFirst}, {x}, y, sine);
+        frame_product<1, 8>(warp, net, packed, {N::kSecond}, {y}, x, sine);
+        frame_product<1, 8>(warp, net, packed, {N::kMapping}, {x}, y,
+                            [](int, int, const float (&sum)[1]) {
+                                return sum[0] > 0.0f ? sum[0] : kLeakySlope * sum[0];
+                            });
         const float* first = a.shade.weights + net.direction;
-        frame_product<2, 4>(warp, net, {N::kFrequency1, N::kPhase1}, {y, y}, x,
+        frame_product<2, 4>(warp, net, packed, {N::kFrequency1, N::kPhase1}, {y, y}, x,
                             [&](int row, int column, const float (&sum)[2]) {
                                 const float* d = direction + 3 * row;
                                 const float* w = first + 3 * column;
@@ -169,7 +178,7 @@ XS_HD inline FrameRows frame_layers(const Warp& warp, const FusedFrameArgs& a, c
                             });
         const FrameRows out{x.row + net.hidden, x.stride};
         frame_product<3, 2>(
-            warp, net, {N::kFrequency2, N::kPhase2, N::kDirection}, {y, y, x}, out,
+            warp, net, packed, {N::kFrequency2, N::kPhase2, N::kDirection}, {y, y, x}, out,
             [](int, int, const float (&sum)[3]) { return frame_sine(sum[0] * sum[2] + sum[1]); });
         return out;
     }
@@ -190,28 +199,33 @@ XS_HD inline void frame_store(Half* to, const float (&feature)[F]) {
     }
 }
 
-// One lane's pixel: features into its row of `x`, and its direction.
-template <int F>
-XS_HD inline void frame_point(const FusedFrameArgs& a, const EncodeArgs& points,
-                              const EncodeGrid& grid, int64_t px, int64_t py, int32_t face,
-                              Half* row, float* direction) {
+// One lane's pixel: the surface point in the unit cube, its footprint there, and the direction.
+XS_HD inline void frame_point(const FusedFrameArgs& a, int64_t px, int64_t py, int32_t face,
+                              float* position, float* footprint, float* direction) {
     const float pixel[2] = {static_cast<float>(a.left + px) + a.offset_x,
                             static_cast<float>(a.top + py) + a.offset_y};
     const int32_t camera = 0;
-    float position[3], footprint, depth;
+    float depth;
     const InterpolateArgs at{{a.vertices, a.faces, a.camera, &camera, pixel, &face},
                              nullptr,
                              1,
                              position,
                              nullptr,
                              direction,
-                             &footprint,
+                             footprint,
                              &depth};
     interpolate_one(at, 0);
     for (int axis = 0; axis < 3; ++axis) {
         position[axis] = (position[axis] - a.box[axis]) * a.box[3 + axis] + 0.5f;
     }
-    footprint *= a.footprint_unit;
+    *footprint *= a.footprint_unit;
+}
+
+// Its features into its row of `x`.
+template <int F>
+XS_HD inline void frame_features(const FusedFrameArgs& a, const EncodeArgs& points,
+                                 const EncodeGrid& grid, const float* position, float footprint,
+                                 Half* row) {
     for (int32_t l = 0; l < a.grid.levels; ++l) {
         const float fade = a.footprint_unit > 0.0f ? encode_fade(footprint * a.grid.footprint_scale,
                                                                  grid.level[l].scale)
@@ -234,9 +248,10 @@ inline int64_t frame_tiles(const FusedFrameArgs& a) {
 }
 
 // One tile of the picture.
-template <int F, int kShader, class Warp>
+template <int kShader, class Warp>
 XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const EncodeArgs& points,
-                             const EncodeGrid& grid, const FrameNet& net, int64_t tile) {
+                             const EncodeGrid& grid, const FrameNet& net,
+                             const FrameWeights& packed, int64_t tile) {
     const int64_t columns = (a.width + kFrameTileWidth - 1) / kFrameTileWidth;
     const int64_t left = tile % columns * kFrameTileWidth;
     const int64_t top = tile / columns * kFrameTileHeight;
@@ -259,8 +274,14 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
             float* d = direction + 3 * lane;
             const int32_t face = face_of(lane);
             if (face >= 0) {
-                frame_point<F>(a, points, grid, left + lane % kFrameTileWidth,
-                               top + lane / kFrameTileWidth, face, row, d);
+                float position[3], footprint;
+                frame_point(a, left + lane % kFrameTileWidth, top + lane / kFrameTileWidth, face,
+                            position, &footprint, d);
+                // The levels' width is looked at here: a kernel for each would take long to
+                // compile.
+                with_width(a.grid.width, [&](auto f) {
+                    frame_features<f>(a, points, grid, position, footprint, row);
+                });
             } else {
                 d[0] = d[1] = d[2] = 0.0f;
             }
@@ -270,7 +291,8 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
         });
         warp.sync();
     }
-    const FrameRows last = covered ? frame_layers<kShader>(warp, a, net, x, y, direction) : x;
+    const FrameRows last =
+        covered ? frame_layers<kShader>(warp, a, net, packed, x, y, direction) : x;
     warp.each([&](int lane) {
         const int64_t at = place(lane);
         if (at < 0) {
@@ -305,16 +327,30 @@ XS_HD inline void frame_tile(const Warp& warp, const FusedFrameArgs& a, const En
     });
 }
 
-template <int F, int kShader>
+// Tiles for the warps of a block, which share the packed weights where their memory holds them.
+template <int kShader>
 struct FrameKernel {
     FusedFrameArgs args;
     EncodeArgs points;
     EncodeGrid grid;
     FrameNet net;
 
+    // Copies a thread's share of the weights.
+    XS_HD void prepare(char* common, int thread, int threads) const {
+        const int64_t pieces = net.packed_bytes() / 16;
+        for (int64_t i = thread; i < pieces; i += threads) {
+            store_eight(reinterpret_cast<Half*>(common) + 8 * i, load_eight(net.weights + 8 * i));
+        }
+    }
+
+    template <class Warp>
+    XS_HD void operator()(const Warp& warp, int64_t tile, const char* common) const {
+        frame_tile<kShader>(warp, args, points, grid, net, FrameWeights(net, common), tile);
+    }
+
     template <class Warp>
     XS_HD void operator()(const Warp& warp, int64_t tile) const {
-        frame_tile<F, kShader>(warp, args, points, grid, net, tile);
+        frame_tile<kShader>(warp, args, points, grid, net, FrameWeights(net, net.weights), tile);
     }
 };
 
@@ -328,15 +364,13 @@ void frame_passes(const Launcher& launcher, const FusedFrameArgs& args) {
     frame_place(net, a.scratch);
     launcher.items("fused_frame (weights)", net.halves + net.floats,
                    [a, net] XS_HD(int64_t i) { frame_pack(a, net, i); });
-    with_width(a.grid.width, [&](auto f) {
-        if (a.shader == kFrameRelu) {
-            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
-                           FrameKernel<f, kFrameRelu>{a, points, grid, net});
-        } else {
-            launcher.warps("fused_frame", frame_tiles(a), net.bytes(),
-                           FrameKernel<f, kFrameFilm>{a, points, grid, net});
-        }
-    });
+    if (a.shader == kFrameRelu) {
+        launcher.teams("fused_frame", frame_tiles(a), net.packed_bytes(), net.bytes(),
+                       FrameKernel<kFrameRelu>{a, points, grid, net});
+    } else {
+        launcher.teams("fused_frame", frame_tiles(a), net.packed_bytes(), net.bytes(),
+                       FrameKernel<kFrameFilm>{a, points, grid, net});
+    }
 }
 
 }  // namespace xs

@@ -5,7 +5,7 @@
 // level sorts the touches of its rows into buckets that fit the cache, adds them up there and lets
 // Adam move each touched row once. There is no gradient table, and of a row nothing is written but
 // its new values. Sums are taken in the order of the chain of single ops (interpolate, encode,
-// shade_relu_train or shade_film_train, encode_backward, adam) by the same code, whatever the
+// shade_train, encode_backward, adam) by the same code, whatever the
 // number of threads.
 #pragma once
 

@@ -26,6 +26,7 @@ struct StepEnds {
     const FusedStepArgs& a;
     const EncodeArgs& points;
     const EncodeGrid& grid;
+    int64_t coarse_rows;  // below which gradients are floats, though others are half floats
 
     XS_HD float fade(const float* point, int level) const {
         return a.grid.footprint_scale > 0.0f
@@ -95,14 +96,17 @@ struct StepEnds {
         }
     }
 
-    // A thread takes one corner at one level through the tile's rays: those that follow each other
-    // in the same cell, as neighbours do, are added up before memory sees them.
+    // A thread takes one corner at one level through half of the tile's rays, so that all threads
+    // have work: rays that follow each other in the same cell, as neighbours do, are added up
+    // before memory sees them.
     template <int F>
     XS_HD void scatter(const float* point, int rays, int thread, const float* grad) const {
-        for (int i = thread; i < 8 * a.grid.levels; i += kBlockThreads) {
-            const int level = i / 8;
+        constexpr int kParts = 2, kRays = kTileRays / kParts;
+        for (int i = thread; i < kParts * 8 * a.grid.levels; i += kBlockThreads) {
+            const int level = i / 8 % a.grid.levels;
+            const int begin = i / 8 / a.grid.levels * kRays;
             EncodeRun<F> run;
-            for (int r = 0; r < rays; ++r) {
+            for (int r = begin; r < rays && r < begin + kRays; ++r) {
                 const float* mine = point + r;
                 const float visible = fade(mine, level);
                 if (visible == 0.0f) {
@@ -132,11 +136,12 @@ struct StepEnds {
         if (run.row < 0) {
             return;
         }
-        if (a.gradient_fixed == nullptr && a.gradient_half == nullptr) {
+        const bool halves = a.gradient_half != nullptr && run.row >= coarse_rows;
+        if (a.gradient_fixed == nullptr && !halves) {
             encode_flush<F>(points, true, run);
             return;
         }
-        if (a.gradient_half != nullptr) {
+        if (halves) {
             row_add<F>(a.gradient_half + run.row * F, run.sum);
         }
         for (int f = 0; f < F; ++f) {

@@ -8,7 +8,7 @@
 #include "isa.h"
 #include "launcher.h"
 #include "parallel_cpu.h"
-#include "rasterize/items.h"
+#include "rasterize/passes.h"
 #include "rasterize/views.h"
 
 namespace xs {

@@ -142,6 +142,7 @@ struct RasterScreen {
 void rasterize_cpu(const RasterizeArgs& args);
 void rasterize_cuda(const RasterizeArgs& args, void* stream);
 int64_t rasterize_scratch(const RasterizeArgs& args);
+int64_t rasterize_scratch_cuda(const RasterizeArgs& args);
 // The device kernels' logic run on the host, item after item.
 void rasterize_emulated(const RasterizeArgs& args);
 

@@ -1,6 +1,7 @@
-// reproject on the CPU: rows over threads, and the device's items for the emulation.
+// reproject on the CPU: rows over threads, and the device's pass for the emulation.
 #include <vector>
 
+#include "launcher.h"
 #include "parallel_cpu.h"
 #include "reproject/reproject.h"
 
@@ -17,11 +18,7 @@ void reproject_cpu(const ReprojectArgs& a) {
 }
 
 void reproject_emulated(const ReprojectArgs& args) {
-    parallel_ranges(args.width * args.height, 4096, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-            reproject_one(args, i);
-        }
-    });
+    reproject_passes(HostLauncher(), args);
 }
 
 }  // namespace xs

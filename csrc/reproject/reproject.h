@@ -6,9 +6,9 @@
 // however far from the local frame's origin both cameras stand.
 #pragma once
 
+#include "camera/pixel.h"
 #include "fields.h"
 #include "isa.h"
-#include "reproject/project.h"
 
 namespace xs {
 
@@ -350,9 +350,16 @@ XS_HD static inline void reproject_one(const ReprojectArgs& a, int64_t i) {
 XS_DECLARE_SIMD(void reproject_rows(const ReprojectArgs& args, const ReprojectKey* keys,
                                     int64_t begin, int64_t end))
 
+// A device's only pass: an item for each pixel.
+template <class Launcher>
+void reproject_passes(const Launcher& launcher, const ReprojectArgs& args) {
+    const ReprojectArgs a = args;
+    launcher.items("reproject", a.width * a.height, [a] XS_HD(int64_t i) { reproject_one(a, i); });
+}
+
 void reproject_cpu(const ReprojectArgs& args);
 void reproject_cuda(const ReprojectArgs& args, void* stream);
-// The device body's items, run on the host.
+// The device's pass, run on the host.
 void reproject_emulated(const ReprojectArgs& args);
 
 }  // namespace xs

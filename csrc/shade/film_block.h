@@ -3,6 +3,7 @@
 
 #include "shade/film.h"
 #include "shade/products.h"
+#include "sine.h"
 
 namespace xs {
 
@@ -16,9 +17,9 @@ XS_HD inline ShadeFilmLayers shade_film_layers(int32_t width, int32_t hidden) {
     l.feature2 = tile_layer(1, l.feature1.end(), hidden, hidden);
     l.mapping1 = tile_layer(2, l.feature2.end(), hidden, hidden);
     l.mapping2 = tile_layer(3, l.mapping1.end(), 4 * hidden, hidden);
-    l.direction1 = tile_layer(4, l.mapping2.end(), hidden, 3);
+    l.direction1 = tile_layer(4, l.mapping2.end(), hidden, 3, true);
     l.direction2 = tile_layer(5, l.direction1.end(), hidden, hidden);
-    l.colour = tile_layer(6, l.direction2.end(), 3, hidden);
+    l.colour = tile_layer(6, l.direction2.end(), 3, hidden, true);
     return l;
 }
 
@@ -26,10 +27,11 @@ XS_HD inline ShadeFilmLayers shade_film_layers(const ShadeArgs& a) {
     return shade_film_layers(a.width, a.hidden);
 }
 
-// Floats of memory a block needs. Gradients of weights would not fit into shared memory beside the
-// activations: they are added up in a part of block_sums, which the second-level cache holds.
+// Floats of memory a block needs; at the published sizes two blocks fit onto a processor. Gradients
+// of weights would not fit into shared memory beside the activations: they are added up in a part
+// of block_sums, which the second-level cache holds.
 inline int64_t shade_film_block_memory(const ShadeArgs& a) {
-    return tile_memory(a.width + 15 * a.hidden + 3 + 3, 0);
+    return tile_memory(a.width + 11 * a.hidden + 3 + 3, 0);
 }
 
 // The rows of `light` for one channel of feature layer `index`.
@@ -49,7 +51,7 @@ XS_HD inline void film_feature_backward(const Block& block, const ShadeArgs& a, 
                                         const float* u, float* grad) {
     tile_each(block, a.hidden, [&](int place, int channel, int) {
         const FilmLight light = film_light(a, index, channel);
-        grad[place] *= cosf(light.frequency * u[place] + light.phase);
+        grad[place] *= fast_cosine(light.frequency * u[place] + light.phase);
     });
     block.phase([&](int thread) {
         for (int channel = thread; channel < a.hidden; channel += kBlockThreads) {
@@ -75,7 +77,7 @@ XS_HD inline void film_direction_backward(const Block& block, int hidden, const 
                                           float* frequency, float* phase, float* grad) {
     tile_each(block, hidden, [&](int place, int, int) {
         const float f = frequency[place];
-        const float angle = grad[place] * cosf(f * u[place] + phase[place]);
+        const float angle = grad[place] * fast_cosine(f * u[place] + phase[place]);
         grad[place] = angle * f;
         frequency[place] = 15.0f * angle * u[place];
         phase[place] = angle;
@@ -97,17 +99,19 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
     float* d = u2 + rows;
     float* mapping = d + rows;
     float* film = mapping + rows;  // frequencies of both direction layers, then phases of both
-    float* v1 = film + 4 * rows;
-    float* y1 = v1 + rows;
-    float* v2 = y1 + rows;
-    float* y2 = v2 + rows;
-    float* grad_a = y2 + rows;
-    float* grad_b = grad_a + rows;
-    float* extra = grad_b + rows;
+    float* y1 = film + 4 * rows;
+    float* y2 = y1 + rows;
+    float* extra = y2 + rows;
+    // Activations that are not read for a while lend their memory: s1 and d are computed once more
+    // on the way back.
+    float* v1 = s1;
+    float* v2 = d;
+    float* grad_a = y2;
+    float* grad_b = y1;
     float* own = a.device.block_sums == nullptr
                      ? nullptr
                      : a.device.block_sums + block.index * l.colour.end();
-    const TileSums sums{own, a.grad_weights, a.device.sums};
+    const TileSums sums{own, a.grad_weights, a.device.sums, true};
     if (own != nullptr) {
         tile_clear(block, own, l.colour.end());
     }
@@ -116,22 +120,29 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
                    ? -1
                    : static_cast<int64_t>(a.photo[ray]) * 2 * hidden;
     };
-    for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
+    const auto sine1 = [&](int channel, float u) {
+        const FilmLight light = film_light(a, 0, channel);
+        return fast_sine(light.frequency * u + light.phase);
+    };
+    // The second layer's output with the photo's exposure; `row` is that of the ray.
+    const auto exposed = [&](int channel, float u, int64_t row) {
+        const FilmLight light = film_light(a, 1, channel);
+        const float s2 = fast_sine(light.frequency * u + light.phase);
+        return row < 0 ? s2
+                       : expf(a.exposure[row + hidden + channel]) * s2 + a.exposure[row + channel];
+    };
+    for_each_tile(block, a.rays, [&](int64_t ray, int rays) XS_INLINE_LAMBDA {
         ends.load(block, extra, ray, rays, features, direction);
         products.forward(block, l.feature1, features, [&](int channel, int place, float x) {
-            const FilmLight light = film_light(a, 0, channel);
             u1[place] = x;
-            s1[place] = sinf(light.frequency * x + light.phase);
+            s1[place] = sine1(channel, x);
         });
+        const auto row_of = [&](int in_tile) -> int64_t {
+            return in_tile < rays ? exposure_row(ray + in_tile) : -1;
+        };
         products.forward(block, l.feature2, s1, [&](int channel, int place, float x) {
-            const FilmLight light = film_light(a, 1, channel);
-            const int in_tile = place - channel * kTileStride;
-            const int64_t row = in_tile < rays ? exposure_row(ray + in_tile) : -1;
             u2[place] = x;
-            const float s2 = sinf(light.frequency * x + light.phase);
-            d[place] =
-                row < 0 ? s2
-                        : expf(a.exposure[row + hidden + channel]) * s2 + a.exposure[row + channel];
+            d[place] = exposed(channel, x, row_of(place - channel * kTileStride));
         });
         products.forward(block, l.mapping1, d, [&](int, int place, float x) {
             mapping[place] = x > 0.0f ? x : kLeakySlope * x;
@@ -141,11 +152,11 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
         });
         products.forward(block, l.direction1, direction, [&](int, int place, float x) {
             v1[place] = x;
-            y1[place] = sinf(film[place] * x + film[2 * rows + place]);
+            y1[place] = fast_sine(film[place] * x + film[2 * rows + place]);
         });
         products.forward(block, l.direction2, y1, [&](int, int place, float x) {
             v2[place] = x;
-            y2[place] = sinf(film[rows + place] * x + film[3 * rows + place]);
+            y2[place] = fast_sine(film[rows + place] * x + film[3 * rows + place]);
         });
         products.forward(block, l.colour, y2, [&](int, int place, float x) { raw[place] = x; });
         tile_head<true, kGradient>(block, a, ray, rays, raw);
@@ -164,10 +175,13 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
         products.backward(block, l.mapping2, film, hidden, [&](int place, float g) {
             grad_a[place] = mapping[place] > 0.0f ? g : kLeakySlope * g;
         });
+        tile_each(block, hidden, [&](int place, int channel, int in_tile) {
+            d[place] = exposed(channel, u2[place], row_of(in_tile));
+        });
         products.gradient(block, l.mapping1, grad_a, d, sums);
         products.backward(block, l.mapping1, grad_a, hidden, into(grad_b));
         tile_each(block, hidden, [&](int place, int channel, int in_tile) {
-            const int64_t row = in_tile < rays ? exposure_row(ray + in_tile) : -1;
+            const int64_t row = row_of(in_tile);
             if (row < 0) {
                 return;
             }
@@ -176,12 +190,14 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
             const float scaled = shift * expf(a.exposure[row + hidden + channel]);
             grad_b[place] = scaled;
             if (a.grad_exposure != nullptr) {
-                const float s2 = sinf(light.frequency * u2[place] + light.phase);
+                const float s2 = fast_sine(light.frequency * u2[place] + light.phase);
                 a.device.sums.add(a.grad_exposure + row + channel, shift);
                 a.device.sums.add(a.grad_exposure + row + hidden + channel, scaled * s2);
             }
         });
         film_feature_backward(block, a, 1, u2, grad_b);
+        tile_each(block, hidden,
+                  [&](int place, int channel, int) { s1[place] = sine1(channel, u1[place]); });
         products.gradient(block, l.feature2, grad_b, s1, sums);
         products.backward(block, l.feature2, grad_b, hidden, into(grad_a));
         film_feature_backward(block, a, 0, u1, grad_a);
@@ -197,6 +213,7 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
 template <bool kGradient>
 struct ShadeFilmKernel {
     ShadeArgs a;
+    static constexpr int kResident = 2;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

@@ -1,6 +1,6 @@
 // Products of the shaders' device kernels, over tiles of 32 rays whose activations are floats in
 // the block's memory (shade/tiles.h): in floats, or by matrix units from half floats with float
-// sums. Layers with few outputs or inputs take floats either way.
+// sums. Layers with three outputs or inputs take floats either way.
 #pragma once
 
 #include "shade/tiles.h"
@@ -64,7 +64,7 @@ inline HalfPlan half_plan(const TileLayer* layers, int count) {
         const TileLayer& layer = layers[i];
         plan.layer[layer.index] = layer;
         plan.forward[layer.index] = plan.backward[layer.index] = -1;
-        if (layer.outputs < 16 || layer.inputs < 16) {
+        if (layer.floats) {
             continue;
         }
         const auto size = [](int rows, int channels) {
@@ -125,7 +125,7 @@ struct HalfProducts {
     template <class Block, class Finish>
     XS_HD void forward(const Block& block, const TileLayer& layer, const float* input,
                        const Finish& finish) const {
-        if (forward_at[layer.index] < 0) {
+        if (layer.floats) {
             tile_dense(block, layer, weights, input, finish);
             return;
         }
@@ -138,7 +138,7 @@ struct HalfProducts {
     template <class Block, class Finish>
     XS_HD void backward(const Block& block, const TileLayer& layer, const float* grad_output,
                         int inputs, const Finish& finish) const {
-        if (backward_at[layer.index] < 0) {
+        if (layer.floats) {
             tile_dense_input(block, layer, weights, grad_output, inputs, finish);
             return;
         }
@@ -149,7 +149,7 @@ struct HalfProducts {
     template <class Block>
     XS_HD void gradient(const Block& block, const TileLayer& layer, const float* grad_output,
                         const float* input, const TileSums& sums) const {
-        if (forward_at[layer.index] < 0) {
+        if (layer.floats) {
             tile_dense_weights(block, layer, grad_output, input, sums);
             return;
         }
@@ -159,6 +159,7 @@ struct HalfProducts {
         const int groups = (layer.inputs + 8 * kTogether - 1) / (8 * kTogether);
         block.warps([&](const Warp& warp, int index) {
             for (int job = index; job < tiles * groups; job += kBlockWarps) {
+                warp.sync();  // lanes part where rows end
                 const int first = job % tiles * 16;
                 typename Warp::template PerLane<MmaA> a[2];
                 warp.each([&](int lane) {
@@ -222,6 +223,7 @@ struct HalfProducts {
         const int steps = half_steps(channels);
         block.warps([&](const Warp& warp, int index) {
             for (int job = index; job < half_tiles(rows) * kParts; job += kBlockWarps) {
+                warp.sync();  // lanes part where rows end
                 const int tile = job / kParts, ray = job % kParts * kColumns * 8;
                 typename Warp::template PerLane<MmaC> sum[kColumns];
                 warp.each([&](int lane) {

@@ -14,7 +14,7 @@ XS_HD inline ShadeReluLayers shade_relu_layers(int32_t width, int32_t hidden, in
     ShadeReluLayers l{};
     l.first = tile_layer(0, 0, hidden, width);
     l.second = tile_layer(1, l.first.end(), hidden, hidden + sh_degree * sh_degree);
-    l.colour = tile_layer(2, l.second.end(), 3, hidden);
+    l.colour = tile_layer(2, l.second.end(), 3, hidden, true);
     return l;
 }
 
@@ -39,12 +39,12 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const
     float* raw = third + hidden * kTileStride;
     float* direction = raw + 3 * kTileStride;
     float* next = direction + 3 * kTileStride;
-    const TileSums sums{kGradient ? next : nullptr, a.grad_weights, a.device.sums};
+    const TileSums sums{kGradient ? next : nullptr, a.grad_weights, a.device.sums, false};
     float* extra = kGradient ? next + l.colour.end() : next;
     if (kGradient) {
         tile_clear(block, sums.own, l.colour.end());
     }
-    for_each_tile(block, a.rays, [&](int64_t ray, int rays) {
+    for_each_tile(block, a.rays, [&](int64_t ray, int rays) XS_INLINE_LAMBDA {
         ends.load(block, extra, ray, rays, features, direction);
         block.phase([&](int thread) {
             if (thread >= kTileRays) {

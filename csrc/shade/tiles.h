@@ -22,12 +22,14 @@ struct TileLayer {
     int32_t outputs, inputs;
     int64_t weight, bias;  // offsets in the flat vector
     int32_t index;         // among the shader's layers
+    bool floats;  // never of half floats: a compiler's constant, so that one kind is compiled
 
     XS_HD int64_t end() const { return bias + outputs; }
 };
 
-XS_HD inline TileLayer tile_layer(int32_t index, int64_t begin, int32_t outputs, int32_t inputs) {
-    return {outputs, inputs, begin, begin + static_cast<int64_t>(outputs) * inputs, index};
+XS_HD inline TileLayer tile_layer(int32_t index, int64_t begin, int32_t outputs, int32_t inputs,
+                                  bool floats = false) {
+    return {outputs, inputs, begin, begin + static_cast<int64_t>(outputs) * inputs, index, floats};
 }
 
 // Where a block gathers the gradients of weights over all its tiles: in its own memory, or at once
@@ -36,12 +38,16 @@ struct TileSums {
     float* own;     // null: none
     float* shared;  // the caller's
     BlockSums sums;
+    bool far;  // `own` lies in global memory; a compiler's constant
 
     XS_HD void add(int64_t i, float value) const {
-        if (own != nullptr) {
-            own[i] += value;
-        } else {
+        if (own == nullptr) {
             sums.add(shared + i, value);
+        } else if (far) {
+            // A number has one thread, so this needs no atomic; but nothing waits for one.
+            shared_add(own + i, value);
+        } else {
+            own[i] += value;
         }
     }
 };
@@ -322,7 +328,8 @@ XS_HD inline int64_t tile_memory(int64_t channels, int64_t gradients) {
 
 // Runs body(first ray, rays) for the tiles of a block.
 template <class Block, class Body>
-XS_HD inline void for_each_tile(const Block& block, int64_t rays, const Body& body) {
+XS_HD XS_ALWAYS_INLINE static void for_each_tile(const Block& block, int64_t rays,
+                                                 const Body& body) {
     for (int64_t first = int64_t{block.index} * kTileRays; first < rays;
          first += int64_t{block.count} * kTileRays) {
         const int64_t left = rays - first;

@@ -14,7 +14,8 @@ from xscale.geometry.mesh import Mesh
 from xscale.model.box import Box
 from xscale.model.field import make_field
 from xscale.model.settings import GridSettings, ModelSettings
-from xscale_comparisons.fields import VertexField, barycentrics, budget
+from xscale.render.uncertainty import corner_weights
+from xscale_comparisons.fields import VertexField, budget
 
 GRID = GridSettings(
     levels=4, log2_table_size=10, coarsest_resolution=4, finest_resolution=32, initial_range=0.5
@@ -61,9 +62,8 @@ def test_vertices_have_as_many_features_as_the_shader_takes(surface, log2_rows):
 
 
 def test_barycentrics_rebuild_the_points(surface, samples):
-    weights = barycentrics(surface, samples)
-    corners = surface.vertices[surface.faces[samples.face_id.long()].long()]
-    rebuilt = (weights[:, :, None] * corners).sum(1)
+    rows, weights = corner_weights(surface, samples.face_id, samples.position)
+    rebuilt = (weights[:, :, None] * surface.vertices[rows]).sum(1)
     assert (rebuilt - samples.position).abs().max() < 1e-5
     assert weights.min() >= 0
     assert (weights.sum(1) - 1).abs().max() < 1e-6

@@ -113,6 +113,10 @@ def test_a_bar_is_met_only_where_all_of_it_was_measured_and_reached():
     assert slow.met({**row, "peers_ms": {"deterministic": 3.3}}) is False
     assert slow.met({**row, "mray_per_s": 90.0}) is False
     assert slow.text() == "<= 2.5 ms; >= 100 mray_per_s; deterministic <= 1.6 x ours"
+    step = {"name": "training step", "ours": 10.0, "ratio": 20.0, "mray_per_s": 150.0}
+    for deterministic, met in ((30.0, True), (33.0, False)):
+        times = {"float32": 20.0, "deterministic": deterministic}
+        assert gpu_marks.judged({**step, "peers_ms": times})["met"] is met
     assert gpu_marks.judged({"name": "raster 2M", "ours": 0.1, "ratio": 6.0})["met"] is True
     assert gpu_marks.judged(RATE) == RATE
 
@@ -163,3 +167,69 @@ def test_the_table_shows_bars_ceilings_and_failures():
         "| --- | ---: |",
         "| read 32 bytes, 8 under way | 45,679 |",
     ]
+
+
+def test_ratios_to_peers_that_copy_are_asked_as_of_an_h100():
+    adam = {"name": "lazy adam 2^16", "ours": 0.4, "ratio": 5.5, "share_of_ceiling": 0.8}
+    assert gpu_marks.judged(adam)["met"] is False
+    assert gpu_marks.judged(adam, 2900.0)["met"] is False
+    faster = gpu_marks.judged(adam, 4300.0)
+    assert faster["met"] is True
+    assert ">= 4.9 x" in faster["bar"]
+    raster = {"name": "raster 2M", "ours": 0.1, "ratio": 4.0}
+    assert gpu_marks.judged(raster, 4300.0)["met"] is False
+
+
+def test_the_device_is_busy_when_the_clock_starts(monkeypatch):
+    from benchmarks import _timing
+
+    done = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            done.append("event")
+
+        def synchronize(self):
+            done.append("wait")
+
+        def elapsed_time(self, end):
+            return 1.5
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: done.append("sleep"))
+    assert _timing._once(lambda: done.append("work"), on_gpu=True) == 1.5
+    assert done == ["sleep", "event", "work", "event", "wait"]
+
+
+def test_a_failing_op_hides_no_other_in_gpu_check(tmp_path):
+    tools = {
+        "nvidia-smi": "echo a GPU",
+        "nvcc": "true",
+        "cmake": "true",
+        "python": f"""
+            echo "$@" >> {tmp_path}/calls
+            case "$*" in
+                -c*) echo one two three;;
+                *"[two]"*) exit 1;;
+            esac""",
+    }
+    for name, text in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {
+        **os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PYTHON": "python",
+    }  # fmt: skip
+    done = subprocess.run(
+        ["bash", "benchmarks/gpu_check.sh", "1"], cwd=ROOT, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "gpu-check: two failed" in done.stderr
+    assert "three failed" not in done.stderr
+    calls = (tmp_path / "calls").read_text()
+    for op in ("one", "two", "three"):
+        assert f"on_the_device[{op}]" in calls
+    assert "-m cuda tests --deselect" in calls

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,13 @@ import pytest
 import xscale
 from tests import builders
 from tests.house.tree import ROOT
+from tests.viewer import desktop
 from xscale import Scene, interrupts
 from xscale.cli import main
+from xscale.giganvs.prepare import prepare
 
+AT_ONCE = 4
+"""Commands that are interrupted at the same time: most of a moment is waiting."""
 SMALL = ["optim.batch=1024", "model.grid.levels=4", "model.grid.log2_table_size=12",
          "model.shader.hidden=16"]  # fmt: skip
 
@@ -28,11 +35,28 @@ def soon():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A scene and a run of it."""
+    """A scene, a run of it, the same scene prepared for the benchmark, and a display."""
     root = tmp_path_factory.mktemp("interrupts")
     builders.write_colmap(builders.asymmetric_scene(photos=8), root / "scene")
-    xscale.train(Scene.open(root / "scene"), out=root / "run", steps=2, settings=SMALL)
-    return root
+    scene = Scene.open(root / "scene")
+    xscale.train(scene, out=root / "run", steps=2, settings=SMALL)
+    prepare(scene, root / "prepared/small")
+    with contextlib.ExitStack() as stack:
+        if not missing_for_windows():
+            DISPLAY.update(stack.enter_context(desktop.desktop(root)))
+        yield root
+    DISPLAY.clear()
+
+
+DISPLAY: dict[str, str] = {}
+
+
+def missing_for_windows():
+    """Why no window can be opened here, or None."""
+    if sys.version_info < (3, 11) or importlib.util.find_spec("imgui_bundle") is None:
+        return "the extra viewer is not installed"
+    absent = desktop.missing()
+    return f"not installed: {', '.join(absent)}" if absent else None
 
 
 COMMANDS = {
@@ -47,8 +71,9 @@ COMMANDS = {
     "demo": ["demo", "--scale", "tiny", "--out", "{out}", "--set", *SMALL],
     "doctor": ["doctor"],
     "bench": ["bench", "adam"],
-    "view": ["view", "--help"],
-    "giganvs": ["giganvs", "--help"],
+    "view": ["view", "run"],
+    "giganvs": ["giganvs", "run", "prepared", "--out", "{out}", "--minutes", "5", "--set", *SMALL],
+    "giganvs verify": ["giganvs", "verify", "prepared"],
 }  # fmt: skip
 
 
@@ -63,7 +88,8 @@ def interrupt(folder, words, out, moment, number):
     process = subprocess.Popen(
         [sys.executable, "-m", "xscale", *words],
         cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        env={**os.environ, **(DISPLAY if words[0] == "view" else {}),
+             "PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
     )  # fmt: skip
     try:
         time.sleep(moment)
@@ -87,6 +113,7 @@ def check(folder, name, out, moment, number):
     met, code, seconds, said = interrupt(folder, COMMANDS[name], out, moment, number)
     what = f"{name} at {moment:.2f} s, {signal.Signals(number).name}: {code}, {seconds:.2f} s"
     if met == "over" or (code == 0 and seconds < 0.5):
+        assert code == 0, f"{what}\n{said}"
         return "over"
     assert seconds < soon(), what
     if met == "python" and code != interrupts.EXIT_CODE:
@@ -99,23 +126,40 @@ def check(folder, name, out, moment, number):
     return "ended"
 
 
+def at(folder, name, out, moments):
+    """Interrupt a command at moments, some of them at the same time; what each met, in order."""
+    if name == "view" and (missing := missing_for_windows()):
+        pytest.skip(missing)
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        running = [
+            workers.submit(check, folder, name, out / str(k), moment, number)
+            for k, (moment, number) in enumerate(moments)
+        ]
+        return [future.result() for future in running]
+
+
+def test_every_command_is_interrupted_here():
+    assert {name.split()[0] for name in COMMANDS} == set(main.COMMANDS)
+
+
 @pytest.mark.parametrize("name", ["train", "render"])
 def test_a_command_ends_soon_at_a_few_moments(name, folder, tmp_path):
-    found = [
-        check(folder, name, tmp_path / str(k), moment, number)
-        for k, (moment, number) in enumerate(
-            [(0.4, signal.SIGINT), (0.9, signal.SIGTERM), (1.6, signal.SIGINT)]
-        )
-    ]
+    moments = [(0.4, signal.SIGINT), (0.9, signal.SIGTERM), (1.6, signal.SIGINT)]
+    found = at(folder, name, tmp_path, moments)
     assert "ended" in found, found
 
 
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"train", "render"}))
+def test_a_command_ends_soon_at_its_first_moments(name, folder, tmp_path):
+    at(folder, name, tmp_path, [(0.5, signal.SIGINT), (1.2, signal.SIGTERM)])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(main.COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_command_ends_soon_at_forty_moments(name, folder, tmp_path):
-    for k in range(40):
-        number = (signal.SIGINT, signal.SIGTERM)[k % 2]
-        check(folder, name, tmp_path / str(k), 5.0 * k / 39, number)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    found = at(folder, name, tmp_path, [(5.0 * k / 39, numbers[k % 2]) for k in range(40)])
+    assert len(found) == 40
 
 
 PRETENDER = """

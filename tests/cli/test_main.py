@@ -9,11 +9,13 @@ import types
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tests import builders
 from tests.house.tree import ROOT
 from tests.render.conftest import write_tiny_run
-from xscale.cli import _crash, main
+from xscale.cli import _console, _crash, main
+from xscale.cli._bars import bars
 from xscale.errors import InterruptedRunError, MeshError
 
 
@@ -195,3 +197,21 @@ def test_commands_are_files_of_this_package():
     folder = Path(main.__file__).parent
     public = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")} - {"main"}
     assert public == set(main.COMMANDS)
+
+
+def test_long_work_reports_progress_without_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(_console, "EVERY", 0.0)
+    monkeypatch.setattr(_console, "console", Console(file=sys.stderr, force_terminal=False))
+    with bars("rendering", "scoring") as (on_render, on_score):
+        on_render(1, 4, "a.png")
+        on_score(3, 4)
+    lines = capsys.readouterr().err.splitlines()
+    assert any("rendering a.png" in line and "1 of 4, 25 %" in line for line in lines)
+    assert any("scoring" in line and "3 of 4, 75 %" in line for line in lines)
+
+
+def test_short_work_adds_no_lines(capsys, monkeypatch):
+    monkeypatch.setattr(_console, "console", Console(file=sys.stderr, force_terminal=False))
+    with bars("rendering") as (on_render,):
+        on_render(1, 4)
+    assert "25 %," not in capsys.readouterr().err

@@ -31,7 +31,8 @@ from xscale.errors import XscaleError
 from xscale.giganvs.splits import make_splits, read_split
 from xscale.io.storage import write_json
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import CameraPath, NamedCamera, read_cameras, write_camera_path
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run

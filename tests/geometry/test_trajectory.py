@@ -11,6 +11,7 @@ import pytest
 from tests import builders
 from xscale.errors import UsageError
 from xscale.geometry import trajectory
+from xscale.geometry.camera import Camera
 
 pytest.importorskip("scipy")
 UP = np.array([0.0, 0, 1])
@@ -123,3 +124,15 @@ def test_look_at_agrees_with_the_builders():
     np.testing.assert_allclose(trajectory.look_at(np.array([1, 2, 3]), (0.5, 0, 0), UP), R)
     down = trajectory.look_at(np.array([0, 0, 5.0]), np.zeros(3), UP)
     np.testing.assert_allclose(down @ down.T, np.eye(3), atol=1e-12)
+
+
+def test_an_orbit_of_rings_takes_the_outermost_ring():
+    up = np.array([0.0, 0, 1])
+    rings = []
+    for radius, height, count in ((0.1, 0.05, 12), (1.0, 0.5, 12), (8.0, 3.0, 12)):
+        for angle in np.linspace(0, 2 * np.pi, count, endpoint=False):
+            place = (radius * np.cos(angle), radius * np.sin(angle), height)
+            R, t = builders.look_at(place, (0, 0, 0))
+            rings.append(Camera("PINHOLE", 64, 64, np.diag([50.0, 50, 1]), R, t))
+    assert trajectory.outer_arm(rings, np.zeros(3), up) == pytest.approx((8.0, 3.0))
+    assert trajectory.outer_arm(rings[12:24], np.zeros(3), up) == pytest.approx((1.0, 0.5))

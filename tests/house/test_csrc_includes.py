@@ -18,6 +18,7 @@ SHARED = {
     "host_device.h",
     "isa.h",
     "rows.h",
+    "sine.h",
     "warp.h",
     "width.h",
 }
@@ -123,4 +124,17 @@ def test_only_device_files_mention_the_cuda_runtime():
         for path in _sources()
         if path.suffix not in allowed and any("cuda_runtime" in n for _, n in _includes(path))
     ]
+    assert bad == []
+
+
+def test_assembly_that_lanes_run_together_is_volatile():
+    # A compiler may else move it to where only some of a warp's lanes are.
+    pattern = re.compile(r'asm(\s+volatile)?\s*\(\s*"([^"]*)"')
+    found = [
+        (name_of(path), text, bool(volatile))
+        for path in _sources()
+        for volatile, text in pattern.findall(path.read_text(encoding="utf-8"))
+    ]
+    bad = [name for name, text, volatile in found if ".sync" in text and not volatile]
+    assert any(".sync" in text for _, text, _ in found)
     assert bad == []

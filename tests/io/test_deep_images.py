@@ -277,3 +277,30 @@ def test_page_that_is_a_thumbnail_is_passed_over(tmp_path, rng, kind):
         file.write(values[::2, ::2], photometric="rgb", subfiletype=kind)
         file.write(values, photometric="rgb")
     np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif")[0], values)
+
+
+def test_first_page_that_is_an_unmarked_thumbnail_is_passed_over(tmp_path, rng):
+    values = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values[::4, ::4].copy(), photometric="rgb")
+        file.write(values, photometric="rgb")
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif")[0], values)
+
+
+@pytest.mark.parametrize("second", [(48, 64), (60, 80), (96, 40)])
+def test_later_pages_that_are_other_pictures_are_not_taken(tmp_path, rng, second):
+    values = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values, photometric="rgb")
+        file.write(rng.integers(0, 256, (*second, 3), dtype=np.uint8), photometric="rgb")
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif")[0], values)
+
+
+@pytest.mark.parametrize("extra", [(0, 0), (0, 2)])
+def test_several_extra_channels_are_no_mask(tmp_path, rng, extra):
+    """Multispectral cameras: red, green, blue, red edge and infrared."""
+    values = rng.integers(0, 256, (6, 8, 5), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", extrasamples=extra)
+    rgb, kept = read_pixels(tmp_path / "a.tif")
+    np.testing.assert_array_equal(rgb, values[..., :3])
+    assert kept is None

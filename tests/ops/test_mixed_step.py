@@ -107,7 +107,8 @@ def test_a_gradient_beyond_the_half_floats_moves_nothing_and_halves_the_scale(ki
 def test_rows_beyond_the_half_floats_stay_and_the_next_scale_is_lower():
     # Few rows and many rays: a row's sum is too large long before a ray's share of it is.
     for power in range(18, 40, 2):
-        rays, grid, shader = step_problem(width=2, kind="relu", rays=1000, log2_rows=3, levels=2)
+        # The first four levels are summed as floats.
+        rays, grid, shader = step_problem(width=2, kind="relu", rays=1000, log2_rows=3, levels=6)
         control = ops.step_control()
         control[PLACE["scale"]] = 2.0**power
         gradient = torch.zeros_like(grid.table, dtype=torch.float16)
@@ -123,6 +124,30 @@ def test_rows_beyond_the_half_floats_stay_and_the_next_scale_is_lower():
     assert torch.isfinite(grid.table).all()
     assert torch.isfinite(grid.first).all()
     assert not gradient.any()
+    ops.fused_step(rays, grid, shader, mixed=True, control=control, **OPTIONS)
+    assert control[PLACE["overflows"]] == 1
+
+
+def test_coarse_levels_do_not_stand_still_where_their_rows_have_many_touches():
+    # All rays through one cell, whose rows' sums pass 2048 times what a ray adds.
+    rays, grid, shader = step_problem(width=2, kind="relu", rays=9000, log2_rows=6, levels=6)
+    rays = replace(
+        rays,
+        face_id=rays.face_id[:1].repeat(9000),
+        camera_index=rays.camera_index[:1].repeat(9000),
+        pixel=rays.pixel[:1].repeat(9000, 1),
+        target=torch.zeros_like(rays.target),
+    )
+    found = {}
+    for kind in (torch.float32, torch.float16):
+        mine = replace(
+            grid, table=grid.table.clone(), first=torch.zeros_like(grid.first),
+            second=torch.zeros_like(grid.second), steps=grid.steps.clone(),
+            gradient=torch.zeros_like(grid.table, dtype=kind),
+        )  # fmt: skip
+        ops.fused_step(rays, mine, shader, mixed=True, control=ops.step_control(), **OPTIONS)
+        found[kind] = mine.first[: grid.layout.offsets[4]]
+    assert _apart(found[torch.float16], found[torch.float32].double()) < 1e-5
 
 
 def test_the_scale_doubles_after_two_thousand_good_steps():

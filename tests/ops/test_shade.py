@@ -86,7 +86,7 @@ def test_byte_target_counts_255_as_one():
 
 def test_unknown_loss_is_refused_with_the_known_ones():
     with pytest.raises(UsageError, match="'huber' is not one of l1, charbonnier, l2"):
-        check_loss("shade_relu_train", "huber")
+        check_loss("shade_train", "huber")
 
 
 def test_photo_without_a_row_is_refused():

@@ -16,7 +16,7 @@ from tests.render.conftest import write_tiny_run
 from xscale.cli.main import main
 from xscale.errors import StorageError
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import CameraPath, NamedCamera, camera_path_document
+from xscale.render.camera_path import CameraPath, NamedCamera, camera_path_document
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.run import Run
 from xscale.render.video import write_video
@@ -136,7 +136,7 @@ def test_more_than_the_disk_holds_is_refused_before_any_work(
 ):
     line = ["render", str(tiny_run.path), "--outputs", "position", "--size", "1000000x1000000"]
     assert main([*line, "--out", str(tmp_path / "out")]) == 4
-    assert "is free" in capsys.readouterr().err
+    assert "are free" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

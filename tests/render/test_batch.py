@@ -31,12 +31,8 @@ from xscale.io import storage
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
 from xscale.render.batch import render_batch
-from xscale.render.camera_files import (
-    CameraPath,
-    NamedCamera,
-    read_cameras,
-    write_camera_path,
-)
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import JobFrame, Settings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
@@ -370,3 +366,18 @@ def test_killed_renders_end_with_the_same_bytes(tiny_run, asymmetric, tmp_path):
     assert kills >= 3
     subprocess.run([*words, str(tmp_path / "killed")], check=True, capture_output=True)
     assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
+
+
+def test_a_folder_of_another_job_is_refused_before_the_run_is_read(tiny_run, tmp_path, monkeypatch):
+    out = str(tmp_path / "out")
+    args = ["render", str(tiny_run.path), "--views", "all", "--samples", "1", "--out", out]
+    assert main(args) == 0
+    job = json.loads((tmp_path / "out/job.json").read_text())
+    opened = []
+    monkeypatch.setattr(Run, "open", lambda *a, **k: opened.append(a))
+    maps = ["export", str(tiny_run.path), "maps", "--out", out]
+    for changed in ([*args, "--outputs", "depth"], maps):
+        assert main(changed) == OutputExistsError("").exit_code
+    (tmp_path / "out/job.json").write_text(json.dumps({**job, "run_id": "fedcba9876543210"}))
+    assert main(args) == OutputExistsError("").exit_code
+    assert opened == []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xscale.render.camera_files import parse_camera_path, read_cameras
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import parse_camera_path
 
 ADD_ON = Path(__file__).parents[2] / "docs" / "blender_camera_path.py"
 OFFSET = (100.0, -20.0, 3.0)

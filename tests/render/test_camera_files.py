@@ -11,13 +11,8 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError, UnsafePathError
 from xscale.geometry.camera import Camera
-from xscale.render.camera_files import (
-    CameraPath,
-    NamedCamera,
-    parse_camera_path,
-    read_cameras,
-    write_camera_path,
-)
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import CameraPath, NamedCamera, parse_camera_path, write_camera_path
 
 R, T = builders.look_at((1, -4, 2), (0, 0, 0.3))
 

@@ -1,5 +1,7 @@
 """Films say what their colours mean, and show the frames' colours."""
 
+import json
+import shutil
 import subprocess
 
 import numpy as np
@@ -38,3 +40,24 @@ def test_film_is_tagged_and_has_the_frames_colours(tmp_path, kind):
     data = subprocess.run(raw, capture_output=True, check=True).stdout
     found = np.frombuffer(data, np.uint8).reshape(4, _SIZE[1], _SIZE[0], 3).astype(np.float64)
     assert np.abs((found - np.array(frames)).mean(axis=(0, 1, 2))).max() < 0.5
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_ffprobe_reads_every_tag(tmp_path, kind):
+    ffprobe = shutil.which("ffprobe")
+    if ffprobe is None:
+        pytest.skip("not installed: ffprobe")
+    _, pictures = _frames(tmp_path)
+    film = tmp_path / f"a.{kind}"
+    write_video(film, pictures, kind, 24.0)
+    said = subprocess.run(
+        [ffprobe, "-v", "error", "-show_streams", "-of", "json", film],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (stream,) = json.loads(said.stdout)["streams"]
+    for tag in ("color_space", "color_primaries", "color_transfer"):
+        assert stream[tag] == "bt709", tag
+    assert stream["color_range"] == "tv"
+    assert stream["pix_fmt"] == "yuv420p"
+    assert (stream["width"], stream["height"]) == _SIZE
+    assert stream["r_frame_rate"] == "24/1"

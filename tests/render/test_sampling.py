@@ -11,7 +11,7 @@ import pytest
 from tests import builders
 from xscale.cli.main import main
 from xscale.io.photo.images import read_rgb
-from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.run import Run
 from xscale.render.sampling import remoteness, samples_for
 from xscale.run.folder import RunFolder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import tarfile
 import unicodedata
@@ -284,3 +285,14 @@ def test_a_packed_tar_is_read_in_one_pass(tmp_path, monkeypatch):
     for name in names:
         predictions.read(name, picture(0))
     assert len(opened) <= 2
+
+
+@pytest.mark.parametrize(
+    ("note", "seconds"),
+    [({"total_train_time": 12.5}, 12.5), ({"total_train_time": None}, None), ([], None),
+     ({"total_train_time": "long"}, None), ({}, None)],
+)  # fmt: skip
+def test_the_training_time_comes_from_nerfbaselines_note(tmp_path, note, seconds):
+    put(tmp_path, "color/img_00.png", picture(0))
+    put(tmp_path, "info.json", json.dumps(note).encode())
+    assert find_predictions(tmp_path, TEST, PHOTOS).train_seconds == seconds

@@ -12,7 +12,8 @@ from tests import builders
 from xscale import Scene
 from xscale.errors import DamagedPhotoError, PhotoError, UnsafePathError
 from xscale.scene.layouts.views import View
-from xscale.scene.posed import HowTaken, Remarks, posed_photo
+from xscale.scene.options import SceneOptions
+from xscale.scene.posed import Remarks, posed_photo
 
 NAME = "view_03.png"
 
@@ -110,6 +111,6 @@ def test_names_of_bytes_quotes_and_line_breaks_open_and_decode(asymmetric, tmp_p
             name, "test", camera.model, camera.K, camera.R, camera.t, camera.distortion, None
         )
         path = tmp_path / "images" / name
-        photo = posed_photo(view, path, tmp_path, HowTaken(), Remarks())
+        photo = posed_photo(view, path, tmp_path, SceneOptions(), Remarks())
         np.testing.assert_array_equal(photo.read(), built.photo(name))
         np.testing.assert_array_equal(photo.read(), np.array(Image.open(path)))

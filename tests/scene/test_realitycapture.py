@@ -121,7 +121,7 @@ def test_a_point_lands_where_the_makers_formula_puts_it(small, folder, bending, 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        (",k1,", ",k9,", r"cameras.csv:1: lacks the columns k1; export the table again"),
+        (",k1,", ",k9,", r"cameras.csv:1: lacks the columns k1; export it as Internal/External"),
         (",t1,", ",k1,", "has a column twice"),
         (",0.0,0.0\n", ",0.01,0.0\n", r"cameras.csv:2: has tangential .*Brown3 or Brown4"),
         (",0.0,0.0,0.0,0.0,0.0,0.0\n", ",0.1,0,0,0,0,0\n", "k1 alone.*division"),

@@ -1,6 +1,8 @@
 """Cameras that are off come back, those that are right stay, and what moved is reported."""
 
+import contextlib
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 
 import xscale
 from tests import builders
+from xscale import ops
 from xscale.errors import ConfigError
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.geometry.adjust import NUMBERS, adjusted
@@ -169,6 +172,37 @@ def test_a_recast_pool_draws_what_one_made_with_the_cameras_would(asymmetric_fol
     assert not torch.equal(unlike.pixel, theirs.draw(0, 400).pixel)
     recast.close()
     theirs.close()
+
+
+def test_a_recast_pool_is_written_on_the_stream_that_draws_from_it(asymmetric_folder, monkeypatch):
+    scene = xscale.Scene.open(asymmetric_folder)
+    surface = build_surface(scene.mesh)
+    cameras = [photo.camera.recentred(scene.origin).packed() for photo in scene.photos]
+    photos = [
+        TrainPhoto(photo.camera.width, photo.camera.height, torch.from_numpy(row), photo.pixels)
+        for photo, row in zip(scene.photos, cameras, strict=True)
+    ]
+    pool = TilePool(surface, photos, PoolSettings(tile=16), seed=1, batch=300, capacity=20)
+    inside = threading.local()
+
+    @contextlib.contextmanager
+    def watched(device):
+        inside.now = True
+        yield
+        inside.now = False
+
+    kept, keep = [], pool._keep_faces
+
+    def seen(*arguments):
+        kept.append(getattr(inside, "now", False))
+        keep(*arguments)
+
+    monkeypatch.setattr(ops, "own_stream", watched)
+    monkeypatch.setattr(pool, "_keep_faces", seen)
+    pool.recast(lambda: None)
+    assert kept
+    assert not any(kept)
+    pool.close()
 
 
 def _aligned(camera, numbers, points):

@@ -13,7 +13,7 @@ pytest.importorskip("xscale_viewer")
 
 from tests.viewer.fakes import UP, FakeService, FakeSource
 from xscale.errors import InputError
-from xscale.render.camera_files import parse_camera_path
+from xscale.render.camera_path import parse_camera_path
 from xscale_viewer import keys, navigation, settings, share
 from xscale_viewer.commands import Commands
 from xscale_viewer.inspection import Inspector

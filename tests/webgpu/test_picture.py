@@ -31,7 +31,7 @@ def test_a_picture_is_the_references(device, kind, width):
     "options",
     [
         {"hidden": 64},
-        {"hidden": 128},
+        pytest.param({"hidden": 128}, marks=pytest.mark.slow),
         {"kind": "film", "hidden": 64},
         {"sh_degree": 1},
         {"sh_degree": 3},
@@ -59,7 +59,13 @@ def test_the_published_range_is_followed(device):
     check(case, case.paint(device, painter=case.painter(device, photo_range=256)), 256)
 
 
-@pytest.mark.parametrize("model", BENT)
+_ALWAYS = ("OPENCV", "FULL_OPENCV", "FOV", "THIN_PRISM_FISHEYE", "EQUIRECTANGULAR")
+"""One lens of each projection; drivers that compute on the CPU compile for seconds."""
+
+
+@pytest.mark.parametrize(
+    "model", [m if m in _ALWAYS else pytest.param(m, marks=pytest.mark.slow) for m in BENT]
+)
 def test_lenses_that_bend_show_the_references_faces(device, model):
     camera = camera_of(model, WIDTH, HEIGHT, t=[0.1, -0.2, 0.55], near=1e-3)
     case = problem(hidden=16).seen_by(camera)

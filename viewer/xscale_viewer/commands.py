@@ -315,7 +315,7 @@ class Commands:
 
     def save_advice(self, path: Path) -> None:
         """Write the photos that would supply what is missing as a camera path."""
-        from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+        from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 
         s = self._session
         named = tuple(

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from xscale.geometry.camera import Camera
-from xscale.render.camera_files import (
+from xscale.render.camera_path import (
     CameraPath,
     NamedCamera,
     camera_path_document,

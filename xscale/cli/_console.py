@@ -11,12 +11,20 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import Sequence
 from typing import TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +35,9 @@ from xscale.cli._options import check_ranges, options_of
 from xscale.errors import printable
 
 Options = TypeVar("Options")
+
+EVERY = 10.0
+"""Seconds between lines of progress where no bar can be drawn."""
 
 # Redirected output has no width: a table is then as wide as it needs to be.
 _WIDTH = None if sys.stdout.isatty() else 200
@@ -123,11 +134,47 @@ def _cell(value: object) -> str:
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar with time spent and time left, on standard error."""
-    return Progress(
+    """Return a progress bar with time spent and time left, on standard error.
+
+    Where standard error is not a terminal, a line appears every ``EVERY`` seconds instead.
+    """
+    return _Bars(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
     )
+
+
+class _Bars(Progress):
+    """Bars that become lines where no bar can be drawn."""
+
+    _told = 0.0
+
+    def start(self) -> None:
+        """Begin; the first line comes after ``EVERY`` seconds."""
+        self._told = time.monotonic()
+        super().start()
+
+    def update(self, task_id: TaskID, **values: object) -> None:
+        """Show a task's state; ``values`` are those of ``rich.progress.Progress.update``."""
+        super().update(task_id, **values)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """Show that a task has come on by so much."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        now = time.monotonic()
+        if self.console.is_terminal or now - self._told < EVERY:
+            return
+        task = self.tasks[self.task_ids.index(task_id)]
+        if task.total:
+            self._told = now
+            count = "" if task.total == 1 else f"{task.completed:g} of {task.total:g}, "
+            left = task.time_remaining
+            rest = "" if left is None else f", about {left:.0f} s left"
+            say(f"{task.description}: {count}{task.percentage:.0f} %{rest}")

@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
-from xscale.cli._scene import SceneOptions
+from xscale.cli._scene import SceneArguments
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(SceneOptions):
+class Options(SceneArguments):
     """Write a scene as a folder of another layout: cameras, points, masks, photos and mesh.
 
     Numbers are kept to the last bit where the layout holds the same ones. A layout that cannot

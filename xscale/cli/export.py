@@ -11,6 +11,7 @@ import tyro
 from xscale.cli._console import parse, progress_bar, result, say, warn
 
 if TYPE_CHECKING:
+    from xscale.render.options import RenderOptions
     from xscale.render.run import Run
 
 _MOST_TEXELS = 1 << 28
@@ -73,6 +74,13 @@ class Options:
 def run(argv: list[str]) -> int:
     """Parse the options and export."""
     options = parse(Options, argv, "export")
+    if options.kind == "maps":
+        maps = _map_options(options)
+        maps.validate(options.out, overwrite=options.overwrite, run=options.run)
+    elif options.kind == "page":
+        _check_page(options)
+    else:
+        _check_target(options)
     from xscale.render.run import Run
 
     opened = Run.open(options.run)
@@ -88,32 +96,32 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _maps(options: Options, opened: Run) -> None:
-    """Depth and normals are outputs of a render like any other."""
-    from xscale.cli._bars import bars
+def _map_options(options: Options) -> RenderOptions:
+    """Return what is rendered: depth and normals are outputs like any other."""
     from xscale.render.options import RenderOptions
-    from xscale.render.render_job import render_job
 
-    maps = RenderOptions(
+    return RenderOptions(
         views=("all",),
         outputs=("depth", "normal", "depth_map", "normal_map"),
         data=options.data,
         samples=1,
     )
+
+
+def _maps(options: Options, opened: Run) -> None:
+    from xscale.cli._bars import bars
+    from xscale.render.render_job import render_job
+
+    maps = _map_options(options)
     with bars("rendering") as (show,):
         render_job(opened, maps, options.out, overwrite=options.overwrite, on_frame=show)
 
 
 def _page(options: Options, opened: Run) -> None:
-    from xscale.errors import UsageError
     from xscale.export.web_page import PageOptions, write_page
     from xscale.render.camera_files import read_cameras
     from xscale.render.known import known_to
 
-    if options.folder == (options.out.suffix.lower() in (".html", ".htm")):
-        kind = "a folder" if options.folder else "an .html file"
-        raise UsageError(f"page goes into {kind} here, got {options.out}")
-    _refuse_existing(options, [options.out])
     path = None
     if options.path is not None:
         found = read_cameras(options.path, None, known_to(opened)).cameras
@@ -140,10 +148,9 @@ def _points(options: Options, opened: Run) -> None:
     import numpy as np
 
     from xscale.export.colour import SurfaceColour
-    from xscale.export.points import CLOUDS, spread, write_points
+    from xscale.export.points import spread, write_points
     from xscale.export.unwrap import surface_area
 
-    _check_target(options, CLOUDS)
     surface = opened.surface
     vertices, faces, normals = (
         t.cpu().numpy() for t in (surface.vertices, surface.faces, surface.normals)
@@ -180,7 +187,6 @@ def _mesh(options: Options, opened: Run) -> None:
     from xscale.export.bake import bake
     from xscale.export.colour import SurfaceColour
     from xscale.export.mesh_files import (
-        MESHES,
         write_glb,
         write_harmonics,
         write_harmonics_index,
@@ -189,7 +195,6 @@ def _mesh(options: Options, opened: Run) -> None:
     from xscale.export.unwrap import LARGEST_PAGE, surface_area, unwrap
     from xscale.io.file_sets import atomic_files
 
-    _check_target(options, MESHES)
     if not 64 <= options.page <= LARGEST_PAGE:
         raise UsageError(f"--page is 64 to {LARGEST_PAGE}, got {options.page}")
     if options.texel is not None and not 0 < options.texel < float("inf"):
@@ -237,12 +242,23 @@ def _mesh(options: Options, opened: Run) -> None:
         )
 
 
-def _check_target(options: Options, endings: tuple[str, ...]) -> None:
-    """Refuse a file that cannot be written before minutes of work are spent on it."""
+def _check_page(options: Options) -> None:
     from xscale.errors import UsageError
-    from xscale.export.mesh_files import targets
+
+    if options.folder == (options.out.suffix.lower() in (".html", ".htm")):
+        kind = "a folder" if options.folder else "an .html file"
+        raise UsageError(f"page goes into {kind} here, got {options.out}")
+    _refuse_existing(options, [options.out])
+
+
+def _check_target(options: Options) -> None:
+    """Refuse a file that cannot be written before the run is read."""
+    from xscale.errors import UsageError
+    from xscale.export.mesh_files import MESHES, targets
+    from xscale.export.points import CLOUDS
     from xscale.io.file_sets import take_back
 
+    endings = MESHES if options.kind == "mesh" else CLOUDS
     if options.out.suffix.lower() not in endings:
         raise UsageError(
             f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from xscale.cli._console import parse, progress_bar, result, say, warn
-from xscale.cli._scene import SceneOptions
+from xscale.cli._scene import SceneArguments
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Verify:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(SceneOptions):
+class Prepare(SceneArguments):
     """Write a scene in the benchmark's layout, with splits, coverage masks and hashes."""
 
     out: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]

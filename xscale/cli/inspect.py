@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from xscale.cli._console import parse, print_json, print_table, progress_bar, result, warn
-from xscale.cli._scene import SceneOptions
+from xscale.cli._scene import SceneArguments
 
 if TYPE_CHECKING:
     from xscale.inspection.examine import Inspection
@@ -18,7 +18,7 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(SceneOptions):
+class Options(SceneArguments):
     """Print what a scene folder holds and check that photos, cameras and mesh fit together.
 
     Nothing is written without --report. Exit code 0 (remarks included), or 3 when the scene cannot

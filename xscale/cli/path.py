@@ -72,7 +72,7 @@ def run(argv: list[str]) -> int:
     options = parse(Options, argv, "path")
     from xscale.errors import QualityError, UsageError
     from xscale.geometry.trajectory import resized, up_of
-    from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+    from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
     from xscale.render.probe import check_path
     from xscale.render.run import Run
 
@@ -142,8 +142,8 @@ def _make(options: Options, opened: Run, photos: list[Camera], up: np.ndarray) -
     if options.kind == "orbit":
         radius, height = options.radius, options.height
         if not views:
-            # Around what all photos look at, as far off and as high as they mostly are.
-            usual = trajectory.usual_arm(photos, target, up)
+            # Around what all photos look at, from where it is seen as a whole.
+            usual = trajectory.outer_arm(photos, target, up)
             radius = usual[0] if radius is None else radius
             height = usual[1] if height is None else height
         return trajectory.orbit(view, target, up, options.frames, options.degrees, radius, height)

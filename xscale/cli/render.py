@@ -69,7 +69,8 @@ class Options(RenderOptions):
 def run(argv: list[str]) -> int:
     """Parse the options and render."""
     options = parse(Options, argv, "render")
-    options.validate(options.out, overwrite=options.overwrite or options.check)
+    overwrite = options.overwrite or options.check
+    options.validate(options.out, overwrite=overwrite, run=options.run)
     check_device_name(options.device)
     with importing("xscale.render.render_job"):
         newest = _read_ahead(options.run)

@@ -13,7 +13,7 @@ import tyro
 
 from xscale.cli._ahead import importing
 from xscale.cli._console import parse, progress_bar, result, say, warn
-from xscale.cli._scene import SceneOptions
+from xscale.cli._scene import SceneArguments
 
 if TYPE_CHECKING:
     from xscale.render.run import Run
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(SceneOptions):
+class Options(SceneArguments):
     """Learn what a scene looks like from its photos; the result is a run folder that renders."""
 
     out: Path

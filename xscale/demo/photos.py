@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from xscale import ops
 from xscale.demo.surface import Paint, ground
 from xscale.gbuffer.build import build_gbuffer, build_surface
 from xscale.gbuffer.gbuffer import Surface
@@ -183,7 +184,4 @@ class Studio:
         gain = 2.0 ** random.uniform(-0.5, 0.1)
         balance = 1 + random.uniform(-0.05, 0.05, 3)
         linear = (linear * torch.from_numpy(gain * balance).float()).clamp(0, 1)
-        srgb = torch.where(
-            linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
-        )
-        return (srgb * 255 + 0.5).to(torch.uint8)
+        return (ops.linear_to_srgb(linear) * 255 + 0.5).to(torch.uint8)

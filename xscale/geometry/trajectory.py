@@ -18,6 +18,8 @@ from xscale.geometry.camera import Camera
 
 _SAMPLES = 64
 """Points a span is measured at, so that frames are equally far apart."""
+_FARTHER = 2 / 3
+"""Quantile of the distances from which cameras are the farther ones."""
 
 
 def look_at(position: np.ndarray, target: np.ndarray, up: np.ndarray) -> np.ndarray:
@@ -48,8 +50,11 @@ def up_of(cameras: Sequence[Camera]) -> np.ndarray:
     return _unit(mean if np.linalg.norm(mean) > 1e-6 else -cameras[0].R[1])
 
 
-def usual_arm(cameras: Sequence[Camera], centre: np.ndarray, up: np.ndarray) -> tuple[float, float]:
-    """Return at which distance from an axis, and at which height, cameras mostly stand.
+def outer_arm(cameras: Sequence[Camera], centre: np.ndarray, up: np.ndarray) -> tuple[float, float]:
+    """Return the distance from an axis and the height at which the farther cameras stand.
+
+    The farther third decides: from there, what all cameras look at is seen as a whole. Where all
+    stand equally far, it is what all do.
 
     Args:
         cameras: At least one.
@@ -58,6 +63,8 @@ def usual_arm(cameras: Sequence[Camera], centre: np.ndarray, up: np.ndarray) -> 
     """
     up = _unit(np.asarray(up, np.float64))
     arms = np.array([camera.position for camera in cameras]) - centre
+    far = np.linalg.norm(arms, axis=1)
+    arms = arms[far >= np.quantile(far, _FARTHER)]
     heights = arms @ up
     return (
         float(np.median(np.linalg.norm(arms - heights[:, None] * up, axis=1))),

@@ -11,8 +11,8 @@ import io
 import json
 import struct
 import tarfile
+import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def write_results(
             f"{len(predictions.missing)} test photos have no picture, which nerfbaselines cannot "
             "say", where=predictions.source, advice="render all test photos",
         )  # fmt: skip
-    now = datetime.now(timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds")
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     dataset = {
         "name": f"GigaNVS {scene.name} {split.name}",
         "scene": scene.name,

@@ -93,6 +93,8 @@ def score(
         extras=extras,
         progress=progress,
     )
+    if found.train_seconds is not None:
+        scores["resources"] = {"train_seconds": found.train_seconds}
     scores["protocol"]["test_exposure"] = exposure
     scores["protocol"]["unit"] = prepared.card.get("unit")
     if results is not None:

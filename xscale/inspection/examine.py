@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -16,9 +16,9 @@ from xscale.gbuffer.sides import Evidence, sides_by_evidence
 from xscale.geometry.topology import count_edges
 from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
-from xscale.inspection.evidence import Measured, measured
 from xscale.inspection.findings import Finding, PhotoRow, findings_of
 from xscale.inspection.looks import Look, looks_of
+from xscale.inspection.measured import Measured, measured
 from xscale.inspection.plan import plan_of
 from xscale.scene.checks.duplicates import check_leaks
 from xscale.scene.checks.sightings import CODE, far_pixels
@@ -30,6 +30,8 @@ _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20
 _WORST = 5
 _MUCH_BACK = 0.02
+_LITTLE = 0.25
+"""Share of the photos that a mesh must cover to fit together with them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +100,8 @@ def examine(
     sparse = points.reprojections(scene)
     offsets, fit = points.against_mesh(scene, surface, looks)
     rows = _rows(scene, looks, pairs, sparse, offsets)
-    photos = measured(pairs, len(looks))
-    findings = findings_of(rows, fit, photos, scene)
+    photos = measured(pairs, looks)
+    findings = findings_of(rows, fit, photos, scene, looks)
     if sides.hidden > _MUCH_BACK:
         remarks.append(
             f"W-MESH-BACK: {sides.hidden:.0%} of the pixels that hit the mesh show faces from "
@@ -113,7 +115,7 @@ def examine(
         "footprint": _footprints(looks),
         "coverage": _coverage(rows),
         "agreement": _agreement(rows, sparse, fit, pairs),
-        "verdict": verdict_of(findings, photos),
+        "verdict": verdict_of(findings, photos, [row.coverage for row in rows]),
         "back_faces": {"seen": sides.back, "uncovered": sides.hidden},
         "suspicious": [{**asdict(f), "line": f.line} for f in findings],
         "per_photo": {row.name: _plain(row) for row in rows},
@@ -140,12 +142,27 @@ def _sides(scene: Scene, surface: Surface) -> Evidence:
     )
 
 
-def verdict_of(findings: list[Finding], photos: Measured) -> dict[str, object]:
-    """Return what follows from everything, as plain values: ``fits`` and a line for people."""
+def verdict_of(
+    findings: list[Finding], photos: Measured, coverage: Sequence[float | None]
+) -> dict[str, object]:
+    """Return what follows from everything, as plain values: ``fits`` and a line for people.
+
+    Args:
+        findings: What is suspicious.
+        photos: What neighbouring photos say together.
+        coverage: Share of each photo that the mesh covers; None where it was not looked at.
+    """
     whole = [f for f in findings if f.photo is None]
     if whole:
         return {"fits": "no" if whole[0].code != "W-SCENE-UNCOMPARED" else "unknown",
                 "line": whole[0].what}  # fmt: skip
+    covered = float(np.mean([share for share in coverage if share is not None] or [0.0]))
+    if covered < _LITTLE:
+        return {
+            "fits": "partly",
+            "line": f"The mesh covers {covered:.0%} of the photos, and what it covers fits: "
+            f"{photos.line}. Is it the whole of what they show?",
+        }
     if photos.verdict == "together":
         return {"fits": "yes", "line": f"Photos, cameras and mesh fit together: {photos.line}."}
     return {

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xscale.inspection.evidence import Cause, Doubt, Measured, whole_transform
+from xscale.inspection.evidence import Doubt, whole_transform
+from xscale.inspection.looks import Look
+from xscale.inspection.measured import MOST_MISFIT, Measured
 from xscale.inspection.points import MeshFit
+from xscale.inspection.turned import ADVICE as TURNED_ADVICE
+from xscale.inspection.turned import CODE as TURNED
+from xscale.inspection.turned import fits_turned
 from xscale.scene.checks.fit import transform_advice
+from xscale.scene.checks.registration import turn_of
 from xscale.scene.checks.sightings import CODE, FAR_PIXELS, UNLIKE_OTHERS
 from xscale.scene.scene import Scene
 
@@ -28,6 +34,8 @@ _HARDLY_APART = 0.25
 """Small pixels by which photos of scenes with an exact mesh lie apart, at most."""
 _SMALL_OFFSET = 0.004
 _ABSURD_SCALE = 2.0
+_HARDLY_TURNED = 0.3
+"""Degrees up to which a mesh is not called turned."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,11 @@ class Finding:
 
 
 def findings_of(
-    rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, scene: Scene
+    rows: list[PhotoRow],
+    fit: MeshFit | None,
+    photos: Measured,
+    scene: Scene,
+    looks: list[Look],
 ) -> list[Finding]:
     """Judge the rows; what concerns all photos comes before what concerns one.
 
@@ -88,15 +100,26 @@ def findings_of(
         fit: What sparse points ask of the mesh.
         photos: What neighbouring photos say together.
         scene: On which causes are tried.
+        looks: At its photos.
     """
     doubtful = _doubtful(rows, fit, photos)
-    doubt = Doubt(scene) if doubtful else None
+    doubt = Doubt(scene, looks, photos) if doubtful else None
     whole = [_cameras(rows)]
     if doubt is not None:
         whole += [*_causes(rows, fit, photos, doubt, scene)]
     # Where every photo is off, no single one is to blame unless it is worse than the others.
     single = [f for row in rows for f in [_photo(row, rows)] if f is not None]
+    single = [_perhaps_turned(finding, looks) for finding in single]
     return [f for f in whole if f is not None] + sorted(single, key=lambda f: -f.severity)
+
+
+def _perhaps_turned(finding: Finding, looks: list[Look]) -> Finding:
+    """Name a photo's EXIF orientation where that is what is wrong with it."""
+    index = next((k for k, look in enumerate(looks) if look.photo.name == finding.photo), None)
+    if index is None or not fits_turned(looks, index):
+        return finding
+    what = "matches its neighbours once it is turned as its EXIF orientation says"
+    return replace(finding, code=TURNED, what=what, advice=TURNED_ADVICE)
 
 
 def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bool:
@@ -104,6 +127,8 @@ def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bo
     offset = _median([row.mesh_offset for row in rows])
     off = fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after
     if off or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
+        return True
+    if (photos.misfit or 0.0) > MOST_MISFIT:
         return True
     pointless = all(row.mesh_offset is None for row in rows)
     unsure = photos.verdict == "partly" or (photos.shift or 0.0) > _HARDLY_APART
@@ -114,10 +139,10 @@ def _causes(
     rows: list[PhotoRow], fit: MeshFit | None, photos: Measured, doubt: Doubt, scene: Scene
 ) -> list[Finding]:
     fitted = None if fit is None else fit_matrix(fit, scene.origin)
-    cause = doubt.cause(fitted)
-    mesh = _mesh(rows, fit, doubt, scene, cause)
+    mesh = _mesh(rows, fit, doubt, scene)
     if mesh is not None and mesh.code in ("W-MESH-SCALE", "W-MESH-SHIFT"):
         return [mesh]
+    cause = doubt.cause(fitted)
     if cause is not None:
         return [Finding(cause.code, None, cause.severity, cause.what, cause.advice)]
     found = [] if mesh is None else [mesh]
@@ -164,19 +189,19 @@ def _median(values: list[float | None]) -> float:
     return float(np.median(known)) if known else 0.0
 
 
-def _mesh(
-    rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene, cause: Cause | None
-) -> Finding | None:
+def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene) -> Finding | None:
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
-        off = float(np.linalg.norm(fit.shift))
+        matrix = doubt.settled(matrix)
+        scale = 1 / float(np.cbrt(np.linalg.det(matrix[:3, :3])))
+        off = float(np.linalg.norm(matrix[:3, :3] @ scene.origin + matrix[:3, 3] - scene.origin))
         parts = []
-        if abs(fit.scale - 1) > _FAR_SCALE:
-            parts.append(f"{fit.scale:.4f} times the size that the sparse points ask for")
+        if abs(scale - 1) > _FAR_SCALE:
+            parts.append(f"{scale:.4f} times the size that the sparse points ask for")
         if off > 2 * fit.after:
             parts.append(f"{off:.3g} units beside where they put it")
-        if parts and doubt.confirms(matrix, cause):
+        if parts and turn_of(matrix) < _HARDLY_TURNED and doubt.allows(matrix):
             return Finding(
                 "W-MESH-SCALE" if "times" in parts[0] else "W-MESH-SHIFT",
                 None,

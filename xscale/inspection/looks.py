@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -109,6 +109,19 @@ def _decoded(photos: list[Photo]) -> Iterator[tuple[Photo, Future]]:
             if len(running) > threads.count():
                 yield running.pop(0)
         yield from running
+
+
+def look_through(look: Look, camera: Camera, surface: Surface, origin: np.ndarray) -> Look:
+    """Look at the same picture through another camera, or at another surface.
+
+    Args:
+        look: The look.
+        camera: The photo's camera instead of its own.
+        surface: The mesh.
+        origin: Of the mesh, float64 [3].
+    """
+    photo = replace(look.photo, camera=camera)
+    return _look(photo, look.rgb, look.usable, surface, origin)
 
 
 def _look(

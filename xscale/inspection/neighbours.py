@@ -12,7 +12,7 @@ from xscale.inspection.shift import best_shift, whitened
 _PATCH = 3 / 16
 _REACH = 0.055
 """Edge of a patch and how far it is searched, as shares of the picture's longer side."""
-_NEIGHBOURS = 4
+NEIGHBOURS = 4
 _SAMPLES = 400
 _SAME_DEPTH = 0.02
 _SURE = 0.5
@@ -32,12 +32,20 @@ class Pair(NamedTuple):
     """Share of the patches that match somewhere."""
     patches: int = 0
     """Patches with enough contrast to be compared."""
+    marks: np.ndarray | None = None
+    """float64 [M, 10], of each patch that matches: its pixels in the first and the second photo,
+    and the mesh's position and normal there (local frame)."""
 
 
-def pairs_of(looks: list[Look]) -> list[Pair]:
-    """Lay on every photo those that see the same from nearby."""
+def pairs_of(looks: list[Look], most: int = NEIGHBOURS) -> list[Pair]:
+    """Lay on every photo those that see the same from nearby.
+
+    Args:
+        looks: At the photos.
+        most: Neighbours of a photo.
+    """
     pairs = []
-    for first, others in enumerate(_neighbours(looks)):
+    for first, others in enumerate(_neighbours(looks, most)):
         for second in others:
             pair = _pair(looks, first, second)
             if pair is not None:
@@ -87,7 +95,7 @@ def laid_on(looks: list[Look], first: int, second: int) -> tuple[np.ndarray, np.
     return picture, known & a.usable
 
 
-def _neighbours(looks: list[Look]) -> list[list[int]]:
+def _neighbours(looks: list[Look], most: int) -> list[list[int]]:
     """Choose for each photo those that see most of the same from a similar side."""
     chosen = []
     for first, look in enumerate(looks):
@@ -101,7 +109,7 @@ def _neighbours(looks: list[Look]) -> list[list[int]]:
             size = (other.camera.width, other.camera.height)
             seen = (depth > 0) & ((pixel >= 0) & (pixel < size)).all(axis=1)
             worth[second] = seen.mean() * _alike(look, other, points)
-        best = np.argsort(-worth, kind="stable")[:_NEIGHBOURS]
+        best = np.argsort(-worth, kind="stable")[:most]
         chosen.append([int(k) for k in best if worth[k] > 0.05])
     return chosen
 
@@ -126,7 +134,7 @@ def _pair(looks: list[Look], first: int, second: int) -> Pair | None:
     patch, reach = (max(4, round(share * max(height, width))) for share in (_PATCH, _REACH))
     template = whitened(laid)
     picture = np.pad(whitened(looks[first].grey), reach)
-    lengths, tried = [], 0
+    lengths, marks, tried = [], [], 0
     for top in range(0, max(1, height - patch // 2), patch):
         for left in range(0, max(1, width - patch // 2), patch):
             at = np.s_[top : top + patch, left : left + patch]
@@ -139,9 +147,28 @@ def _pair(looks: list[Look], first: int, second: int) -> Pair | None:
             found = best_shift(template[at], mask, around, reach)
             if found is not None and found.score > _SURE:
                 lengths.append(found.length)
+                middle = (top + tall // 2, left + wide // 2)
+                if known[middle]:
+                    marks.append((*middle, found.x, found.y))
     if not tried:
         return None
     enough = len(lengths) >= _LEAST_PATCHES
     return Pair(
-        first, second, float(np.median(lengths)) if enough else None, len(lengths) / tried, tried
+        first,
+        second,
+        float(np.median(lengths)) if enough else None,
+        len(lengths) / tried,
+        tried,
+        _marks(looks[first], looks[second], marks),
     )
+
+
+def _marks(first: Look, second: Look, found: list[tuple[float, ...]]) -> np.ndarray:
+    """Return the rows of :attr:`Pair.marks`."""
+    if not found:
+        return np.zeros((0, 10))
+    row, column, x, y = np.array(found).T
+    place = row.astype(np.int64), column.astype(np.int64)
+    at = first.position[place].astype(np.float64)
+    seen = np.column_stack([column + 0.5 + x, row + 0.5 + y])
+    return np.column_stack([seen, second.camera.project(at)[0], at, first.normal[place]])

@@ -101,6 +101,7 @@ class Field:
             torch.stack([self._centre, self._scale]),
             self.settings.interpolation,
             max(self.settings.footprint_scale, 0.0),
+            self._least_scale,
         )
 
     def step_grid(self, first: Tensor, second: Tensor, steps: Tensor) -> ops.StepGrid:

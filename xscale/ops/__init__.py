@@ -15,7 +15,7 @@ from xscale.ops._ext import (
     limit_threads,
     module_path,
 )
-from xscale.ops._memory import table_zeros
+from xscale.ops._memory import table_zeros, touched_bits
 from xscale.ops._peers import encoding, use_peers
 from xscale.ops._rays import camera_rays
 from xscale.ops.adam import adam
@@ -120,6 +120,7 @@ __all__ = [
     "spherical_harmonics",
     "step_control",
     "table_zeros",
+    "touched_bits",
     "unusable_advice",
     "use_backend",
     "use_peers",

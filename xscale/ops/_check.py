@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from xscale.errors import ShapeError
+from xscale.ops import _ext
 
 
 def check_tensor(
@@ -50,3 +51,23 @@ def check_tensor(
         return
     if not tensor.is_contiguous():
         raise ShapeError(f"{op}: {name} must be contiguous", advice="call .contiguous()")
+
+
+def check_rows(op: str, name: str, tensor: torch.Tensor) -> None:
+    """Refuse rows that a device's body cannot move whole, in pieces of up to 16 bytes.
+
+    Args:
+        op: Name of the op, for the message.
+        name: Name of the argument, for the message.
+        tensor: The argument, [rows, width], checked by ``check_tensor``.
+
+    Raises:
+        ShapeError: It begins, or its rows lie apart, at other addresses than multiples of a piece.
+    """
+    size = tensor.element_size()
+    piece = min(16, tensor.shape[-1] * size)
+    apart = tensor.stride(0) * size if tensor.shape[0] > 1 else 0
+    if _ext.body_of(op, tensor.device) != "cpu" and (tensor.data_ptr() % piece or apart % piece):
+        raise ShapeError(
+            f"{op}: rows of {name} must lie at multiples of {piece} bytes", advice="call .clone()"
+        )

@@ -19,8 +19,10 @@ def step_control(device: torch.device | str = "cpu") -> Tensor:
 
     ``rate`` and ``step`` are for the caller to write before a step; ``moves`` says afterwards
     whether anything moved. ``steps``, ``loss`` and ``error`` add up over the steps that did;
-    ``bad`` and ``overflows`` count the others. ``scale`` is the factor of gradients on their way
-    through half floats: halved by an overflow, doubled after 2000 steps without one.
+    ``bad`` and ``overflows`` count the others; ``overflows`` also counts, one step later, steps in
+    which single rows did not move because their gradient left the half floats. ``scale`` is the
+    factor of gradients on their way through half floats: halved by an overflow, doubled after 2000
+    steps without one.
     """
     control = torch.zeros(len(FIELDS), dtype=torch.float64)
     control[:5] = torch.tensor([1.0, 1.0, 1.0, FIRST_SCALE, FIRST_SCALE], dtype=torch.float64)

@@ -136,6 +136,9 @@ def call_in(module: ModuleType, op: str, body: str, device: torch.device, **fiel
     try:
         # A launch goes to the thread's device, whatever its stream belongs to.
         with torch.cuda.device(device) if on_gpu else contextlib.nullcontext():
+            if on_gpu and hasattr(module, "set_cuda_device"):
+                # The module's CUDA runtime is not torch's: it is told the device as well.
+                module.set_cuda_device(torch.cuda.current_device())
             if hasattr(module, f"{op}_scratch"):
                 values["scratch"] = None
                 if body != "cpu":

@@ -9,6 +9,7 @@ from xscale.ops import _ext
 from xscale.ops._check import check_tensor
 from xscale.ops._control import check_control
 from xscale.ops._dispatch import use_reference
+from xscale.ops._memory import whole_words
 
 _FLOATS = (torch.float32,)
 
@@ -82,11 +83,12 @@ def adam(
             learning_rate=learning_rate, betas=betas, epsilon=epsilon, clear_grad=clear_grad,
         )  # fmt: skip
         return
-    fields = adam_fields(
-        param, grad, first, second, steps, learning_rate=learning_rate, betas=betas,
-        epsilon=epsilon, touched=touched, step=step, clear_grad=clear_grad, control=control,
-    )  # fmt: skip
-    _ext.call("adam", param.device, **fields)
+    with whole_words(touched) as words:
+        fields = adam_fields(
+            param, grad, first, second, steps, learning_rate=learning_rate, betas=betas,
+            epsilon=epsilon, touched=words, step=step, clear_grad=clear_grad, control=control,
+        )  # fmt: skip
+        _ext.call("adam", param.device, **fields)
 
 
 def adam_fields(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xscale.errors import ShapeError
 from xscale.ops import _ext, _peers
-from xscale.ops._check import check_tensor
+from xscale.ops._check import check_rows, check_tensor
 from xscale.ops._dispatch import call, registered, use_reference
 from xscale.ops._grid import (
     GridLayout,
@@ -24,6 +24,7 @@ from xscale.ops._grid import (
     encode_reference,
     grid_layout,
 )
+from xscale.ops._memory import whole_words
 
 __all__ = ["GridLayout", "encode", "encode_backward", "encode_backward_position", "grid_layout"]
 
@@ -69,6 +70,7 @@ def encode(
         "encode", "table", table, (layout.rows, layout.features_per_level),
         (torch.float32, torch.float16), position.device,
     )  # fmt: skip
+    check_rows("encode", "table", table)
     theirs = _peers.plugin("encoding")
     if theirs is not None:
         return theirs.encode(
@@ -117,6 +119,7 @@ def encode_backward(
     op = "encode_backward"
     _check_points(op, position, layout, interpolation, footprint)
     _check_gradient(op, grad_features, position, layout)
+    check_rows(op, "grad_features", grad_features)
     shape = (layout.rows, layout.features_per_level)
     check_tensor(
         op, "grad_table", grad_table, shape, (torch.float32,), position.device, rows_apart=True
@@ -137,10 +140,11 @@ def encode_backward(
             footprint_scale=footprint_scale, grad_table=grad_table, touched=touched,
         )  # fmt: skip
         return
-    _call(
-        "encode_backward", position, footprint, Lookup(layout, interpolation, footprint_scale),
-        grad_features=grad_features, grad_table=grad_table, touched=touched,
-    )  # fmt: skip
+    with whole_words(touched) as words:
+        _call(
+            op, position, footprint, Lookup(layout, interpolation, footprint_scale),
+            grad_features=grad_features, grad_table=grad_table, touched=words,
+        )  # fmt: skip
 
 
 def encode_backward_position(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xscale.errors import ShapeError
 from xscale.ops import _ext
-from xscale.ops._check import check_tensor
+from xscale.ops._check import check_rows, check_tensor
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
 from xscale.ops._shade_args import check_light, shade_fields
@@ -37,6 +37,8 @@ class FrameGrid(NamedTuple):
     """As for ``encode``."""
     footprint_scale: float = 0.5
     """As for ``encode``; 0: no level fades. Footprints are divided by the longest extent."""
+    footprint_unit: float | None = None
+    """The least of 1 / extent. None: it is read out of ``box``, which waits for a GPU."""
 
 
 class FrameShader(NamedTuple):
@@ -161,7 +163,10 @@ def _shade_reference(features: Tensor, direction: Tensor, shader: FrameShader) -
 
 def _footprint_unit(grid: FrameGrid) -> float:
     """Return the factor from world units to unit-cube lengths; 0 where no level fades."""
-    return float(grid.box[1].min()) if grid.footprint_scale > 0 else 0.0
+    if grid.footprint_scale <= 0:
+        return 0.0
+    known = grid.footprint_unit
+    return float(grid.box[1].min()) if known is None else known
 
 
 def _check(
@@ -181,6 +186,7 @@ def _check(
     layout = grid.layout
     shape = (layout.rows, layout.features_per_level)
     check_tensor(op, "grid.table", grid.table, shape, (torch.float32, torch.float16), device)
+    check_rows(op, "grid.table", grid.table)
     check_tensor(op, "grid.box", grid.box, (2, 3), _FLOATS, device)
     if grid.interpolation not in INTERPOLATIONS:
         names = " or ".join(repr(name) for name in INTERPOLATIONS)

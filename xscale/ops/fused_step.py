@@ -10,10 +10,11 @@ from torch import Tensor
 
 from xscale.errors import ShapeError, UsageError
 from xscale.ops import _ext
-from xscale.ops._check import check_tensor
+from xscale.ops._check import check_rows, check_tensor
 from xscale.ops._control import check_control, decide, step_control
 from xscale.ops._dispatch import use_reference
 from xscale.ops._grid import GridLayout, encode_reference
+from xscale.ops._memory import touched_bits, whole_words
 from xscale.ops._shade_args import check_exposure, check_light, shade_fields
 from xscale.ops.adam import adam_fields, adam_reference
 from xscale.ops.encode import INTERPOLATIONS, Lookup, grid_fields
@@ -77,7 +78,8 @@ class StepGrid:
     gradient: Tensor | None = None
     """Working memory of a GPU's body, which the CPU's does without: zeros like ``table``, zeros
     again afterwards; int64 for deterministic steps, float16 if wanted for mixed ones (half the
-    memory to go through). Made for the one step where it is None."""
+    memory to go through; the first four levels are summed in float32 all the same). Made for the
+    one step where it is None."""
     touched: Tensor | None = None
     """Bits of the touched rows, uint8 [layout.rows / 8]."""
 
@@ -148,8 +150,10 @@ def fused_step(
         epsilon: Added to the root of the second moment.
         deterministic: See above; the CPU always is.
         mixed: Whether a GPU's shader may multiply half floats (its sums, the weights and all
-            moments stay float32). Gradients then carry the control's scale on their way, and a
-            step in which one leaves the half floats moves nothing. The CPU multiplies float32.
+            moments stay float32). Gradients then carry the control's scale on their way. A step in
+            which one of the shader's leaves the half floats moves nothing; of the grid's rows those
+            alone stay whose own sum did. The control counts both as overflows, the latter with the
+            next step. The CPU multiplies float32.
         control: See ``step_control``: what the step reads and writes instead of waiting for its
             losses; its rate multiplies ``learning_rate``.
 
@@ -190,30 +194,31 @@ def fused_step(
     seconds = torch.zeros(4, dtype=torch.float64)
     count = len(rays.face_id)
     lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
-    _ext.call(
-        "fused_step", device, target=rays.target, target_range=rays.target_range,
-        centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit,
-        points={
-            "vertices": rays.vertices, "faces": rays.faces, "cameras": rays.cameras,
-            "camera_index": rays.camera_index, "pixel": rays.pixel, "face_id": rays.face_id,
-        },
-        grid=grid_fields(lookup, grid.table),
-        adam=adam_fields(
-            grid.table, None, grid.first, grid.second, grid.steps, learning_rate=learning_rate,
-            betas=betas, epsilon=epsilon,
-        ),
-        shade=shade_fields(
-            weights=shader.weights, light=shader.light, exposure=shader.exposure,
-            grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2],
-            hidden=layout.hidden,
-            sh_degree=layout.sh_degree,
-            photos=0 if shader.exposure is None else len(shader.exposure), loss=kind,
-        ),
-        gradient=None if deterministic or half else gradient,
-        gradient_fixed=gradient if deterministic else None, touched=touched, sums=sums,
-        seconds=seconds, rays=count, control=control, mixed=mixed,
-        gradient_half=gradient if half else None,
-    )  # fmt: skip
+    with whole_words(touched) as words:
+        _ext.call(
+            "fused_step", device, target=rays.target, target_range=rays.target_range,
+            centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit,
+            points={
+                "vertices": rays.vertices, "faces": rays.faces, "cameras": rays.cameras,
+                "camera_index": rays.camera_index, "pixel": rays.pixel, "face_id": rays.face_id,
+            },
+            grid=grid_fields(lookup, grid.table),
+            adam=adam_fields(
+                grid.table, None, grid.first, grid.second, grid.steps, learning_rate=learning_rate,
+                betas=betas, epsilon=epsilon,
+            ),
+            shade=shade_fields(
+                weights=shader.weights, light=shader.light, exposure=shader.exposure,
+                grad_weights=grads[0], grad_exposure=grads[1], grad_light=grads[2],
+                hidden=layout.hidden,
+                sh_degree=layout.sh_degree,
+                photos=0 if shader.exposure is None else len(shader.exposure), loss=kind,
+            ),
+            gradient=None if deterministic or half else gradient,
+            gradient_fixed=gradient if deterministic else None, touched=words, sums=sums,
+            seconds=seconds, rays=count, control=control, mixed=mixed,
+            gradient_half=gradient if half else None,
+        )  # fmt: skip
     spent = dict(zip(PARTS, seconds.tolist(), strict=True)) if on_cpu else {}
     if given is not None:
         return StepResult(sums[0] / max(count, 1), sums[1] / max(3 * count, 1), *grads, spent)
@@ -230,10 +235,11 @@ def _working_memory(grid: StepGrid, deterministic: bool, mixed: bool) -> tuple[T
     if gradient is None:
         gradient = torch.zeros_like(grid.table, dtype=kind)
     if touched is None:
-        touched = torch.zeros(grid.layout.rows // 8, dtype=torch.uint8, device=grid.table.device)
+        touched = touched_bits(grid.layout.rows, grid.table.device)
     check_tensor("fused_step", "gradient", gradient, grid.table.shape, (kind,), grid.table.device)
     size = (grid.layout.rows // 8,)
     check_tensor("fused_step", "touched", touched, size, (torch.uint8,), grid.table.device)
+    check_rows("fused_step", "gradient", gradient)
     return gradient, touched
 
 
@@ -292,6 +298,8 @@ def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:
     check_tensor(op, "table", grid.table, shape, _FLOATS, device)
     for name, tensor in (("first", grid.first), ("second", grid.second)):
         check_tensor(op, name, tensor, shape, _FLOATS, device, rows_apart=True)
+        check_rows(op, name, tensor)
+    check_rows(op, "table", grid.table)
     kinds = (torch.uint16,)
     check_tensor(op, "steps", grid.steps, shape[:1], kinds, device, rows_apart=True)
     check_tensor(op, "centre", grid.centre, (3,), _FLOATS, device)

@@ -17,7 +17,7 @@ from xscale.errors import (
     XscaleError,
 )
 from xscale.io.storage import free_bytes
-from xscale.render.camera_files import CameraPath, NamedCamera, write_camera_path
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.job import Bands, Job, render_frame
 from xscale.render.journal import JobFolder
 from xscale.render.options import check_shard

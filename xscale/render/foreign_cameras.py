@@ -32,7 +32,7 @@ from xscale.scene.layouts.labels import parts_of
 from xscale.scene.layouts.views import Choice
 
 if TYPE_CHECKING:
-    from xscale.render.camera_files import CameraPath
+    from xscale.render.camera_path import CameraPath
 
 DATAPARSER = "dataparser_transforms.json"
 _NGP_SCALE, _NGP_OFFSET = 0.33, 0.5

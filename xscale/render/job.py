@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -49,6 +49,8 @@ class Job:
     """Fingerprint of the run: mesh and checkpoint."""
     depths: tuple[float, float]
     """Nearest and farthest depth of depth maps."""
+    run_id: str | None = None
+    """Id of the run; not part of the hash, which the run's fingerprint decides."""
 
     def description(self) -> dict:
         """Return the job as JSON values; their fingerprint is the job's hash."""
@@ -59,7 +61,7 @@ class Job:
             "format": 1,
             "xscale": xscale.__version__,
             "run": self.run,
-            "settings": asdict(self.settings) | {"outputs": list(self.settings.outputs)},
+            "settings": self.settings.as_json(),
             "depths": list(self.depths),
             "frames": frames,
         }
@@ -119,7 +121,7 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
                 advice="render an earlier checkpoint, or train again",
             )
     depths = _depth_range(run, frames) if any(f.needs_depths for f in files) else (0.0, 0.0)
-    return Job(tuple(frames), settings, run.fingerprint, depths)
+    return Job(tuple(frames), settings, run.fingerprint, depths, run.manifest.run)
 
 
 def _depth_range(run: Run, frames: Sequence[JobFrame]) -> tuple[float, float]:

@@ -15,13 +15,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from xscale.errors import BusyError, InputError, IntegrityError, OutputExistsError
+from xscale.errors import BusyError, InputError, IntegrityError
 from xscale.io import storage
 from xscale.io.hashing import sha256_file
 from xscale.io.own_files import read_own_json, read_own_lines
 from xscale.io.run_lock import RunLock
 from xscale.render.job import Job
-from xscale.render.options import check_folder
+from xscale.render.options import check_folder, other_job
 
 _PATIENCE = 30.0
 
@@ -111,7 +111,7 @@ class JobFolder:
     def _claim(self, overwrite: bool) -> None:
         """Write job.json into a new folder; accept only the same job in an old one."""
         file = self.path / "job.json"
-        mine = {"hash": self.job.hash, **self.job.description()}
+        mine = {"hash": self.job.hash, "run_id": self.job.run_id, **self.job.description()}
         try:
             theirs = read_own_json(file)
         except FileNotFoundError:
@@ -125,12 +125,8 @@ class JobFolder:
         if theirs.get("hash") == mine["hash"]:
             return
         if not overwrite:
-            changed = [k for k in mine if k != "hash" and theirs.get(k) != mine[k]]
-            raise OutputExistsError(
-                f"holds another job (different: {', '.join(changed) or 'hash'})",
-                where=self.path,
-                advice="choose another folder or give --overwrite",
-            )
+            changed = [k for k in self.job.description() if theirs.get(k) != mine[k]]
+            raise other_job(self.path, changed)
         self._remove_older()
         storage.write_json(file, mine, overwrite=True)
 

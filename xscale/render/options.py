@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from xscale.errors import OutputExistsError, StorageError, UsageError
+import xscale
+from xscale.errors import OutputExistsError, StorageError, UsageError, XscaleError
+from xscale.io.own_files import read_own_json
 from xscale.io.system_errors import as_storage_error
 from xscale.io.temporaries import TEMPORARY_PREFIX
 from xscale.render.outputs import OutputFile, output_file, side_by_side
 from xscale.render.projections import check_projection
+from xscale.run.folder import RunFolder
 
 LARGEST = 1 << 20
 """Pixels along an edge; float32 pixel positions stay exact to a sixteenth up to here."""
@@ -41,6 +45,10 @@ class Settings:
     """Whether colours take more samples where the surface breaks off ("smooth") or not."""
     background: str = "run"
     """Background of uncovered pixels: one of ``xscale.render.run.BACKGROUNDS``."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as job.json keeps them."""
+        return asdict(self) | {"outputs": list(self.outputs)}
 
     def files(self) -> list[OutputFile]:
         """Return the files of a frame.
@@ -100,16 +108,20 @@ class RenderOptions:
     shard: str | None = None
     """I/N: only this share of the frames, for many machines and one folder."""
 
-    def validate(self, out: Path | None = None, *, overwrite: bool = False) -> None:
-        """Refuse options that cannot be meant, before anything is opened.
+    def validate(
+        self, out: Path | None = None, *, overwrite: bool = False, run: Path | None = None
+    ) -> None:
+        """Refuse options that cannot be meant, before anything but the manifest is read.
 
         Args:
             out: The folder for the pictures, where one is given.
             overwrite: Whether another job in it may be replaced.
+            run: The run's folder, where it is not open yet.
 
         Raises:
             UsageError: An option is impossible, or two do not fit together.
-            OutputExistsError: The folder holds other things than a job.
+            OutputExistsError: The folder holds other things than a job, or a job with other
+                settings or of another run.
             StorageError: It is not a folder.
         """
         self.settings(1 if self.samples == "auto" else self.samples).files()
@@ -129,6 +141,29 @@ class RenderOptions:
         _ = self.width_and_height, self.part
         if out is not None:
             check_folder(out, overwrite=overwrite)
+            if not overwrite:
+                self._refuse_other_job(out, run)
+
+    def _refuse_other_job(self, out: Path, run: Path | None) -> None:
+        """Refuse a job that differs in what is known early; its hash is compared when it begins."""
+        try:
+            theirs = read_own_json(out / "job.json")
+            run_id = None if run is None else RunFolder(run).manifest.run
+        except (OSError, XscaleError):
+            return  # what is wrong with either is reported where it is read
+        settings = self.settings(1 if self.samples == "auto" else self.samples).as_json()
+        old = theirs.get("settings")
+        changed = []
+        if isinstance(old, dict):
+            differing = {k for k in settings if old.get(k) != settings[k]}
+            if differing - ({"samples"} if self.samples == "auto" else set()):
+                changed.append("settings")
+        if theirs.get("xscale") not in (None, xscale.__version__):
+            changed.append("xscale")
+        if run_id is not None and theirs.get("run_id") not in (None, run_id):
+            changed.append("run")
+        if changed:
+            raise other_job(out, changed)
 
     def settings(self, samples: int) -> Settings:
         """Return the settings of every frame, of which ``samples`` may depend on the views."""
@@ -193,6 +228,15 @@ def check_folder(folder: Path, *, overwrite: bool = False) -> None:
             where=folder,
             advice="choose another folder or give --overwrite",
         )
+
+
+def other_job(folder: Path, changed: Sequence[str]) -> OutputExistsError:
+    """Return the error of a folder whose job differs in ``changed``."""
+    return OutputExistsError(
+        f"holds another job (different: {', '.join(changed) or 'hash'})",
+        where=folder,
+        advice="choose another folder or give --overwrite",
+    )
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -99,7 +99,8 @@ def _render(
     split: Split,
 ) -> Iterator[Outcome]:
     resources = ray.cluster_resources()
-    gpu = run.where != "cpu"
+    # Ray counts CUDA's GPUs by itself, others only where a node was started with --num-gpus.
+    gpu = run.where.startswith("cuda") or (run.where != "cpu" and resources.get("GPU", 0) > 0)
     available = int(resources.get("GPU" if gpu else "CPU", 0))
     if not available:
         raise ClusterError(f"the cluster has no {'GPU' if gpu else 'CPU'}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from xscale.errors import UsageError, XscaleError
 from xscale.geometry.trajectory import resized
 from xscale.render.batch import Engine, Summary, local_engine, render_batch
-from xscale.render.camera_files import NamedCamera, read_cameras
+from xscale.render.camera_files import read_cameras
+from xscale.render.camera_path import NamedCamera
 from xscale.render.job import Job, JobFrame, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.known import cameras_not_seeing, known_to
@@ -59,7 +60,8 @@ def plan_job(
 ) -> Planned:
     """Return the job that options describe; arguments and errors of ``render_job``."""
     folder = None if out is None else Path(out)
-    options.validate(folder, overwrite=overwrite)
+    place = None if isinstance(run, Run) else Path(run)
+    options.validate(folder, overwrite=overwrite, run=place)
     run = run if isinstance(run, Run) else Run.open(run)
     named, path_fps, warnings = _cameras(run, options)
     frames = _frames(named, options)
@@ -71,8 +73,8 @@ def plan_job(
     job = make_job(run, frames, options.settings(samples))
     if folder is not None:
         return Planned(run, job, folder, fps, into_run=False, warnings=warnings)
-    place = options.views[0] if len(options.views) == 1 else "views"
-    return Planned(run, job, run.folder.pictures(place), fps, into_run=True)
+    name = options.views[0] if len(options.views) == 1 else "views"
+    return Planned(run, job, run.folder.pictures(name), fps, into_run=True)
 
 
 def render_job(

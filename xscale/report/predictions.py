@@ -9,6 +9,8 @@ them. Archives are read in memory and never unpacked. Nothing is resized and not
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +44,8 @@ class Predictions:
     """Test photos without a picture."""
     extra: tuple[str, ...]
     """Pictures that belong to no test photo."""
+    train_seconds: float | None = None
+    """Time of the training, where nerfbaselines' info.json tells it."""
     hashes: dict[str, str] = field(default_factory=dict)
     """SHA-256 by photo, of the pictures that have been read."""
 
@@ -112,7 +116,22 @@ def find_predictions(
         read,
         tuple(name for name in test if name not in entries),
         tuple(name for name in inner.values() if name not in used),
+        _train_seconds(names, read),
     )
+
+
+def _train_seconds(names: Sequence[str], read: Callable[[str], bytes]) -> float | None:
+    """Return the training time that nerfbaselines noted; None where it cannot be told."""
+    notes = [name for name in names if PurePosixPath(name).name == "info.json"]
+    if len(notes) != 1:
+        return None
+    try:
+        values = json.loads(read(notes[0]))
+    except (InputError, ValueError, RecursionError):
+        return None
+    seconds = values.get("total_train_time") if isinstance(values, dict) else None
+    known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return float(seconds) if known and 0 < seconds < math.inf else None
 
 
 def _inner(pictures: Sequence[str], scene: str) -> dict[str, str]:

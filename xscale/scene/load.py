@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from xscale.errors import CameraError, DamagedPhotoError, SceneError
+from xscale import plugins
+from xscale.errors import CameraError, DamagedPhotoError, SceneError, UsageError
 from xscale.geometry.mesh import Mesh
 from xscale.io.names import name_bytes
 from xscale.scene.checks import fit, sightings
 from xscale.scene.checks import plausibility as check
 from xscale.scene.checks.advice import advise
 from xscale.scene.checks.agree import photo_trial
-from xscale.scene.checks.conventions import Convention, PoseConvention, reread
+from xscale.scene.checks.conventions import PoseConvention, reread
 from xscale.scene.layouts import mvsnet
-from xscale.scene.layouts.kinds import detected
-from xscale.scene.layouts.views import Choice, Observations, Reading, View, photo_files, some
+from xscale.scene.layouts.kinds import RECIPE, detected
+from xscale.scene.layouts.views import Choice, Reading, View, photo_files, some
 from xscale.scene.masks import mask_remarks
 from xscale.scene.names import other_spellings, remark
+from xscale.scene.options import SceneOptions
 from xscale.scene.photo import Notes, Photo, png_name
-from xscale.scene.posed import HowTaken, Remarks, WrongSizeError, posed_photo
+from xscale.scene.posed import Remarks, WrongSizeError, posed_photo
 from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
-from xscale.scene.surface import MeshRepair, Surface, find_meshes, moved, read_surface
+from xscale.scene.scene import Scene
+from xscale.scene.surface import Surface, find_meshes, moved, read_surface
 
 _NEAR_SHARE = 1e-4
 _MOST_MISSING = 0.05
@@ -37,89 +38,76 @@ _ASKED = 20
 """Missing photos that are looked for in other folders."""
 
 
-class Opened(NamedTuple):
-    """The checked parts of a scene."""
-
-    root: Path
-    layout: str
-    reason: str
-    photos: tuple[Photo, ...]
-    mesh: Mesh
-    mesh_files: tuple[Path, ...]
-    points: np.ndarray | None
-    warnings: tuple[str, ...]
-    observe: Callable[[], Observations] | None
-    provenance: dict[str, object]
-    missing: tuple[str, ...]
-    left_out: dict[str, LeftOut]
-    notes: Notes
-    convention: Convention
-    frames: tuple[tuple[str, np.ndarray], ...]
-
-
-def open_parts(
-    path: str | Path,
-    *,
-    mesh: Sequence[Path] = (),
-    transform: Path | None = None,
-    mesh_repair: MeshRepair = "none",
-    taken: HowTaken | None = None,
-    choice: Choice | None = None,
-) -> Opened:
+def open_scene(path: str | Path, options: SceneOptions) -> Scene:
     """Read and check everything but the photos' pixels; see :meth:`Scene.open`."""
-    taken = taken or HowTaken()
-    if taken.pixel_origin not in ("corner", "center"):
-        raise CameraError(f"pixel origin must be corner or center, got {taken.pixel_origin!r}")
+    if (Path(path) / RECIPE).is_file():
+        return _made_scene(Path(path), options)
     root, named_scale = mvsnet.split_path(Path(path))
-    choice = choice or Choice()
-    if choice.scale is None:
-        choice = replace(choice, scale=named_scale)
+    choice = Choice(
+        named_scale if options.layout_scale is None else options.layout_scale,
+        options.colmap_model,
+        options.cameras,
+        options.images,
+    )
     _check_folder(root)
     layout, warnings = detected(root, choice, named_scale is not None)
-    files = tuple(mesh) or find_meshes(root)
+    files = options.mesh or find_meshes(root)
     reading = layout.read(root, choice)
-    reading.views = _as_meant(reading, taken.pose_convention)
+    reading.views = _as_meant(reading, options.pose_convention)
     warnings += reading.warnings
     notes = Notes()
-    photos, missing, left_out = _photos(root, reading, taken, warnings, notes)
+    photos, missing, left_out = _photos(root, reading, options, warnings, notes)
     warnings += check.check_cameras(photos)
     unused = {*missing, *(left.listed_as for left in left_out.values())}
-    seen = sightings.seen_in(reading.sightings, photos, unused, taken.pixel_origin)
+    seen = sightings.seen_in(reading.sightings, photos, unused, options.pixel_origin)
     remarks, outliers = sightings.check_reprojection(seen, photos)
     warnings += remarks
-    surface = read_surface(files, transform=transform, repair=mesh_repair)
+    surface = read_surface(files, transform=options.transform, repair=options.mesh_repair)
     warnings += surface.warnings
     triangles = _placed(surface, photos, reading, root, warnings)
-    if transform is None:
+    own = options.pose_convention == "layout"
+    if options.transform is None:
         cameras = [photo.camera for photo in photos]
         evidence = fit.Evidence(triangles, cameras, reading.points)
         trial = cache(lambda: photo_trial(photos, evidence))
         warnings += fit.check_frame(evidence, surface.offset, root, trial)
-        if taken.pose_convention == "layout":
+        if own:
             fit.check_convention(evidence, reading.convention, root, trial, cameras)
     warnings += check.check_parallax([photo.camera for photo in photos], triangles)
     remarks, blind = check.check_outliers(photos, triangles)
     warnings += remarks
-    if taken.drop_outliers:
+    if options.drop_outliers:
         photos = _without(photos, {*outliers, *blind}, left_out, warnings)
-    photos = _with_near(photos, triangles)
-    return Opened(
-        root,
-        layout.name,
-        reading.reason,
-        photos,
-        triangles,
-        files,
-        reading.points,
-        tuple(warnings),
-        reading.observe,
-        {**reading.provenance, **surface.provenance},
-        missing,
-        left_out,
-        notes,
-        reading.convention if taken.pose_convention == "layout" else taken.pose_convention,
-        tuple(reading.frames),
+    return Scene(
+        root=root,
+        layout=layout.name,
+        reason=reading.reason,
+        photos=_with_near(photos, triangles),
+        mesh=triangles,
+        mesh_files=tuple(files),
+        points=reading.points,
+        warnings=tuple(warnings),
+        observe=reading.observe,
+        provenance={**reading.provenance, **surface.provenance},
+        missing=missing,
+        left_out=left_out,
+        notes=notes,
+        convention=reading.convention if own else options.pose_convention,
+        frames=tuple(reading.frames),
+        options=options.as_text(),
     )
+
+
+def _made_scene(path: Path, options: SceneOptions) -> Scene:
+    """Open a scene whose photos and mesh are made on demand, by the plug-in that makes them."""
+    chosen = list(options.changed())
+    if chosen:
+        raise UsageError(
+            f"a scene made on demand takes no --{chosen[0].replace('_', '-')}",
+            where=path,
+            advice="leave it out",
+        )
+    return plugins.load("xscale.scenes", "giga", "maker of scenes")(path)
 
 
 def _placed(
@@ -178,7 +166,7 @@ def _check_folder(root: Path) -> None:
 
 
 def _photos(
-    root: Path, reading: Reading, taken: HowTaken, warnings: list[str], notes: Notes
+    root: Path, reading: Reading, options: SceneOptions, warnings: list[str], notes: Notes
 ) -> tuple[tuple[Photo, ...], tuple[str, ...], dict[str, LeftOut]]:
     """Join views with photo files, look at every header, and sort by the names' bytes.
 
@@ -196,9 +184,9 @@ def _photos(
     for view in views:
         path, listed_as = reading.photo_folder / view.name, listed[view.name].name
         try:
-            photo = posed_photo(view, path, root, taken, remarks)
+            photo = posed_photo(view, path, root, options, remarks)
         except (DamagedPhotoError, WrongSizeError) as error:
-            if taken.on_bad_photo == "stop":
+            if options.on_bad_photo == "stop":
                 raise
             left_out[view.name] = LeftOut(error, listed_as)
             continue

@@ -13,7 +13,13 @@ from xscale.errors import SceneError
 
 
 def composed(name: str) -> str:
-    """Return a name in Unicode's composed form, in which macOS's and Linux's names are equal."""
+    """Return a name in Unicode's composed form, in which macOS's and Linux's names are equal.
+
+    Bytes that were not UTF-8 are taken as Windows' Western code page, as older programs write it.
+    """
+    if any("\udc80" <= letter <= "\udcff" for letter in name):
+        data = name.encode("utf-8", "surrogateescape")
+        name = data.decode("cp1252", "replace")
     return unicodedata.normalize("NFC", name)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
@@ -17,22 +16,18 @@ from xscale.errors import (
     UnsafePathError,
 )
 from xscale.geometry.camera import Camera
-from xscale.io.photo.colour_spaces import Color
 from xscale.io.photo.images import (
-    Alpha,
     ImageInfo,
     exif_orientation,
     image_info,
     image_size,
     read_pixels,
 )
-from xscale.scene.checks.conventions import PoseConvention
 from xscale.scene.layouts.views import View, some
 from xscale.scene.masks import MaskFolder
+from xscale.scene.options import PixelOrigin, SceneOptions
 from xscale.scene.photo import Notes, Photo, mask_factor
-from xscale.scene.quarantine import OnBadPhoto
 
-PixelOrigin = Literal["corner", "center"]
 _MASKS = "masks"
 _HALF_PIXEL = 0.5
 _SHORTEST_FOCAL = 1e-3
@@ -49,21 +44,6 @@ _SUFFIXES = {
 
 class WrongSizeError(CameraError):
     """A photo's size is not its camera's, in no scale."""
-
-
-@dataclass(frozen=True)
-class HowTaken:
-    """The user's choices for photos and cameras."""
-
-    pixel_origin: PixelOrigin = "corner"
-    """Origin of the cameras' pixel coordinates."""
-    alpha: Alpha = "mask"
-    convert_cmyk: bool = False
-    on_bad_photo: OnBadPhoto = "skip"
-    pose_convention: PoseConvention = "layout"
-    drop_outliers: bool = False
-    color: Color = "srgb"
-    no_outside: bool = False
 
 
 @dataclass
@@ -110,14 +90,16 @@ class Remarks:
         return found
 
 
-def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Remarks) -> Photo:
+def posed_photo(
+    view: View, path: Path, root: Path, options: SceneOptions, remarks: Remarks
+) -> Photo:
     """Look at a photo's header and join it with its camera and mask.
 
     Args:
         view: Its camera as the file gives it.
         path: The photo.
         root: The scene's folder, where masks are.
-        taken: The user's choices for photos and cameras.
+        options: The user's choices for photos and cameras.
         remarks: Grows by what is worth a remark.
 
     Raises:
@@ -127,25 +109,25 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         MaskError: Its mask cannot be used.
     """
     if _leaves(path, view.name):
-        if taken.no_outside:
+        if options.no_outside:
             raise UnsafePathError(
                 f"photo {view.name} is a link out of the photo folder",
                 where=path,
                 advice="copy the photo there, or leave --no-outside out",
             )
         remarks.outside.append(view.name)
-    info = image_info(path, convert_cmyk=taken.convert_cmyk)
+    info = image_info(path, convert_cmyk=options.convert_cmyk)
     if not info.complete:
-        _check_tail(path, taken)
+        _check_tail(path, options)
         remarks.tails.append(path.name)
-    if info.profile and taken.color == "srgb":
+    if info.profile and options.color == "srgb":
         remarks.profiles.setdefault(info.profile, []).append(view.name)
     if path.suffix.lower() not in _SUFFIXES[info.kind]:
         remarks.misnamed.append(f"{view.name} ({info.kind})")
     info, orientation = _as_shown(view, path, info)
     if orientation > 1:
         remarks.turned.append(view.name)
-    camera, changed = _fitted(view, taken.pixel_origin, path, info)
+    camera, changed = _fitted(view, options.pixel_origin, path, info)
     if changed:
         remarks.rescaled.append(view.name)
     return Photo(
@@ -153,12 +135,12 @@ def posed_photo(view: View, path: Path, root: Path, taken: HowTaken, remarks: Re
         camera,
         path,
         _mask(root, view, info, remarks),
-        info.has_alpha and taken.alpha == "mask",
+        info.has_alpha and options.alpha == "mask",
         info.file_size,
         orientation=orientation,
-        alpha=taken.alpha,
-        convert_cmyk=taken.convert_cmyk,
-        color=taken.color,
+        alpha=options.alpha,
+        convert_cmyk=options.convert_cmyk,
+        color=options.color,
         mark=info.mark,
         notes=remarks.notes,
     )
@@ -175,10 +157,10 @@ def _leaves(path: Path, name: str) -> bool:
         return False  # a loop of links, which opening names
 
 
-def _check_tail(path: Path, taken: HowTaken) -> None:
+def _check_tail(path: Path, options: SceneOptions) -> None:
     """Decide by decoding whether a JPEG without a visible end marker is whole."""
     try:
-        read_pixels(path, convert_cmyk=taken.convert_cmyk)
+        read_pixels(path, convert_cmyk=options.convert_cmyk)
     except PhotoError as error:
         raise DamagedPhotoError(
             f"is cut off: no JPEG end marker in its last 64 KiB ({error.what})",

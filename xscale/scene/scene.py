@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from xscale.errors import CameraError, DamagedPhotoError, ListError, SceneError, UsageError
+from xscale.errors import CameraError, DamagedPhotoError, ListError, SceneError
 from xscale.geometry.mesh import Mesh
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
-from xscale.io.photo.colour_spaces import Color
-from xscale.io.photo.images import Alpha
-from xscale.scene.checks.conventions import Convention, PoseConvention
+from xscale.scene.checks.conventions import Convention
 from xscale.scene.checks.sightings import seen_in
-from xscale.scene.layouts.kinds import RECIPE
-from xscale.scene.layouts.views import Choice, Observations, some
-from xscale.scene.load import open_parts
+from xscale.scene.layouts.views import Observations, some
+from xscale.scene.options import SceneOptions
 from xscale.scene.photo import Notes, Photo
-from xscale.scene.posed import HowTaken, PixelOrigin
-from xscale.scene.quarantine import LeftOut, OnBadPhoto, refuse_test_photos
+from xscale.scene.quarantine import LeftOut, refuse_test_photos
 from xscale.scene.split import Split, split_names
-from xscale.scene.surface import MeshRepair
 
 __all__ = ["Photo", "Scene", "Split"]
 
 CHANGES = ("mesh_transform", "mesh_offset", "mesh_repair")
 """Keys of a provenance by which the mesh differs from its files."""
 
-_MAKER = "xscale.demo.giga"
 _OTHER_PIXELS = ("alpha", "convert_cmyk", "color")
 """Options by which the same photos have other pixels."""
 
@@ -73,56 +65,20 @@ class Scene:
     """Frames that the scene's own file names, in which a mesh may stand: words, and the matrix
     float64 [4, 4] that takes such a mesh into the scene's frame."""
     options: dict[str, str | list[str]] = field(default_factory=dict)
-    """The arguments of :meth:`open` that were given, as text: what opens the scene again."""
+    """The options that were given, as text (``SceneOptions.of``): what opens the scene again."""
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        mesh: str | Path | Sequence[str | Path] | None = None,
-        transform: str | Path | None = None,
-        mesh_repair: MeshRepair = "none",
-        pixel_origin: PixelOrigin = "corner",
-        pose_convention: PoseConvention = "layout",
-        layout_scale: float | None = None,
-        cameras: str | Path | None = None,
-        images: str | Path | None = None,
-        colmap_model: str | None = None,
-        on_bad_photo: OnBadPhoto = "skip",
-        alpha: Alpha = "mask",
-        convert_cmyk: bool | str = False,
-        drop_outliers: bool | str = False,
-        color: Color = "srgb",
-        no_outside: bool | str = False,
-    ) -> Scene:
+    def open(cls, path: str | Path, options: SceneOptions | None = None, **given: object) -> Scene:
         """Read a scene folder, check that its parts fit together, decode no photo.
 
         Args:
             path: The folder; for the ``images_{k}`` layout it may name that folder itself.
-            mesh: The mesh file, or several to be put together, where the folder's own ``mesh.*``
-                (else all its ``mesh_*.*``) shall not be taken.
-            transform: File with a 4x4 matrix that takes the mesh into the cameras' frame.
-            mesh_repair: ``drop-bad-faces`` leaves out faces with corners that are not finite.
-            pose_convention: What the cameras' matrices are, where that is not what their layout
-                documents: which way they go, and whose axes they have.
-            pixel_origin: ``center`` for cameras that put (0, 0) at the first pixel's centre.
-            layout_scale: The k of ``images_{k}`` to read; by default the smallest.
-            cameras: The file (or folder) with the cameras where the folder's own shall not be
-                taken; recognised by its content.
-            images: The folder that photo names are relative to, where it is not the usual one.
-            colmap_model: Which of several COLMAP models: a folder below ``sparse/``.
-            on_bad_photo: ``stop`` refuses a scene with a damaged photo; by default a few training
-                photos are left out, counted and named.
-            alpha: Whether photos' alpha channels are masks, ignored, or say how much of their
-                colour lies over white (:func:`xscale.io.photo.images.read_pixels`).
-            convert_cmyk: Whether CMYK photos are converted, as if their inks were ideal; by default
-                they are refused.
-            drop_outliers: Whether the few training photos are left out whose cameras do not fit the
-                others; by default they are named and used.
-            color: What photos' integers mean: ``srgb`` as they are, ``linear`` light, or what their
-                embedded profile says (``icc``). Floating-point photos are linear light anyway.
-            no_outside: Whether photos that are links out of the photo folder are refused.
+            options: How the scene is to be read.
+            **given: The fields of :class:`~xscale.scene.options.SceneOptions` in place of
+                ``options``: ``mesh``, ``transform``, ``mesh_repair``, ``cameras``, ``images``,
+                ``colmap_model``, ``layout_scale``, ``pixel_origin``, ``pose_convention``,
+                ``on_bad_photo``, ``alpha``, ``convert_cmyk``, ``color``, ``no_outside``,
+                ``drop_outliers``. Paths may be text.
 
         Raises:
             SceneError: The layout is not known, photos or mesh are missing, or cameras and mesh
@@ -130,55 +86,12 @@ class Scene:
             CameraError: A camera is unknown, impossible or disagrees with its photo.
             PhotoError: A photo cannot be used, or too many are damaged.
             MeshError: The mesh is damaged.
-            UsageError: An option for a scene that is made on demand, which has nothing to choose.
+            UsageError: There is no such option, or an option is for a scene that is made on
+                demand, which has nothing to choose.
         """
-        choice = Choice(
-            layout_scale,
-            colmap_model,
-            None if cameras is None else Path(cameras),
-            None if images is None else Path(images),
-        )
-        given = {
-            "transform": transform,
-            "mesh_repair": None if mesh_repair == "none" else mesh_repair,
-            "pixel_origin": None if pixel_origin == "corner" else pixel_origin,
-            "pose_convention": None if pose_convention == "layout" else pose_convention,
-            "cameras": cameras,
-            "images": images,
-            "colmap_model": colmap_model,
-            "on_bad_photo": None if on_bad_photo == "skip" else on_bad_photo,
-            "alpha": None if alpha == "mask" else alpha,
-            "convert_cmyk": convert_cmyk or None,
-            "drop_outliers": drop_outliers or None,
-            "color": None if color == "srgb" else color,
-            "no_outside": no_outside or None,
-        }
-        options = {name: str(value) for name, value in given.items() if value is not None}
-        if (Path(path) / RECIPE).is_file():
-            return _made_scene(Path(path), {"mesh": mesh, "layout_scale": layout_scale, **given})
-        if mesh is None:
-            files = []
-        else:
-            files = [Path(mesh)] if isinstance(mesh, str | os.PathLike) else [*map(Path, mesh)]
-            options["mesh"] = str(files[0]) if len(files) == 1 else [str(file) for file in files]
-        parts = open_parts(
-            path,
-            mesh=files,
-            transform=None if transform is None else Path(transform),
-            mesh_repair=mesh_repair,
-            taken=HowTaken(
-                pixel_origin,
-                alpha,
-                bool(convert_cmyk),
-                on_bad_photo,
-                pose_convention,
-                bool(drop_outliers),
-                color,
-                bool(no_outside),
-            ),
-            choice=choice,
-        )
-        return cls(*parts, options)
+        from xscale.scene.load import open_scene
+
+        return open_scene(path, SceneOptions.of(given) if options is None else options)
 
     @property
     def mesh_path(self) -> Path:
@@ -297,16 +210,3 @@ class Scene:
                 where=self.root,
                 advice="open the scene again",
             ) from error
-
-
-def _made_scene(path: Path, given: Mapping[str, object]) -> Scene:
-    """Open the giga demo's scene, whose photos and mesh are made on demand."""
-    chosen = [name for name, value in given.items() if value is not None]
-    if chosen:
-        raise UsageError(
-            f"a scene made on demand takes no --{chosen[0].replace('_', '-')}",
-            where=path,
-            advice="leave it out",
-        )
-    # By name: what makes scenes stands above what reads them.
-    return importlib.import_module(_MAKER).open_giga(path)

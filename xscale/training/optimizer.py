@@ -43,7 +43,7 @@ class Optimizer:
         self.gradient = self.touched = None
         if gradient is not None:
             self.gradient = ops.table_zeros(table.shape, gradient, table.device)
-            self.touched = ops.table_zeros(((rows + 7) // 8,), torch.uint8, table.device)
+            self.touched = ops.touched_bits(rows, table.device)
 
     def update_table(self, step: int, rate: float, control: Tensor | None) -> None:
         """Move the table by its gradients, which are then zero again.

@@ -131,10 +131,12 @@ class TilePool:
         slots = [slot for slot, p in enumerate(self._position.tolist()) if p >= 0]
 
         def again(slot: int) -> None:
+            position, edge = int(self._position[slot]), self.settings.tile
+            masked = (self._face[slot] == MASKED).reshape(edge, edge).cpu()
             with ops.limit_threads(1), ops.own_stream(self.surface.vertices.device):
-                position, edge = int(self._position[slot]), self.settings.tile
-                masked = (self._face[slot] == MASKED).reshape(edge, edge).cpu()
-                self._keep_faces(slot, *self._loader.seen(self._stream.tile(position), masked))
+                seen = self._loader.seen(self._stream.tile(position), masked)
+            # Outside: draws come on the stream that this is written on, and wait for it.
+            self._keep_faces(slot, *seen)
 
         with threads.pool("recast") as workers:
             for _ in workers.map(again, slots):

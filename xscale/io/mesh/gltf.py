@@ -107,7 +107,7 @@ def _placed(document: dict, path: Path) -> list[_Drawn]:
         seen.add(index)
         node = item(document, "nodes", index, path)
         name = f"node {index} ({node.get('name', '')!s})"
-        matrix = above @ _matrix(node, name, path)
+        matrix = above @ node_matrix(node, name, path)
         if "mesh" in node:
             mesh = natural(node, "mesh", None, path)
             _check_node({**_weights(item(document, "meshes", mesh, path)), **node}, name, path)
@@ -160,7 +160,7 @@ def _numbers(node: dict, key: str, count: int, name: str, path: Path) -> np.ndar
     return values
 
 
-def _matrix(node: dict, name: str, path: Path) -> np.ndarray:
+def node_matrix(node: dict, name: str, path: Path) -> np.ndarray:
     """Return a node's own transform, float64 [4, 4]."""
     whole = _numbers(node, "matrix", 16, name, path)
     move = _numbers(node, "translation", 3, name, path)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from xscale.color import srgb_from_linear
 from xscale.errors import PhotoError, SetupError
 
 Color = Literal["srgb", "linear", "icc"]
@@ -19,8 +20,7 @@ def encode_linear(light: np.ndarray) -> np.ndarray:
     """Encode linear light, 1 being white, as sRGB: uint16; what lies outside 0 to 1 is cut off."""
     light = np.clip(np.nan_to_num(light, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
     light = light.astype(np.float64)
-    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.floor(curve * 65535 + 0.5).astype(np.uint16)
+    return np.floor(srgb_from_linear(light) * 65535 + 0.5).astype(np.uint16)
 
 
 def as_srgb(rgb: np.ndarray, color: Color, profile: bytes | None, path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ counted.
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import struct
 from collections.abc import Iterator
@@ -116,12 +117,31 @@ def tiff_header(path: Path) -> Header:
         )  # fmt: skip
 
 
+_PAGES, _SAME_SHAPE = 8, 0.03
+
+
 def _whole_page(file: object) -> object:
-    """Return the first page that is a picture of its own, not marked as a thumbnail or a mask."""
-    for page in file.pages:
-        if not int(getattr(page, "subfiletype", 0) or 0) & (_REDUCED | _MASK_PAGE):
+    """Return the first page that is a picture of its own, not marked as a thumbnail or a mask.
+
+    Some programs do not mark thumbnails: a page of the same shape and at least twice the size is
+    what the first is a smaller copy of.
+    """
+    first = None
+    for page in itertools.islice(file.pages, _PAGES):
+        if int(getattr(page, "subfiletype", 0) or 0) & (_REDUCED | _MASK_PAGE):
+            continue
+        if first is None:
+            first = page
+        elif _is_copy_of(first, page):
             return page
-    return file.pages[0]
+    return file.pages[0] if first is None else first
+
+
+def _is_copy_of(small: object, large: object) -> bool:
+    """Tell whether a page has the shape of another, at half its size or less."""
+    width = int(large.imagewidth) / max(int(small.imagewidth), 1)
+    height = int(large.imagelength) / max(int(small.imagelength), 1)
+    return min(width, height) >= 2 and abs(width - height) < _SAME_SHAPE * max(width, height)
 
 
 def _colours(page: object) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
     from xscale.geometry.mesh import Mesh
 
-_MOST = 6
+_MOST = 10
 _TYPICAL, _TIMES = 0.3, 3.0
 _LEAST = 0.05
 """Share of the pictures that a mesh must fill for photos to speak for it."""
@@ -53,10 +53,10 @@ def advise(
             "the cameras' positions look like degrees of longitude and latitude, the mesh does "
             "not: export the cameras in a projected or local coordinate system, in the mesh's unit"
         )
-    found: list[tuple[Agreement, float, str]] = []
+    found: list[tuple[Agreement, float, str, bool]] = []
     for words, matrix in frames:
         text = f"the mesh stands in {words}: {transform_advice(matrix)}"
-        found.append((trial.of(matrix), evidence.coverage(matrix), text))
+        found.append((trial.of(matrix), evidence.coverage(matrix), text, False))
     for convention in (name for name in CONVENTIONS if name != own):
         other = meant(cameras, own, convention)
         text = (
@@ -64,14 +64,16 @@ def advise(
             f"--pose-convention {convention}"
         )
         few = [other[k * len(other) // 16] for k in range(16)] if len(other) > 16 else other
-        found.append((trial.of(cameras=other), evidence.seen_by(few), text))
+        found.append((trial.of(cameras=other), evidence.seen_by(few), text, False))
     for candidate in candidates(evidence, offset, _MOST):
         matrix = candidate.matrix
-        found.append((trial.of(matrix), evidence.coverage(matrix), candidate.advice()))
+        agreement, covered = trial.of(matrix), evidence.coverage(matrix)
+        found.append((agreement, covered, candidate.advice(), candidate.mirrors))
     # A mesh that shrank to a few pixels agrees with anything.
     agreeing = [entry for entry in found if entry[0].agrees and entry[1] >= _LEAST]
     if agreeing:
-        return max(agreeing, key=lambda entry: (round(entry[0].correlation, 1), entry[1]))[2]
+        # Of a flat scene, the mirror image fits as well.
+        return max(agreeing, key=lambda e: (round(e[0].correlation, 1), not e[3], e[1]))[2]
     least = _TIMES * evidence.coverage()
     unsure = [
         entry

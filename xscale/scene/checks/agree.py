@@ -16,6 +16,7 @@ import numpy as np
 
 from xscale.errors import XscaleError
 from xscale.scene.checks.fit import Evidence
+from xscale.scene.checks.pictures import Pictures
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
@@ -77,18 +78,26 @@ class PhotoTrial:
     Args:
         photos: The scene's.
         surface: Samples of the surface, float64 [N, 3], as the mesh stands.
+        pictures: Of the photos, where some are decoded already.
     """
 
-    def __init__(self, photos: Sequence[Photo], surface: np.ndarray) -> None:
+    def __init__(
+        self, photos: Sequence[Photo], surface: np.ndarray, pictures: Pictures | None = None
+    ) -> None:
         self._surface = surface
+        self.pictures = pictures or Pictures(photos)
+        """The small photos."""
         self._cameras = [photo.camera for photo in photos]
         self._pairs = _pairs(self._cameras, np.median(surface, axis=0))
-        self._pictures: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._normalised: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for index in dict.fromkeys(k for pair in self._pairs for k in pair):
-            if len(self._pictures) >= _MOST_READ:
+            if len(self._normalised) >= _MOST_READ:
                 break
             try:
-                self._pictures[index] = _normalised(photos[index])
+                made = self.pictures.derived
+                if index not in made:
+                    made[index] = _normalised(*self.pictures.grey(index, _LONG_SIDE))
+                self._normalised[index] = made[index]
             except XscaleError:
                 continue  # damaged photos are reported where all are decoded
 
@@ -105,7 +114,7 @@ class PhotoTrial:
         if matrix is not None:
             surface = surface @ matrix[:3, :3].T + matrix[:3, 3]
         cameras = cameras or self._cameras
-        seen = {k: _seen(cameras[k], surface) for k in self._pictures}
+        seen = {k: _seen(cameras[k], surface) for k in self._normalised}
         found, points = [], 0
         for first, second in self._pairs:
             if first not in seen or second not in seen:
@@ -124,7 +133,7 @@ class PhotoTrial:
         self, index: int, points: np.ndarray, pixel: np.ndarray, wanted: np.ndarray
     ) -> np.ndarray:
         """Return the normalised brightness at points, NaN where the picture is flat or masked."""
-        picture, known = self._pictures[index]
+        picture, known = self._normalised[index]
         height, width = picture.shape
         at = pixel[np.searchsorted(points, wanted)] * (width, height) - 0.5
         at = at.clip(0, (width - 1.001, height - 1.001))
@@ -159,14 +168,12 @@ def _pairs(cameras: Sequence[Camera], centre: np.ndarray) -> list[tuple[int, int
     return pairs
 
 
-def _normalised(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
-    """Return a small photo without local brightness and contrast, and where it has any."""
-    rgb, mask = photo.load(max(1.0, max(photo.camera.width, photo.camera.height) / _LONG_SIDE))
-    grey = rgb.astype(np.float64) @ (0.299, 0.587, 0.114) / 255
+def _normalised(grey: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a picture without local brightness and contrast, and where it has any."""
+    grey = grey.astype(np.float64)
     centred = grey - _blurred(grey)
-    contrast = np.sqrt(_blurred(centred**2))
-    known = contrast > _FLAT
-    return centred / (contrast + 1e-3), known if mask is None else known & mask
+    contrast = np.sqrt(np.maximum(_blurred(centred**2), 0.0))
+    return centred / (contrast + 1e-3), known & (contrast > _FLAT)
 
 
 def _blurred(picture: np.ndarray) -> np.ndarray:
@@ -218,7 +225,7 @@ def quick_check(scene: Scene) -> str:
             f"{found.pairs} pairs of photos could be compared; run xscale inspect"
         )
     if found.agrees:
-        return f"photos agree through the mesh: {measured}"
+        return f"photos agree roughly through the mesh: {measured}; xscale inspect measures it"
     return (
         f"W-SCENE-DISAGREES: photos do not agree through the mesh ({measured}): cameras and mesh "
         "may not fit together; run xscale inspect"

@@ -35,12 +35,16 @@ _NEAREST = 0.05
 _SEEN = 0.25
 _SPARSE = 4
 """Factor by which fewer samples of the surface are enough for pictures."""
+_FEWER = 3
+"""The same for cameras and samples where many candidates are ranked."""
 _STOP, _WARN = 5.0, 2.0
 _AXES = {
     "its axes as they are": np.eye(3),
     "y up turned to z up": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
     "z up turned to y up": np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
     "y and z turned over": np.diag([1.0, -1, -1]),
+    "x turned over (a mirror image)": np.diag([-1.0, 1, 1]),
+    "y and z swapped (a mirror image)": np.array([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]]),
 }
 _UNITS = (1.0, 0.001, 0.01, 0.0254, 0.3048, 1000.0, 100.0, 1 / 0.0254, 1 / 0.3048)
 
@@ -60,6 +64,11 @@ class Candidate(NamedTuple):
         found[:3, :3] = self.unit * _AXES[self.axes]
         found[:3, 3] = self.shift
         return found
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it makes a mirror image of the mesh."""
+        return bool(np.linalg.det(_AXES[self.axes]) < 0)
 
     @property
     def changes_nothing(self) -> bool:
@@ -98,7 +107,7 @@ class Evidence:
 
     def __init__(self, mesh: Mesh, cameras: Sequence[Camera], points: np.ndarray | None) -> None:
         """Take samples of the surface, of the points and of the cameras."""
-        self._surface = _on_surface(mesh)
+        self._surface, self._normals = _on_surface(mesh)
         self._cameras = [cameras[k] for k in _spread(len(cameras), _MOST_CAMERAS)]
         self._points = None
         if points is not None and len(points) >= _LEAST_POINTS:
@@ -120,7 +129,9 @@ class Evidence:
 
     def rank(self, matrix: np.ndarray) -> float:
         """Order candidates: as :meth:`score`, and the mesh should be no larger than the points."""
-        return sum(self._near_surface(matrix)) if self.has_points else self._seen(matrix)
+        if self.has_points:
+            return sum(self._near_surface(matrix))
+        return self._seen(matrix, self._cameras[::_FEWER], samples=_FEWER * _SPARSE)
 
     def _near_surface(self, matrix: np.ndarray) -> tuple[float, float]:
         """Share of points within a cell of the surface, and of the surface with points near it.
@@ -147,6 +158,11 @@ class Evidence:
         """Samples of the mesh, float64 [N, 3], in the world."""
         return self._surface
 
+    @property
+    def normals(self) -> np.ndarray:
+        """Unit normals of the samples, float64 [N, 3]."""
+        return self._normals
+
     def coverage(self, matrix: np.ndarray | None = None) -> float:
         """Return how much of the cameras' pictures the mesh fills, as it is or moved."""
         return self._seen(np.eye(4) if matrix is None else matrix, nearest=0.0)
@@ -172,10 +188,11 @@ class Evidence:
         matrix: np.ndarray,
         cameras: Sequence[Camera] | None = None,
         nearest: float = _NEAREST,
+        samples: int = _SPARSE,
     ) -> float:
         """Mean share of picture cells, over cameras, into which the surface falls."""
         cameras = cameras or self._cameras
-        surface = self._surface[::_SPARSE] @ matrix[:3, :3].T + matrix[:3, 3]
+        surface = self._surface[::samples] @ matrix[:3, :3].T + matrix[:3, 3]
         size = float(np.linalg.norm(np.ptp(surface, axis=0)))
         away = np.array([camera.position for camera in cameras]) - surface.mean(axis=0)
         # Whatever is large enough fills every picture: nobody photographs a scene from so near.
@@ -206,7 +223,8 @@ def suggestion(evidence: Evidence, offset: np.ndarray | None) -> tuple[Candidate
 
 def _bonus(candidate: Candidate) -> float:
     """Prefer fewer changes where symmetry makes several fit as well."""
-    return _PREFERENCE * ((candidate.axes == next(iter(_AXES))) + (candidate.unit == 1.0))
+    kept = (candidate.axes == next(iter(_AXES))) + (candidate.unit == 1.0)
+    return _PREFERENCE * (kept - candidate.mirrors)
 
 
 def check_frame(
@@ -291,22 +309,27 @@ def _candidates(offset: np.ndarray | None) -> Iterator[Candidate]:
         yield Candidate(axes, unit, shift)
 
 
-def _on_surface(mesh: Mesh) -> np.ndarray:
-    """Spread points over the surface evenly by area, float64 [N, 3] in the world; repeatable."""
+def _on_surface(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Spread points over the surface evenly by area; repeatable.
+
+    Returns:
+        Points in the world and unit normals, both float64 [N, 3].
+    """
     faces = mesh.faces[_spread(len(mesh.faces), _SAMPLES)]
     corners = mesh.vertices[faces].astype(np.float64)
-    area = np.linalg.norm(
-        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
-    )
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(normals, axis=1)
     rng = np.random.default_rng(0)
     total = np.cumsum(area)
     place = (np.arange(_SAMPLES) + 0.5) / _SAMPLES * total[-1]
-    chosen = corners[np.minimum(np.searchsorted(total, place), len(area) - 1)]
+    faces = np.minimum(np.searchsorted(total, place), len(area) - 1)
+    chosen = corners[faces]
     u, v = rng.random((2, _SAMPLES, 1))
     over = u + v > 1
     u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
     edges = chosen[:, 1:] - chosen[:, :1]
-    return chosen[:, 0] + u * edges[:, 0] + v * edges[:, 1] + mesh.origin
+    points = chosen[:, 0] + u * edges[:, 0] + v * edges[:, 1] + mesh.origin
+    return points, normals[faces] / np.maximum(area[faces, None], 1e-300)
 
 
 def _keys(cells: np.ndarray) -> np.ndarray:

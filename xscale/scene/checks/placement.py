@@ -1,8 +1,8 @@
-"""Where the mesh would have to be for photos to agree best: a search over turns, shifts and sizes.
+"""Where the mesh would have to stand: a search that starts at likely places.
 
-The search starts at the mesh as it is, and at places and sizes around it, and goes downhill by
-halving steps. It finds a mesh that was turned by up to about 20 degrees or moved or scaled by up
-to a fifth; the answer is as good as small photos allow, a few thousandths of the distance.
+Sparse points say where the surface is; where a layout has none, photos alone do
+(:mod:`xscale.scene.checks.sweep`). The mesh is laid on them from its own place, from usual axes and
+units, and from places around it.
 """
 
 from __future__ import annotations
@@ -13,139 +13,127 @@ from dataclasses import dataclass
 import numpy as np
 
 from xscale.geometry.camera import Camera
-from xscale.scene.checks.agree import Agreement, PhotoTrial
+from xscale.scene.checks.fit import Evidence
+from xscale.scene.checks.registration import Registrar, Registration, rotation, turn_of
+from xscale.scene.checks.sweep import Points
 
-_DEGREES, _SHARE = 6.0, 0.06
-_ROUNDS = 7
-_STARTS = (0.06, 0.15, 0.3)
-"""Shares of the distance by which the starts lie aside."""
-_SEARCHED = 3
-_GAIN, _FEWER = 0.04, 1.5
-"""A better place gains so much correlation, and divides what is missing to 1 by so much: within
-that, places of right scenes whose mesh has holes vary."""
-_MOVED = 0.006
-"""Median shift of the surface, as a share of the distance, that small photos surely show."""
+_LEAST_POINTS = 60
+_STARTS = (0.08, 0.2)
+"""Shares of the distance by which starts lie aside."""
+_SCALES = (0.75, 1.3)
+_TURNS = (12.0, 25.0)
+"""Degrees by which starts are turned."""
+_LEAST_NEAR = 0.5
+"""Share of the points that a place found must bring to the surface."""
+_MARGIN = 0.05
+"""How much worse any other place is, where one place is sure."""
+_MORE_NEAR, _CLOSER = 0.05, 0.7
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A place for the mesh at which photos agree better."""
+    """A place for the mesh at which it lies on the points."""
 
     matrix: np.ndarray
     """float64 [4, 4], scene from mesh."""
-    before: Agreement
-    after: Agreement
+    before: Registration
+    after: Registration
     moved: float
     """Median distance by which the surface moves, as a share of the viewing distance."""
     turned: float
     """Degrees."""
     scale: float
+    margin: float
+    """How much worse the next place is (:attr:`Registration.worth`)."""
 
     @property
     def clear(self) -> bool:
-        """Whether the mesh surely belongs there rather than where it is."""
-        before, after = self.before.correlation, self.after.correlation
-        fewer = 1 - before > _FEWER * (1 - after)
-        return self.after.agrees and self.moved > _MOVED and after - before > _GAIN and fewer
+        """Whether points put the mesh there, and nowhere else."""
+        before, after = self.before, self.after
+        closer = after.near >= before.near and after.spread < _CLOSER * before.spread
+        better = after.near > before.near + _MORE_NEAR or closer
+        return after.near >= _LEAST_NEAR and better and self.margin > _MARGIN
 
     def words(self) -> str:
         """Say what the matrix does."""
         parts = []
         if self.turned > 0.2:
             parts.append(f"turned by {self.turned:.2g} degrees")
-        if abs(self.scale - 1) > 2e-3:
-            parts.append(f"{self.scale:.4g} times the size")
+        if abs(abs(self.scale) - 1) > 2e-3:
+            parts.append(f"{abs(self.scale):.4g} times the size")
+        if self.scale < 0:
+            parts.append("mirrored")
         parts.append(f"its surface moved by {self.moved:.1%} of the viewing distance")
         return ", ".join(parts)
 
 
-def best_placement(
-    trial: PhotoTrial,
-    cameras: Sequence[Camera],
-    surface: np.ndarray,
-    starts: Sequence[np.ndarray] = (),
-) -> Placement | None:
-    """Search for the place of the mesh at which photos agree best.
+def sparse_points(points: np.ndarray, cameras: Sequence[Camera]) -> Points:
+    """Return sparse points with their distances from the nearest camera.
 
     Args:
-        trial: With which places are tried.
+        points: float64 [N, 3].
+        cameras: Of all photos.
+    """
+    chosen = points[:: max(1, len(points) // 4000)]
+    chosen = chosen[np.isfinite(chosen).all(axis=1)]
+    places = np.array([camera.position for camera in cameras])
+    nearest = np.full(len(chosen), np.inf)
+    for place in places[:: max(1, len(places) // 64)]:
+        nearest = np.minimum(nearest, np.linalg.norm(chosen - place, axis=1))
+    return Points(chosen, np.maximum(nearest, 1e-12), len(chosen))
+
+
+def best_placement(
+    points: Points,
+    evidence: Evidence,
+    cameras: Sequence[Camera],
+    starts: Sequence[np.ndarray] = (),
+) -> Placement | None:
+    """Search for the place of the mesh at which it lies on the points.
+
+    Args:
+        points: Of the surface.
+        evidence: Samples of the mesh.
         cameras: Of the photos.
-        surface: Samples of the mesh, float64 [N, 3].
         starts: Further matrices [4, 4] to start at.
 
     Returns:
-        The best place; None where photos cannot be compared anywhere near.
+        The best place; None where points are too few, or the mesh lies on them nowhere near.
     """
-    before = trial.of()
-    centre = np.median(surface, axis=0)
-    places = np.array([camera.position for camera in cameras])
-    distance = float(np.median(np.linalg.norm(places - centre, axis=1))) or 1.0
-    forward = np.mean([camera.R[2] for camera in cameras], axis=0)
-    forward /= np.linalg.norm(forward) or 1.0
-
-    def worth(matrix: np.ndarray) -> float:
-        found = trial.of(matrix)
-        return found.correlation if found.compared else -1.0
-
-    begins = [np.eye(4), *starts, *_around(centre, distance, forward)]
-    ranked = sorted(begins[1:], key=worth, reverse=True)
-    best, best_worth = np.eye(4), worth(np.eye(4))
-    for start in [begins[0], *ranked[: _SEARCHED - 1]]:
-        matrix, value = _downhill(worth, start, centre, distance)
-        if value > best_worth + 1e-3:
-            best, best_worth = matrix, value
-    after = trial.of(best)
-    if not after.compared:
+    if len(points) < _LEAST_POINTS:
         return None
-    shift = np.linalg.norm(surface @ best[:3, :3].T + best[:3, 3] - surface, axis=1)
-    scale = float(np.cbrt(np.linalg.det(best[:3, :3])))
-    cosine = (np.trace(best[:3, :3]) / scale - 1) / 2
-    turned = float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    return Placement(best, before, after, float(np.median(shift)) / distance, turned, scale)
+    registrar = Registrar(points, evidence.surface, evidence.normals)
+    distance = float(np.median(points.distance))
+    begins = [np.eye(4), *starts]
+    # From every usual place, the search looks around: a mesh may have other axes and be moved.
+    middle = np.median(points.position, axis=0)
+    for begin in (np.eye(4), *starts[:1]):
+        begins += [around @ begin for around in _around(middle, distance)]
+    found = registrar.best(begins)
+    if not found:
+        return None
+    best = found[0]
+    margin = best.worth - found[1].worth if len(found) > 1 else 1.0
+    before = registrar.refined(np.eye(4), rounds=0)
+    scale = float(np.cbrt(np.linalg.det(best.matrix[:3, :3])))
+    turned = turn_of(best.matrix)
+    moved = registrar.displacement(np.eye(4), best.matrix)
+    return Placement(best.matrix, before, best, moved, turned, scale, margin)
 
 
-def _around(centre: np.ndarray, distance: float, forward: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield places around the mesh's own: aside, nearer and farther, smaller and larger."""
-    for share in _STARTS:
-        for way in (forward, -forward, *np.eye(3), *-np.eye(3)):
-            matrix = np.eye(4)
-            matrix[:3, 3] = share * distance * way
-            yield matrix
-        for scale in (1 + share, 1 / (1 + share)):
-            yield _similarity(np.array([0, 0, 0, 0, 0, 0, np.log(scale)]), centre, distance)
+def _around(centre: np.ndarray, distance: float) -> Iterator[np.ndarray]:
+    """Yield moves about a centre: aside, larger and smaller, turned."""
+    for way in (*np.eye(3), *-np.eye(3)):
+        for share in _STARTS:
+            yield _about(centre, np.eye(3), share * distance * way)
+        for degrees in _TURNS:
+            yield _about(centre, rotation(np.radians(degrees) * way))
+    for scale in _SCALES:
+        yield _about(centre, scale * np.eye(3))
 
 
-def _similarity(x: np.ndarray, centre: np.ndarray, distance: float) -> np.ndarray:
-    """Return the matrix of turns (degrees) about ``centre``, shifts and the size's logarithm."""
-    turn = np.eye(3)
-    for axis, angle in enumerate(np.radians(x[:3])):
-        i, j = [(1, 2), (2, 0), (0, 1)][axis]
-        step = np.eye(3)
-        step[[i, j], [i, j]] = np.cos(angle)
-        step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
-        turn = turn @ step
+def _about(centre: np.ndarray, linear: np.ndarray, shift: np.ndarray | float = 0.0) -> np.ndarray:
     found = np.eye(4)
-    found[:3, :3] = np.exp(x[6]) * turn
-    found[:3, 3] = centre - found[:3, :3] @ centre + x[3:6] * distance
+    found[:3, :3] = linear
+    found[:3, 3] = centre - linear @ centre + shift
     return found
-
-
-def _downhill(worth, start: np.ndarray, centre: np.ndarray, distance: float) -> tuple:
-    """Improve a start by single steps of halving size; return matrix and worth."""
-    x = np.zeros(7)
-    step = np.array([_DEGREES] * 3 + [_SHARE] * 4)
-    pivot = start[:3, :3] @ centre + start[:3, 3]
-    best = worth(start)
-    for _ in range(_ROUNDS):
-        for _ in range(3):
-            improved = False
-            for k, sign in ((k, sign) for k in range(7) for sign in (1, -1)):
-                y = x.copy()
-                y[k] += sign * step[k]
-                value = worth(_similarity(y, pivot, distance) @ start)
-                if value > best + 1e-4:
-                    best, x, improved = value, y, True
-            if not improved:
-                break
-        step /= 2
-    return _similarity(x, pivot, distance) @ start, best

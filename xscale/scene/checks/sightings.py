@@ -11,8 +11,8 @@ from xscale.scene.layouts.views import Observations, some
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
+    from xscale.scene.options import PixelOrigin
     from xscale.scene.photo import Photo
-    from xscale.scene.posed import PixelOrigin
 
 CODE = "W-CAMERA-REPROJECTION"
 FAR_PIXELS = 2.0

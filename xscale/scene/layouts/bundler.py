@@ -23,12 +23,14 @@ from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_model import PHOTO_BYTES
 from xscale.scene.layouts.colmap_text import integer, lines, parse_number
 from xscale.scene.layouts.labels import join_labels, parts_of
-from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import PHOTO_SUFFIXES, Choice, Reading, View, beginning, some
 
 LAYOUT = "bundler"
 _NO_CHOICE = Choice()
 _MAGIC = b"# Bundle file v0.3"
 _LISTS = ("list.txt", "{stem}_list.txt", "{stem}.list.txt", "{stem}.txt", "images.txt")
+_LARGEST_LIST = 1 << 26
+"""Bytes of a text that may be a list under another name."""
 _FOCAL_GUESS = re.compile(r"\s+0(\s+[-+0-9.eE]+)?$")
 _OPENCV_FROM_OPENGL = np.array([1.0, -1.0, -1.0])
 _POINT_BYTES, _NAME_BYTES = 56, 200
@@ -167,14 +169,8 @@ def _listed(path: Path, count: int, where: str) -> list[str]:
     candidates.append(path.parent.parent / "list.txt")
     found = next((c for c in candidates if c.is_file()), None)
     if found is None:
-        raise SceneError(
-            "there is no list of photos beside it (list.txt)",
-            where=path,
-            advice="export the image list too: one photo a line, in the order of the cameras",
-        )
-    names = [
-        _FOCAL_GUESS.sub("", line.strip()) for _, line in lines(found, _NAME_BYTES) if line.strip()
-    ]
+        found = _other_list(path, count)
+    names = _names_in(found)
     if len(names) != count:
         raise CameraError(
             f"has {count} cameras, {found.name} names {len(names)} photos",
@@ -182,3 +178,29 @@ def _listed(path: Path, count: int, where: str) -> list[str]:
             advice="export both again, together",
         )
     return names
+
+
+def _names_in(path: Path) -> list[str]:
+    return [
+        _FOCAL_GUESS.sub("", line.strip()) for _, line in lines(path, _NAME_BYTES) if line.strip()
+    ]
+
+
+def _other_list(path: Path, count: int) -> Path:
+    """Find the list of photos under another name: the only text file with as many photos' names."""
+    texts = sorted(path.parent.glob("*.txt")) + sorted(path.parent.glob("*.lst"))
+    texts = [text for text in texts if text.stat().st_size < _LARGEST_LIST]
+    fits = []
+    for text in texts:
+        names = _names_in(text)
+        photos = sum(name.lower().endswith(PHOTO_SUFFIXES) for name in names)
+        if len(names) == count and photos == count:
+            fits.append(text)
+    if len(fits) == 1:
+        return fits[0]
+    seen = f"; {', '.join(text.name for text in fits or texts)} could not be told" if texts else ""
+    raise SceneError(
+        f"there is no list of photos beside it (list.txt){seen}",
+        where=path,
+        advice="export the image list too, as list.txt: one photo a line, in the cameras' order",
+    )

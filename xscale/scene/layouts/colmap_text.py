@@ -30,8 +30,13 @@ _IMAGE_FIELDS = 10
 _POINT_FIELDS = 8
 
 
+_UTF8 = {"encoding": "utf-8-sig", "errors": "surrogateescape"}
+
+
 def lines(path: Path, each: int = 0) -> Iterator[tuple[str, str]]:
     """Yield ``(where, line)`` without the line end; a byte-order mark is passed over.
+
+    The text is UTF-8, or UTF-16 with its mark, as Windows' shell writes lists.
 
     Args:
         path: The file.
@@ -43,7 +48,10 @@ def lines(path: Path, each: int = 0) -> Iterator[tuple[str, str]]:
     """
     try:
         most = allowed(path) // each if each else None
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline=None) as file:
+        with path.open("rb") as opened:
+            wide = opened.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        how = {"encoding": "utf-16"} if wide else _UTF8
+        with path.open(newline=None, **how) as file:
             blocks = iter(lambda: file.readline(_LONGEST_LINE + 1), "")
             for number, line in enumerate(blocks, start=1):
                 if len(line) > _LONGEST_LINE:
@@ -55,6 +63,12 @@ def lines(path: Path, each: int = 0) -> Iterator[tuple[str, str]]:
                 if most is not None and number > most:
                     check_growth(number * each, path, f"{number} lines")
                 yield f"{path}:{number}", line.rstrip("\r\n")
+    except UnicodeError as error:
+        raise CameraError(
+            f"is not UTF-16, as its first bytes say: {error}",
+            where=path,
+            advice="save it as UTF-8",
+        ) from error
     except OSError as error:
         raise CameraError(
             f"cannot be read: {error.strerror}", where=path, advice="check the path"

@@ -82,6 +82,9 @@ def detected(root: Path, choice: Choice, scale_named: bool = False) -> tuple[Lay
 def _unknown(root: Path, choice: Choice) -> SceneError:
     """Say what was found instead of a known layout."""
     names = ", ".join(layout.name for layout in LAYOUTS)
+    table = _table(root, choice)
+    if table is not None:
+        return table
     if choice.cameras is not None:
         return SceneError(
             f"its content is not a camera file that is known ({names})",
@@ -111,3 +114,17 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
         where=root,
         advice=f"expected is {looks}",
     )
+
+
+def _table(root: Path, choice: Choice) -> SceneError | None:
+    """Name a table of cameras that is not read, with its columns and the export that is."""
+    paths = [choice.cameras] if choice.cameras is not None else sorted(root.glob("*.[ct][sx][vt]"))
+    for path in paths:
+        columns = realitycapture.other_table(path) if path.is_file() else None
+        if columns:
+            return SceneError(
+                f"is a table of another kind: its columns are {columns}",
+                where=path,
+                advice=realitycapture.EXPORT,
+            )
+    return None

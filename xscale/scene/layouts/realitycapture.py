@@ -45,7 +45,20 @@ _FILM = 36.0
 _MOST_COLUMNS = 40
 _ROW_BYTES = 5000
 """Most memory that a row takes."""
-_AGAIN = "export the table again, with its columns as they are set by default"
+_AGAIN = (
+    "export it as Internal/External camera parameters, with the columns name, x, y, alt, heading, "
+    "pitch, roll, f, px, py, k1, k2, k3, k4, t1, t2"
+)
+EXPORT = (
+    f"from RealityScan, {_AGAIN}; from Metashape export the cameras as XML; from other programs a "
+    "COLMAP or Bundler model; give the file by --cameras"
+)
+"""Advice about a table of cameras that is not read."""
+_POSE_WORDS = {
+    *("omega", "phi", "kappa", "yaw", "heading", "pitch", "roll", "x", "y", "easting", "northing"),
+    *("latitude", "longitude", "lat", "lon"),
+}
+"""Words of which two stand at the head of a table of cameras."""
 _UNDISTORTED = "export undistorted images with their registration"
 
 
@@ -54,8 +67,27 @@ def _file(root: Path, choice: Choice) -> Path | None:
 
 
 def _looks_right(path: Path) -> bool:
-    head = beginning(path).decode("utf-8-sig", "replace")
+    head = _head(path)
     return any(set(_SIGNATURE) <= set(_columns(line)) for line in head.splitlines()[:3])
+
+
+def _head(path: Path) -> str:
+    """Return the beginning of a table, as text; damaged letters are replaced."""
+    data = beginning(path)
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    return data.decode("utf-16" if wide else "utf-8-sig", "replace")
+
+
+def other_table(path: Path) -> str | None:
+    """Return the columns of a table of cameras of another kind, or None where it is not one."""
+    head = _head(path)
+    for line in head.splitlines()[:5]:
+        for separator in (";", ",", "\t"):
+            columns = [field.strip().strip("#").strip() for field in line.split(separator)]
+            words = {word for column in columns for word in re.split(r"[^a-z]+", column.lower())}
+            if 4 <= len(columns) <= _MOST_COLUMNS and len(words & _POSE_WORDS) >= 2:
+                return ", ".join(columns)
+    return None
 
 
 def _columns(line: str) -> list[str]:

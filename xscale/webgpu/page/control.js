@@ -22,9 +22,8 @@ class Control {
     on(canvas, "wheel", (e) => this.wheel(e), { passive: false });
     on(canvas, "dblclick", (e) => this.centre(e));
     on(canvas, "contextmenu", (e) => e.preventDefault());
-    on(canvas, "keydown", (e) => this.key(e, true));
-    on(canvas, "keyup", (e) => this.key(e, false));
-    on(canvas, "blur", () => this.keys.clear());
+    on(document, "keydown", (e) => this.key(e, true));
+    on(document, "keyup", (e) => this.key(e, false));
     on(window, "blur", () => { this.keys.clear(); this.pointers.clear(); });
   }
 
@@ -129,7 +128,7 @@ class Control {
   }
 
   key(e, pressed) {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || e.target instanceof HTMLSelectElement) return;
     const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
     if (!["w", "a", "s", "d", "q", "e", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"].includes(key)) return;
     e.preventDefault();

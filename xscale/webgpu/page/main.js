@@ -39,7 +39,6 @@ async function begin(state) {
   byId("progress").hidden = true;
   state.whole = true;
   loop.ask(state.control.view, false);
-  canvas.focus({ preventScroll: true });
 }
 
 function pictureState(state, what, value) {

@@ -1,4 +1,4 @@
-// Pixels of points: the inverse of camera_ray (camera.h), for host and device.
+// Pixels of points: the inverse of camera_ray (camera.h).
 #pragma once
 
 #include "camera/camera.h"
@@ -16,29 +16,12 @@ struct CameraPixel {
 // lens's domain.
 XS_HD static inline bool lens_distort(const double* c, bool fisheye, double most, double* x,
                                       double* y, double* determinant) {
-    const double p1 = c[7], p2 = c[8];
-    const double e1 = fisheye ? 0.0 : c[9], e2 = fisheye ? 0.0 : c[10];
-    const double sx = fisheye ? c[9] : 0.0, sy = fisheye ? c[10] : 0.0;
-    const double s = *x * *x + *y * *y;
-    double slope;
-    const double f = lens_radial(c, s, &slope);
-    const double g = 1.0 + s * (e1 + s * e2);
-    const double growth = 2.0 * (e1 + 2.0 * s * e2);
-    const double tx = 2.0 * p1 * *x * *y + p2 * (s + 2.0 * *x * *x);
-    const double ty = 2.0 * p2 * *x * *y + p1 * (s + 2.0 * *y * *y);
-    const double both = 2.0 * *x * *y * slope + g * (2.0 * p1 * *x + 2.0 * p2 * *y);
-    const double xx = f + 2.0 * *x * *x * slope + g * (2.0 * p1 * *y + 6.0 * p2 * *x) +
-                      *x * growth * tx + 2.0 * sx * *x;
-    const double yy = f + 2.0 * *y * *y * slope + g * (2.0 * p2 * *x + 6.0 * p1 * *y) +
-                      *y * growth * ty + 2.0 * sy * *y;
-    const double xy = both + *y * growth * tx + 2.0 * sx * *y;
-    const double yx = both + *x * growth * ty + 2.0 * sy * *x;
-    *determinant = xx * yy - xy * yx;
-    const double dx = *x * f + g * tx + sx * s;
-    const double dy = *y * f + g * ty + sy * s;
-    *x = dx;
-    *y = dy;
-    return sqrt(s) <= most && *determinant > 0.0;
+    const LensMap map = lens_map(c, fisheye, *x, *y);
+    const double radius = sqrt(*x * *x + *y * *y);
+    *determinant = map.determinant();
+    *x = map.x;
+    *y = map.y;
+    return radius <= most && *determinant > 0.0;
 }
 
 // Where a camera with a lens, not a pinhole, sees the point p of its own space.

@@ -1,0 +1,28 @@
+"""Thirty right scenes and thirty wrong ones: the verdict, and the effect of the advice."""
+
+import pytest
+
+from tests.inspection.table import Maker, right_cases, row_of, summed, wrong_cases
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    return Maker(tmp_path_factory.mktemp("table"))
+
+
+@pytest.mark.slow
+def test_no_right_scene_is_called_wrong_no_wrong_one_right_and_most_are_set_right(make, tmp_path):
+    right, wrong = [*right_cases(make)], [*wrong_cases(make)]
+    assert (len(right), len(wrong)) == (30, 30)
+    found = summed([row_of(case, tmp_path) for case in (*right, *wrong)])
+    assert found.called_wrong == []
+    assert found.praised == []
+    assert len(found.set_right) >= 25, found.set_right
+
+
+@pytest.mark.parametrize("name", ["moved along by 12 %", "poses: inverse opengl"])
+def test_advice_followed_makes_the_scene_fit_together(make, tmp_path, name):
+    (case,) = (case for case in wrong_cases(make) if case.name == name)
+    row = row_of(case, tmp_path)
+    assert row.said in ("no", "refused")
+    assert row.mended
