@@ -20,7 +20,6 @@ from xscale import ops
 from xscale.gbuffer.build import visibility
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
-from xscale.training.rays import Rays
 from xscale.training.trainer import Trainer
 from xscale_comparisons.packages import installed
 
@@ -32,7 +31,7 @@ def on_device(parts: Parts, where: torch.device) -> Parts:
     if isinstance(parts, SheetPool):
         parts.surface = Surface(**{n: t.to(where) for n, t in parts.surface.tensors().items()})
         parts.cameras = parts.cameras.to(where)
-        parts.rays = Rays(*(t.to(where) for t in vars(parts.rays).values()))
+        parts.rays = parts.rays.each(lambda t: t.to(where))
         return parts
     return type(parts)(*(p.to(where) if isinstance(p, Tensor) else p for p in parts))
 

@@ -32,9 +32,10 @@ struct DeviceBlock {
     }
 };
 
-// Blocks of a body that a processor is to hold at once: Body::kResident, or one.
+// Blocks of a body that a processor is to hold at once: Body::kResident, or two. Told of one, the
+// compiler takes more registers than two could have.
 template <class Body, class = void>
-constexpr int kResidentBlocks = 1;
+constexpr int kResidentBlocks = 2;
 template <class Body>
 constexpr int kResidentBlocks<Body, std::void_t<decltype(Body::kResident)>> = Body::kResident;
 

@@ -18,6 +18,7 @@ namespace xs {
 
 struct FusedStepArgs {
     PointsArgs points;      // one a ray; camera_index is also the row of exposure
+    const float* turn;      // [rays, 3] added to the directions, see step_turn; null: none
     const uint8_t* target;  // [rays, 3]
     float target_range;     // what a target of white is
     const float* centre;    // [3] position in the unit cube = (position - centre) * unit + 0.5
@@ -43,10 +44,22 @@ struct FusedStepArgs {
     Half* gradient_half;  // in place of gradient: half floats, which only mixed steps fill
     uint8_t* scratch;     // fused_step_scratch bytes, 16-byte aligned
 
-    XS_FIELDS(points, target, target_range, centre, unit, footprint_unit, grid, adam, shade,
+    XS_FIELDS(points, turn, target, target_range, centre, unit, footprint_unit, grid, adam, shade,
               gradient, gradient_fixed, touched, sums, seconds, rays, control, mixed, gradient_half,
               scratch)
 };
+
+// Turns a unit direction: adds `turn` and makes the sum a unit vector again.
+XS_HD inline void step_turn(const float* turn, float* direction) {
+    const float x = direction[0] + turn[0];
+    const float y = direction[1] + turn[1];
+    const float z = direction[2] + turn[2];
+    // In double precision: square roots of floats are not rounded alike everywhere.
+    const auto scale = static_cast<float>(1.0 / sqrt(static_cast<double>(x * x + y * y + z * z)));
+    direction[0] = x * scale;
+    direction[1] = y * scale;
+    direction[2] = z * scale;
+}
 
 void fused_step_cpu(const FusedStepArgs& args);
 void fused_step_cuda(const FusedStepArgs& args, void* stream);

@@ -56,8 +56,6 @@ struct StepRelu {
     EncodeGrid grid;
     Products products;
     int64_t coarse_rows;
-    // Two blocks hide each other's waits; left alone the compiler takes registers for one.
-    static constexpr int kResident = std::is_same_v<Products, HalfProducts> ? 2 : 1;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {
@@ -73,7 +71,6 @@ struct StepFilm {
     EncodeGrid grid;
     Products products;
     int64_t coarse_rows;
-    static constexpr int kResident = 2;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

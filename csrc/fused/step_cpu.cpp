@@ -51,6 +51,9 @@ static void find_points(const FusedStepArgs& a, const RayBuffers& b, int64_t beg
             x = (x - a.centre[axis]) * a.unit[axis] + 0.5f;
         }
         b.footprint[i] *= a.footprint_unit;
+        if (a.turn != nullptr) {
+            step_turn(a.turn + 3 * i, b.direction + 3 * i);
+        }
     }
 }
 

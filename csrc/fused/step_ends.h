@@ -57,6 +57,9 @@ struct StepEnds {
                                            &footprint,
                                            &depth};
                 interpolate_one(args, 0);
+                if (a.turn != nullptr) {
+                    step_turn(a.turn + 3 * r, towards);
+                }
             }
             for (int axis = 0; axis < 3; ++axis) {
                 point[axis * kTileStride + thread] =

@@ -70,7 +70,6 @@ XS_HD inline bool lens_meets(const double* origin, const double* axis, double co
 
 struct RasterLensKernel {
     RasterItems w;
-    static constexpr int kResident = 2;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

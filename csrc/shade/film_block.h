@@ -213,7 +213,6 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
 template <bool kGradient>
 struct ShadeFilmKernel {
     ShadeArgs a;
-    static constexpr int kResident = 2;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

@@ -93,6 +93,7 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const
 template <bool kGradient>
 struct ShadeReluKernel {
     ShadeArgs a;
+    static constexpr int kResident = kGradient ? 2 : 4;
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {

@@ -13,6 +13,14 @@ from xscale.ops.fused_step import fused_step_reference
 OPTIONS = {"learning_rate": 1e-2, "betas": (0.9, 0.99), "epsilon": 1e-15}
 
 
+def _turned(problem):
+    """Return a problem whose rays' directions are turned."""
+    rays, grid, shader = problem
+    generator = torch.Generator().manual_seed(9)
+    turn = 0.3 * torch.randn(len(rays.face_id), 3, generator=generator)
+    return replace(rays, turn=turn), grid, shader
+
+
 def _chain(rays, grid, shader, *, loss, learning_rate, betas, epsilon):
     """The same step by the single ops; what the trainer runs where fused_step cannot."""
     points = ops.interpolate(
@@ -27,7 +35,10 @@ def _chain(rays, grid, shader, *, loss, learning_rate, betas, epsilon):
     features = ops.encode(position, grid.table, grid.layout, **at)
     target = rays.target.float() / rays.target_range
     photo = None if shader.exposure is None else rays.camera_index
-    given = (features, points.direction, shader.weights, shader.layout)
+    direction = points.direction
+    if rays.turn is not None:
+        direction = ops.turned(direction, rays.turn)
+    given = (features, direction, shader.weights, shader.layout)
     options = {"loss": loss, "scale": 1 / len(target)}
     found = ops.shade_train(*given, target, shader.exposure, photo, shader.light, **options)
     grad = torch.zeros_like(grid.table)
@@ -68,10 +79,29 @@ def test_fused_step_equals_the_chain_of_single_ops_over_steps(width, kind):
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("kind", ["relu", "film"])
+def test_turned_directions_are_those_of_the_chain_and_change_the_step(kind):
+    problem = {"width": 4, "kind": kind, "rays": 2500, "log2_rows": 14}
+    _, straight = _several(ops.fused_step, step_problem(**problem))
+    one, chain = _several(_chain, _turned(step_problem(**problem)))
+    two, fused = _several(ops.fused_step, _turned(step_problem(**problem)))
+    assert torch.allclose(one, two, rtol=1e-5)
+    for ours, theirs in zip(fused, chain, strict=True):
+        assert torch.equal(ours, theirs)
+    assert not torch.allclose(straight[0], fused[0], atol=1e-3)
+
+
+def test_turns_must_be_one_a_ray():
+    rays, grid, shader = _turned(step_problem(width=4, kind="relu", rays=50, log2_rows=12))
+    with pytest.raises(ShapeError, match="turn"):
+        ops.fused_step(replace(rays, turn=rays.turn[:49]), grid, shader, **OPTIONS)
+
+
 @pytest.mark.parametrize("interpolation", ["linear", "smoothstep"])
-@pytest.mark.parametrize("loss", ["l2", "charbonnier"])
-def test_fused_step_matches_the_float64_reference(interpolation, loss):
-    rays, grid, shader = step_problem(width=4, kind="relu", rays=900, log2_rows=12)
+@pytest.mark.parametrize(("loss", "turn"), [("l2", False), ("charbonnier", False), ("l2", True)])
+def test_fused_step_matches_the_float64_reference(interpolation, loss, turn):
+    problem = step_problem(width=4, kind="relu", rays=900, log2_rows=12)
+    rays, grid, shader = _turned(problem) if turn else problem
     grid = replace(grid, interpolation=interpolation)
     exact_grid = replace(
         grid, table=grid.table.double(), first=grid.first.double(), second=grid.second.double(),

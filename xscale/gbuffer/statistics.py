@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from xscale.gbuffer.build import build_gbuffer
-from xscale.gbuffer.gbuffer import Surface
+from xscale.gbuffer.gbuffer import GBuffer, Surface
 
 _LONG_SIDE = 96
 _FACE_BUDGET = 1_500_000_000
 """Faces that all small rasters together may meet: seconds on two cores."""
 _LEAST_CAMERAS = 64
+_POINTS = 128
 
 
 class SceneStatistics(NamedTuple):
@@ -26,6 +27,8 @@ class SceneStatistics(NamedTuple):
     """Float64 [L], share of each of these pictures that the mesh covers."""
     footprints: Tensor
     """Float32 [N], a sample of pixel footprints at the cameras' own size, world units."""
+    samples: list[GBuffer]
+    """Up to 128 surface points of each picture that was looked at, with normals."""
 
     def covered_pixels(self, sizes: Sequence[tuple[int, int]]) -> float:
         """Return how many pixels of all cameras the mesh covers, by what was looked at."""
@@ -50,7 +53,7 @@ def scene_statistics(
     most = max(_LEAST_CAMERAS, _FACE_BUDGET // max(len(surface.faces), 1))
     count = min(len(cameras), most)
     looked_at = torch.arange(count) * len(cameras) // max(count, 1)
-    coverage, footprints = [], [torch.zeros(0)]
+    coverage, footprints, points = [], [torch.zeros(0)], []
     for index in looked_at.tolist():
         camera, (width, height) = cameras[index], sizes[index]
         shrink = min(1.0, _LONG_SIDE / max(width, height))
@@ -62,4 +65,17 @@ def scene_statistics(
         coverage.append(covered.double().mean().cpu())
         ratio = (small_width * small_height / (width * height)) ** 0.5
         footprints.append(samples.footprint.cpu() * ratio)
-    return SceneStatistics(looked_at, torch.stack(coverage), torch.cat(footprints))
+        points.append(_thinned(samples))
+    return SceneStatistics(looked_at, torch.stack(coverage), torch.cat(footprints), points)
+
+
+def _thinned(samples: GBuffer) -> GBuffer:
+    """Return an even spread of a picture's points."""
+    count = len(samples.position)
+    kept = torch.arange(min(count, _POINTS)) * count // max(min(count, _POINTS), 1)
+    kept = kept.to(samples.position.device)
+    return GBuffer(
+        *(part[kept] for part in (samples.position, samples.normal, samples.direction)),
+        footprint=samples.footprint[kept],
+        depth=samples.depth[kept],
+    )

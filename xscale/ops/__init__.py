@@ -28,7 +28,7 @@ from xscale.ops.encode import (
     grid_layout,
 )
 from xscale.ops.fused_frame import FrameGrid, FrameShader, fused_frame
-from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step
+from xscale.ops.fused_step import StepGrid, StepRays, StepResult, StepShader, fused_step, turned
 from xscale.ops.interpolate import SurfacePoints, interpolate
 from xscale.ops.rasterize import rasterize
 from xscale.ops.reproject import BACKDROP_STEP, KeyFrames, Reprojected, backdrop_size, reproject
@@ -121,6 +121,7 @@ __all__ = [
     "step_control",
     "table_zeros",
     "touched_bits",
+    "turned",
     "unusable_advice",
     "use_backend",
     "use_peers",

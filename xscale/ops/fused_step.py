@@ -49,6 +49,9 @@ class StepRays:
     """Uint8 [N, 3], the photo's values."""
     target_range: float = 255.0
     """Value of a white target."""
+    turn: Tensor | None = None
+    """Float32 [N, 3], added to the rays' unit directions, which are then made unit vectors again:
+    see ``turned``. None: directions stay as they are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +199,9 @@ def fused_step(
     lookup = Lookup(grid.layout, grid.interpolation, grid.footprint_scale)
     with whole_words(touched) as words:
         _ext.call(
-            "fused_step", device, target=rays.target, target_range=rays.target_range,
-            centre=grid.centre, unit=grid.unit, footprint_unit=grid.footprint_unit,
+            "fused_step", device, turn=rays.turn, target=rays.target,
+            target_range=rays.target_range, centre=grid.centre, unit=grid.unit,
+            footprint_unit=grid.footprint_unit,
             points={
                 "vertices": rays.vertices, "faces": rays.faces, "cameras": rays.cameras,
                 "camera_index": rays.camera_index, "pixel": rays.pixel, "face_id": rays.face_id,
@@ -271,6 +275,8 @@ def fused_step_reference(
             footprint_scale=grid.footprint_scale,
         )  # fmt: skip
         direction = points.direction.to(dtype)
+        if rays.turn is not None:
+            direction = turned(direction, rays.turn.to(dtype))
         rgb = shade_reference(features, direction, weights, shader.layout, exposure, photo, light)
         mean = shade_loss(rgb, target, loss).mean()
         grads = gradients_of(mean, leaves, None)
@@ -284,6 +290,15 @@ def fused_step_reference(
     return StepResult(value, error, *grads[1:], {})
 
 
+def turned(direction: Tensor, turn: Tensor) -> Tensor:
+    """Return unit directions [N, 3] after ``turn`` [N, 3] was added to them."""
+    sums = direction + turn
+    x, y, z = sums.unbind(1)
+    # In double precision: square roots of floats are not rounded alike everywhere.
+    scale = 1 / torch.sqrt((x * x + y * y + z * z).double())
+    return sums * scale.to(sums.dtype)[:, None]
+
+
 def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:
     op, device, count = "fused_step", rays.vertices.device, len(rays.face_id)
     check_tensor(op, "vertices", rays.vertices, ("vertices", 3), _FLOATS)
@@ -294,6 +309,8 @@ def _check(rays: StepRays, grid: StepGrid, shader: StepShader) -> None:
     check_tensor(op, "pixel", rays.pixel, (count, 2), _FLOATS, device)
     check_tensor(op, "face_id", rays.face_id, ("rays",), _INTS, device)
     check_tensor(op, "target", rays.target, (count, 3), (torch.uint8,), device)
+    if rays.turn is not None:
+        check_tensor(op, "turn", rays.turn, (count, 3), _FLOATS, device)
     shape = (grid.layout.rows, grid.layout.features_per_level)
     check_tensor(op, "table", grid.table, shape, _FLOATS, device)
     for name, tensor in (("first", grid.first), ("second", grid.second)):

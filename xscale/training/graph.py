@@ -48,15 +48,16 @@ class StepGraph:
 
     def forget(self) -> None:
         """Let go of a recording and its memory."""
-        self._size = self._before = 0
+        self._size, self._before = (0, False), 0
         self._batch: Rays | None = None
         self._recorded: Recorded | None = None
 
     def take(self, rays: Rays) -> None:
         """Take a step with these rays, which lie on the device or in pinned memory."""
-        if len(rays.face_id) != self._size:
+        size = len(rays.face_id), rays.turn is not None
+        if size != self._size:
             self.forget()
-            self._size = len(rays.face_id)
+            self._size = size
         if self._recorded is None and not self._failed and self._before >= _STEPS_BEFORE:
             self._make(rays)
         if self._recorded is None:
@@ -64,11 +65,12 @@ class StepGraph:
             self._step(rays)
             return
         for mine, given in zip(vars(self._batch).values(), vars(rays).values(), strict=True):
-            mine.copy_(given, non_blocking=True)
+            if mine is not None:
+                mine.copy_(given, non_blocking=True)
         self._recorded.replay()
 
     def _make(self, rays: Rays) -> None:
-        batch = Rays(*(part.clone() for part in vars(rays).values()))
+        batch = rays.each(torch.clone)
         try:
             record = self._record or record_cuda
             self._recorded = record(lambda: self._step(batch), batch.face_id.device)

@@ -25,6 +25,7 @@ from xscale.model.box import Box
 from xscale.model.field import finest_resolution, log2_table_size
 from xscale.run.manifest import Manifest, TrainedScene, new_run_id
 from xscale.scene.scene import Photo, Scene, Split
+from xscale.training.jitter import Jitter, make_jitter
 from xscale.training.memory import check_memory
 from xscale.training.settings import Settings
 from xscale.training.steps import trains_fused
@@ -50,6 +51,8 @@ class Prepared:
     local_cameras: list[Camera]
     """Cameras of the training photos, in the mesh's frame, at training size."""
     manifest: Manifest
+    jitter: Jitter | None
+    """Moves the rays of steps; None where the settings leave them where they are."""
 
 
 def prepare(
@@ -157,6 +160,7 @@ def prepare(
         covered_pixels=covered_pixels,
         local_cameras=local,
         manifest=manifest,
+        jitter=make_jitter(settings.optim, statistics, local, covered_pixels, seed, device),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,13 +23,19 @@ class Rays:
     """Int32 [N]."""
     target: Tensor
     """Uint8 [N, 3], the photo's values."""
+    turn: Tensor | None = None
+    """Float32 [N, 3], added to the view directions, see ``ops.StepRays``; None: nothing is."""
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Rays:
+        """Return the batch with all of its tensors changed."""
+        return Rays(*(None if part is None else change(part) for part in vars(self).values()))
 
     def to(self, device: torch.device) -> Rays:
         """Return the batch on a device; itself where it is on it.
 
         To a GPU it goes from pinned memory, behind what the GPU is still doing.
         """
-        return Rays(*(sent(part, device) for part in vars(self).values()))
+        return self.each(lambda part: sent(part, device))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from xscale.config import check_device_name, override
 from xscale.errors import InputError, OutputExistsError, SetupError, UsageError
 from xscale.io.system_errors import as_storage_error
 from xscale.run.folder import RunFolder
-from xscale.training.settings import Settings, preset
+from xscale.training.settings import OptimSettings, Settings, preset
 
 _MINUTES = 10.0
 _MOST_SEED = 2**32 - 1
@@ -20,7 +20,7 @@ _MOST_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Goal:
-    """When to stop: after ``steps`` steps, or at ``seconds`` of training time."""
+    """When to stop: after ``steps`` steps, at ``seconds`` of training time, or what comes first."""
 
     steps: int | None
     seconds: float | None
@@ -31,9 +31,37 @@ class Goal:
 
     def share(self, step: int, seconds: float) -> float:
         """Return how much of the training is done, 0 to 1."""
+        done = 0.0
         if self.steps is not None:
-            return min(step / self.steps, 1.0)
-        return min(seconds / max(self.seconds or 0.0, 1e-9), 1.0)
+            done = step / self.steps
+        if self.seconds is not None:
+            done = max(done, seconds / max(self.seconds, 1e-9))
+        return min(done, 1.0)
+
+    def at_most(self, optim: OptimSettings, pixels: float) -> Goal:
+        """Return the goal of a training that ends when pixels were visited often enough.
+
+        Steps that were asked for are taken: only a goal of time is limited.
+
+        Args:
+            optim: Says how often is enough.
+            pixels: Covered pixels of the training photos.
+        """
+        if self.steps is not None or not optim.visits:
+            return self
+        return Goal(max(math.ceil(optim.visits * pixels / optim.batch), 1), self.seconds)
+
+    def had_enough(self, step: int) -> bool:
+        """Return whether a training of minutes took all steps that help."""
+        return self.seconds is not None and self.steps is not None and step >= self.steps
+
+
+def enough(visits: float, seconds: float) -> str:
+    """Return what a training says that ended before its minutes were over."""
+    return (
+        f"each covered pixel was visited {visits:g} times in {seconds / 60:.3g} minutes: as far "
+        "as was measured, waiting longer buys nothing (optim.visits)"
+    )
 
 
 @dataclass(frozen=True)

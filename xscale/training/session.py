@@ -38,7 +38,7 @@ from xscale.training.prepare import Prepared, prepare
 from xscale.training.preview import previewer
 from xscale.training.record import Record
 from xscale.training.refine import Refinement
-from xscale.training.request import Request
+from xscale.training.request import Request, enough
 from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
@@ -171,7 +171,10 @@ class Session:
             self.left_out.log_to(folder, lambda: self.trainer.step)
             million = self.prepared.covered_pixels / 1e6
             self.say(f"training on about {million:.3g} million covered pixels")
+            goal = goal.at_most(self.settings.optim, self.prepared.covered_pixels)
             seconds = self._train_to(goal, on_progress)
+            if goal.had_enough(self.trainer.step):
+                self.say(enough(self.settings.optim.visits, seconds))
             self._say_notes(self._noted)
             timing = self._timing(seconds)
             self.say(f"where the time went: {_shares(timing)}")
@@ -215,6 +218,7 @@ class Session:
             prepared.cameras,
             chosen.optim,
             chosen.patch,
+            jitter=prepared.jitter,
             deterministic=self._deterministic,
             on_notice=self.say,
         )

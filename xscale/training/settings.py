@@ -16,6 +16,9 @@ class OptimSettings:
 
     batch: int = 32768
     """Rays a step."""
+    visits: float = 400.0
+    """How often a training of so many minutes takes each covered pixel of its photos at most, on
+    average: that more helps was never measured. 0 sets no limit; --steps has none."""
     loss: Literal["l1", "charbonnier", "l2"] = "l1"
     """Distance between colour and photo, in sRGB."""
     robust: float = 0.0
@@ -39,6 +42,15 @@ class OptimSettings:
     direction_error: float = 0.001
     """Mean squared error of a batch from which on all of direction_decay is taken; below it less,
     by the cube: where mesh and photos agree, what changes with the view is there to be learned."""
+    jitter_after: float = 20.0
+    """Visits of each covered pixel after which rays begin to move (the two settings below); after
+    as many more they move as far as set. Before, moves would only blur."""
+    pixel_jitter: float = 0.5
+    """Edge of the square, in pixels, in which steps move each ray around its pixel's centre: what
+    lies between the centres is learned too, and not left to chance."""
+    direction_jitter: float = 0.25
+    """Standard deviation by which steps turn each view direction, in units of the angle between
+    its photo and the next one: what lies between photos is learned too."""
     beta1: float = 0.9
     """Decay of Adam's running mean."""
     beta2: float = 0.99
@@ -75,8 +87,9 @@ class OptimSettings:
                 )
         if self.table_epsilon <= 0:
             raise ConfigError(f"optim.table_epsilon must be above 0, got {self.table_epsilon}")
-        if self.robust < 0:
-            raise ConfigError(f"optim.robust must be 0 or more, got {self.robust}")
+        for name in ("robust", "visits", "pixel_jitter", "direction_jitter", "jitter_after"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name} must be 0 or more, got {getattr(self, name)}")
         if not 0 <= self.direction_decay < 1:
             raise ConfigError(
                 f"optim.direction_decay must be 0 or more and below 1, got {self.direction_decay}"
@@ -229,6 +242,7 @@ PAPER = Settings(
     ),
     optim=OptimSettings(
         batch=65536,
+        visits=0.0,
         table_rate=2e-4,
         shader_rate=2e-4,
         exposure_rate=2e-4,
@@ -236,6 +250,8 @@ PAPER = Settings(
         final_rate=1.0,
         exposure_prior=0.0,
         direction_decay=0.0,
+        pixel_jitter=0.0,
+        direction_jitter=0.0,
         beta2=0.999,
         table_epsilon=1e-8,
         dense_table=True,

@@ -214,6 +214,7 @@ class FusedStep:
                 face_id=rays.face_id,
                 target=rays.target,
                 target_range=parts.model.settings.photo_range,
+                turn=rays.turn,
             ),
             replace(
                 parts.model.field.step_grid(*optimizer.table_moments, optimizer.row_steps),
@@ -324,6 +325,8 @@ def look_up(parts: Parts, rays: Rays) -> tuple[GBuffer, Tensor]:
         samples = surface_samples(
             parts.pool.surface, parts.cameras, rays.photo, rays.pixel, rays.face_id
         )
+        if rays.turn is not None:
+            samples = replace(samples, direction=ops.turned(samples.direction, rays.turn))
     with parts.timed("encode"):
         return samples, parts.model.field.features(samples)
 

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from xscale.errors import ResourceError
 from xscale.model.model import Model
+from xscale.training.jitter import Jitter
 from xscale.training.optimizer import Optimizer, saved_tensors
 from xscale.training.pool import TilePool
+from xscale.training.rays import Rays
 from xscale.training.readback import LossReadback, StepLosses
 from xscale.training.settings import OptimSettings, PatchSettings
 from xscale.training.steps import Parts, choose_kinds, choose_steps, is_finite
@@ -31,6 +33,7 @@ class Trainer:
         cameras: Float64 [P, 32], packed cameras of the training photos.
         settings: Optimizer settings.
         patch: Settings of the last stage; None: there is none.
+        jitter: Moves the rays of the usual steps; None leaves them at their pixels' centres.
         deterministic: Whether a GPU's steps must repeat to the last bit; the CPU's always do.
         on_notice: Called with one line when the batch had to be halved, or when a GPU's steps
             cannot be what the settings ask for.
@@ -48,6 +51,7 @@ class Trainer:
         settings: OptimSettings,
         patch: PatchSettings | None = None,
         *,
+        jitter: Jitter | None = None,
         deterministic: bool = False,
         on_notice: Callable[[str], None] | None = None,
         queued: bool | None = None,
@@ -62,6 +66,7 @@ class Trainer:
         """Gives tensors of others that checkpoints keep too."""
         self._on_notice = on_notice or (lambda line: None)
         self._patch = patch or PatchSettings()
+        self._jitter = jitter
         device = model.field.table.device
         kinds = choose_kinds(
             settings,
@@ -163,6 +168,8 @@ class Trainer:
         kind = self._last if last else self._usual
         with self._parts.timed("draw"):
             drawn = kind.draw(self.step, self.batch).to(self.model.device)
+            if self._jitter is not None and isinstance(drawn, Rays):
+                drawn = self._jitter(drawn, self.step)
         rate = self.rate_factor * self.settings.rate(progress)
         rate *= self._patch.rate if last else 1.0
         if self._readback is not None:
