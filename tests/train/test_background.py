@@ -140,19 +140,19 @@ def _photo_of(camera, rgb):
     return TrainPhoto(64, 48, torch.from_numpy(camera.packed()), lambda: _Painted(rgb))
 
 
-def test_what_stands_near_has_pictures_for_several_places(avenue):
-    exposure = ops.identity_exposure(len(avenue[2]))
-    one, many = (fit_background(*avenue, seed=0, exposure=e) for e in (None, exposure))
-    assert one.places is None
-    assert 8 <= len(many.places) <= 32
-    camera = _camera_at((0.0, 0.7, 0.0))
-    direction = torch.from_numpy(camera.rays(_pixels())).float()
-    position = torch.from_numpy(camera.position).float()
-    truth = torch.from_numpy(_stripes(camera).reshape(-1, 3) / 255)
-    error = [float((b.colour(position, direction) - truth).square().mean()) for b in (one, many)]
-    assert error[1] < 0.4 * error[0]
-    read = Background.load(many.tensors())
-    assert torch.equal(read.colour(position, direction), many.colour(position, direction))
+def test_pictures_of_several_places_are_mixed_by_distance():
+    texture = torch.zeros(2, 4, 8, 3, dtype=torch.uint8)
+    texture[1] = 200
+    places = torch.tensor([[0.0, 0, 0], [1, 0, 0]])
+    box = (torch.full((3,), -9.0), torch.full((3,), 9.0))
+    background = Background.load(Background(texture, "direction", *box, places, 1).tensors())
+    assert background.axis == 1
+    direction = torch.tensor([[0.0, 0, 1], [0.6, 0.8, 0]])
+    for x, grey in ((0.0, 0), (0.5, 100), (1.0, 200), (5.0, 200)):
+        colour = background.colour(torch.tensor([x, 0, 0]), direction)
+        assert (colour * 255 - grey).abs().max() < (1 if x < 5 else 90)
+    with pytest.raises(ValueError, match="places"):
+        Background.load(background.tensors() | {"places": places * torch.nan})
 
 
 def test_a_moving_camera_sees_the_background_change_smoothly(avenue):
@@ -163,7 +163,7 @@ def test_a_moving_camera_sees_the_background_change_smoothly(avenue):
         for y in torch.linspace(-7, 7, 561).tolist()
     ]
     steps = torch.stack([(b - a).abs().mean() for a, b in pairwise(seen)])
-    assert steps.max() < 0.03
+    assert steps.max() < 0.08
     assert steps.sum() > 0.3
 
 

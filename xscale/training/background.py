@@ -19,7 +19,7 @@ from xscale.model.background import KINDS, Background, Kind, look_up, seen_at
 from xscale.training.panorama import Panorama, at_mean_exposure
 from xscale.training.tiles import Damaged, TrainPhoto
 
-_ROWS = 1024
+_ROWS, _LEAST_ROWS = 1024, 64
 _HELD_EVERY = 4
 _ALONG = 0.8
 """Cosine of directions that count as along an axis."""
@@ -180,6 +180,9 @@ def fit_background(
         colour = at_mean_exposure(target, photo, exposure.to(device))
 
     spots = _Spots(centres, photo)
+    rows = _ROWS
+    while rows > _LEAST_ROWS and rows**2 > 2 * len(photo):
+        rows //= 2  # more cells than pixels hold nothing more
 
     def pixels_of(kind: Kind, chosen: Tensor | slice, rows: int) -> Panorama:
         parts = (places[kind], colour, photo)
@@ -201,7 +204,7 @@ def fit_background(
     best: Kind = "direction"
     reach = None
     if held.any() and not held.all():
-        panoramas = {kind: pixels_of(kind, ~held, _ROWS) for kind in KINDS}
+        panoramas = {kind: pixels_of(kind, ~held, rows) for kind in KINDS}
         best = min(KINDS, key=lambda kind: error(kind, panoramas[kind], None))
         if exposure is not None and len(spots.used) >= _LEAST_PLACES:
             few = spots.some(photo[held])
@@ -212,9 +215,9 @@ def fit_background(
             found |= {r: error(best, panoramas[best], r) for r in _REACHES}
             reach = min(found, key=found.__getitem__)
     if reach is None:
-        texture = pixels_of(best, slice(None), _ROWS).picture()
+        texture = pixels_of(best, slice(None), rows).picture()
         return Background(texture, best, low, high, axis=axis)
-    panorama = pixels_of(best, slice(None), _NEAR_ROWS)
+    panorama = pixels_of(best, slice(None), min(rows, _NEAR_ROWS))
     chosen = spots.spread(_MOST_PLACES)
     reach = max(reach, spots.cover(chosen) / 2)
     textures = [panorama.picture(spots.weights(place, reach)) for place in chosen]
