@@ -12,7 +12,7 @@ pytest.importorskip("xscale_viewer")
 pytest.importorskip("imgui_bundle")
 
 from tests.ops.test_reproject import wavy
-from xscale.gbuffer.build import build_surface, visible_depths
+from xscale.gbuffer.build import build_surface, visible
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.render.sight import training_views
@@ -55,7 +55,7 @@ def source():
 
 def in_view(source, camera):
     packed = torch.from_numpy(camera.recentred(ORIGIN).packed())
-    _, depth = visible_depths(source.run.surface, packed, camera.width, camera.height)
+    _, depth = visible(source.run.surface, packed, camera.width, camera.height)
     return advice.InView(camera, depth.numpy())
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from xscale.geometry.camera import Camera
-from xscale.geometry.trajectory import orbit, up_of, usual_arm
+from xscale.geometry.trajectory import orbit, outer_arm, up_of
 from xscale.render.probe import check_path, focus_of
 from xscale.render.run import Run
 
@@ -70,7 +70,7 @@ def _record(run: Run, camera: Camera) -> dict[str, object]:
 
 def _circle(run: Run, cameras: list[Camera], focus: np.ndarray, up: np.ndarray) -> list[Camera]:
     """Return a circle around a point; nothing where it would go through the mesh."""
-    radius, height = usual_arm(cameras, focus, up)
+    radius, height = outer_arm(cameras, focus, up)
     circle = orbit(cameras[0], focus, up, _PATH_VIEWS, 360.0, radius, height)
     small = [
         replace(camera, width=_SMALL, height=_SMALL, K=limited(camera, _SMALL).K)
