@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,20 @@ def _usable_gpu() -> bool:
     from xscale import ops
 
     return torch.cuda.is_available() and ops.cuda_built()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heard_signals():
+    """Let commands that tests start hear signals, also where the tests run behind ``nohup`` or ``&``.
+
+    What is ignored when a process starts is ignored by all that it starts.
+    """
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.fixture(scope="session")
