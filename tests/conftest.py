@@ -31,7 +31,7 @@ def _usable_gpu() -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def heard_signals():
-    """Let commands that tests start hear signals, also where the tests run behind ``nohup`` or ``&``.
+    """Let commands that tests start hear signals, also where the tests run behind ``nohup``.
 
     What is ignored when a process starts is ignored by all that it starts.
     """
