@@ -21,7 +21,7 @@ _NOT_KEPT = ("layout_scale",)
 
 @dataclass(frozen=True, kw_only=True)
 class SceneOptions:
-    """What to read instead of what a scene folder holds, and what its files mean."""
+    """Files to read instead of those that a scene folder holds, and what its files mean."""
 
     mesh: tuple[Path, ...] = ()
     """The mesh, where it is not the folder's own mesh.*; given several times, all together."""

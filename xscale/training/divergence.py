@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from xscale.errors import NumericsError
+from xscale.errors import IntegrityError, NumericsError
+from xscale.io.checkpoints import Checkpoint
 from xscale.training.readback import StepLosses
 
 RECENT = 1000
@@ -116,6 +117,18 @@ class StepWatch:
         if kind not in self._told:
             self._told.add(kind)
             self._say(line)
+
+
+def returns_of(checkpoint: Checkpoint) -> int:
+    """Return how often a training had gone back to a checkpoint before it wrote this one.
+
+    Raises:
+        IntegrityError: The checkpoint's number makes no sense.
+    """
+    returns = checkpoint.state.get("returns", 0)
+    if type(returns) is not int or not 0 <= returns <= MOST_RETURNS:
+        raise IntegrityError(f"its state has returns {returns!r}", where="checkpoint")
+    return returns
 
 
 def stopped_for_good(error: NumericsError, returns: int) -> NumericsError:

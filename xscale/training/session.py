@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from xscale.errors import IntegrityError, NumericsError, StorageError
+from xscale.errors import NumericsError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
 from xscale.io.run_lock import RunLock
@@ -28,6 +28,7 @@ from xscale.training.divergence import (
     RATE_FACTOR,
     StepWatch,
     report_of,
+    returns_of,
     stopped_for_good,
 )
 from xscale.training.left_out import LeftOutPhotos, check_test_photos
@@ -125,7 +126,7 @@ class Session:
         elif not self._use_repaired:
             self.left_out.take_up(checkpoint.state.get("left_out", {}))
         self._as_it_came = prepared, prepared.cameras.clone()
-        self._returns = 0 if checkpoint is None else _returns(checkpoint)
+        self._returns = 0 if checkpoint is None else returns_of(checkpoint)
         self._goal_before = None if checkpoint is None else checkpoint.state.get("goal")
         self._take_up(checkpoint)
         self._noted = self._say_notes(())
@@ -363,14 +364,6 @@ class Session:
             if line not in known:
                 self.say(line)
         return lines
-
-
-def _returns(checkpoint: Checkpoint) -> int:
-    """Return how often a training had gone back to a checkpoint before it wrote this one."""
-    returns = checkpoint.state.get("returns", 0)
-    if type(returns) is not int or not 0 <= returns <= MOST_RETURNS:
-        raise IntegrityError(f"its state has returns {returns!r}", where="checkpoint")
-    return returns
 
 
 def _refinement(
