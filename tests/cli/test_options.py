@@ -107,7 +107,7 @@ def test_help_of_train_shows_groups_and_presets(capsys):
         (["train", "s", "--out", "o", "--preset", "best"], "no preset 'best'; there are "
          + ", ".join(PRESETS)),
         (["train", "s", "--out", "o", "--device", "gpu"],
-         "no device 'gpu'; there are auto, cpu, cuda, cuda:0, cuda:1, ..."),
+         "no device 'gpu'; there are auto, cpu, cuda, cuda:0, ..., webgpu, webgpu:0, ..."),
         (["train", "s", "--out", "o", "--set", "optim.batchs=3"],
          "optim.batchs is not a setting; did you mean optim.batch?"),
         (["path"], "RUN, KIND and --out FILE are missing; see xscale path --help"),

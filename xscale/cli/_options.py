@@ -24,7 +24,7 @@ GROUPS: dict[str, str] = {
     for group, names in {
         "input": "scene run mesh transform mesh_repair cameras images colmap_model pixel_origin "
         "pose_convention on_bad_photo alpha convert_cmyk color no_outside drop_outliers downscale "
-        "test_every test_list allow_leak views keys lpips_weights unit data_root",
+        "test_every test_list allow_leak views keys lpips_weights unit data_root layout_scale",
         "training": "preset minutes steps seed background set settings resume use_repaired",
         "output": "out overwrite format data outputs side_by_side report json plot video fps join "
         "size samples projection fov baseline photos_at_render tensorboard render.background text "
@@ -91,6 +91,8 @@ RANGES: dict[str, Range] = {
     "minutes": _POSITIVE,
     "downscale": Range(1, 1000),
     "test_every": Range(0),
+    "layout_scale": Range(1, 1000),
+    "size_limit": _POSITIVE,
     "seed": Range(0, 2**32 - 1),
     "threads": Range(1, 1024),
     "samples": Range(1, 16),

@@ -36,7 +36,7 @@ class SceneOptions:
     colmap_model: str | None = None
     """Which of several COLMAP models: a folder below sparse/, for example 0."""
     layout_scale: float | None = None
-    """The k of an images_{k} layout to read; default: the smallest."""
+    """Number k of the images_k folder of a benchmark layout; default: the smallest."""
     pixel_origin: PixelOrigin = "corner"
     """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
     pose_convention: Literal[
