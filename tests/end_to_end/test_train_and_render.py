@@ -83,7 +83,8 @@ def test_run_holds_the_clusters_and_a_resumed_training_maps_them(
     run = xscale.train(scene, out=tmp_path / "run", steps=2, settings=SMALL)
     built = build_surface(scene.mesh)
     for name, tensor in run.surface.tensors().items():
-        assert torch.equal(tensor, getattr(built, name))
+        # Which sides are surface is what the photos say.
+        assert name == "sides" or torch.equal(tensor, getattr(built, name))
 
     def never(*arguments):
         raise AssertionError("clusters were built again")

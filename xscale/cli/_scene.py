@@ -22,7 +22,6 @@ class SceneArguments(SceneOptions):
     """Folder with photos, cameras and a mesh."""
     mesh: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], tyro.conf.arg(metavar="FILE")] = ()
     """The mesh, where it is not the folder's own mesh.*; given several times, all together."""
-    layout_scale: tyro.conf.Suppress[float | None] = None
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
 
