@@ -44,8 +44,8 @@ def test_a_training_ends_in_a_folder_that_is_not_its_own_any_more(
     if done == "moved":
         assert str(elsewhere) in caught.value.advice
         monkeypatch.setattr(session, "Trainer", Trainer)
-        _train(asymmetric_folder, elsewhere, steps=40, resume=True)
-        assert load_newest(elsewhere / "checkpoints")[0].step == 40
+        _train(asymmetric_folder, elsewhere, steps=80, resume=True)
+        assert load_newest(elsewhere / "checkpoints")[0].step == 80
 
 
 def test_a_resumed_training_says_what_another_total_changes(asymmetric_folder, tmp_path):
