@@ -94,7 +94,7 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest, *, overwrite: bool = False) -> None:
         """Write the manifest: the last file of a new run, since it makes the folder one."""
-        self._own_folders()
+        self.check_in_place()
         write_json(self.manifest_file, manifest.to_json(), overwrite=overwrite)
         self.__dict__.pop("manifest", None)
 
@@ -135,7 +135,7 @@ class RunFolder:
             arrays: Arrays by name.
             run: Id of the run.
         """
-        self._own_folders()
+        self.check_in_place()
         write_tensors(self.path / name, arrays, run=run, overwrite=True)
 
     def has(self, name: str) -> bool:
@@ -153,7 +153,7 @@ class RunFolder:
         Raises:
             IntegrityError: No checkpoint is good, or those that were written are gone.
         """
-        self._own_folders()
+        self.check_in_place()
         found, refused = load_newest(self.checkpoints, prefixes, self.manifest.run)
         if found is None and (step := self._step_saved()) is not None:
             raise IntegrityError(
@@ -167,7 +167,7 @@ class RunFolder:
         self, step: int, tensors: dict[str, np.ndarray], state: dict, run: str | None
     ) -> None:
         """Write a checkpoint, and a line of the log that says so."""
-        self._own_folders()
+        self.check_in_place()
         save_checkpoint(self.checkpoints, step, tensors, state, run=run)
         self.log({"step": step, "checkpoint": True})
 
@@ -206,7 +206,7 @@ class RunFolder:
 
     def clean(self) -> None:
         """Remove what a killed writer left; only for who holds the run's lock."""
-        self._own_folders()
+        self.check_in_place()
         for folder in (self.path, self.checkpoints, self.previews):
             clean_temporaries(folder)
 
@@ -215,8 +215,13 @@ class RunFolder:
         steps = [line.get("step", 0) for line in self.logged() if line.get("checkpoint") is True]
         return steps[-1] if steps else None
 
-    def _own_folders(self) -> None:
-        """Refuse folders that lead elsewhere: what is written into a run stays in it."""
+    def check_in_place(self) -> None:
+        """Refuse folders that lead elsewhere: what is written into a run stays in it.
+
+        Raises:
+            UnsafePathError: One is a symbolic link.
+            StorageError: The run was moved, removed or replaced while its lock is held.
+        """
         if self.lock is not None:
             self.lock.check()
         for folder in (self.checkpoints, self.previews, self.renders, self.tensorboard):

@@ -54,6 +54,7 @@ def previewer(
     def preview(step: int, board: Board | None) -> None:
         renderer, camera, truth = parts()
         frame = renderer.render(camera).on_cpu()
+        folder.check_in_place()
         file = folder.previews / f"step_{step:08d}.png"
         write_png(file, frame.colour.numpy(), overwrite=True)
         if frame.coverage.any():
