@@ -28,8 +28,8 @@ def parser(
 
     Args:
         about: The module's docstring; its first line is the help's.
-        downscale: Default photo size of the trainings; None where it is no argument.
-        steps: Default length of the trainings; None where it is no argument.
+        downscale: Default photo size of the trainings; None: the command has no such option.
+        steps: Default length of the trainings; None: the command has no such option.
     """
     found = argparse.ArgumentParser(description=about.splitlines()[0])
     found.add_argument("--scenes", type=Path, required=True, help="folder with baselines.json")

@@ -1,4 +1,4 @@
-"""What each component of `default` is worth: components x scenes x scores x time.
+"""Worth of each component of `default`: components x scenes x scores x time.
 
     python -m benchmarks.ablation --scenes FOLDER --runs FOLDER [--features] [--only SCENE ...]
         [--variants NAME ...] [--downscale 4] [--steps 400]
@@ -7,7 +7,7 @@ Every variant is `default` with one setting changed (or the `paper` preset) and 
 of rays in the same order, so a busy machine changes the seconds and nothing else; "another seed"
 tells how much of a difference is chance. `--features` runs the published comparison instead: the
 same shader and as many trained numbers, but features at vertices, in a texture, or in the volume
-around the surface. Runs that are there already are kept: the command can be broken off and started
+around the surface. Existing runs are kept: the command can be broken off and started
 again, and other sizes and lengths stand beside. Writes benchmarks/results/ablation.json (or
 features.json), its two tables in benchmarks/RESULTS.md (means over the scenes, and every scene),
 and in RUNS/K.../ablation.html (or features.html) crops of one test photo a scene.

@@ -7,7 +7,7 @@ Sizes: a training at each photo size with the same number of rays; all are rende
 the sizes (or ``--shown``) and scored against photos of that size, so that rows differ in what they
 were trained on and in nothing else. Lengths: trainings of several lengths at one size, each with
 its own schedule.
-Runs that are there already are kept. Writes results/curves.json, its table in RESULTS.md, and its
+Existing runs are kept. Writes results/curves.json, its table in RESULTS.md, and its
 curves beside it as SVG.
 """
 
@@ -127,7 +127,7 @@ def scored_at(
         camera = scene.photo(name).camera_at(downscale)
         colour = run.render(camera, samples=samples).colour.numpy()
         write_png(pictures / png_name(name), colour, overwrite=True)
-        # What counts is by the protocol what pixels' centres show, however many samples there are.
+        # By the protocol the pixels' centres count, however many samples there are.
         mask = run.render(camera, ("coverage",)).coverage.numpy().astype("uint8") * 255
         write_png(coverage / png_name(name), mask, overwrite=True)
     return _runs.compared(scene, run.names("test"), downscale, pictures)

@@ -1,4 +1,4 @@
-"""What can be counted of the CUDA kernels without a GPU, from the objects that nvcc made.
+"""Counts of the CUDA kernels that need no GPU, from the objects that nvcc made.
 
     python -m benchmarks.device_code build/*/CMakeFiles/xs_cuda.dir --json after.json
     python -m benchmarks.device_code build/*/CMakeFiles/xs_cuda.dir --before before.json
@@ -47,7 +47,7 @@ class Kernel:
     matrix: int
     """Matrix products."""
     threads: int
-    """Of a block."""
+    """Threads of a block."""
 
     def warps(self, shared: int = 0) -> int:
         """Return the warps that a multiprocessor of compute capability 9.0 holds.
@@ -102,7 +102,7 @@ def short_names(mangled: list[str]) -> dict[str, str]:
         inner = re.sub(r"^\w+_kernel<(.*)>\((?:(?!>\().)*\)$", r"\1", text)
         lambda_of = re.search(r"\{lambda\(.*?\)#(\d+)\}", text)
         if lambda_of:
-            # Of what stands before the parameters: the function, with its numbers.
+            # The function with its numbers stands before the parameters.
             outer = re.match(r"(?:\w+_kernel<)?(?:\w+ )?([\w:]+(?:<[^()]*?>)?)\(", text)
             inner = f"{outer[1] if outer else text} #{lambda_of[1]}"
             inner = re.sub(r", CudaLauncher", "", inner)

@@ -1,4 +1,4 @@
-"""What no kernel can beat on this GPU: rows read and changed at random, copies, products, sines."""
+"""Ceilings of this GPU: rows read and changed at random, copies, products, sines."""
 
 from __future__ import annotations
 

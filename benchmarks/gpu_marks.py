@@ -12,7 +12,7 @@ H100_COPY_RATE = 3000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """What a row has to reach; None: nothing is asked of that."""
+    """Goal of a row; None: nothing is asked of it."""
 
     ratio: float | None = None
     """Times as fast as the peer, at least."""

@@ -1,4 +1,4 @@
-"""What a GPU's bars are measured against: PyTorch, and the packages that happen to be installed."""
+"""Peers of a GPU's bars: PyTorch, and the packages that happen to be installed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SIDE, CAMERAS, WIDTH, HEIGHT = 512, 12, 1536, 1024
 
 
 class SheetPool:
-    """What a trainer wants of a pool: the same random pixels of the sheet at every draw."""
+    """Stand-in for a pool: the same random pixels of the sheet at every draw."""
 
     def __init__(self, batch: int) -> None:
         generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""What refining cameras and mesh is worth: scenes as they are, and with cameras a little off.
+"""Worth of refining cameras and mesh: scenes as they are, and with cameras a little off.
 
     python -m benchmarks.refine --scenes FOLDER --runs FOLDER --only fountain --downscale 8
 

@@ -75,7 +75,7 @@ def measure(folder: Path, run: Run, found: dict) -> dict:
     Args:
         folder: The scene's.
         run: What is measured.
-        found: Parts that are there already.
+        found: Existing parts.
     """
     found = dict(found)
     if "octaves" not in found:

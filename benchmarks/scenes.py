@@ -3,7 +3,7 @@
     python -m benchmarks.scenes --scenes FOLDER --runs FOLDER [--only NAME ...]
 
 FOLDER holds scenes and baselines.json (scores of vertex colours, textured meshes and image-based
-rendering on the same split by the same protocol). A run whose scores are there already is kept, so
+rendering on the same split by the same protocol). A run with existing scores is kept, so
 the command can be broken off and started again. Every run keeps its training photos and is scored
 twice, as the model gives its pictures and corrected by those photos (`--photos-at-render`). Writes
 benchmarks/results/scenes.json and the table between the markers in benchmarks/RESULTS.md.

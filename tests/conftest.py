@@ -14,7 +14,7 @@ from tests import builders
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked ``cuda`` are counted as skipped where there is no GPU."""
+    """Skip tests marked ``cuda`` where there is no GPU, so that they are counted."""
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if marked and not _usable_gpu():
         for item in marked:

@@ -7,8 +7,8 @@ import pytest
 from tests.device_code.build import ROOT, Built, compiler_missing
 from tests.device_code.device import Device, Interpreter
 
-# Of the emulation's tests, those that find on device code what another one finds too: `make
-# test-long` runs them.
+# Tests of the emulation that find on device code what another one finds too; `make test-long` runs
+# them.
 _AGAIN = (
     "sizes0-1]", "sizes0-32]", "sizes1-32]", "sizes2-1]", "sizes2-32]", "sizes2-333]", "-8-128]",
     "charbonnier", "give_the_step_of_the_cpu[90-1-", "give_the_step_of_the_cpu[90-2-",

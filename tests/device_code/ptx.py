@@ -24,7 +24,7 @@ _ARRAY = re.compile(r"\.(?:shared|local)\s+\.align\s+(\d+)\s+\.b8\s+([\w$]+)\[(\
 
 @dataclass
 class _Function:
-    """What a body's operands refer to."""
+    """Things that a body's operands refer to."""
 
     name: str
     entry: bool

@@ -1,4 +1,4 @@
-"""What only device code can show: memory of a device, blocks in any order, whole trainings."""
+"""Properties of device code alone: memory of a device, blocks in any order, whole trainings."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What each instruction gives, against arithmetic of Python and PyTorch."""
+"""Results of each instruction, against arithmetic of Python and PyTorch."""
 
 import math
 import struct

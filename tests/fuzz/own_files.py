@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +24,8 @@ import numpy as np
 from PIL import Image
 
 from tests import builders
-from tests.fuzz.readers import damage
+from tests.fuzz.readers import damage, outcome_of
 from tests.render.conftest import write_tiny_run
-from xscale.errors import XscaleError
 from xscale.giganvs.splits import make_splits, read_split
 from xscale.io.storage import write_json
 from xscale.render.batch import render_batch
@@ -38,8 +36,6 @@ from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 from xscale.report.predictions import find_predictions
 from xscale.report.ranking import rank, read_scores, table
-
-SECONDS_A_ROUND = 20
 
 
 @dataclass(frozen=True)
@@ -130,19 +126,7 @@ def one_round(kind: Kind, folder: Path, rng: random.Random) -> str:
     shutil.copytree(kind.folder, folder)
     chosen = rng.choice(sorted(p for p in folder.rglob(kind.pattern) if p.is_file()))
     chosen.write_bytes(_damaged(chosen, rng))
-    start = time.monotonic()
-    try:
-        kind.read(folder)
-        outcome = "read"
-    except XscaleError as error:
-        outcome = f"refused ({type(error).__name__})"
-        if "\n" in str(error):
-            outcome = f"FAULT: an error of several lines: {error!r}"
-    except Exception:
-        outcome = f"FAULT: {traceback.format_exc()}"
-    if time.monotonic() - start > SECONDS_A_ROUND:
-        outcome = f"FAULT: took {time.monotonic() - start:.0f} s"
-    return f"{chosen.relative_to(folder)}: {outcome}"
+    return f"{chosen.relative_to(folder)}: {outcome_of(lambda: kind.read(folder))}"
 
 
 _ODD = (

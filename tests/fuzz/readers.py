@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,20 @@ def one_round(template: Path, folder: Path, rng: random.Random, pattern: str = "
     shutil.copytree(template, folder)
     chosen = rng.choice(sorted(path for path in folder.rglob(pattern) if path.is_file()))
     chosen.write_bytes(damage(chosen.read_bytes(), rng))
-    name = chosen.relative_to(folder).as_posix()
+    return f"{chosen.relative_to(folder).as_posix()}: {outcome_of(lambda: read_scene(folder))}"
+
+
+def read_scene(folder: Path) -> None:
+    """Open a scene and decode its photos."""
+    for photo in Scene.open(folder).photos:
+        photo.load(2)
+
+
+def outcome_of(read: Callable[[], object]) -> str:
+    """Read something damaged; return what happened, with "FAULT" where that may not happen."""
     start = time.monotonic()
     try:
-        scene = Scene.open(folder)
-        for photo in scene.photos:
-            photo.load(2)
+        read()
         outcome = "read"
     except XscaleError as error:
         outcome = f"refused ({type(error).__name__})"
@@ -76,7 +85,7 @@ def one_round(template: Path, folder: Path, rng: random.Random, pattern: str = "
         outcome = f"FAULT: {traceback.format_exc()}"
     if time.monotonic() - start > SECONDS_A_ROUND:
         outcome = f"FAULT: took {time.monotonic() - start:.0f} s"
-    return f"{name}: {outcome}"
+    return outcome
 
 
 def templates(root: Path) -> dict[str, Path]:

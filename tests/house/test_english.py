@@ -23,7 +23,7 @@ PHRASES = {
     r"\b(where|if) not given\b": '"default:"',
     r"\bin whatever way\b": "what it does",
 }
-PYTHON = [*files(".py", under="xscale"), *files(".py", under="viewer")]
+PYTHON = [p for room in ("xscale", "viewer", "benchmarks") for p in files(".py", under=room)]
 NATIVE = files(".h", ".cpp", ".cu", ".cuh", under="csrc")
 PAGES = [ROOT / "README.md", *files(".md", under="docs"), *files(".md", under="viewer")]
 

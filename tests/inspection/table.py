@@ -40,7 +40,7 @@ class Case(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What inspect said of it."""
+    """Verdict of inspect."""
 
     name: str
     right: bool
@@ -284,7 +284,7 @@ def _other_half(built: builders.Built) -> np.ndarray:
 
 
 class Summary(NamedTuple):
-    """What the table comes to."""
+    """Totals of the table."""
 
     called_wrong: list[str]
     """Right scenes that inspect calls wrong."""

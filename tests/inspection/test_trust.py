@@ -1,4 +1,4 @@
-"""What is said about a scene is earned: by amount and spread, in any size of photo, of any side."""
+"""Verdicts about a scene are earned: by amount and spread, in any size of photo, of any side."""
 
 from dataclasses import replace
 

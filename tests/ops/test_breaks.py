@@ -10,7 +10,7 @@ STEP = 0.02
 
 
 def drawn(vertices, faces, packed):
-    """What ``breaks`` takes of a rectangle."""
+    """Arguments of ``breaks`` for a rectangle."""
     centres = draw(vertices, faces, packed, (LEFT, TOP, WIDTH, HEIGHT))
     corners = draw(vertices, faces, packed, (LEFT, TOP, WIDTH + 1, HEIGHT + 1), offset=(0.0, 0.0))
     return (*centres, *corners)

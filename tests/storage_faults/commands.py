@@ -113,7 +113,7 @@ COMMANDS = {
     "path": Command(("path", "{work}/run", "orbit", "--out", "{work}/path.json"), needs="run"),
     "convert": Command(("convert", "{scene}", "--to", "nerfstudio", "--out", "{work}/converted")),
     "inspect": Command(("inspect", "{scene}", "--report", "{work}/report.html")),
-    "giganvs": Command(("giganvs", "prepare", "{scene}", "--out", "{work}/root/tiny"),),
+    "giganvs": Command(("giganvs", "prepare", "{scene}", "--out", "{work}/benchmark/tiny"),),
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def help_of(kind: type, options: Sequence[Option], command: str) -> str:
         lines += ["", *(line for option in placed for line in _entry(option, width))]
     for group in _ORDER:
         members = [option for option in options if option.flags and option.group == group]
-        # What is required comes first.
+        # Required options come first.
         members.sort(key=lambda option: not option.required)
         if members:
             lines += ["", f"{group}:"]

@@ -107,7 +107,7 @@ class Doubt:
             what = "photos agree once they are turned as their EXIF orientation says"
             return Cause(EXIF, what, EXIF_ADVICE, 10.0)
         for group in ([*self._frames(), *self._conventions()], self._usual()):
-            # Of a symmetrical mesh, its mirror image fits as well: a turn is likelier.
+            # The mirror image of a symmetrical mesh fits as well: a turn is likelier.
             group.sort(key=lambda entry: (-round(entry[0].correlation, 2), entry[1].mirrors))
             for _, cause in group[:_VERIFIED]:
                 if self.mends(cause.matrix, cause.cameras):

@@ -89,8 +89,8 @@ def _view(title: str, axes: np.ndarray, scene: Scene, looks: list[Look]) -> View
     vertices = scene.mesh.vertices[:: max(1, len(scene.mesh.vertices) // _MESH_POINTS)]
     mesh = vertices.astype(np.float64) @ axes.T
     stands = np.array([look.camera.position for look in looks]) @ axes.T
-    # What fills the photos counts, not what strays behind it, and cameras only as far as they leave
-    # that visible.
+    # The surface that fills the photos counts, not what strays behind it. Cameras count only as far
+    # as they leave it visible.
     seen = np.concatenate([look.position[look.covered][::_EVERY] for look in looks])
     ends = np.percentile(seen.astype(np.float64) @ axes.T, _FILLING, axis=0)
     spread = ends[1] - ends[0]

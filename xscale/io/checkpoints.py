@@ -226,7 +226,7 @@ def _load(
         tensors = read_tensors(
             path,
             wanted=lambda name: name.startswith(beginnings),
-            # Of a whole file the hash has been compared.
+            # The hash of a whole file has been compared.
             check=lambda name, array: (
                 prefixes is None or not known or known.get(name) == tensor_hash(array)
             ),

@@ -68,7 +68,7 @@ class RunLock:
             "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         self._handle = handle
-        # What people read about the owner is not worth failing for when the disk is full.
+        # Words about the owner are not worth failing for when the disk is full.
         with suppress(OSError):
             os.ftruncate(handle, 0)
             os.pwrite(handle, (json.dumps(owner) + "\n").encode(), 0)

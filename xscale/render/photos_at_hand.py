@@ -157,7 +157,7 @@ def corrected(
         return colour
     weights = torch.stack([weight(samples, camera, p.camera, p.view, p.mask) for p in photos])
     if len(photos) > _NEAREST:
-        # What the best photo left out would count is taken from all: they come and go gently.
+        # The weight of the best photo that is left out is taken from all: they come and go gently.
         weights = (weights - weights.topk(_NEAREST + 1, 0).values[-1]).clamp(min=0)
     weights = weights / weights.sum(0).clamp(min=shares.least)
     total = torch.zeros_like(colour)

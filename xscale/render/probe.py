@@ -123,7 +123,7 @@ def _facing(position: np.ndarray, z: np.ndarray, side: int, K: np.ndarray) -> Ca
 
 def _look(surface: Surface, origin: Sequence[float], camera: Camera) -> GBuffer:
     packed = torch.from_numpy(camera.recentred(origin).packed()).to(surface.vertices.device)
-    # What is flown through or stood in need not be seen.
+    # A mesh that is flown through or stood in need not be seen.
     whole = surface.two_sided()
     samples, _ = build_gbuffer(whole, packed, camera.width, camera.height)
     return samples

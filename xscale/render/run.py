@@ -202,7 +202,7 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The model at the newest good checkpoint, its table in float16: half the bytes to read."""
-        # What goes with this checkpoint is taken from it before it is let go of.
+        # Tensors beside the model are taken from this checkpoint before it is let go of.
         checkpoint, _ = self._newest(), (self.adjustments, self._heights)
         self._read = None
         if checkpoint is None:

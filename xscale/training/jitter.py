@@ -55,7 +55,7 @@ class Jitter:
         self._after = settings.jitter_after
         self._visits = settings.batch / max(pixels, 1.0)
         self._pixels = settings.pixel_jitter
-        # Of a uniform number in [-1, 1], whose standard deviation is 1 / sqrt(3).
+        # The standard deviation of a uniform number in [-1, 1] is 1 / sqrt(3).
         turn = math.sqrt(3) * settings.direction_jitter * spacing
         self._turn = turn.to(device) if settings.direction_jitter else None
         generator = torch.Generator().manual_seed(seed)

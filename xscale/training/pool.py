@@ -90,7 +90,7 @@ class TilePool:
         self._entering = 0 if self.whole else min(max(round(wanted), 1), self.capacity)
         slots = self.capacity
         self._device = torch.device(device)
-        # What empty slots hold is never looked at, nor paged in; huge pages cost less to page in.
+        # Empty slots are never looked at, nor paged in; huge pages cost less to page in.
         self._rgb = ops.table_zeros((slots, edge * edge, 3), torch.uint8, device)
         self._face = ops.table_zeros((slots, edge * edge), torch.int32, device)
         self._covered = ops.table_zeros((slots, edge * edge), torch.int32, device)

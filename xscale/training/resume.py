@@ -63,7 +63,7 @@ def check_same(saved: Manifest, wanted: Manifest, where: Path) -> None:
     Raises:
         UsageError: Something differs; it is named with both values.
     """
-    # What a run of an earlier version does not name yet was as it is by default.
+    # Settings that an earlier version did not have were what they are by default.
     ours = to_dict(from_dict(Settings, saved.settings))
     pairs: list[tuple[str, object, object]] = [
         ("the scene", saved.scene.fingerprint, wanted.scene.fingerprint),

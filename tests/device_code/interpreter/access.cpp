@@ -179,7 +179,7 @@ uint16_t half_sum(uint16_t a, uint16_t b) {
     return bits;
 }
 
-// What an atomic leaves in memory that holds `old`.
+// The value that an atomic leaves in memory that holds `old`.
 uint64_t changed(const Instruction& in, uint64_t old, uint64_t value, uint64_t other) {
     const std::string& mode = in.mode;
     if (mode == "or" || mode == "and" || mode == "xor") {

@@ -1,4 +1,4 @@
-// What is checked of every access: bounds, alignment, memory that nobody wrote, races.
+// Checks of every access: bounds, alignment, memory that nobody wrote, races.
 #pragma once
 
 #include <cstdint>

@@ -68,7 +68,7 @@ struct Operand {
         function,
         slot
     };
-    // What a memory operand's offset counts from.
+    // The base that a memory operand's offset counts from.
     enum class Base : uint8_t { reg, param, result, slot, global, shared, local };
     Kind kind = Kind::none;
     Base base = Base::reg;

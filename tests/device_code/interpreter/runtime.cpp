@@ -53,7 +53,7 @@ int launched(const std::string& name, Dim3 grid, Dim3 block, void** arguments, s
 
 }  // namespace
 
-// What nvcc's host code calls.
+// Functions that nvcc's host code calls.
 XS_API void** __cudaRegisterFatBinary(void*) {
     static void* handle;
     return &handle;
@@ -143,7 +143,7 @@ XS_API int cudaMemsetAsync(void* memory, int value, size_t bytes, void*) {
     return 0;
 }
 
-// What tests say and ask. Names and texts are UTF-8; texts last until the next call.
+// Functions that tests call. Names and texts are UTF-8; texts last until the next call.
 XS_API const char* device_load(const char* path) {
     static std::string error;
     try {

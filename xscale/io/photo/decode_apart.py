@@ -141,7 +141,7 @@ def start_ahead() -> None:
     with contextlib.suppress(ResourceError):
         for _ in range(min(_AHEAD, threads.count())):
             process = _Process()
-            # What comes before the first photo may take longer than it waits.
+            # The work before the first photo may take longer than it waits.
             process.rested = True
             _idle.put(process)
 

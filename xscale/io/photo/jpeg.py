@@ -12,7 +12,7 @@ import numpy as np
 _SOI, _EOI, _SOS, _DHT, _APP2 = 0xD8, 0xD9, 0xDA, 0xC4, 0xE2
 _ICC = b"ICC_PROFILE\0"
 _BASELINE = (0xC0, 0xC1)
-# What may come after pixels: more tables and scans, comments, the number of lines, the end.
+# Segments that may follow pixels: more tables and scans, comments, the number of lines, the end.
 _AFTER_PIXELS = {_EOI, _SOS, _DHT, 0xCC, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _RUN = 128
 _MOST_SCANS = 100

@@ -72,7 +72,7 @@ def advise(
     # A mesh that shrank to a few pixels agrees with anything.
     agreeing = [entry for entry in found if entry[0].agrees and entry[1] >= _LEAST]
     if agreeing:
-        # Of a flat scene, the mirror image fits as well.
+        # The mirror image of a flat scene fits as well.
         return max(agreeing, key=lambda e: (round(e[0].correlation, 1), not e[3], e[1]))[2]
     least = _TIMES * evidence.coverage()
     unsure = [

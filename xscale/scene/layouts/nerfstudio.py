@@ -170,7 +170,7 @@ class _Reader:
             try:
                 paths.append(path_below(listed[-1], self.base, where))
             except UnsafePathError:
-                # Of a path of another computer only its end can be found, in the folder named.
+                # Only the end of another computer's path can be found, in the folder named.
                 if self.images is None or is_address(listed[-1]):
                     raise
                 outside = True

@@ -211,7 +211,7 @@ def _names(
     try:
         paths = [path_below(name, base, path) for name in given]
     except UnsafePathError:
-        # Of a path of another computer only its end can be found, in the folder named.
+        # Only the end of another computer's path can be found, in the folder named.
         if images is None or any(is_address(name) for name in given):
             raise
         joined = join_labels(given, images, path)

@@ -114,7 +114,7 @@ class PictureLoop {
     this.onState("stage", stage);
   }
 
-  // What lies under a place of the canvas (shares of its sides), null where nothing does.
+  // The surface point under a place of the canvas (shares of its sides); null where there is none.
   async pick(x, y) {
     if (!this.shown || !this.drawer.now) return null;
     const { view } = this.shown, { width, height } = this.drawer.now;

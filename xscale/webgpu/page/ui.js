@@ -1,4 +1,4 @@
-// What surrounds the picture: words, buttons, photos, measurements. Texts of a run are only ever
+// The picture's surroundings: words, buttons, photos, measurements. Texts of a run are only ever
 // set as text.
 
 const byId = (id) => document.getElementById(id);
