@@ -34,7 +34,9 @@ def desktop(folder: Path, *options: str) -> Iterator[dict[str, str]]:
     read, write = os.pipe()
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write), "-screen", "0",
-         f"{_SCREEN[0]}x{_SCREEN[1]}x24", "-nolisten", "tcp", "-fbdir", str(folder), *options],
+         f"{_SCREEN[0]}x{_SCREEN[1]}x24", "-nolisten", "tcp", "-fbdir", str(folder),
+         # Without it the server starts anew when its only client leaves, and others fail to come.
+         "-noreset", *options],
         pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(write)
@@ -50,12 +52,22 @@ def desktop(folder: Path, *options: str) -> Iterator[dict[str, str]]:
         manager = subprocess.Popen(
             ["openbox"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        _managed(environment)
         yield environment
     finally:
         for process in (manager, server):
             if process is not None:
                 process.terminate()
                 process.wait()
+
+
+def _managed(environment: dict[str, str]) -> None:
+    """Wait until the window manager answers: windows opened before it stay without a frame."""
+    limit = time.monotonic() + 60
+    question = ["xdotool", "get_num_desktops"]
+    while subprocess.run(question, env=environment, capture_output=True, check=False).returncode:
+        assert time.monotonic() < limit, "openbox did not start"
+        time.sleep(0.05)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,6 +166,17 @@ def test_a_wipe_is_dragged_and_a_run_that_vanishes_stays_on_the_screen(
         v.save("deleted")
         assert v.close() == 0
         assert v.process.stderr.read() == ""
+
+
+def test_the_window_ends_with_the_command_that_opened_it(screen, run_folder, tmp_path):
+    with desktop.viewer(screen, tmp_path, run_folder) as v:
+        children = Path(f"/proc/{v.process.pid}/task/{v.process.pid}/children").read_text().split()
+        assert len(children) == 1
+        os.kill(v.process.pid, signal.SIGKILL)
+        limit = time.monotonic() + 30
+        while v.do("search", "--onlyvisible", "--name", "^xscale view$").split():
+            assert time.monotonic() < limit, "the window stayed"
+            time.sleep(0.1)
 
 
 def test_the_first_screen_opens_what_is_typed_and_says_what_is_wrong(screen, run_folder, tmp_path):

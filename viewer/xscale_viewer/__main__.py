@@ -1,8 +1,34 @@
-"""``python -m xscale_viewer``: the process of the window."""
+"""``python -m xscale_viewer [--tied]``: the process of the window.
 
+With ``--tied`` it ends with the process that started it, which holds the other end of its standard
+input: also where that process was killed, or interrupted before it knew of this one.
+"""
+
+import os
+import signal
 import sys
+import threading
+import time
 
-from xscale_viewer.window import main
+_GRACE = 0.7
+"""Seconds that the window has to end by itself."""
+_INTERRUPTED = 130
+
+
+def _end_with_starter() -> None:
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(_INTERRUPTED)
+
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    words = sys.argv[1:]
+    if words[:1] == ["--tied"]:
+        words = words[1:]
+        threading.Thread(target=_end_with_starter, name="starter", daemon=True).start()
+    # After the thread: this import takes most of the start.
+    from xscale_viewer.window import main
+
+    sys.exit(main(words))

@@ -69,11 +69,12 @@ def run(argv: list[str]) -> int:
         "low_power": options.low_power or None,
     }
     threads.sleep_while_waiting()
-    process = subprocess.Popen(_viewer.command(json.dumps(start)))
+    # The window's process ends when nobody holds its standard input any more: an interrupt may come
+    # before this process knows of it.
+    process = subprocess.Popen(_viewer.command("--tied", json.dumps(start)), stdin=subprocess.PIPE)
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        # The window takes its leave by itself; this process has less than a second.
         process.terminate()
         raise
     if code < 0 or code == 1:

@@ -42,6 +42,8 @@ async function begin(state) {
 }
 
 function pictureState(state, what, value) {
+  // A picture that was under way when the page gave up says nothing more.
+  if (state.ended) return;
   if (what === "error") { failed(state, value); return; }
   if (document.body.dataset.state !== "running") tell("");
   document.body.dataset.state = "running";
