@@ -9,7 +9,7 @@ from imgui_bundle import imgui
 
 from xscale_viewer import cut, navigation, picking
 from xscale_viewer.commands import Commands
-from xscale_viewer.gui import overlay
+from xscale_viewer.gui import legend, overlay
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion, offset
@@ -70,6 +70,7 @@ class ViewPanel:
         if s.source is not None:
             self._pictures(drawing, (corner.x, corner.y))
             overlay.draw(drawing, (corner.x, corner.y), s, self._inspector, self._textures)
+            legend.draw(drawing, (corner.x, corner.y), s)
             mouse = imgui.get_mouse_pos()
             cursor = (mouse.x - corner.x, mouse.y - corner.y)
             self._mouse(cursor, hovered)
@@ -158,7 +159,7 @@ class ViewPanel:
     # Mouse
 
     def _mouse(self, cursor: tuple[float, float], hovered: bool) -> None:
-        io, s = imgui.get_io(), self._session
+        io = imgui.get_io()
         if hovered and io.mouse_wheel:
             self._motion.wheel(cursor, io.mouse_wheel)
         for button in range(3):
