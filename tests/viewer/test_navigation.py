@@ -103,15 +103,16 @@ def test_angles_come_back_as_they_were_given(numbers):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_angles_that_are_not_finite_give_no_usable_view(view, bad):
+def test_angles_that_are_not_finite_give_no_usable_view(bad):
     for place in range(3):
         numbers = [0.0, 0.0, 0.0]
         numbers[place] = bad
-        assert not navigation.is_usable(navigation.from_angles(view, *numbers, UP))
+        assert not navigation.is_usable(navigation.from_angles(view(), *numbers, UP))
 
 
-def test_a_wider_orthographic_view_shows_more(view):
-    flat = navigation.toggled_parallel(view, view.position + 3 * view.forward)
+def test_a_wider_orthographic_view_shows_more():
+    seen = view()
+    flat = navigation.toggled_parallel(seen, seen.position + 3 * seen.forward)
     assert navigation.zoomed(flat, 5).parallel > flat.parallel > 0
     assert navigation.zoomed(flat, 5).fov == flat.fov
 

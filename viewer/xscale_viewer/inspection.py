@@ -209,7 +209,7 @@ def evidence(found: Found, unit: str | None, tests: Collection[str] = ()) -> str
     Args:
         found: The point.
         unit: As for ``units.length``.
-        tests: Names of photos that nothing was learned from; they are no evidence.
+        tests: Names of photos that nothing was learned from; they do not count.
     """
     here = f"{length(found.size, unit)} a pixel here"
     learned = [sighting for sighting in found.seen if sighting.name not in tests]

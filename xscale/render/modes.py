@@ -43,7 +43,7 @@ class Legend:
 
 
 def legend_of(name: str, scale: Scale) -> Legend | None:
-    """Return what a mode's colours mean; None where they are no scale."""
+    """Return what a mode's colours mean; None where they do not form a scale."""
     if name == "depth":
         return Legend(scale.depths[1], scale.depths[0], "length")
     ends = {
