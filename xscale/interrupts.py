@@ -1,10 +1,11 @@
 """Ctrl-C, SIGTERM and SIGHUP: they end a command within two seconds, once, with exit code 130.
 
-Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import, a
-finalizer or a callback the exception is lost; inside native code it waits. Therefore the signal
-also wakes a thread, which ends the process if the exception has not ended it within ``GRACE``
-seconds. A training asks for time to write a checkpoint first (:func:`saving`), and SIGUSR1 makes it
-write one and go on, as schedulers ask for before a job's time is over.
+Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import the
+exception is lost, or ends native code that imports by ``abort``; so it waits for the import's end.
+Inside a finalizer or a callback it is lost; inside native code it waits. Therefore the signal also
+wakes a thread, which ends the process if the exception has not ended it within ``GRACE`` seconds. A
+training asks for time to write a checkpoint first (:func:`saving`), and SIGUSR1 makes it write one
+and go on, as schedulers ask for before a job's time is over.
 
 Only the program installs this; a Python session keeps its own handlers.
 """
@@ -16,14 +17,19 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 EXIT_CODE = 130
 GRACE = 0.7
 """Seconds from a signal until the process is ended without further clean-up."""
+_AGAIN = 0.02
+"""Seconds after which an interrupt that met an import is tried again."""
 LINE = "xscale: error: interrupted\n"
 
+_IMPORTS = "<frozen importlib._bootstrap>"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -68,6 +74,7 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in caught:
         signal.signal(number, _handle)
+    signal.signal(signal.SIGALRM, _try_again)
     signal.signal(signal.SIGUSR1, _ask_to_save)
 
 
@@ -126,7 +133,7 @@ def _ask_to_save(number: int, frame: object) -> None:
         _state.saving.save.set()
 
 
-def _handle(number: int, frame: object) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     """Stop a training softly, anything else by an exception of the main thread."""
     saving = _state.saving
     if saving is not None and not saving.is_set():
@@ -135,7 +142,29 @@ def _handle(number: int, frame: object) -> None:
     first, _state.ending = not _state.ending, _state.installed
     # Clean-up is not interrupted again: the watching thread ends it in time.
     if not _state.answered and (first or not _state.installed):
+        _interrupt(number, frame)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise the exception, or come back soon where the main thread imports."""
+    if not _state.installed or not _imports(frame):
         raise KeyboardInterrupt
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
+
+def _try_again(number: int, frame: FrameType | None) -> None:
+    """Interrupt what met an import before, unless the command came to its end meanwhile."""
+    if _state.ending and not _state.answered:
+        _interrupt(number, frame)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether an import is under way in a frame or in those that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(reader: int) -> None:
@@ -143,10 +172,10 @@ def _watch(reader: int) -> None:
     while not _interrupted(os.read(reader, 64)):
         pass
     _state.ending = True
-    ready, _, _ = select.select([reader], [], [], GRACE)
-    if not ready or _interrupted(os.read(reader, 64)):
-        _end()
-    select.select([], [], [], GRACE)
+    last = time.monotonic() + GRACE
+    while select.select([reader], [], [], max(0.0, last - time.monotonic()))[0]:
+        if _interrupted(os.read(reader, 64)):
+            break
     _end()
 
 
