@@ -11,7 +11,8 @@ import pytest
 from tests import builders
 from xscale import Run, Scene, score_run
 from xscale.cli.main import main
-from xscale.errors import SceneError, UsageError
+from xscale.errors import BusyError, SceneError, UsageError
+from xscale.io.run_lock import RunLock
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -96,3 +97,56 @@ def test_a_log_of_wrong_types_costs_no_score(run):
     with (run / "metrics.jsonl").open("a") as log:
         log.write("\n".join(lines) + "\n")
     assert score_run(run).report.exists()
+
+
+def test_metrics_on_request_stand_in_scores_table_and_page(run, weights_dir, capsys):
+    before = score_run(run, lpips_weights=weights_dir).scores
+    argv = ["score", str(run), "--lpips-weights", str(weights_dir)]
+    assert main([*argv, "--metrics", "lpips_vgg_unit", "_ccq"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for name, row in scores["photos"].items():
+        assert {n: row[n] for n in before["photos"][name]} == before["photos"][name]
+        assert 0 < row["lpips_vgg_unit_covered_cc"] != row["lpips_vgg_covered_cc"]
+        assert row["psnr_ccq"] >= row["psnr"]
+    printed = capsys.readouterr().out
+    assert "LPIPS VGG, [0, 1]" in printed
+    assert "quadratic colour fit" in printed
+    assert "LPIPS VGG, [0, 1]" in (run / "report.html").read_text()
+
+
+def test_flip_is_scored_by_the_command(run):
+    pytest.importorskip("flip_evaluator")
+    assert main(["score", str(run), "--metrics", "flip"]) == 0
+    mean = json.loads((run / "scores.json").read_text())["mean"]
+    assert 0 < mean["flip_covered_cc"] < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("fid", "no metric on request is called fid; there are"), ("psnr", "without being asked")],
+)
+def test_metrics_that_cannot_be_asked_for_are_refused_before_any_work(run, name, words, capsys):
+    assert main(["score", str(run), "--metrics", name]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not (run / "renders").exists()
+
+
+def test_a_second_scorer_is_refused_while_the_first_works(run, capsys):
+    def second(*progress):
+        with pytest.raises(BusyError, match="is in use by process"):
+            score_run(run)
+        assert main(["score", str(run)]) == 8
+
+    first = score_run(run, on_score=second)
+    lines = capsys.readouterr().err.splitlines()
+    errors = [line for line in lines if line.startswith("xscale: error")]
+    assert len(errors) == len(first.scores["photos"])
+    assert all("renders: is in use by process" in line for line in errors)
+    assert json.loads((run / "scores.json").read_text()) == first.scores
+    assert score_run(run).scores == first.scores
+
+
+def test_a_run_that_trains_is_scored_beside_it(run):
+    with RunLock(run):
+        assert score_run(run).report.exists()

@@ -37,6 +37,9 @@ class Options:
     """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
+    metrics: list[str] | None = None
+    """Also score these, which take their time: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md
+    defines them)."""
     device: str = "auto"
     """Where to render; auto takes CUDA where the kernels run on it, else another GPU
     by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
@@ -51,6 +54,7 @@ def run(argv: list[str]) -> int:
         scene=options.scene,
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
+        metrics=options.metrics or (),
         photos_at_render=options.photos_at_render,
         two_sided=options.two_sided,
         device=options.device,

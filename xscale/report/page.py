@@ -15,7 +15,7 @@ from xscale.report import figures
 from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
 from xscale.report.score import read_pair, summarise
-from xscale.report.table import TITLES, mean_rows, photo_rows, shown
+from xscale.report.table import mean_rows, metrics_shown, photo_rows, shown
 
 LEAD = "_covered_cc"
 PAGE_BYTES = 10_000_000
@@ -118,9 +118,10 @@ def _header(title: str, facts: Mapping[str, object], scores: Mapping[str, Mappin
 
 def _tiles(mean: Mapping[str, object]) -> str:
     tiles = "".join(
-        f'<div class="tile"><b>{shown(base, mean.get(base + LEAD))}'
-        f"{'<small> dB</small>' if base == 'psnr' else ''}</b><span>{TITLES[base]}</span></div>"
-        for base in TITLES
+        f'<div class="tile"><b>{shown(metric.name, mean.get(metric.name + LEAD))}'
+        f"{'<small> dB</small>' if metric.name == 'psnr' else ''}</b>"
+        f"<span>{metric.title}</span></div>"
+        for metric in metrics_shown(mean)
     )
     return (
         f'<div class="tiles">{tiles}</div><p class="soft">Mean over the test photos, on the '
@@ -153,12 +154,15 @@ def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> lis
     members: dict[str, list[str]] = {}
     for name in scores["photos"]:
         members.setdefault(groups.get(name, _OTHER), []).append(name)
-    rows = [["covered pixels, colour-fitted, by group", "photos", *TITLES.values()]]
+    columns = metrics_shown(scores["mean"])
+    titles = [metric.title for metric in columns]
+    rows = [["covered pixels, colour-fitted, by group", "photos", *titles]]
     shares = scores["counts"].get("covered_share", {})
     for label, inside in sorted(members.items(), key=lambda item: (item[0] == _OTHER, item[0])):
         subset = {n: scores["photos"][n] for n in inside}
         mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
-        rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in TITLES)])
+        figures_shown = (shown(metric.name, mean.get(metric.name + LEAD)) for metric in columns)
+        rows.append([label, str(len(inside)), *figures_shown])
     return rows
 
 
@@ -193,7 +197,8 @@ def _photo(
         )
     )
     figures_shown = " · ".join(
-        f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in TITLES
+        f"{metric.title[:-2]} <b>{shown(metric.name, row.get(metric.name + LEAD))}</b>"
+        for metric in metrics_shown(row)
     )
     return (
         f'<section class="photo"><header><h3>{escaped(name)}</h3><span>{figures_shown}</span>'

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xscale.metrics.measures import Score, metric_of, metrics_wanted
+from xscale.metrics.measures import METRICS, Metric, Score, metric_of
 from xscale.metrics.variants import VARIANTS, suffixes_of
 
-SHOWN = metrics_wanted()
-"""The metrics of a run's table."""
-TITLES = {metric.name: metric.title for metric in SHOWN}
 # Fair comparisons first.
 _FIRST = ("_covered_cc", "_covered", "_cc")
 MISSING = "–"
+
+
+def metrics_shown(scores: Mapping[str, Score]) -> list[Metric]:
+    """Return the metrics of a run's table: those of every run, and those on request that it has.
+
+    Args:
+        scores: Means, or one photo's scores, by name.
+    """
+    return [m for m in METRICS if not m.on_request or m.name in scores]
 
 
 def shown(metric: str, value: Score) -> str:
@@ -26,22 +32,24 @@ def shown(metric: str, value: Score) -> str:
 
 def mean_rows(mean: Mapping[str, Score]) -> list[list[str]]:
     """Lay out means: a row per variant, fair comparisons first, a column per metric."""
-    suffixes = [s for s in suffixes_of(masked=True) if s in suffixes_of() or "psnr" + s in mean]
-    suffixes = [*_FIRST, *(s for s in suffixes if s not in _FIRST)]
     titles = {variant.suffix: variant.title for variant in VARIANTS}
-    rows = [["", *TITLES.values()]]
-    rows += [[titles[s], *_figures(mean, s)] for s in suffixes]
+    suffixes = [s for s in titles if s in suffixes_of() or "psnr" + s in mean]
+    suffixes = [*_FIRST, *(s for s in suffixes if s not in _FIRST)]
+    columns = metrics_shown(mean)
+    rows = [["", *(metric.title for metric in columns)]]
+    rows += [[titles[s], *_figures(mean, s, columns)] for s in suffixes]
     return rows
 
 
-def _figures(scores: Mapping[str, Score], suffix: str) -> list[str]:
-    return [shown(metric.name, scores.get(metric.name + suffix)) for metric in SHOWN]
+def _figures(scores: Mapping[str, Score], suffix: str, columns: Sequence[Metric]) -> list[str]:
+    return [shown(metric.name, scores.get(metric.name + suffix)) for metric in columns]
 
 
 def photo_rows(photos: Mapping[str, Mapping[str, Score]], suffix: str) -> list[list[str]]:
     """Lay out one variant: a row per photo, a column per metric."""
-    rows = [["photo", *TITLES.values()]]
-    rows += [[name, *_figures(row, suffix)] for name, row in photos.items()]
+    columns = metrics_shown(next(iter(photos.values()), {}))
+    rows = [["photo", *(metric.title for metric in columns)]]
+    rows += [[name, *_figures(row, suffix, columns)] for name, row in photos.items()]
     return rows
 
 
