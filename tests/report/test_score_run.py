@@ -96,3 +96,19 @@ def test_a_log_of_wrong_types_costs_no_score(run):
     with (run / "metrics.jsonl").open("a") as log:
         log.write("\n".join(lines) + "\n")
     assert score_run(run).report.exists()
+
+
+def test_metrics_on_request_reach_file_table_and_page(run, capsys):
+    pytest.importorskip("flip_evaluator")
+    assert main(["score", str(run), "--metrics", "flip"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for row in (scores["mean"], *scores["photos"].values()):
+        assert 0 < row["flip_covered_cc"] < 1
+    assert "FLIP" in capsys.readouterr().out
+    assert "FLIP" in (run / "report.html").read_text()
+
+
+def test_a_metric_of_no_such_name_is_told_before_anything_is_rendered(run, capsys):
+    assert main(["score", str(run), "--metrics", "fid"]) == 2
+    assert "there are lpips_vgg_unit, dists, flip" in capsys.readouterr().err
+    assert not (run / "renders/test").exists()
