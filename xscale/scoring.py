@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from xscale.errors import SceneError, UsageError, XscaleError
+from xscale.io.run_lock import RunLock
+from xscale.io.storage import make_folder
 from xscale.metrics.lpips_weights import check_available
 from xscale.metrics.models import check_extras
 from xscale.render.run import Run
@@ -81,6 +83,7 @@ def score_run(
         SceneError: The scene lacks a photo of the run.
         IntegrityError: The run is damaged.
         StorageError: A file cannot be written.
+        BusyError: Another process scores the run.
     """
     check_available(lpips_weights)
     check_extras(metrics, lpips_weights)
@@ -102,54 +105,58 @@ def score_run(
     _ = run.model
     for line in run.warnings:
         remark(line)
-    renders, coverage = render_views(run, names, run.folder.pictures("test"), on_render)
-    downscale = run.downscale
-    masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
-    done = 0
+    pictures = run.folder.pictures("test")
+    make_folder(pictures.parent)
+    # Another scoring would replace the pictures while these are judged.
+    with RunLock(pictures.parent):
+        renders, coverage = render_views(run, names, pictures, on_render)
+        downscale = run.downscale
+        masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
+        done = 0
 
-    def read(name: str) -> np.ndarray:
-        return opened.photo(name).read(downscale)
+        def read(name: str) -> np.ndarray:
+            return opened.photo(name).read(downscale)
 
-    def scored(name: str, row: Mapping[str, object]) -> None:
-        nonlocal done
-        done += 1
-        if on_score is not None:
-            on_score(done, len(names), name)
+        def scored(name: str, row: Mapping[str, object]) -> None:
+            nonlocal done
+            done += 1
+            if on_score is not None:
+                on_score(done, len(names), name)
 
-    scores = score_renders(
-        names,
-        read,
-        renders,
-        coverage,
-        masks=(lambda name: opened.photo(name).read_mask(downscale)) if masked else None,
-        lpips_weights=lpips_weights,
-        extras=metrics,
-        protocol={
-            "downscale": downscale,
-            "split": run.manifest.to_json()["split"],
-            "photos_at_render": run.photos_at_render,
-            "back_faces": "covered" if run.surface.sides is None else "uncovered",
-        },
-        warnings=[*run.manifest.scene.warnings, *warnings],
-        progress=scored,
-    )
-    write_scores(run.folder.scores_file, scores)
-    log = [line for line in run.folder.logged() if "checkpoint" not in line]
-    timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
-    page = write_report(
-        run.path,
-        scores,
-        names=names,
-        read_photo=read,
-        renders_dir=renders,
-        coverage_dir=coverage,
-        title=Path(run.manifest.scene.root).name,
-        facts={"preset": run.manifest.preset, "downscale": downscale, "layout": opened.layout},
-        metrics=[line for line in log if "where_time_went" not in line],
-        timings=timings,
-        settings=run.manifest.settings,
-        groups=groups,
-    )
+        scores = score_renders(
+            names,
+            read,
+            renders,
+            coverage,
+            masks=(lambda name: opened.photo(name).read_mask(downscale)) if masked else None,
+            lpips_weights=lpips_weights,
+            extras=metrics,
+            protocol={
+                "downscale": downscale,
+                "split": run.manifest.to_json()["split"],
+                "photos_at_render": run.photos_at_render,
+                "back_faces": "covered" if run.surface.sides is None else "uncovered",
+            },
+            warnings=[*run.manifest.scene.warnings, *warnings],
+            progress=scored,
+        )
+        write_scores(run.folder.scores_file, scores)
+        log = [line for line in run.folder.logged() if "checkpoint" not in line]
+        timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
+        page = write_report(
+            run.path,
+            scores,
+            names=names,
+            read_photo=read,
+            renders_dir=renders,
+            coverage_dir=coverage,
+            title=Path(run.manifest.scene.root).name,
+            facts={"preset": run.manifest.preset, "downscale": downscale, "layout": opened.layout},
+            metrics=[line for line in log if "where_time_went" not in line],
+            timings=timings,
+            settings=run.manifest.settings,
+            groups=groups,
+        )
     return Scored(scores, page, tuple(warnings))
 
 

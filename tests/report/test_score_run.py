@@ -11,7 +11,8 @@ import pytest
 from tests import builders
 from xscale import Run, Scene, score_run
 from xscale.cli.main import main
-from xscale.errors import SceneError, UsageError
+from xscale.errors import BusyError, SceneError, UsageError
+from xscale.io.run_lock import RunLock
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -112,3 +113,13 @@ def test_a_metric_of_no_such_name_is_told_before_anything_is_rendered(run, capsy
     assert main(["score", str(run), "--metrics", "fid"]) == 2
     assert "there are lpips_vgg_unit, dists, flip" in capsys.readouterr().err
     assert not (run / "renders/test").exists()
+
+
+def test_a_run_is_scored_by_one_process_at_a_time(run, capsys):
+    main(["score", str(run)])
+    before = (run / "scores.json").read_bytes()
+    with RunLock(run / "renders"):
+        assert main(["score", str(run), "--two-sided"]) == BusyError.exit_code
+    assert "is in use by process" in capsys.readouterr().err
+    assert (run / "scores.json").read_bytes() == before
+    assert main(["score", str(run)]) == 0
