@@ -99,7 +99,33 @@ def test_a_log_of_wrong_types_costs_no_score(run):
     assert score_run(run).report.exists()
 
 
-def test_metrics_on_request_stand_in_scores_table_and_page(run, weights_dir, capsys):
+def test_metrics_on_request_reach_file_table_and_page(run, capsys):
+    pytest.importorskip("flip_evaluator")
+    assert main(["score", str(run), "--metrics", "flip"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for row in (scores["mean"], *scores["photos"].values()):
+        assert 0 < row["flip_covered_cc"] < 1
+    assert "FLIP" in capsys.readouterr().out
+    assert "FLIP" in (run / "report.html").read_text()
+
+
+def test_a_metric_of_no_such_name_is_told_before_anything_is_rendered(run, capsys):
+    assert main(["score", str(run), "--metrics", "fid"]) == 2
+    assert "there are lpips_vgg_unit, dists, flip" in capsys.readouterr().err
+    assert not (run / "renders/test").exists()
+
+
+def test_a_run_is_scored_by_one_process_at_a_time(run, capsys):
+    main(["score", str(run)])
+    before = (run / "scores.json").read_bytes()
+    with RunLock(run / "renders"):
+        assert main(["score", str(run), "--two-sided"]) == BusyError.exit_code
+    assert "is in use by process" in capsys.readouterr().err
+    assert (run / "scores.json").read_bytes() == before
+    assert main(["score", str(run)]) == 0
+
+
+def test_networks_on_request_stand_beside_what_is_always_scored(run, weights_dir, capsys):
     before = score_run(run, lpips_weights=weights_dir).scores
     argv = ["score", str(run), "--lpips-weights", str(weights_dir)]
     assert main([*argv, "--metrics", "lpips_vgg_unit", "_ccq"]) == 0
@@ -111,40 +137,11 @@ def test_metrics_on_request_stand_in_scores_table_and_page(run, weights_dir, cap
     printed = capsys.readouterr().out
     assert "LPIPS VGG, [0, 1]" in printed
     assert "quadratic colour fit" in printed
-    assert "LPIPS VGG, [0, 1]" in (run / "report.html").read_text()
 
 
-def test_flip_is_scored_by_the_command(run):
-    pytest.importorskip("flip_evaluator")
-    assert main(["score", str(run), "--metrics", "flip"]) == 0
-    mean = json.loads((run / "scores.json").read_text())["mean"]
-    assert 0 < mean["flip_covered_cc"] < 1
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [("fid", "no metric on request is called fid; there are"), ("psnr", "without being asked")],
-)
-def test_metrics_that_cannot_be_asked_for_are_refused_before_any_work(run, name, words, capsys):
-    assert main(["score", str(run), "--metrics", name]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert words in line
-    assert not (run / "renders").exists()
-
-
-def test_a_second_scorer_is_refused_while_the_first_works(run, capsys):
-    def second(*progress):
-        with pytest.raises(BusyError, match="is in use by process"):
-            score_run(run)
-        assert main(["score", str(run)]) == 8
-
-    first = score_run(run, on_score=second)
-    lines = capsys.readouterr().err.splitlines()
-    errors = [line for line in lines if line.startswith("xscale: error")]
-    assert len(errors) == len(first.scores["photos"])
-    assert all("renders: is in use by process" in line for line in errors)
-    assert json.loads((run / "scores.json").read_text()) == first.scores
-    assert score_run(run).scores == first.scores
+def test_a_metric_that_is_always_scored_need_not_be_asked_for(run, capsys):
+    assert main(["score", str(run), "--metrics", "psnr"]) == 2
+    assert "psnr is scored without being asked for" in capsys.readouterr().err
 
 
 def test_a_run_that_trains_is_scored_beside_it(run):

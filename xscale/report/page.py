@@ -15,7 +15,7 @@ from xscale.report import figures
 from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
 from xscale.report.score import read_pair, summarise
-from xscale.report.table import mean_rows, metrics_shown, photo_rows, shown
+from xscale.report.table import columns_of, mean_rows, photo_rows, shown
 
 LEAD = "_covered_cc"
 PAGE_BYTES = 10_000_000
@@ -121,7 +121,7 @@ def _tiles(mean: Mapping[str, object]) -> str:
         f'<div class="tile"><b>{shown(metric.name, mean.get(metric.name + LEAD))}'
         f"{'<small> dB</small>' if metric.name == 'psnr' else ''}</b>"
         f"<span>{metric.title}</span></div>"
-        for metric in metrics_shown(mean)
+        for metric in columns_of(mean)
     )
     return (
         f'<div class="tiles">{tiles}</div><p class="soft">Mean over the test photos, on the '
@@ -154,14 +154,13 @@ def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> lis
     members: dict[str, list[str]] = {}
     for name in scores["photos"]:
         members.setdefault(groups.get(name, _OTHER), []).append(name)
-    columns = metrics_shown(scores["mean"])
-    titles = [metric.title for metric in columns]
-    rows = [["covered pixels, colour-fitted, by group", "photos", *titles]]
+    columns = columns_of(scores["mean"])
+    rows = [["covered pixels, colour-fitted, by group", "photos", *(m.title for m in columns)]]
     shares = scores["counts"].get("covered_share", {})
     for label, inside in sorted(members.items(), key=lambda item: (item[0] == _OTHER, item[0])):
         subset = {n: scores["photos"][n] for n in inside}
         mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
-        figures_shown = (shown(metric.name, mean.get(metric.name + LEAD)) for metric in columns)
+        figures_shown = (shown(m.name, mean.get(m.name + LEAD)) for m in columns)
         rows.append([label, str(len(inside)), *figures_shown])
     return rows
 
@@ -197,8 +196,7 @@ def _photo(
         )
     )
     figures_shown = " · ".join(
-        f"{metric.title[:-2]} <b>{shown(metric.name, row.get(metric.name + LEAD))}</b>"
-        for metric in metrics_shown(row)
+        f"{m.title[:-2]} <b>{shown(m.name, row.get(m.name + LEAD))}</b>" for m in columns_of(row)
     )
     return (
         f'<section class="photo"><header><h3>{escaped(name)}</h3><span>{figures_shown}</span>'

@@ -56,7 +56,7 @@ def score_renders(
         protocol: What the caller knows and the file must state: ``downscale``, ``split``,
             ``commit`` and the like.
         suffixes: The variants wanted, see :func:`score_photo`; None is all, as a scores file has.
-        extras: Metrics and suffixes on request, such as ``dists`` or ``_ccq``.
+        extras: Metrics and suffixes on request.
         warnings: Lines that a reader of the scores must see.
         progress: Called after every photo with its name and its scores.
 
@@ -68,8 +68,8 @@ def score_renders(
 
     Raises:
         InputError: A render or coverage file is missing or has another size than its photo.
-        UsageError: ``lpips_weights`` is not a folder, or a metric on request is unknown.
-        SetupError: What a metric on request needs is missing.
+        UsageError: ``lpips_weights`` is not a folder, or no metric has such a name.
+        SetupError: A metric on request lacks its package or weights.
         IntegrityError: A weights file is damaged.
     """
     renders_dir, coverage_dir = Path(renders_dir), Path(coverage_dir)

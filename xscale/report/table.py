@@ -12,15 +12,6 @@ _FIRST = ("_covered_cc", "_covered", "_cc")
 MISSING = "–"
 
 
-def metrics_shown(scores: Mapping[str, Score]) -> list[Metric]:
-    """Return the metrics of a run's table: those of every run, and those on request that it has.
-
-    Args:
-        scores: Means, or one photo's scores, by name.
-    """
-    return [m for m in METRICS if not m.on_request or m.name in scores]
-
-
 def shown(metric: str, value: Score) -> str:
     """Format a score: PSNR with two digits, the others with four; a dash where there is none."""
     if value is None:
@@ -32,13 +23,20 @@ def shown(metric: str, value: Score) -> str:
 
 def mean_rows(mean: Mapping[str, Score]) -> list[list[str]]:
     """Lay out means: a row per variant, fair comparisons first, a column per metric."""
-    titles = {variant.suffix: variant.title for variant in VARIANTS}
-    suffixes = [s for s in titles if s in suffixes_of() or "psnr" + s in mean]
+    suffixes = [
+        v.suffix for v in VARIANTS if v.suffix in suffixes_of() or "psnr" + v.suffix in mean
+    ]
     suffixes = [*_FIRST, *(s for s in suffixes if s not in _FIRST)]
-    columns = metrics_shown(mean)
+    titles = {variant.suffix: variant.title for variant in VARIANTS}
+    columns = columns_of(mean)
     rows = [["", *(metric.title for metric in columns)]]
     rows += [[titles[s], *_figures(mean, s, columns)] for s in suffixes]
     return rows
+
+
+def columns_of(scores: Mapping[str, Score]) -> list[Metric]:
+    """Return the metrics of a table: those of every scores file, and those on request in this."""
+    return [m for m in METRICS if not m.on_request or m.name in scores]
 
 
 def _figures(scores: Mapping[str, Score], suffix: str, columns: Sequence[Metric]) -> list[str]:
@@ -47,7 +45,7 @@ def _figures(scores: Mapping[str, Score], suffix: str, columns: Sequence[Metric]
 
 def photo_rows(photos: Mapping[str, Mapping[str, Score]], suffix: str) -> list[list[str]]:
     """Lay out one variant: a row per photo, a column per metric."""
-    columns = metrics_shown(next(iter(photos.values()), {}))
+    columns = columns_of(next(iter(photos.values()), {}))
     rows = [["photo", *(metric.title for metric in columns)]]
     rows += [[name, *_figures(row, suffix, columns)] for name, row in photos.items()]
     return rows
