@@ -36,12 +36,9 @@ class Options:
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     metrics: list[str] | None = None
-    """Also score these: dists, flip, lpips_vgg_unit (docs/scoring.md)."""
+    """Also score these: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md)."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
-    metrics: list[str] | None = None
-    """Also score these, which take their time: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md
-    defines them)."""
     device: str = "auto"
     """Where to render; auto takes CUDA where the kernels run on it, else another GPU
     by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
