@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,7 @@ def test_neither_place_nor_turning_nor_lens_stops_or_jumps_at_a_key(track):
     track.fps = 100.0
     frames = track.frames()
     speed = np.linalg.norm(np.diff([c.position for c in frames], axis=0), axis=1)
-    turn = np.array([_angle(a.R, b.R) for a, b in zip(frames, frames[1:], strict=False)])
+    turn = np.array([_angle(a.R, b.R) for a, b in pairwise(frames)])
     zoom = np.diff([np.log(c.fy) for c in frames])
     for key in track.keys[1:-1]:
         at = track.frame_at(key.seconds)
@@ -83,7 +85,7 @@ def test_the_same_pace_everywhere_moves_keys_in_time_only(track):
     assert track.duration == pytest.approx(3 * STEP)
     frames = track.frames()
     ways = np.linalg.norm(np.diff([c.position for c in frames], axis=0), axis=1)
-    turns = np.array([_angle(a.R, b.R) for a, b in zip(frames, frames[1:], strict=False)])
+    turns = np.array([_angle(a.R, b.R) for a, b in pairwise(frames)])
     scale = np.mean(np.linalg.norm(np.diff(PLACES, axis=0), axis=1))
     pace = ways / scale + turns
     assert pace.max() < 1.1 * pace.min()
@@ -107,7 +109,7 @@ def test_keys_stay_in_order_and_the_first_at_the_beginning(track):
     track.set_time(3, float("nan"))
     times = [key.seconds for key in track.keys]
     assert times[0] == 0
-    assert all(b > a for a, b in zip(times, times[1:], strict=False))
+    assert all(b > a for a, b in pairwise(times))
     track.remove(0)
     assert track.keys[0].seconds == 0
     track.set_duration(5.0)
@@ -133,7 +135,9 @@ def test_a_saved_path_comes_back_with_its_keys(track, ease):
     assert read.warnings == ()
     again = Track()
     line = again.load(
-        [named.camera for named in read.cameras], read.fps, [(k.camera, k.seconds) for k in read.keys]
+        [named.camera for named in read.cameras],
+        read.fps,
+        [(k.camera, k.seconds) for k in read.keys],
     )
     assert line == "4 keys, 181 frames"
     assert (again.ease, again.fps, again.size) == (ease, 30.0, (96, 64))

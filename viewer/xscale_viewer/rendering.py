@@ -86,7 +86,9 @@ class PathRender:
                 report = json.loads(text)
                 self._post(lambda report=report: self._take(report))
         code = self._process.wait()
-        self._process.stdout.close()
+        for pipe in (self._process.stdout, self._process.stdin):
+            with contextlib.suppress(OSError):
+                pipe.close()
         self._post(lambda: self._ended(code))
 
     def _post(self, work: Callable[[], None]) -> None:

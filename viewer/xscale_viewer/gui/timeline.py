@@ -10,7 +10,7 @@ from xscale_viewer.gui.overlay import colour
 from xscale_viewer.gui.track import BLOCKED, CHOSEN, KEY, WAY
 from xscale_viewer.session import Session
 
-HEIGHT = 3.0
+HEIGHT = 3.4
 """In heights of a line."""
 _ROOM = 1.15
 """Seconds that are shown, in durations: the last key can be dragged to the right."""
@@ -42,9 +42,10 @@ class Timeline:
         corner = imgui.get_cursor_screen_pos()
         imgui.invisible_button("timeline", size)
         left, wide = corner.x + em, size.x - 2 * em
-        if not self._held:
+        if not (self._held or 0.4 * self._span < track.duration < 0.97 * self._span):
+            # Only where there is need: a key stays where it was dropped.
             self._span = max(track.duration * _ROOM, 2.0)
-        middle = corner.y + size.y * 0.62
+        middle = corner.y + size.y * 0.5
         self._mouse(left, wide)
         drawing = imgui.get_window_draw_list()
         text = imgui.get_color_u32(imgui.Col_.text)
@@ -73,10 +74,7 @@ class Timeline:
             imgui.ImVec2(here, corner.y + 2), imgui.ImVec2(here, corner.y + size.y - 2), text, 2
         )
         line = f"{track.seconds:.2f} s, frame {track.frame_at(track.seconds) + 1} of {track.count}"
-        drawing.add_text(
-            imgui.ImVec2(left + wide - imgui.calc_text_size(line).x, corner.y + size.y - em - 2),
-            text, line,
-        )  # fmt: skip
+        drawing.add_text(imgui.ImVec2(left, corner.y + size.y - em - 1), text, line)
 
     def _mouse(self, left: float, wide: float) -> None:
         track, paths = self._session.track, self._commands.paths
