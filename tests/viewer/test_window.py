@@ -179,7 +179,7 @@ def test_a_wipe_is_dragged_and_a_run_that_vanishes_stays_on_the_screen(
 def _middle(picture, rgb):
     """Middle (x, y) of what has a colour, None where nothing has it."""
     rows, columns = (np.abs(picture.astype(int) - rgb) < 12).all(2).nonzero()
-    return (float(columns.mean()), float(rows.mean())) if len(rows) > 20 else None
+    return (float(columns.mean()), float(rows.mean())) if len(rows) > 9 else None
 
 
 def test_a_camera_path_is_made_by_hand(screen, run_folder, tmp_path):

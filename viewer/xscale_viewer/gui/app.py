@@ -18,7 +18,7 @@ from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion
 from xscale_viewer.session import Session
 
-_PANEL = 21.0
+_PANEL = 22.5
 """Width of the side panel in heights of a line."""
 _AFTER_CLICK = 4
 """Frames drawn at once after a click."""

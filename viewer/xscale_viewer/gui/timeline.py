@@ -66,13 +66,13 @@ class Timeline:
         for first, last in runs(track.blocked):
             a, b = (x(k / max(track.count - 1, 1) * track.duration) for k in (first, last + 1))
             drawing.add_line(imgui.ImVec2(a, middle), imgui.ImVec2(b, middle), colour(BLOCKED), 5)
-        for at, key in enumerate(track.keys):
-            tint = colour(CHOSEN if at == track.selected else KEY)
-            _diamond(drawing, (x(key.seconds), middle), em * 0.38, tint, text)
         here = x(track.seconds)
         drawing.add_line(
             imgui.ImVec2(here, corner.y + 2), imgui.ImVec2(here, corner.y + size.y - 2), text, 2
         )
+        for at, key in enumerate(track.keys):
+            tint = colour(CHOSEN if at == track.selected else KEY)
+            _diamond(drawing, (x(key.seconds), middle), em * 0.5, tint, text)
         line = f"{track.seconds:.2f} s, frame {track.frame_at(track.seconds) + 1} of {track.count}"
         drawing.add_text(imgui.ImVec2(left, corner.y + size.y - em - 1), text, line)
 
