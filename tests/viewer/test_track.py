@@ -110,6 +110,9 @@ def test_keys_stay_in_order_and_the_first_at_the_beginning(track):
     times = [key.seconds for key in track.keys]
     assert times[0] == 0
     assert all(b > a for a, b in pairwise(times))
+    track.seconds = track.duration
+    track.set_time(3, track.duration - 0.5)
+    assert track.seconds == track.duration
     track.remove(0)
     assert track.keys[0].seconds == 0
     track.set_duration(5.0)

@@ -138,6 +138,7 @@ class Track:
         last = at == len(self.keys) - 1
         high = MOST_FRAMES / self.fps if last else self.keys[at + 1].seconds - _LEAST
         self.keys[at] = replace(self.keys[at], seconds=float(min(max(seconds, low), high)))
+        self.seconds = min(self.seconds, self.duration)
 
     def set_duration(self, seconds: float) -> None:
         """Make the whole path longer or shorter."""
