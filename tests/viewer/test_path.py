@@ -263,7 +263,7 @@ def test_a_rendering_whose_process_dies_is_a_line(user, monkeypatch, tmp_path): 
 
     s = user[0]
     s.source.run = SimpleNamespace(manifest=SimpleNamespace(run="x"))
-    monkeypatch.setattr(rendering, "JOB", "xscale_viewer.not_there")
+    monkeypatch.setattr(rendering, "COMMAND", ("-m", "xscale_viewer.not_there"))
     found = PathRender(s, tmp_path / "a.json", tmp_path / "a")
     until(s, lambda: found.done)
     assert "ended by itself (code 1)" in s.status

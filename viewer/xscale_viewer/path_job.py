@@ -1,22 +1,16 @@
-"""``python -m xscale_viewer.path_job JSON``: the process that renders a camera path for the window.
+"""Rendering of a camera path for the window, in a process of its own.
 
 It does what ``xscale render`` does, by the same job: started again it renders what is missing. It
-says on its standard output how far it is, a JSON object a line, and ends when its standard input
-does: the window was closed, or the user gave up.
+says on its standard output how far it is, a JSON object a line.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
-_GRACE = 10.0
-"""Seconds that a frame being rendered has to be given up."""
 _NICE = 5
 """How much the window goes first."""
 
@@ -24,14 +18,6 @@ _NICE = 5
 def _tell(**fields: object) -> None:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
-
-
-def _end_with_window() -> None:
-    while os.read(0, 1):
-        pass
-    signal.raise_signal(signal.SIGINT)
-    time.sleep(_GRACE)
-    os._exit(130)
 
 
 def render(order: dict) -> int:
@@ -78,16 +64,9 @@ def render(order: dict) -> int:
 
 def main(argv: list[str]) -> int:
     """Run the process."""
-    threading.Thread(target=_end_with_window, name="window", daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     try:
         return render(json.loads(argv[0]))
     except KeyboardInterrupt:
         return 130
-
-
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # not by Python's own end: the thread that waits for the window would block it

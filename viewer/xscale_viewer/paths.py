@@ -22,7 +22,7 @@ _LONGEST = 0.25
 
 
 class PathCommands:
-    """What the user can do to the camera path.
+    """Actions of the user on the camera path.
 
     Args:
         session: The session.

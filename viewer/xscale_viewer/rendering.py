@@ -13,7 +13,8 @@ from pathlib import Path
 from xscale.errors import printable
 from xscale_viewer.session import Session
 
-JOB = "xscale_viewer.path_job"
+COMMAND = ("-m", "xscale_viewer", "--path")
+"""Arguments of Python that start the process."""
 
 
 class PathRender:
@@ -56,7 +57,7 @@ class PathRender:
             "overwrite": overwrite,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", JOB, json.dumps(order)],
+            [sys.executable, *COMMAND, json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

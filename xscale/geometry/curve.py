@@ -67,7 +67,7 @@ class Curve:
         self._moment = curves.PchipInterpolator(length, fine)
         self._ends = (begin, end)
         self.length = float(length[-1])
-        """Of the whole curve."""
+        """Length of the whole curve."""
         between = knots[inner[0] + 1 : inner[1]]
         inside = [self._moment.solve(knot, extrapolate=False)[0] for knot in between]
         self.at_keys = np.array([0.0, *inside, self.length])
