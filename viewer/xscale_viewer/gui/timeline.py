@@ -65,7 +65,8 @@ class Timeline:
         )
         for first, last in runs(track.blocked):
             a, b = (x(k / max(track.count - 1, 1) * track.duration) for k in (first, last + 1))
-            drawing.add_line(imgui.ImVec2(a, middle), imgui.ImVec2(b, middle), colour(BLOCKED), 5)
+            b = max(b, a + 0.5 * em)  # a single frame is seen too
+            drawing.add_line(imgui.ImVec2(a, middle), imgui.ImVec2(b, middle), colour(BLOCKED), 6)
         here = x(track.seconds)
         drawing.add_line(
             imgui.ImVec2(here, corner.y + 2), imgui.ImVec2(here, corner.y + size.y - 2), text, 2
