@@ -35,6 +35,8 @@ class Options:
     surface: for comparison with older scores."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md)."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
     device: str = "auto"
@@ -51,6 +53,7 @@ def run(argv: list[str]) -> int:
         scene=options.scene,
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
+        metrics=options.metrics or (),
         photos_at_render=options.photos_at_render,
         two_sided=options.two_sided,
         device=options.device,
