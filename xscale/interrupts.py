@@ -26,7 +26,7 @@ EXIT_CODE = 130
 GRACE = 0.7
 """Seconds from a signal until the process is ended without further clean-up."""
 _AGAIN = 0.02
-"""Seconds after which an interrupt that met an import is tried again."""
+"""Seconds after which an interrupt that waits for the end of an import is tried again."""
 LINE = "xscale: error: interrupted\n"
 
 _IMPORTS = "<frozen importlib._bootstrap>"
@@ -48,6 +48,10 @@ class _State:
         self.installed = False
         self.ending = False
         """Whether an interrupt has come that nobody saves for."""
+        self.raised = False
+        """Whether the main thread has been interrupted, or will be after an import."""
+        self.waits = False
+        """Whether an interrupt waits for the end of an import."""
         self.answered = False
         """Whether the line about the outcome has been printed."""
         self.saving: Stop | None = None
@@ -139,22 +143,24 @@ def _handle(number: int, frame: FrameType | None) -> None:
     if saving is not None and not saving.is_set():
         saving.set()
         return
-    first, _state.ending = not _state.ending, _state.installed
+    # The watching thread may have seen the signal before, so that ``ending`` does not tell.
+    first, _state.raised = not _state.raised, _state.installed
+    _state.ending = _state.installed
     # Clean-up is not interrupted again: the watching thread ends it in time.
     if not _state.answered and (first or not _state.installed):
         _interrupt(number, frame)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise the exception, or come back soon where the main thread imports."""
-    if not _state.installed or not _imports(frame):
+    """Raise the exception, or let it wait where the main thread imports."""
+    _state.waits = _state.installed and _imports(frame)
+    if not _state.waits:
         raise KeyboardInterrupt
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
 
 
 def _try_again(number: int, frame: FrameType | None) -> None:
     """Interrupt what met an import before, unless the command came to its end meanwhile."""
-    if _state.ending and not _state.answered:
+    if _state.waits and not _state.answered:
         _interrupt(number, frame)
 
 
@@ -173,9 +179,12 @@ def _watch(reader: int) -> None:
         pass
     _state.ending = True
     last = time.monotonic() + GRACE
-    while select.select([reader], [], [], max(0.0, last - time.monotonic()))[0]:
-        if _interrupted(os.read(reader, 64)):
+    while time.monotonic() < last:
+        if select.select([reader], [], [], _AGAIN)[0] and _interrupted(os.read(reader, 64)):
             break
+        if _state.waits:
+            # To the main thread, whose waiting it ends: a timer's signal may go to any thread.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
     _end()
 
 

@@ -219,12 +219,12 @@ def test_an_interrupt_that_is_lost_ends_the_process_all_the_same(body, tmp_path)
 
 def test_an_import_is_not_interrupted_but_what_follows_it(tmp_path):
     """Native code that imports ends the process by ``abort`` where the exception meets it."""
-    module = "import time\nprint('ready', flush=True)\nend = time.monotonic() + 0.3\n"
+    module = "import time\nprint('ready', flush=True)\nend = time.monotonic() + 0.1\n"
     module += "while time.monotonic() < end: pass\nprint('imported', flush=True)\n"
     (tmp_path / "lengthy.py").write_text(module)
     body = (
-        f"sys.path.insert(0, {str(tmp_path)!r})\n    import lengthy\n"
-        "    try: time.sleep(60)\n    finally: print('cleaned up', flush=True)"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n    try:\n        import lengthy\n"
+        "        time.sleep(60)\n    finally: print('cleaned up', flush=True)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", PRETENDER.format(body=body)],
