@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 
 from xscale.errors import SceneError, UsageError, XscaleError
-from xscale.io.run_lock import RunLock
-from xscale.io.storage import make_folder
 from xscale.metrics.lpips_weights import check_available
 from xscale.metrics.models import check_extras
 from xscale.render.run import Run
@@ -106,9 +104,8 @@ def score_run(
     for line in run.warnings:
         remark(line)
     pictures = run.folder.pictures("test")
-    make_folder(pictures.parent)
     # Another scoring would replace the pictures while these are judged.
-    with RunLock(pictures.parent):
+    with run.folder.scoring_lock():
         renders, coverage = render_views(run, names, pictures, on_render)
         downscale = run.downscale
         masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)

@@ -123,3 +123,27 @@ def test_a_run_is_scored_by_one_process_at_a_time(run, capsys):
     assert "is in use by process" in capsys.readouterr().err
     assert (run / "scores.json").read_bytes() == before
     assert main(["score", str(run)]) == 0
+
+
+def test_networks_on_request_stand_beside_what_is_always_scored(run, weights_dir, capsys):
+    before = score_run(run, lpips_weights=weights_dir).scores
+    argv = ["score", str(run), "--lpips-weights", str(weights_dir)]
+    assert main([*argv, "--metrics", "lpips_vgg_unit", "_ccq"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for name, row in scores["photos"].items():
+        assert {n: row[n] for n in before["photos"][name]} == before["photos"][name]
+        assert 0 < row["lpips_vgg_unit_covered_cc"] != row["lpips_vgg_covered_cc"]
+        assert row["psnr_ccq"] >= row["psnr"]
+    printed = capsys.readouterr().out
+    assert "LPIPS VGG, [0, 1]" in printed
+    assert "quadratic colour fit" in printed
+
+
+def test_a_metric_that_is_always_scored_need_not_be_asked_for(run, capsys):
+    assert main(["score", str(run), "--metrics", "psnr"]) == 2
+    assert "psnr is scored without being asked for" in capsys.readouterr().err
+
+
+def test_a_run_that_trains_is_scored_beside_it(run):
+    with RunLock(run):
+        assert score_run(run).report.exists()

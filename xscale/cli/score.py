@@ -36,7 +36,7 @@ class Options:
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     metrics: list[str] | None = None
-    """Also score these: dists, flip, lpips_vgg_unit (docs/scoring.md)."""
+    """Also score these: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md)."""
     lpips_weights: Path | None = None
     """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
     device: str = "auto"
