@@ -44,8 +44,9 @@ def _bar(
     em = imgui.get_font_size()
     texts = [ends(legend, value, unit) for value in (legend.dark, legend.bright)]
     label(drawing, at, texts[0])
-    x = at[0] + imgui.calc_text_size(texts[0]).x + em / 2
-    step = em / 4
+    # Whole pixels: between the steps nothing shows through.
+    x = round(at[0] + imgui.calc_text_size(texts[0]).x + em / 2)
+    step = max(round(em / 4), 1)
     for k, rgb in enumerate(colour_scale(np.linspace(0, 1, _STEPS)) / 255):
         a = imgui.ImVec2(x + k * step, at[1])
         drawing.add_rect_filled(a, imgui.ImVec2(a.x + step, at[1] + em), colour(tuple(rgb)))

@@ -44,6 +44,10 @@ def draw(drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Ca
             blocked = any(f in track.blocked for f in range(kept[k], kept[k + 1]))
             tint, wide = (BLOCKED, 4) if blocked else (WAY, 2)
             drawing.add_line(imgui.ImVec2(*at[k]), imgui.ImVec2(*at[k + 1]), colour(tint), wide)
+    for k in track.blocked:  # one frame's way may be shorter than a pixel
+        at = on_screen(origin, camera, places[k : k + 1])[0]
+        if at is not None:
+            drawing.add_circle_filled(imgui.ImVec2(*at), _HANDLE - 1, colour(BLOCKED))
     size = _SIZE * session.source.extent
     for number, key in enumerate(track.keys):
         tint = CHOSEN if number == track.selected else KEY
