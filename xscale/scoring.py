@@ -94,7 +94,7 @@ def score_run(
 
     opened = _scene(run, scene, mesh, names, remark)
     _ = run.model
-    for line in run.warnings:
+    for line in (*run.warnings, *run.folder.log_warnings()):
         remark(line)
     renders, coverage = render_views(run, names, run.folder.pictures("test"), on_render)
     downscale = run.downscale

@@ -12,11 +12,12 @@ from xscale.errors import InterruptedRunError, UsageError, XscaleError
 from xscale.giganvs.layout import PreparedScene
 from xscale.giganvs.score import score
 from xscale.io.hashing import fingerprint_of
-from xscale.io.storage import write_json, write_text
+from xscale.io.storage import write_text
 from xscale.metrics.variants import EXTRAS
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.ranking import read_scores, resources_file
+from xscale.report.score import write_scores
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -174,8 +175,8 @@ def _do(job: Job, recipe: Recipe, say: Callable[[str], None]) -> None:
         "score_seconds": round(time.monotonic() - rendered, 3),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    write_json(resources_file(path), used, overwrite=True)
-    write_json(path, scores)
+    write_scores(resources_file(path), used)
+    write_scores(path, scores, overwrite=False)
 
 
 def _trained(folder: RunFolder) -> float | None:

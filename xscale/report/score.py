@@ -15,6 +15,7 @@ import xscale
 from xscale.errors import InputError
 from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
+from xscale.io.hashing import with_own_hash
 from xscale.io.storage import write_json
 from xscale.metrics.lpips_weights import NETS
 from xscale.metrics.measures import Score
@@ -125,9 +126,16 @@ def summarise(
     return {"mean": mean, "counts": counts}
 
 
-def write_scores(path: str | Path, scores: Mapping[str, object]) -> None:
-    """Write a scores file atomically, replacing an older one; StorageError if that fails."""
-    write_json(path, scores, overwrite=True)
+def write_scores(
+    path: str | Path, scores: Mapping[str, object], *, overwrite: bool = True
+) -> None:
+    """Write a scores file, with a hash of itself, atomically.
+
+    Raises:
+        OutputExistsError: It already exists and ``overwrite`` is false.
+        StorageError: It cannot be written.
+    """
+    write_json(path, with_own_hash(scores), overwrite=overwrite)
 
 
 def read_pair(
