@@ -13,9 +13,9 @@ import numpy as np
 
 import xscale
 from xscale.errors import InputError
+from xscale.io.hashing import with_own_hash
 from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
-from xscale.io.hashing import with_own_hash
 from xscale.io.storage import write_json
 from xscale.metrics.lpips_weights import NETS
 from xscale.metrics.measures import Score
@@ -126,9 +126,7 @@ def summarise(
     return {"mean": mean, "counts": counts}
 
 
-def write_scores(
-    path: str | Path, scores: Mapping[str, object], *, overwrite: bool = True
-) -> None:
+def write_scores(path: str | Path, scores: Mapping[str, object], *, overwrite: bool = True) -> None:
     """Write a scores file, with a hash of itself, atomically.
 
     Raises:
