@@ -11,7 +11,8 @@ import torch
 
 from tests.render.conftest import write_tiny_run
 from xscale.errors import UsageError
-from xscale.render.modes import MODES, difference
+from xscale.render.live import ViewPainter
+from xscale.render.modes import MODES, difference, legend_of
 from xscale.render.run import Run
 from xscale.render.scene_photos import PhotoReader, find_photos
 from xscale.render.service import Picture, RenderService, ViewRequest
@@ -64,6 +65,35 @@ def test_a_picture_at_rest_grows_from_top_to_bottom_and_then_gets_finer(tiny_run
     assert len(exact) > 1
     assert all(first == 0 for first, _ in exact)
     assert [last for _, last in exact] == sorted({last for _, last in exact})
+
+
+def test_counting_photos_is_given_up_between_two_of_them(tiny_run, camera):
+    run = Run.open(tiny_run.path)
+    painter = ViewPainter(run)
+    left = [2]
+
+    def check():
+        left[0] -= 1
+        if left[0] < 0:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        painter.prepare(painter.shown(ViewRequest(camera, "photos")), check)
+    assert sum("depths" in vars(view) for view in run.views) == 2
+    painter.prepare(painter.shown(ViewRequest(camera)), check)  # colours need none of it
+
+
+def test_a_scale_of_colours_says_what_its_ends_mean(tiny_run, camera):
+    with Watched(tiny_run) as service:
+        service.request(ViewRequest(camera, "depth", samples=1))
+        assert service.wait(_LONG)
+    last = service.pictures[-1]
+    found = legend_of("depth", last.scale)
+    seen = last.depth[np.isfinite(last.depth)]
+    assert seen.min() <= found.bright < found.dark <= seen.max()
+    assert {name for name in MODES if legend_of(name, last.scale)} == {
+        "depth", "footprint", "level", "photos", "uncertainty", "error"
+    }  # fmt: skip
 
 
 def test_moving_pictures_come_whole(tiny_run, camera):

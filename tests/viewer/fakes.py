@@ -55,6 +55,7 @@ class FakeSource:
     kind = "run"
     georeference = None
     points = None
+    sample = np.zeros((0, 3))
     near = 0.001
     modes = ("colour", "depth", "normal")
     tests = frozenset({"b.jpg"})

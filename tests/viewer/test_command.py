@@ -48,10 +48,10 @@ def test_bad_options_are_refused_before_a_window_opens(arguments, error, monkeyp
 
 def test_a_process_that_dies_is_one_line(monkeypatch):
     monkeypatch.setattr(_viewer, "check_packages", lambda: None)
-    monkeypatch.setattr(_viewer, "command", lambda text: [sys.executable, "-c", "exit(1)"])
+    monkeypatch.setattr(_viewer, "command", lambda *_: [sys.executable, "-c", "exit(1)"])
     with pytest.raises(SetupError, match="display was lost"):
         view.run([])
-    monkeypatch.setattr(_viewer, "command", lambda text: [sys.executable, "-c", "exit(13)"])
+    monkeypatch.setattr(_viewer, "command", lambda *_: [sys.executable, "-c", "exit(13)"])
     assert view.run([]) == 13
 
 

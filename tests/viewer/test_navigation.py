@@ -102,6 +102,21 @@ def test_angles_come_back_as_they_were_given(numbers):
     assert np.allclose(navigation.angles(navigation.from_angles(view(), *numbers, UP), UP), numbers)
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_angles_that_are_not_finite_give_no_usable_view(bad):
+    for place in range(3):
+        numbers = [0.0, 0.0, 0.0]
+        numbers[place] = bad
+        assert not navigation.is_usable(navigation.from_angles(view(), *numbers, UP))
+
+
+def test_a_wider_orthographic_view_shows_more():
+    seen = view()
+    flat = navigation.toggled_parallel(seen, seen.position + 3 * seen.forward)
+    assert navigation.zoomed(flat, 5).parallel > flat.parallel > 0
+    assert navigation.zoomed(flat, 5).fov == flat.fov
+
+
 def test_speed_follows_the_distance_from_kilometres_to_millimetres():
     speeds = [navigation.speed(clear, 2000.0) for clear in (1000.0, 1.0, 0.005)]
     assert np.allclose(np.divide(speeds, (1000.0, 1.0, 0.005)), speeds[0] / 1000)

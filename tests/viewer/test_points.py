@@ -13,9 +13,11 @@ pytest.importorskip("xscale_viewer")
 
 from tests.builders import hits
 from tests.render.conftest import write_tiny_run
+from xscale.geometry.camera import Camera
 from xscale.render.sightings import photos_seeing
 from xscale_viewer import measure, picking, tour, units
-from xscale_viewer.inspection import beyond, look_up
+from xscale_viewer.inspection import beyond, evidence, look_up
+from xscale_viewer.navigation import toggled_parallel, view_of
 from xscale_viewer.source import open_source
 
 OFFSET = (4.5e5, 5.2e6, 300.0)
@@ -61,6 +63,34 @@ def test_beside_a_thing_its_edge_is_picked(source):
     assert np.allclose(near, picking.point_at(camera, depth, (60.5, 30.5)))
     assert picking.nearest_around(camera, depth, (5.5, 5.5)) is None
     assert picking.point_at(camera, depth, (-3, 5)) is None
+
+
+def test_a_ray_along_an_axis_that_hits_nothing_has_no_point():
+    camera = Camera("PINHOLE", 3, 3, np.array([[9.0, 0, 1.5], [0, 9, 1.5], [0, 0, 1]]), np.eye(3),
+                    np.zeros(3))  # fmt: skip
+    depth = np.full((3, 3), np.inf, np.float32)
+    assert picking.point_at(camera, depth, (1.5, 1.5)) is None
+
+
+def test_test_photos_are_no_evidence(source):
+    camera = source.cameras["view_03.png"]
+    pixel = (camera.width / 2, camera.height / 2)
+    found = look_up(source.run, source.origin, source.cameras, camera, pixel)
+    everyone = [sighting.name for sighting in found.seen]
+    assert "the best photo had" in evidence(found, None)
+    assert "only test photos see it: its colour is made up" in evidence(found, None, everyone)
+    first = units.length(found.seen[0].size, None)
+    assert f"had {first}" in evidence(found, None)
+    assert f"had {units.length(found.seen[1].size, None)}" in evidence(found, None, everyone[:1])
+
+
+def test_in_an_orthographic_view_distance_counts_from_the_eyes_plane(source):
+    camera = source.cameras["view_03.png"]
+    view = toggled_parallel(view_of(camera), camera.position + 3 * camera.R[2])
+    far = view.camera(96, 72)
+    found = look_up(source.run, source.origin, source.cameras, far, (48, 36), eye=view.position)
+    assert np.isclose(found.distance, (found.point - view.position) @ view.forward)
+    assert np.isclose(found.frontal, view.parallel / 72, rtol=1e-2)
 
 
 def test_clearance_is_what_the_picture_shows_ahead(source):

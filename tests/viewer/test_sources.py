@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 pytest.importorskip("xscale_viewer")
 
 from tests.render.conftest import write_tiny_run
-from xscale.errors import InputError, XscaleError
+from xscale.errors import InputError, NumericsError, XscaleError
+from xscale.io import checkpoints
 from xscale.render.service import RenderService, ViewRequest
+from xscale.run.folder import RunFolder
 from xscale_viewer.navigation import view_of
 from xscale_viewer.source import open_source
 from xscale_viewer.views import first_view
@@ -84,6 +87,28 @@ def test_what_is_neither_is_refused_in_one_line(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(XscaleError):
         open_source(tmp_path / "folder")
+
+
+def test_a_model_with_nan_is_refused_in_one_line(asymmetric, tmp_path, monkeypatch):
+    folder = RunFolder(write_tiny_run(asymmetric, tmp_path / "run"))
+    monkeypatch.setattr(checkpoints, "check_finite", lambda *_: None)
+    found, _ = folder.load_newest()
+    tensors = {name: np.array(values) for name, values in found.tensors.items()}
+    tensors["field.table"][3] = np.nan
+    checkpoints.save_checkpoint(folder.checkpoints, 2, tensors, {}, run=folder.manifest.run)
+    with pytest.raises(NumericsError, match="has NaN or infinite numbers"):
+        open_source(folder.path)
+
+
+def test_the_first_view_is_one_that_the_mesh_fills(asymmetric_folder):
+    source = open_source(asymmetric_folder)
+    good = first_view(source)
+    # A photo from elsewhere that sees nothing, as far away as the others.
+    name = next(n for n, c in source.cameras.items() if np.allclose(c.position, good.position))
+    turned = replace(view_of(source.cameras[name]), R=np.diag([1.0, -1, -1]) @ good.R)
+    source.cameras[name] = turned.camera(100, 80)
+    other = first_view(source)
+    assert not np.allclose(other.position, good.position)
 
 
 def test_a_damaged_run_is_refused_in_one_line(asymmetric, tmp_path):

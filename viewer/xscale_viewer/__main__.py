@@ -31,4 +31,8 @@ if __name__ == "__main__":
     # After the thread: this import takes most of the start.
     from xscale_viewer.window import main
 
-    sys.exit(main(words))
+    code = main(words)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Not by Python's own end: a thread that still renders would crash in it.
+    os._exit(code)

@@ -122,6 +122,8 @@ class Commands:
         elif s.source is not None and s.photo is not None:
             s.wipe = False
             s.go(s.view)
+        else:
+            self._inspector.clicked = None
 
     def _toggle(self, name: str, text: str) -> None:
         value = not getattr(self._session.settings, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,9 @@ class Found:
     normal: np.ndarray
     """Float64 [3], unit."""
     distance: float
-    """From the eye, world units."""
+    """From the eye, world units; in an orthographic view from the plane that the eye stands in."""
+    frontal: float
+    """Width of a pixel of the view at the point, across the line of sight, world units."""
     size: float
     """Width of a pixel of the view on the surface, world units, with the slant."""
     cosine: float
@@ -47,6 +50,7 @@ def look_up(
     camera: Camera,
     pixel: tuple[float, float],
     cut: Plane | None = None,
+    eye: np.ndarray | None = None,
 ) -> Found | None:
     """Return what a pixel of a picture shows; None for a miss. For the render thread.
 
@@ -57,6 +61,7 @@ def look_up(
         camera: The picture's.
         pixel: (u, v), corner origin.
         cut: The clipping plane; what lies beyond it is not there, but photos do see it.
+        eye: Float64 [3], the eye of an orthographic view, whose camera stands far behind it.
     """
     # With PyTorch, which the window does not wait for.
     from xscale.gbuffer.cut import cut_surface
@@ -79,7 +84,9 @@ def look_up(
     frontal = distance / math.sqrt(camera.fx * camera.fy)
     size = frontal / math.sqrt(max(cosine, 0.1))
     seen = photos_seeing(run.surface, cameras, point, normal, origin)
-    return Found(point, normal, distance, size, cosine, seen)
+    if eye is not None:
+        distance = float((point - eye) @ camera.R[2])
+    return Found(point, normal, distance, frontal, size, cosine, seen)
 
 
 class Inspector:
@@ -122,8 +129,10 @@ class Inspector:
         if self._hovered is not None:
             return self.describe(self._hovered)
         where = coordinates(point, s.source.extent)
-        distance = float(np.linalg.norm(point - s.view.position))
+        distance = float(np.linalg.norm(point - camera.position))
         size = distance / math.sqrt(camera.fx * camera.fy)
+        if s.view.parallel is not None:
+            distance = float((point - s.view.position) @ s.view.forward)
         return f"{where}{self._system()}   distance {length(distance, s.unit)}   " \
                f"{length(size, s.unit)} a pixel"  # fmt: skip
 
@@ -144,7 +153,8 @@ class Inspector:
         s = self._session
         return (
             f"{coordinates(found.point, s.source.extent)}{self._system()}   "
-            f"distance {length(found.distance, s.unit)}   {evidence(found, s.unit)}"
+            f"distance {length(found.distance, s.unit)}   "
+            f"{evidence(found, s.unit, s.source.tests)}"
         )
 
     def click(self, cursor: tuple[float, float]) -> None:
@@ -155,9 +165,9 @@ class Inspector:
         pixel, camera = self._motion.to_picture(cursor), s.picture.request.camera
         self.asking = True
         measuring = s.measuring
-        self._ask(camera, pixel, lambda found: self._clicked(found, camera, measuring))
+        self._ask(camera, pixel, lambda found: self._clicked(found, measuring))
 
-    def _clicked(self, found: Found | None, camera: Camera, measuring: bool) -> None:
+    def _clicked(self, found: Found | None, measuring: bool) -> None:
         self.asking = False
         s = self._session
         if found is None:
@@ -167,18 +177,20 @@ class Inspector:
             self.clicked = found
             s.say(f"{len(found.seen)} photos see this point")
             return
-        frontal = found.distance / math.sqrt(camera.fx * camera.fy)
-        chain = s.measurements.add(measure.pick(found.point, frontal, found.cosine))
+        chain = s.measurements.add(measure.pick(found.point, found.frontal, found.cosine))
         if len(chain.picks) > 1:
             s.say(measured(chain, s.unit))
         else:
             s.say(f"{chain.name}: first point; click the next one, Enter ends, Esc gives up")
 
     def _ask(self, camera: Camera, pixel: tuple[float, float], on_done: object) -> None:
-        source, cut = self._session.source, self._session.plane()
-        self._session.ask(
-            lambda run: look_up(run, source.origin, source.cameras, camera, pixel, cut), on_done
-        )
+        source, cut, view = self._session.source, self._session.plane(), self._session.view
+        eye = None if view.parallel is None else view.position
+
+        def work(run: object) -> Found | None:
+            return look_up(run, source.origin, source.cameras, camera, pixel, cut, eye)
+
+        self._session.ask(work, on_done)
 
 
 def beyond(size: float, seen: list[Sighting]) -> float | None:
@@ -191,13 +203,21 @@ def beyond(size: float, seen: list[Sighting]) -> float | None:
     return seen[0].size / size if seen and size > 0 else None
 
 
-def evidence(found: Found, unit: str | None) -> str:
-    """Return how fine the view is at a point, against the best photo that sees it."""
+def evidence(found: Found, unit: str | None, tests: Collection[str] = ()) -> str:
+    """Return how fine the view is at a point, against the best photo that sees it.
+
+    Args:
+        found: The point.
+        unit: As for ``units.length``.
+        tests: Names of photos that nothing was learned from; they do not count.
+    """
     here = f"{length(found.size, unit)} a pixel here"
-    factor = beyond(found.size, found.seen)
+    learned = [sighting for sighting in found.seen if sighting.name not in tests]
+    factor = beyond(found.size, learned)
     if factor is None:
-        return f"{here}, no photo sees it: its colour is made up"
-    best = length(found.seen[0].size, unit)
+        none = "only test photos see it" if found.seen else "no photo sees it"
+        return f"{here}, {none}: its colour is made up"
+    best = length(learned[0].size, unit)
     if factor > 1.05:
         return f"{here}, the best photo had {best}: {factor:.1f} times beyond"
     return f"{here}, the best photo had {best}"

@@ -70,7 +70,7 @@ KEYS: tuple[Key, ...] = (
         ("paste", "Ctrl+v", "go to the camera in the clipboard"),
         ("open", "Ctrl+o", "open another run or scene"),
         ("finish", "enter", "end the measurement"),
-        ("escape", "escape", "leave the photo, the measurement or this page"),
+        ("escape", "escape", "leave the photo, the measurement, the point or this page"),
         ("help", "F1", "this page"),
     ),
 )

@@ -285,8 +285,12 @@ def toggled_parallel(view: View, point: np.ndarray) -> View:
 
 
 def zoomed(view: View, degrees: float) -> View:
-    """Widen (positive) or narrow the field of view."""
-    return replace(view, fov=float(np.clip(view.fov + degrees, *FOV_RANGE)))
+    """Widen (positive) or narrow the field of view; an orthographic picture grows as much."""
+    fov = float(np.clip(view.fov + degrees, *FOV_RANGE))
+    if view.parallel is not None:
+        grown = math.tan(math.radians(fov) / 2) / math.tan(math.radians(view.fov) / 2)
+        return replace(view, parallel=view.parallel * grown)
+    return replace(view, fov=fov)
 
 
 def speed(clearance: float, extent: float) -> float:
@@ -325,7 +329,12 @@ def angles(view: View, up: np.ndarray) -> tuple[float, float, float]:
 
 
 def from_angles(view: View, heading: float, pitch: float, roll: float, up: np.ndarray) -> View:
-    """Return the view with other angles, in degrees as :func:`angles` gives them."""
+    """Return the view with other angles, in degrees as :func:`angles` gives them.
+
+    Angles that are not finite give a view that ``is_usable`` refuses.
+    """
+    if not np.isfinite([heading, pitch, roll]).all():
+        return replace(view, R=np.full((3, 3), np.nan))
     right, ahead = _ground(up)
     h, p = math.radians(heading), math.radians(float(np.clip(pitch, -89.9, 89.9)))
     forward = math.cos(p) * (math.sin(h) * right + math.cos(h) * ahead) + math.sin(p) * up

@@ -28,7 +28,8 @@ def _points(camera: Camera, depth: np.ndarray, pixel: np.ndarray) -> list[np.nda
     far = depth[row, column].astype(np.float64)
     if not _is_wide(camera):
         far = far / np.maximum(ray @ camera.R[2], 1e-12)
-    points = camera.position + ray * far[:, None]
+    with np.errstate(invalid="ignore"):  # 0 * inf where a ray that hits nothing lies on an axis
+        points = camera.position + ray * far[:, None]
     return [p if np.isfinite(p).all() else None for p in points]
 
 

@@ -19,6 +19,7 @@ from xscale.geometry.camera import Camera
 from xscale.model.background import Plain
 from xscale.render.devices import pick_view_device
 from xscale.render.frame import Frame
+from xscale.render.job import check_model
 from xscale.render.modes import MODES
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
@@ -31,6 +32,7 @@ from xscale.scene.scene import Scene
 from xscale_viewer.navigation import up_of
 
 _SAMPLED = 200_000
+_FEW = 2000
 _NEIGHBOURS = 2000
 _NOT_OF_A_SCENE = ("level", "uncertainty", "features")
 GEOCENTRIC = "EPSG:4978"
@@ -67,6 +69,8 @@ class Source:
     """Name of the coordinate system of positions, where the scene says it."""
     points: np.ndarray | None = None
     """Sparse points, float64 [P, 3], world."""
+    sample: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    """Some of the mesh's vertices, float64 [N, 3], world."""
 
     found_up: np.ndarray = field(init=False)
     """Upward direction found when the source was opened."""
@@ -117,7 +121,8 @@ def _of_run(path: Path, device: str) -> Source:
     run = Run.open(path, pick_view_device(device, path))
     stored = run.manifest.scene
     cameras = {name: run.camera(name) for name in run.names("all")}
-    _ = run.model, run.renderer  # the first picture then comes at once, and faults show now
+    check_model(run)
+    _ = run.renderer  # the first picture then comes at once, and faults show now
     modes = [name for name in MODES if name not in NO_MODES]
     if run.manifest.model.encoding not in ("hash", "volume"):
         modes = [name for name in modes if name != "level"]
@@ -163,7 +168,9 @@ def _source(
     open_scene: Callable[..., Scene],
     georeference: str | None,
 ) -> Source:
-    low, high = _box(run.surface.vertices, origin)
+    vertices = run.surface.vertices
+    low, high = _box(vertices, origin)
+    sample = vertices[:: max(1, len(vertices) // _FEW)].cpu().numpy().astype(np.float64) + origin
     nears = [camera.near for camera in cameras.values() if camera.near > 0]
     near = min([*nears, float(np.linalg.norm(high - low)) * 1e-4])
     middle = (low + high) / 2
@@ -173,7 +180,7 @@ def _source(
         up = up_of(list(cameras.values()), middle, z_is_up=georeference is not None)
     return Source(
         path, kind, run, cameras, tests, origin, low, high, up, modes, near, open_scene,
-        georeference,
+        georeference, sample=sample,
     )  # fmt: skip
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _MOST_ROLL = 20.0
 """Degrees: a photo that was held more aslant is levelled when a window opens with its view."""
 
+_CELLS = 6
+"""Cells along a picture's edge that are counted to tell how much of it the mesh fills."""
+
 _STEEP = 0.95
 """Sine of the pitch above which a view has no horizon to be levelled to."""
 
@@ -31,7 +34,8 @@ def first_view(source: Source) -> View:
         # A far one, since a close-up shows little of what there is, but not the remotest.
         apart = np.abs(np.log(np.maximum(far, 1e-12) / max(float(np.quantile(far, 0.8)), 1e-12)))
         side = np.linalg.norm(away - np.median(away, axis=0), axis=1) / max(source.extent, 1e-12)
-        nearest = names[int(np.argmin(apart + side))]
+        filled = np.array([_filled(source.cameras[name], source.sample) for name in names])
+        nearest = names[int(np.argmin(apart + side + 2 * (1 - filled)))]
         view = view_of(source.cameras[nearest])
         if is_usable(view):
             # Straight up or down there is no horizon.
@@ -41,6 +45,15 @@ def first_view(source: Source) -> View:
     centre, extent = (source.low + source.high) / 2, source.extent
     side = np.cross(source.up, np.eye(3)[int(np.argmin(np.abs(source.up)))])
     return look_at(centre + (side + 0.5 * source.up) * extent, centre, source.up)
+
+
+def _filled(camera: Camera, points: np.ndarray) -> float:
+    """Return the share of a picture's cells that points [N, 3] of the mesh lie in."""
+    pixel, ahead = camera.project(points)
+    with np.errstate(invalid="ignore"):
+        cell = np.floor(pixel * _CELLS / (camera.width, camera.height))
+        inside = (ahead > 0) & ((cell >= 0) & (cell < _CELLS)).all(1)
+    return len(np.unique(cell[inside], axis=0)) / _CELLS**2
 
 
 def nearest_photo(cameras: Mapping[str, Camera], view: View, extent: float) -> str:

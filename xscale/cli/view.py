@@ -77,6 +77,8 @@ def run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         process.terminate()
         raise
+    finally:
+        process.stdin.close()
     if code < 0 or code == 1:
         # The window's process says why it ends by any other code.
         raise SetupError(

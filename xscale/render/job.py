@@ -112,6 +112,17 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
             check_fits(
                 file.kind, width * file.across, frame.cameras[0].height, file.bytes_per_pixel
             )
+    check_model(run)
+    depths = _depth_range(run, frames) if any(f.needs_depths for f in files) else (0.0, 0.0)
+    return Job(tuple(frames), settings, run.fingerprint, depths, run.manifest.run)
+
+
+def check_model(run: Run) -> None:
+    """Refuse a model that would spoil every picture.
+
+    Raises:
+        NumericsError: It has NaN or infinite numbers.
+    """
     for name, tensor in run.model.tensors().items():
         # Least and greatest are a tenth of the work, and NaN where there is any.
         if tensor.numel() and not bool(torch.stack(tensor.aminmax()).isfinite().all()):
@@ -120,8 +131,6 @@ def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
                 where=run.path,
                 advice="render an earlier checkpoint, or train again",
             )
-    depths = _depth_range(run, frames) if any(f.needs_depths for f in files) else (0.0, 0.0)
-    return Job(tuple(frames), settings, run.fingerprint, depths, run.manifest.run)
 
 
 def _depth_range(run: Run, frames: Sequence[JobFrame]) -> tuple[float, float]:

@@ -123,6 +123,18 @@ class ViewPainter:
         scale = self._scale(request.camera, mode, renderer)
         return Shown(request, mode, renderer, exposure, scale)
 
+    def prepare(self, shown: Shown, check: Callable[[], None]) -> None:
+        """Make what all pictures of a mode need, once.
+
+        Args:
+            shown: Of ``shown``.
+            check: Called between parts of the work; may raise to give it up.
+        """
+        if {"photos", "uncertainty"} & set(shown.mode.needs):
+            for view in self._run.views:
+                check()
+                _ = view.depths
+
     def rows(self, shown: Shown, samples: int, rect: tuple[int, int, int, int]) -> Rows:
         """Render a rectangle as ``xscale render`` does, pixel for pixel.
 

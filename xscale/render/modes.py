@@ -10,7 +10,7 @@ import numpy as np
 from xscale.color import colour_scale
 from xscale.errors import UsageError
 from xscale.render.frame import Frame
-from xscale.render.outputs import output_file
+from xscale.render.outputs import UNCERTAINTY_END, output_file
 
 _MOST_PHOTOS = 12
 """Photo count at the upper end of the colour scale."""
@@ -28,6 +28,32 @@ class Scale:
     """Smallest and largest footprint, world units."""
     levels: int = 1
     """Levels of the grid."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Values that the ends of a mode's colours stand for."""
+
+    dark: float
+    """Value at the dark end."""
+    bright: float
+    """Value at the bright end; colours go from one to the other."""
+    unit: str
+    """length (world units), photos, level, or "of 255" (sRGB)."""
+
+
+def legend_of(name: str, scale: Scale) -> Legend | None:
+    """Return what a mode's colours mean; None where they do not form a scale."""
+    if name == "depth":
+        return Legend(scale.depths[1], scale.depths[0], "length")
+    ends = {
+        "footprint": (*scale.footprints, "length"),
+        "level": (0.0, float(scale.levels - 1), "level"),
+        "photos": (0.0, float(_MOST_PHOTOS), "photos"),
+        "uncertainty": (0.0, 255 * UNCERTAINTY_END, "of 255"),
+        "error": (0.0, 255 * _MOST_ERROR, "of 255"),
+    }
+    return Legend(*ends[name]) if name in ends else None
 
 
 @dataclass(frozen=True)

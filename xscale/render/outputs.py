@@ -86,10 +86,10 @@ def _normal_map(frame: Frame, depths: Depths) -> np.ndarray:
 
 
 def _uncertainty_map(frame: Frame, depths: Depths) -> np.ndarray:
-    return colour_scale(frame.uncertainty.numpy().astype(np.float64) / _MAP_END)
+    return colour_scale(frame.uncertainty.numpy().astype(np.float64) / UNCERTAINTY_END)
 
 
-_MAP_END = 0.15
+UNCERTAINTY_END = 0.15
 """Uncertainty, sRGB from 0 to 1, at the upper end of its map's colours."""
 
 TABLE: dict[str, Output] = {

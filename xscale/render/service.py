@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from xscale.errors import XscaleError
 from xscale.gbuffer.cut import Plane
 from xscale.geometry.camera import Camera
 from xscale.render.live import Shown, ViewPainter
+from xscale.render.modes import Scale
 from xscale.render.run import Run
 from xscale.render.scene_photos import PhotoReader
 
@@ -87,6 +88,8 @@ class Picture:
     """From the beginning of this stage to the end of its last finished row."""
     reused: float = 0.0
     """Share of the covered pixels whose colours were taken from pictures rendered before."""
+    scale: Scale = field(default_factory=Scale)
+    """Values at the ends of the mode's colours."""
 
 
 class _Cancelled(Exception):  # noqa: N818 - control flow, not a failure
@@ -248,6 +251,7 @@ class RenderService:
             self._check(number, request.moving)
 
         shown = self._painter.shown(request)
+        self._painter.prepare(shown, check)
         before = None
         if request.moving or self._painter.can_reuse(shown):
             before = self._moving_picture(number, shown, check)
@@ -276,6 +280,7 @@ class RenderService:
             complete=True,
             seconds=time.perf_counter() - start,
             reused=reused,
+            scale=shown.scale,
         )
         self._on_picture(picture)
         return picture
@@ -299,7 +304,10 @@ class RenderService:
         else:
             rgba, depth, face = before.rgba.copy(), before.depth.copy(), before.face.copy()
         stage = "exact" if samples == 1 else "refined"
-        picture = Picture(number, request, rgba, depth, face, stage, samples, (0, 0), False, 0.0)
+        picture = Picture(
+            number, request, rgba, depth, face, stage, samples, (0, 0), False, 0.0,
+            scale=shown.scale,
+        )  # fmt: skip
         per_row = width * samples**2
         top = 0
         while top < height:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -23,14 +24,19 @@ _TOLERANCE = 0.005
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One training camera and the depths that it sees."""
+    """One training camera, and what it sees of the mesh."""
 
     camera: Camera
     """Local frame, reduced."""
-    depths: np.ndarray
-    """Float32 [H, W], +inf for nothing."""
+    surface: Surface
+    """The mesh."""
     pixels: float
     """Pixels of the photo that a frontal square of one world unit takes at distance one."""
+
+    @cached_property
+    def depths(self) -> np.ndarray:
+        """Depths that the camera sees, float32 [H, W], +inf for nothing; made when first used."""
+        return _depths(self.surface, self.camera)
 
     def seen(self, position: np.ndarray, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the unit directions [N, 3] to points, and the photo's pixels a unit area [N].
@@ -65,7 +71,7 @@ def training_views(surface: Surface, cameras: list[Camera], origin: np.ndarray) 
     for whole in cameras:
         camera = whole.downscaled(max(1.0, (whole.width * whole.height / most) ** 0.5))
         camera = camera.recentred(origin)
-        views.append(View(camera, _depths(surface, camera), whole.fx * whole.fy))
+        views.append(View(camera, surface, whole.fx * whole.fy))
     return views
 
 

@@ -65,6 +65,8 @@ class App:
         if self._theme != s.settings.theme:
             self._theme = s.settings.theme
             hello_imgui.apply_theme(_THEMES[self._theme])
+            if self._theme == "light":
+                _sharpen(imgui.get_style())
         self._keys()
         area = imgui.get_main_viewport()
         imgui.set_next_window_pos(area.work_pos)
@@ -125,9 +127,15 @@ class App:
 
     def _status(self) -> None:
         """Draw the status bar: the last line said, the point under the cursor, the picture."""
-        s = self.session
+        s, room = self.session, imgui.get_main_viewport().work_size
         imgui.set_cursor_pos_x(8)
         imgui.text(s.status)
+        if imgui.is_item_hovered() and imgui.calc_text_size(s.status).x > room.x / 2:
+            # The end of a long line lies under what follows, or beyond the window.
+            imgui.set_next_window_size(imgui.ImVec2(0.6 * room.x, 0))
+            if imgui.begin_tooltip():
+                imgui.text_wrapped(s.status)
+                imgui.end_tooltip()
         left = s.status
         if self.view.line and s.source is not None:
             imgui.same_line(0, imgui.get_font_size() * 2)
@@ -183,6 +191,13 @@ class App:
         if path.is_file() and path.name == "manifest.json":  # of a run
             path = path.parent
         self.session.open(path)
+
+
+def _sharpen(style: imgui.Style) -> None:
+    """Give the light theme what it lacks: edges of fields, and grey text that can be read."""
+    style.frame_border_size = 1.0
+    for part, grey in ((imgui.Col_.border, 0.62), (imgui.Col_.text_disabled, 0.38)):
+        style.set_color_(part.value, imgui.ImVec4(grey, grey, grey, 1.0))
 
 
 def _keys_are_left() -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from imgui_bundle import imgui
 
+from xscale.errors import printable
 from xscale_viewer import keys
 from xscale_viewer.commands import Commands
 from xscale_viewer.session import Session
@@ -21,6 +22,7 @@ class Pages:
         self._session, self._commands = session, commands
         self._path = ""
         self._focus = True
+        self._chosen = False
 
     def first(self) -> None:
         """Draw the first screen: what to open."""
@@ -30,11 +32,19 @@ class Pages:
         imgui.push_font(None, em * 1.6)
         imgui.text("xscale view")
         imgui.pop_font()
-        imgui.text("Drop the folder of a run or a scene here, or open one:")
-        imgui.dummy(imgui.ImVec2(0, em * 0.5))
-        self._chooser()
-        imgui.dummy(imgui.ImVec2(0, em))
-        imgui.text_disabled("Nothing to open yet? `xscale demo` makes a small run in minutes.")
+        opening = self._session.opening
+        if opening is not None and not self._chosen:
+            # The folder that the command named: there is nothing to choose.
+            imgui.text(f"Opening {printable(opening)} ...")
+        else:
+            imgui.text("Drop the folder of a run or a scene here, or open one:")
+            imgui.dummy(imgui.ImVec2(0, em * 0.5))
+            self._chooser()
+            if opening is None and self._session.status:
+                imgui.dummy(imgui.ImVec2(0, em * 0.5))
+                imgui.text_wrapped(self._session.status)
+            imgui.dummy(imgui.ImVec2(0, em))
+            imgui.text_disabled("Nothing to open yet? `xscale demo` makes a small run in minutes.")
         imgui.text_disabled("F1 shows all keys.")
         imgui.unindent(em * 2)
 
@@ -63,7 +73,7 @@ class Pages:
                 self._open(Path(text))
 
     def _open(self, path: Path) -> None:
-        self._commands.show_open = False
+        self._commands.show_open, self._chosen = False, True
         self._session.open(path)
 
     def over(self) -> None:

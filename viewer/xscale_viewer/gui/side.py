@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +71,12 @@ class SidePanel:
         changed, index = imgui.combo("mode", modes.index(s.mode), list(modes))
         if changed:
             s.mode, s.wipe = modes[index], False
-        changed, value = imgui.slider_float("field of view", s.view.fov, 5, 120, "%.0f degrees")
-        if changed:
-            s.go(navigation.zoomed(s.view, value - s.view.fov))
+        if s.view.parallel is None:
+            changed, value = imgui.slider_float("field of view", s.view.fov, 5, 120, "%.0f degrees")
+            if changed:
+                s.go(navigation.zoomed(s.view, value - s.view.fov))
+        else:
+            imgui.text(f"orthographic, {length(s.view.parallel, s.unit)} high")
         for text, action, on in (
             ("orthographic (O)", "parallel", s.view.parallel is not None),
             ("cameras (K)", "frustums", kept.frustums),
@@ -146,10 +150,8 @@ class SidePanel:
             form = "%.4f" if index < 3 else "%.2f"
             changed, numbers[index] = imgui.input_double(text, numbers[index], 0, 0, form)
             editing |= imgui.is_item_active() or changed
-            if imgui.is_item_deactivated_after_edit() and np.isfinite(numbers).all():
-                moved = navigation.View(
-                    np.array(numbers[:3]), s.view.R, s.view.fov, s.view.parallel
-                )
+            if imgui.is_item_deactivated_after_edit():
+                moved = replace(s.view, position=np.array(numbers[:3]))
                 s.go(navigation.from_angles(moved, *numbers[3:], s.source.up))
                 editing = False
         self._numbers = list(numbers) if editing else None
@@ -163,7 +165,7 @@ class SidePanel:
         if s.source.georeference:
             imgui.text_wrapped(s.source.georeference)
         imgui.text(f"distance {length(found.distance, s.unit)}")
-        imgui.text_wrapped(evidence(found, s.unit))
+        imgui.text_wrapped(evidence(found, s.unit, s.source.tests))
         imgui.separator_text(f"{len(found.seen)} photos see it, the finest first")
         for sighting in found.seen:
             imgui.push_id(sighting.name)
@@ -171,7 +173,8 @@ class SidePanel:
             self._crop(sighting)
             imgui.same_line()
             imgui.begin_group()
-            imgui.text(sighting.name)
+            test = "  (test)" if sighting.name in s.source.tests else ""
+            imgui.text(f"{sighting.name}{test}")
             imgui.text(f"{length(sighting.size, s.unit)} a pixel")
             imgui.text(f"{sighting.angle:.0f} degrees aslant")
             if imgui.button("Go there"):

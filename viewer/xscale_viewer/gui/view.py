@@ -9,7 +9,7 @@ from imgui_bundle import imgui
 
 from xscale_viewer import cut, navigation, picking
 from xscale_viewer.commands import Commands
-from xscale_viewer.gui import overlay
+from xscale_viewer.gui import legend, overlay
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion, offset
@@ -42,9 +42,9 @@ class ViewPanel:
         self._session, self._motion, self._inspector = session, motion, inspector
         self._commands, self._textures = commands, textures
         self._button: int | None = None
-        self._travel = 0.0
+        self._travel = self._grip = 0.0
         self._last = (0.0, 0.0)
-        self._wiping = self._cutting = False
+        self._wiping = self._cutting = self._double = False
 
     def draw(self, size: imgui.ImVec2) -> None:
         """Draw into the current window, at a size in pixels."""
@@ -70,6 +70,7 @@ class ViewPanel:
         if s.source is not None:
             self._pictures(drawing, (corner.x, corner.y))
             overlay.draw(drawing, (corner.x, corner.y), s, self._inspector, self._textures)
+            legend.draw(drawing, (corner.x, corner.y), s)
             mouse = imgui.get_mouse_pos()
             cursor = (mouse.x - corner.x, mouse.y - corner.y)
             self._mouse(cursor, hovered)
@@ -158,7 +159,7 @@ class ViewPanel:
     # Mouse
 
     def _mouse(self, cursor: tuple[float, float], hovered: bool) -> None:
-        io, s = imgui.get_io(), self._session
+        io = imgui.get_io()
         if hovered and io.mouse_wheel:
             self._motion.wheel(cursor, io.mouse_wheel)
         for button in range(3):
@@ -166,24 +167,35 @@ class ViewPanel:
                 self._press(button, cursor)
         if self._button is None:
             return
+        # In the frame of the release too: the last moves come with it.
+        self._held(cursor)
+        if not imgui.is_mouse_down(self._button):
+            self._let_go(cursor)
+
+    def _held(self, cursor: tuple[float, float]) -> None:
+        """Take the moves of a button that was pressed in the view."""
         # Not the mouse's own delta: in the frame of the press it is the way before the press.
         delta = (cursor[0] - self._last[0], cursor[1] - self._last[1])
+        if self._wiping:
+            camera = self._session.camera()
+            if camera is not None:
+                left = offset(self._session.size, camera)[0] - self._grip
+                self.wipe_at = float(np.clip((cursor[0] - left) / camera.width, 0, 1))
+        elif self._cutting:
+            self._drag_cut(delta)
+        else:
+            self._travel = max(self._travel, abs(delta[0]) + abs(delta[1]))
+            if self._travel <= _CLICK:
+                # Not a drag yet; the first step of one is the way from the press.
+                return
+            self._motion.drag(delta)
         self._last = cursor
-        self._travel += abs(delta[0]) + abs(delta[1])
-        if imgui.is_mouse_down(self._button):
-            if self._wiping:
-                camera = s.camera()
-                if camera is not None:
-                    left = offset(s.size, camera)[0]
-                    self.wipe_at = float(np.clip((cursor[0] - left) / camera.width, 0, 1))
-            elif self._cutting:
-                self._drag_cut(delta)
-            elif self._travel > _CLICK:
-                self._motion.drag(delta)
-            return
+
+    def _let_go(self, cursor: tuple[float, float]) -> None:
+        """End what a pressed button did: a click, or a drag."""
         holding = self._wiping or self._cutting
         if self._travel <= _CLICK and self._button == 0 and not holding:
-            if imgui.get_mouse_clicked_count(0) == 2 and not s.measuring:
+            if self._double and not self._session.measuring:
                 self._double_click(cursor)
             else:
                 self._inspector.click(cursor)
@@ -213,11 +225,13 @@ class ViewPanel:
     def _press(self, button: int, cursor: tuple[float, float]) -> None:
         io, s = imgui.get_io(), self._session
         self._button, self._travel, self._last = button, 0.0, cursor
+        # Dear ImGui counts clicks in the frame of the press only.
+        self._double = button == 0 and imgui.get_mouse_clicked_count(0) == 2
         camera = s.camera()
         if s.wipe and s.photo is not None and camera is not None and button == 0:
             line = offset(s.size, camera)[0] + self.wipe_at * camera.width
             if abs(cursor[0] - line) <= _GRAB:
-                self._wiping = True
+                self._wiping, self._grip = True, line - cursor[0]
                 return
         handle = overlay.cut_handle(s) if button == 0 else None
         if handle is not None:
