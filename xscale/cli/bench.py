@@ -42,8 +42,8 @@ class Options:
 
     xscale and the peer take turns; figures are medians in milliseconds. The ceiling is a kernel
     that only moves the same bytes or computes the same products; the table shows its time as a
-    share of xscale's. Figures from a busy machine mean little, so a high load is reported, and the file
-    records it with the cores that other processes used during each row.
+    share of xscale's. Figures from a busy machine mean little, so a high load is reported, and
+    the file records it with the cores that other processes used during each row.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"

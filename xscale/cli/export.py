@@ -23,7 +23,7 @@ _ONE_COLOUR = (".las", ".laz")
 
 @dataclass(frozen=True)
 class Options:
-    """Write a run in a form for other programs: a textured mesh, points, depth maps or a web page."""
+    """Write a run for other programs: a textured mesh, a point cloud, depth maps or a web page."""
 
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""

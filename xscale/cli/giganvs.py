@@ -89,8 +89,8 @@ class Score:
     """Score the pictures of any method on a prepared scene."""
 
     pred: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder, zip or tar with the pictures, named as the photos or by index; also gsplat's canvases,
-    results of nerfbaselines, and zips of ScanNet++."""
+    """Folder, zip or tar with the pictures, named as the photos or by index; also gsplat's
+    canvases, results of nerfbaselines, and zips of ScanNet++."""
     scene: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]
     """The prepared scene."""
     split: str = "every7"
