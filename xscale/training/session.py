@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from xscale import memory
 from xscale.errors import NumericsError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
@@ -315,9 +316,14 @@ class Session:
         board = Board(self.folder.tensorboard) if self.request.tensorboard else None
         probe = HardwareProbe(self.trainer, self._remark)
 
+        def begun() -> None:
+            memory.give_back()  # what the preparation and the first step freed
+            self.record.start_background()
+
         def before_save() -> None:
             probe.check()
             self.record.complete()
+            memory.give_back()  # what the background took aside
 
         try:
             seconds = run_loop(
@@ -330,7 +336,7 @@ class Session:
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else lambda line: None,
-                on_begun=self.record.start_background,
+                on_begun=begun,
                 before_save=before_save,
                 state=self._state,
                 before_step=self._refine,
