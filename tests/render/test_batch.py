@@ -17,7 +17,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.io.power_loss import recorded, states
 from tests.render.conftest import write_tiny_run
 from xscale.cli.main import main
 from xscale.errors import (
@@ -199,25 +198,6 @@ def test_full_disk_stops_the_job_and_loses_nothing(tiny_run, job, whole, tmp_pat
     assert not list((tmp_path / "job").rglob(".tmp-*"))
     render_batch(tiny_run, job, tmp_path / "job")
     assert _files(tmp_path / "job") == whole
-
-
-def test_power_loss_keeps_every_frame_that_was_finished(tiny_run, job, tmp_path, monkeypatch):
-    done, append = [], JobFolder.append
-    with recorded(tmp_path / "job", monkeypatch.setattr) as recorder:
-
-        def appended(folder, record):
-            append(folder, record)
-            done.append(record["index"])
-            recorder.promise(set(done))
-
-        monkeypatch.setattr(JobFolder, "append", appended)
-        render_batch(tiny_run, job, tmp_path / "job")
-    assert len(done) == len(job.frames)
-    for moment, folder in states(recorder, tmp_path / "after", each=8):
-        listed = JobFolder(folder, job)
-        found = listed.finished()
-        assert set(found) >= (moment.returned or set())
-        assert found == listed.finished(verify=True)
 
 
 def test_folder_belongs_to_one_job(tiny_run, job, frames, tmp_path):
