@@ -147,14 +147,20 @@ class PreparedScene:
         listed = self._listed(split)
         path = self.path / _mask_file(None if self.counts_backs else split.name, name)
         data = self._read_mask(path) if listed else self._drawn(split, name)
-        mask = decode_plain(data, path)[:, :, 0] >= _COVERED
+        changed = listed is not None and hashlib.sha256(data).hexdigest() != listed[name]
+        try:
+            mask = decode_plain(data, path)[:, :, 0] >= _COVERED
+        except InputError:
+            if changed:
+                raise _changed(path) from None
+            raise
         camera = self.scene.photo(name).camera
         if mask.shape != (camera.height, camera.width):
             raise InputError(
                 f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {camera.width} x "
                 f"{camera.height}", where=path, advice="prepare the scene again",
             )  # fmt: skip
-        if listed and hashlib.sha256(data).hexdigest() != listed[name]:
+        if changed:
             raise _changed(path)
         return mask
 

@@ -88,7 +88,7 @@ def score_predictions(
         )
         summary["mean"] = dict.fromkeys(summary["mean"])
     if predictions.extra:
-        warnings.append(f"W-EXTRA: {len(predictions.extra)} pictures belong to no test photo")
+        warnings.append(f"W-EXTRA: pictures that belong to no test photo: {len(predictions.extra)}")
     stated = protocol_of({}, models, warnings)
     rules = {**rules, "lpips": stated["lpips"]}
     return {
