@@ -108,7 +108,7 @@ def test_what_a_lens_never_saw_is_no_part_of_masked_scores(tmp_path):
     mean = score(pred, prepared)["mean"]
     assert mean["psnr_masked"] == "inf"
     assert mean["psnr"] < 40
-    path = next((prepared.path / "masks").iterdir())
+    path = prepared.scene.photo(split.test[0]).mask_path
     write_png(path, np.full((48, 64), 255, np.uint8), overwrite=True)
     with pytest.raises(IntegrityError, match="changed since the scene was prepared"):
         score(pred, PreparedScene.open(prepared.path))
