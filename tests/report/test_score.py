@@ -29,7 +29,7 @@ def test_the_file_has_the_protocols_shape(scored, tmp_path):
     write_scores(path, scores)
     read = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert read == with_own_hash(scores)
-    assert list(read) == ["protocol", "photos", "mean", "counts"]
+    assert list(read) == ["protocol", "photos", "mean", "counts", "self"]
     assert list(read["photos"]) == [png_name(n) for n in NAMES]
     for row in [*read["photos"].values(), read["mean"]]:
         assert tuple(row) == metric_names()
