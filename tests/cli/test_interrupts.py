@@ -217,6 +217,26 @@ def test_an_interrupt_that_is_lost_ends_the_process_all_the_same(body, tmp_path)
     assert (process.returncode, said) == (interrupts.EXIT_CODE, interrupts.LINE)
 
 
+def test_an_import_is_not_interrupted_but_what_follows_it(tmp_path):
+    """Native code that imports ends the process by ``abort`` where the exception meets it."""
+    module = "import time\nprint('ready', flush=True)\nend = time.monotonic() + 0.1\n"
+    module += "while time.monotonic() < end: pass\nprint('imported', flush=True)\n"
+    (tmp_path / "lengthy.py").write_text(module)
+    body = (
+        f"sys.path.insert(0, {str(tmp_path)!r})\n    try:\n        import lengthy\n"
+        "        time.sleep(60)\n    finally: print('cleaned up', flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRETENDER.format(body=body)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n", "ready\n"]
+    process.send_signal(signal.SIGINT)
+    written, said = process.communicate(timeout=30)
+    assert written == "imported\ncleaned up\n"
+    assert (process.returncode, said) == (interrupts.EXIT_CODE, interrupts.LINE)
+
+
 def test_a_second_interrupt_does_not_wait():
     body = "while True:\n        try: time.sleep(60)\n        except BaseException: pass"
     process = subprocess.Popen(

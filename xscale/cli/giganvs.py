@@ -331,7 +331,7 @@ def _table(options: Table) -> int:
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
-        pictures, thumbnails = _pictures(options)
+        pictures, thumbnails = _pictures(options, [file["method"] for file in files])
         page = write_page(
             options.page,
             files,
@@ -344,7 +344,7 @@ def _table(options: Table) -> int:
     return 0
 
 
-def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
+def _pictures(options: Table, scored: list[str]) -> tuple[str, dict[str, dict[str, str]]]:
     """Return the page's sections with pictures, and thumbnails by scene; empty without them."""
     from xscale.errors import UsageError
     from xscale.giganvs.layout import PreparedScene
@@ -363,6 +363,11 @@ def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
         method, equals, folder = text.partition("=")
         if not (method and equals and folder):
             raise UsageError(f"--pictures takes METHOD=DIR, got {text!r}")
+        if method not in scored:
+            raise UsageError(
+                f"--pictures names {method}, which has no scores here",
+                advice=f"there are {', '.join(dict.fromkeys(scored))}",
+            )
         methods[method] = find_predictions(folder, split.test, split.photos, prepared.name)
     section = pictures_section(prepared.name, split.test, prepared.photo, methods)
     return section, {scene_name(prepared, split): thumbnails(split.test, prepared.photo)}

@@ -34,6 +34,8 @@ class Options:
     """Count both sides of every face as covered, for comparison with scores of earlier versions."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md)."""
     lpips_weights: Path | None = None
     """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
     torchvision's cache."""
@@ -51,6 +53,7 @@ def run(argv: list[str]) -> int:
         scene=options.scene,
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
+        metrics=options.metrics or (),
         photos_at_render=options.photos_at_render,
         two_sided=options.two_sided,
         device=options.device,

@@ -61,6 +61,10 @@ def read_scores(path: str | Path) -> dict[str, Any]:
         IntegrityError: It is damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            "is a folder", where=path, advice="name scores files: DIR/*/*/*/benchmark.json of a run"
+        )
     try:
         scores = _read(path)
     except FileNotFoundError:

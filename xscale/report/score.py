@@ -40,6 +40,7 @@ def score_renders(
     protocol: Mapping[str, object] | None = None,
     *,
     suffixes: Collection[str] | None = None,
+    extras: Collection[str] = (),
     warnings: Sequence[str] = (),
     progress: Callable[[str, Mapping[str, Score]], None] | None = None,
 ) -> dict[str, dict]:
@@ -56,6 +57,7 @@ def score_renders(
         protocol: What the caller knows and the file must state: ``downscale``, ``split``,
             ``commit`` and the like.
         suffixes: The variants wanted, see :func:`score_photo`; None is all, as a scores file has.
+        extras: Metrics and suffixes on request.
         warnings: Lines that a reader of the scores must see.
         progress: Called after every photo with its name and its scores.
 
@@ -67,14 +69,15 @@ def score_renders(
 
     Raises:
         InputError: A render or coverage file is missing or has another size than its photo.
-        UsageError: ``lpips_weights`` is not a folder.
+        UsageError: ``lpips_weights`` is not a folder, or no metric has such a name.
+        SetupError: A metric on request lacks its package or weights.
         IntegrityError: A weights file is damaged.
     """
     renders_dir, coverage_dir = Path(renders_dir), Path(coverage_dir)
     for name in names:
         for folder in (renders_dir, coverage_dir):
             _require(folder / png_name(name))
-    models, notices = load_models(lpips_weights)
+    models, notices = load_models(lpips_weights, extras)
     rows: dict[str, dict[str, Score]] = {}
     shares: dict[str, float] = {}
     for name in names:
@@ -83,7 +86,7 @@ def score_renders(
         mask = masks(name) if masks else None
         if masks and mask is None:
             mask = np.ones(photo.shape[:2], bool)
-        row = score_photo(render, photo, coverage, mask, models, suffixes)
+        row = score_photo(render, photo, coverage, mask, models, suffixes, extras)
         rows[png_name(name)] = row
         shares[png_name(name)] = float(coverage.mean())
         if progress:

@@ -31,6 +31,7 @@ from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
     append_line,
     clean_temporaries,
+    make_folder,
     refuse_link,
     write_json,
 )
@@ -183,6 +184,15 @@ class RunFolder:
         refuse_link(self.renders)
         refuse_link(self.renders / name)
         return self.renders / name
+
+    def scoring_lock(self) -> RunLock:
+        """Return the lock of the one process that scores the run; a training goes on beside it.
+
+        Raises:
+            UnsafePathError: ``renders`` is a symbolic link.
+        """
+        refuse_link(self.renders)
+        return RunLock(make_folder(self.renders))
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``; storage that fails loses the line and ends nothing."""
