@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from xscale.cli._bars import bars
 from xscale.cli._console import parse, progress_bar, result, say, warn
 from xscale.cli._scene import SceneArguments
 
@@ -200,8 +201,7 @@ def _prepare(options: Prepare) -> int:
     scene = options.open()
     for line in scene.warnings:
         warn(line)
-    with progress_bar() as bar:
-        task = bar.add_task("photos", total=len(scene.photos))
+    with bars("photos", "coverage") as (on_photo, on_mask):
         made = prepare(
             scene,
             options.out,
@@ -210,7 +210,8 @@ def _prepare(options: Prepare) -> int:
             seed=options.seed,
             unit=options.unit,
             overwrite=options.overwrite,
-            on_photo=lambda done, total: bar.update(task, completed=done, total=total),
+            on_photo=on_photo,
+            on_mask=on_mask,
         )
     say(f"splits: {', '.join(made.splits())}")
     result(options.out)
