@@ -141,6 +141,9 @@ def test_wrong_settings_are_refused_without_torch(tmp_path):
 def test_old_names_of_options_still_work():
     kind = KINDS["train"]
     assert parse(kind, ["s", "--out", "o", "--requarantine"], "train").use_repaired
+    assert parse(kind, ["s", "--out", "o", "--photos-at-render"], "train").source_photos
+    assert parse(KINDS["render"], ["r", "--photos_at_render"], "render").source_photos
+    assert parse(KINDS["score"], ["r", "--photos-at-render"], "score").source_photos
     assert parse(kind, ["s", "--out", "o", "--test_every", "3"], "train").test_every == 3
 
 

@@ -311,6 +311,28 @@ def test_unwritable_folder_and_missing_run_are_named(tiny_run, tmp_path, capsys)
 # imageio-ffmpeg leaves closing its pipes to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_film_shows_no_frame_that_changed_on_the_disk(tiny_run, asymmetric, tmp_path, capsys):
+    pytest.importorskip("imageio_ffmpeg")
+    cameras = [NamedCamera(f"{k}", c) for k, c in enumerate(asymmetric.cameras.values())][:2]
+    write_camera_path(tmp_path / "p.json", CameraPath(tuple(cameras), 10.0))
+    out = tmp_path / "frames"
+    line = ["render", str(tiny_run.path), "--cameras", str(tmp_path / "p.json"), "--size", "48x32",
+            "--out", str(out)]  # fmt: skip
+    assert main(line) == 0
+    good = (out / "1.png").read_bytes()
+    (out / "1.png").write_bytes(good[:-20] + b"\0" + good[-19:])
+    # Another shard's frame cannot be rendered here; one's own is.
+    assert main([*line, "--shard", "1/2", "--video", "mp4"]) == 10
+    assert "frame 1 changed since it was rendered" in capsys.readouterr().err
+    assert not (out / "video.mp4").exists()
+    assert main([*line, "--video", "mp4"]) == 0
+    assert (out / "1.png").read_bytes() == good
+    assert (out / "video.mp4").exists()
+
+
+# imageio-ffmpeg leaves closing its pipes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_command_renders_a_path_with_a_bad_camera_to_frames_and_film(
     tiny_run, asymmetric, tmp_path, capsys
 ):

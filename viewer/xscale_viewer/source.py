@@ -209,7 +209,7 @@ class SceneRun:
         self.device = torch.device("cpu")
         self.model = Clay()
         self.background = None
-        self.at_hand = None
+        self.source_photos = None
         self.folder = _NoFolder()
         self.manifest = SimpleNamespace(run=None)
         self.warnings: list[str] = []

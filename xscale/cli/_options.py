@@ -28,7 +28,7 @@ GROUPS: dict[str, str] = {
         "pred scenes splits split",
         "training": "preset minutes steps seed seeds background set settings resume use_repaired",
         "output": "out overwrite format data outputs side_by_side report json plot video fps join "
-        "size samples projection fov baseline photos_at_render tensorboard render.background text "
+        "size samples projection fov baseline source_photos tensorboard render.background text "
         "photos quick strict check verify to two_sided edges results page pictures",
         "performance": "device threads engine address workers render.split shard deterministic",
         "comparison": "rasterizer encoding",
