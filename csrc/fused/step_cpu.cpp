@@ -210,8 +210,8 @@ class TouchMemory {
             sums_ = small_.get(kFloats);
             std::memset(sums_, 0, kFloats * sizeof(float));
         }
-        const int64_t eras = points / (kEraPoints / 2) + 1;
-        const int64_t blocks = 8 * points / kBlockTouches + buckets * eras + 1;
+        const int64_t epochs = points / (kEpochPoints / 2) + 1;
+        const int64_t blocks = 8 * points / kBlockTouches + buckets * epochs + 1;
         constexpr int64_t kBlockFloats = sizeof(TouchBlock) / sizeof(float);
         float* large = large_.get(blocks * kBlockFloats + buckets * 6);
         float* lists = large + blocks * kBlockFloats;

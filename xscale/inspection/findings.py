@@ -204,7 +204,7 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene)
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if fit is not None and matrix is not None and _off(rows, fit):
-        matrix = doubt.settled(matrix)
+        matrix = doubt.refined(matrix)
         scale = 1 / float(np.cbrt(np.linalg.det(matrix[:3, :3])))
         off = float(np.linalg.norm(matrix[:3, :3] @ scene.origin + matrix[:3, 3] - scene.origin))
         parts = []

@@ -29,7 +29,7 @@ from xscale.render.new_run import new_model
 from xscale.render.painter_renderer import PainterRenderer
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
-from xscale.render.sight import View, count, training_views
+from xscale.render.sight import Sight, count, training_views
 from xscale.render.source_photos import (
     ReadPhoto,
     SourcePhotos,
@@ -354,7 +354,7 @@ class Run:
         self.folder.write(PHOTOS, arrays, self.manifest.run)
 
     @cached_property
-    def views(self) -> list[View]:
+    def views(self) -> list[Sight]:
         """Views of the training cameras; made when first asked for."""
         cameras = [self.camera(name) for name in self.names("train")]
         return training_views(self.surface, cameras, self.origin)

@@ -27,7 +27,7 @@ from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.io.photo.images import decode_picture, encode_jpeg, encode_png
-from xscale.render.sight import View
+from xscale.render.sight import Sight
 from xscale.run.folder import PHOTOS, RunFolder
 
 _NEAREST = 4
@@ -63,8 +63,8 @@ class Shares:
 class Nearby:
     """A training photo that a picture may be corrected by."""
 
-    view: View
-    """View of its camera; local frame."""
+    view: Sight
+    """What its camera sees; local frame."""
     camera: Camera
     """Local frame, training size."""
     rendered: Tensor
@@ -89,7 +89,7 @@ class SourcePhotos:
         self,
         stored: Mapping[str, Tensor],
         surface: Surface,
-        views: Sequence[View],
+        views: Sequence[Sight],
         cameras: Sequence[Camera],
     ) -> None:
         self._stored = stored
@@ -176,7 +176,7 @@ def corrected(
 
 
 def weight(
-    samples: GBuffer, camera: Camera, other: Camera, view: View, mask: Tensor | None = None
+    samples: GBuffer, camera: Camera, other: Camera, view: Sight, mask: Tensor | None = None
 ) -> Tensor:
     """Return how much a photo counts at surface points [N], 1 / radian; 0 where it sees nothing.
 
