@@ -1,4 +1,5 @@
-// fused_step on the CPU: pieces of rays over threads, then the touched rows of every level.
+// fused_step on the CPU: pieces of rays over threads, then the touched rows of every level; and the
+// device's passes on the host.
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -6,7 +7,9 @@
 #include "adam/touches.h"
 #include "encode/ranges.h"
 #include "fused/step.h"
+#include "fused/step_block.h"
 #include "interpolate/interpolate.h"
+#include "launcher.h"
 #include "shade/film.h"
 #include "shade/pieces.h"
 #include "shade/relu.h"
@@ -265,6 +268,14 @@ void fused_step_cpu(const FusedStepArgs& a) {
         update_table(a, points, grid, b);
     }
     a.seconds[3] = now() - start;
+}
+
+void fused_step_emulated(const FusedStepArgs& a) {
+    step_on(HostLauncher(), a);
+}
+
+int64_t fused_step_scratch(const FusedStepArgs& a) {
+    return step_scratch_on(HostLauncher(), a);
 }
 
 }  // namespace xs
