@@ -12,9 +12,9 @@ from tests import builders
 from xscale import Scene
 from xscale.cli.main import main
 from xscale.errors import InputError, ListError, OutputExistsError, UsageError
-from xscale.giganvs.data import quoted_table
 from xscale.giganvs.layout import CARD, PreparedScene
 from xscale.giganvs.prepare import plain_camera, prepare, undistorted
+from xscale.giganvs.quoted import quoted_table
 from xscale.giganvs.run import SCORES, run
 from xscale.giganvs.score import score
 from xscale.giganvs.splits import make_splits
@@ -299,8 +299,25 @@ def test_the_benchmark_describes_itself():
     for name in ("scenes", "protocols", "quoted", "checks"):
         assert json.loads((folder / f"{name}.json").read_text())
     quoted = json.loads((folder / "quoted.json").read_text())["rows"]
-    assert "ControlGS" in quoted_table()
     assert all(row["source"] and row["lpips_convention"] for row in quoted)
+
+
+def test_quoted_figures_have_a_table_of_their_own_in_every_format(prepared, tmp_path, capsys):
+    scores = tmp_path / "a.json"
+    score(picture_folder(prepared, tmp_path / "a", 4), prepared, out=scores)
+    page = tmp_path / "page.html"
+    for kind in ("markdown", "csv", "latex", "html"):
+        argv = ["giganvs", "table", str(scores), "--format", kind, "--quoted"]
+        assert main([*argv, "--page", str(page), "--overwrite"]) == 0
+        measured, _, quoted = capsys.readouterr().out.partition(
+            "method,PSNR" if kind == "csv" else "Quoted"
+        )
+        assert "InceptionGS, full" in quoted
+        assert "InceptionGS" not in measured
+        # Their digits are those of the publication.
+        assert "0.260" in quoted
+    assert "<h2>Quoted figures</h2>" in page.read_text()
+    assert quoted_table("latex").count("\\\\") == 13
 
 
 def test_a_table_says_why_a_figure_is_not_there(prepared, tmp_path):

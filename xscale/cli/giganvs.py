@@ -130,7 +130,8 @@ class Table:
     pictures: Annotated[list[str] | None, tyro.conf.arg(metavar="METHOD=DIR")] = None
     """Folders or archives with pictures that the page shows beside the photos."""
     quoted: bool = False
-    """Also print published figures of other programs, in a table of their own."""
+    """Also print published figures of other programs, in a table of their own, which
+    --page shows too."""
     force: bool = False
     """Compare scores even if their protocols differ."""
     overwrite: bool = False
@@ -326,9 +327,9 @@ def _table(options: Table) -> int:
         raise UsageError("--pictures shows pictures on a page", advice="add --page FILE")
     result(table(rankings, options.format))
     if options.quoted:
-        from xscale.giganvs.data import quoted_table
+        from xscale.giganvs.quoted import quoted_table
 
-        result(quoted_table())
+        result(quoted_table(options.format))
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
@@ -339,6 +340,7 @@ def _table(options: Table) -> int:
             rankings,
             pictures=pictures,
             thumbnails=thumbnails,
+            quoted=quoted_table("html") if options.quoted else "",
             overwrite=options.overwrite,
         )
         result(page)
