@@ -64,7 +64,7 @@ class Nearby:
     """A training photo that a picture may be corrected by."""
 
     view: Sight
-    """What its camera sees; local frame."""
+    """Depths of the mesh that its camera sees; local frame."""
     camera: Camera
     """Local frame, training size."""
     rendered: Tensor
