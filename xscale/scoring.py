@@ -101,7 +101,7 @@ def score_run(
 
     opened = _scene(run, scene, mesh, names, remark)
     _ = run.model
-    for line in run.warnings:
+    for line in (*run.warnings, *run.folder.log_warnings()):
         remark(line)
     pictures = run.folder.pictures("test")
     # Another scoring would replace the pictures while these are judged.

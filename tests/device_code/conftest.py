@@ -16,21 +16,10 @@ _AGAIN = (
 )  # fmt: skip
 
 
-# Values agree; the interpreter reports a race between marked stores in some runs and not in others:
-# either a store of the mixed steps has another value than its neighbours', or what the interpreter
-# knows of memory outlives it. Long tests until that is known.
-_RACES_NOT_UNDERSTOOD = (
-    "test_a_gradient_beyond_the_half_floats_moves_nothing_and_halves_the_scale",
-    "test_rows_beyond_the_half_floats_stay_and_the_next_scale_is_lower",
-    "test_coarse_levels_do_not_stand_still_where_their_rows_have_many_touches",
-    "test_a_control_counts_steps_and_gives_them_their_rate",
-)
-
-
 def pytest_collection_modifyitems(items):
     for item in items:
         ours = item.path.parts[-2:] == ("device_code", "test_ops.py")
-        if ours and any(part in item.name for part in (*_AGAIN, *_RACES_NOT_UNDERSTOOD)):
+        if ours and any(part in item.name for part in _AGAIN):
             item.add_marker(pytest.mark.slow)
 
 

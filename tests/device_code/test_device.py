@@ -83,6 +83,18 @@ def test_bits_of_rows_need_no_memory_past_their_end(device_code):
     assert touched[-1] >= 128
 
 
+def test_gradients_that_autograd_hands_over_may_lie_anywhere(device_code):
+    layout = ops.grid_layout(2, 8, 6, 4, 1.6)
+    position = torch.rand(9, 3, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for begin in (0, 1):
+        table = torch.zeros(layout.rows, 8, requires_grad=True)
+        grad = torch.full((9 * 16 + 1,), 2.0)[begin:][: 9 * 16].view(9, 16)
+        ops.encode(position, table, layout).backward(grad)
+        gradients.append(table.grad)
+    assert torch.allclose(*gradients)
+
+
 def test_lanes_are_busy_where_few_rows_were_touched(device_code):
     generator = torch.Generator().manual_seed(0)
     rows = 1 << 13

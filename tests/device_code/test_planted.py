@@ -9,8 +9,9 @@ import torch
 
 from tests.ops import test_fused_frame as frame
 from tests.ops import test_shade_relu as relu
+from tests.ops.test_mixed_step import OPTIONS
 from xscale import ops
-from xscale.ops._selftest import frame_problem
+from xscale.ops._selftest import frame_problem, step_problem
 
 
 @pytest.fixture
@@ -51,6 +52,18 @@ def test_a_kernel_without_the_barriers_of_its_warps_races(planted):
     with planted("fused-frame", r"^I bar\.warp\.sync .*$", NOTHING) as reports:
         ops.fused_frame(*mesh, camera, face_id[:24, 60:90].contiguous(), grid, shader)
     assert any("shared race" in line for line in reports)
+
+
+def test_marked_stores_that_differ_race(planted):
+    rays, grid, shader = step_problem(width=4, kind="relu", rays=64, log2_rows=8, levels=4)
+    control = ops.step_control()
+    control[ops.CONTROL_FIELDS.index("scale")] = 2.0**40
+    store = r"^(I st\.volatile\.global\.u32 -1 0 2 \S+) \S+"
+    # All threads mean one number; each stores its own now.
+    for replacement, expected in ((r"\g<0>", False), (r"\1 slaneid", True)):
+        with planted("fused-step", store, replacement) as reports:
+            ops.fused_step(rays, grid, shader, mixed=True, control=control, **OPTIONS)
+        assert any("write after write" in line for line in reports) == expected
 
 
 def test_shifted_fragments_give_another_picture(planted):

@@ -2,15 +2,20 @@
 
 import sys
 from dataclasses import fields, is_dataclass, replace
+from functools import cache, partial
 
 import pytest
 import torch
 
 from xscale import ops
 from xscale.errors import ShapeError
+from xscale.ops import _ext
 from xscale.ops._selftest import frame_problem, reproject_problem, step_problem
 
 LAYOUT = ops.grid_layout(4, 8, 8, 4, 1.6)
+# Their preparation runs ops: once, before any test forbids that.
+FRAME = cache(partial(frame_problem, "relu"))
+REPROJECT = cache(partial(reproject_problem, 20, 12))
 
 
 def _encode(**given):
@@ -60,7 +65,7 @@ def _step(**given):
 
 
 def _frame(**given):
-    mesh, camera, face_id, grid, shader = frame_problem("relu")
+    mesh, camera, face_id, grid, shader = FRAME()
     mesh = dict(zip(("vertices", "faces"), mesh, strict=True))
     plain = mesh | {"camera": camera, "face_id": face_id}
     plain |= {name: value for name, value in given.items() if name in plain}
@@ -77,19 +82,92 @@ def _rasterize(**given):
         "cluster_start": torch.tensor([0, 2], dtype=torch.int32),
         "point_start": torch.tensor([0, 3], dtype=torch.int32),
         "cluster_box": torch.zeros(1, 6),
-        "camera": frame_problem("relu")[1],
+        "camera": FRAME()[1],
     } | given
     return ops.rasterize(**parts, rect=(0, 0, 4, 4))
 
 
 def _reproject(**given):
     names = ("vertices", "faces", "camera", "face_id", "depth")
-    *plain, keys, order = reproject_problem(20, 12)
+    *plain, keys, order = REPROJECT()
     parts = dict(zip(names, plain, strict=True)) | given
     return ops.reproject(*(parts[name] for name in names), keys, order)
 
 
+def _shade_parts(layout):
+    generator = torch.Generator().manual_seed(0)
+    light = torch.ones(4, layout.hidden) if isinstance(layout, ops.FilmShaderLayout) else None
+    return {
+        "features": torch.rand(40, layout.features, generator=generator),
+        "direction": torch.nn.functional.normalize(torch.randn(40, 3, generator=generator)),
+        "weights": 0.1 * torch.randn(layout.size, generator=generator),
+        "exposure": torch.zeros(2, layout.exposure_size),
+        "photo": torch.zeros(40, dtype=torch.int32),
+        "light": light,
+    }
+
+
+def _sums(parts):
+    return {f"grad_{n}": torch.zeros_like(parts[n]) for n in ("weights", "exposure", "light")
+            if parts[n] is not None}  # fmt: skip
+
+
+def _shade(layout, **given):
+    return ops.shade(**_shade_parts(layout) | given, layout=layout)
+
+
+def _shade_backward(layout, **given):
+    parts = _shade_parts(layout)
+    parts |= {"grad_rgb": torch.rand(40, 3), **_sums(parts)} | given
+    return ops.shade_backward(**parts, layout=layout)
+
+
+def _shade_train(layout, **given):
+    parts = _shade_parts(layout)
+    parts |= {"target": torch.rand(40, 3), "ray_weight": torch.ones(40), **_sums(parts)} | given
+    return ops.shade_train(**parts, layout=layout)
+
+
+def _interpolate(**given):
+    (vertices, faces), camera, *_ = FRAME()
+    parts = {
+        "vertices": vertices, "faces": faces, "normals": torch.ones_like(vertices),
+        "cameras": camera[None].contiguous(), "camera_index": torch.zeros(40, dtype=torch.int32),
+        "pixel": torch.rand(40, 2), "face_id": torch.zeros(40, dtype=torch.int32),
+    }  # fmt: skip
+    return ops.interpolate(**parts | given)
+
+
+def _sides(**given):
+    (vertices, faces), camera, face_id, *_ = FRAME()
+    parts = {
+        "vertices": vertices, "faces": faces, "normals": torch.ones_like(vertices),
+        "camera": camera, "face_id": face_id,
+        "allowed": torch.full((len(faces),), ops.BOTH, dtype=torch.uint8),
+    }  # fmt: skip
+    return ops.sides(**parts | given)
+
+
+def _breaks(**given):
+    parts = {
+        "face_id": torch.zeros(5, 7, dtype=torch.int32), "depth": torch.ones(5, 7),
+        "corner_id": torch.zeros(6, 8, dtype=torch.int32), "corner_depth": torch.ones(6, 8),
+    }  # fmt: skip
+    return ops.breaks(**parts | given, step=0.1)
+
+
+_SHADED = ("features", "direction", "weights", "exposure", "photo")
+_SHADERS = {
+    "shade_relu": (ops.ReluShaderLayout(16, 16), ()),
+    "shade_film": (ops.FilmShaderLayout(16, 16), ("light",)),
+}
 CALLS = {
+    "interpolate": (
+        _interpolate,
+        ("vertices", "faces", "normals", "cameras", "camera_index", "pixel", "face_id"),
+    ),
+    "sides": (_sides, ("vertices", "faces", "normals", "camera", "face_id", "allowed")),
+    "breaks": (_breaks, ("face_id", "depth", "corner_id", "corner_depth")),
     "encode": (_encode, ("position", "table", "footprint")),
     "encode_backward": (
         _encode_backward, ("grad_features", "position", "grad_table", "footprint", "touched"),
@@ -112,31 +190,46 @@ CALLS = {
     ),
     "reproject": (_reproject, ("vertices", "faces", "camera", "face_id", "depth")),
 }  # fmt: skip
+for _op, (_layout, _more) in _SHADERS.items():
+    _grads = tuple(f"grad_{n}" for n in ("weights", "exposure", *_more))
+    CALLS[_op] = (partial(_shade, _layout), _SHADED + _more)
+    CALLS[f"{_op}_backward"] = (
+        partial(_shade_backward, _layout), ("grad_rgb", *_SHADED, *_more, *_grads),
+    )  # fmt: skip
+    CALLS[f"{_op}_train"] = (
+        partial(_shade_train, _layout), (*_SHADED, *_more, "target", "ray_weight", *_grads),
+    )  # fmt: skip
 # First tensors of an op decide its device and its sizes: others are named then.
 FIRST = {
     ("encode", "position"), ("encode_backward", "position"), ("adam", "param"),
     ("fused_step", "vertices"), ("fused_frame", "face_id"), ("rasterize", "points"),
-    ("reproject", "face_id"), ("reproject", "vertices"),
+    ("reproject", "face_id"), ("reproject", "vertices"), ("interpolate", "vertices"),
+    ("sides", "vertices"), ("breaks", "face_id"),
+    *((op, "features") for op in CALLS if op.startswith("shade")),
 }  # fmt: skip
 # As many as there are: what points into them is not looked through.
 FREE_SIZE = {"vertices", "faces", "cameras"}
+FREE_SIZES = {("interpolate", "face_id"), ("sides", "face_id")} | {
+    (op, "exposure") for op in CALLS if op.startswith("shade")
+}
 ARGUMENTS = [(op, name) for op, (_, names) in CALLS.items() for name in names]
 
 
-def _given(op, name, monkeypatch):
-    """The tensor that a call gives for an argument, found where it is checked."""
+@cache
+def _arguments(op):
+    """The tensors that a call gives, by their names, found where they are checked."""
     seen = {}
 
     def watched(of, argument, tensor, *rest, **more):
         if of == op:
             seen[argument] = tensor  # the last one is the call's own, behind those that prepare it
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, ops.use_backend("emulated"):
         for key, module in list(sys.modules.items()):
             if key.startswith("xscale.ops.") and hasattr(module, "check_tensor"):
                 patch.setattr(module, "check_tensor", watched)
         CALLS[op][0]()
-    return seen[name]
+    return seen
 
 
 def _apart(tensor):
@@ -146,18 +239,39 @@ def _apart(tensor):
 
 @pytest.mark.parametrize(("op", "name"), ARGUMENTS)
 def test_tensors_of_another_size_layout_or_device_are_refused(op, name, emulated, monkeypatch):
-    call = CALLS[op][0]
-    good = _given(op, name, monkeypatch)
+    call, good = CALLS[op][0], _arguments(op)[name]
+    monkeypatch.setattr(_ext, "call_in", None)  # nothing may be launched
     last = name.split(".")[-1]
     if name != "steps":  # may be a column
         with pytest.raises(ShapeError, match=rf"^{op}: .*{last}"):
             call(**{name: _apart(good)})
-    if name not in FREE_SIZE and (op, name) not in FIRST:
+    if name not in FREE_SIZE and (op, name) not in FIRST | FREE_SIZES:
         with pytest.raises(ShapeError, match=rf"^{op}: "):
             call(**{name: good[:-1]})
     if (op, name) not in FIRST:
         with pytest.raises(ShapeError, match=rf"^{op}: .*{last} is on meta"):
             call(**{name: good.to("meta")})
+
+
+@pytest.mark.parametrize("backend", ["cpu", "emulated", "reference"])
+@pytest.mark.parametrize(("op", "name"), ARGUMENTS)
+def test_tensors_between_the_addresses_of_their_elements_are_refused(
+    op, name, backend, monkeypatch
+):
+    good = _arguments(op)[name]
+    unread = (op, name) == ("fused_step", "gradient") and backend != "emulated"
+    if good.element_size() == 1 or unread:
+        return
+    monkeypatch.setattr(_ext, "call_in", None)  # nothing may be launched
+    memory = torch.zeros(good.numel() * good.element_size() + 16, dtype=torch.uint8)
+    begin = -memory.data_ptr() % 16 + 1
+    between = torch.frombuffer(
+        memory.numpy(), dtype=good.dtype, count=good.numel(), offset=begin
+    ).view(good.shape)
+    size = good.element_size()
+    message = rf"^{op}: .*{name.split('.')[-1]} must begin at a multiple of {size} bytes"
+    with ops.use_backend(backend), pytest.raises(ShapeError, match=message):
+        CALLS[op][0](**{name: between})
 
 
 MOVED_WHOLE = [
@@ -168,9 +282,9 @@ MOVED_WHOLE = [
 
 
 @pytest.mark.parametrize(("op", "name"), MOVED_WHOLE)
-def test_rows_that_a_device_cannot_move_whole_are_refused(op, name, emulated, monkeypatch):
+def test_rows_that_a_device_cannot_move_whole_are_refused(op, name, emulated):
     call = CALLS[op][0]
-    good = _given(op, name, monkeypatch)
+    good = _arguments(op)[name]
     flat = torch.empty(good.numel() + 1, dtype=good.dtype)
     flat[1:] = good.reshape(-1)
     shifted = flat[1:].view(good.shape)

@@ -14,12 +14,13 @@ from xscale.giganvs.layout import PreparedScene
 from xscale.giganvs.score import score
 from xscale.giganvs.splits import SplitFile
 from xscale.io.hashing import fingerprint_of
-from xscale.io.storage import write_json, write_text
+from xscale.io.storage import write_text
 from xscale.metrics.lpips_weights import check_available
 from xscale.metrics.variants import EXTRAS, metric_names
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.ranking import read_scores, resources_file
+from xscale.report.score import write_scores
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -196,8 +197,8 @@ def _render_and_score(job: Job, recipe: Recipe, prepared: PreparedScene, split: 
         "score_seconds": round(time.monotonic() - rendered, 3),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    write_json(resources_file(path), used, overwrite=True)
-    write_json(path, scores, overwrite=True)
+    write_scores(resources_file(path), used)
+    write_scores(path, scores)
 
 
 def _trained(folder: RunFolder) -> float | None:

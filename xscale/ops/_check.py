@@ -47,6 +47,11 @@ def check_tensor(
         raise ShapeError(f"{op}: {name} must be {names}, got {got}")
     if device is not None and tensor.device != device:
         raise ShapeError(f"{op}: {name} is on {tensor.device}, the other tensors on {device}")
+    if _address(tensor) % tensor.element_size():
+        raise ShapeError(
+            f"{op}: {name} must begin at a multiple of {tensor.element_size()} bytes",
+            advice="call .clone()",
+        )
     if rows_apart and tensor.stride()[1:] == (1,) * (tensor.dim() - 1) and tensor.stride(0) > 0:
         return
     if not tensor.is_contiguous():
@@ -64,10 +69,37 @@ def check_rows(op: str, name: str, tensor: torch.Tensor) -> None:
     Raises:
         ShapeError: It begins, or its rows lie apart, at other addresses than multiples of a piece.
     """
-    size = tensor.element_size()
-    piece = min(16, tensor.shape[-1] * size)
-    apart = tensor.stride(0) * size if tensor.shape[0] > 1 else 0
-    if _ext.body_of(op, tensor.device) != "cpu" and (tensor.data_ptr() % piece or apart % piece):
+    piece = _piece(op, tensor)
+    if piece > 1:
         raise ShapeError(
             f"{op}: rows of {name} must lie at multiples of {piece} bytes", advice="call .clone()"
         )
+
+
+def whole_rows(op: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return rows that a device's body can move whole: the tensor, or a copy. See ``check_rows``.
+
+    For tensors that PyTorch hands over, whose caller could not do better.
+    """
+    tensor = tensor.contiguous()
+    return tensor.clone() if _piece(op, tensor) > 1 else tensor
+
+
+def _piece(op: str, tensor: torch.Tensor) -> int:
+    """Return the bytes at whose multiples rows should lie and do not, or 1."""
+    if _ext.body_of(op, tensor.device) == "cpu":
+        return 1
+    size = tensor.element_size()
+    piece = min(16, tensor.shape[-1] * size)
+    apart = tensor.stride(0) * size if tensor.shape[0] > 1 else 0
+    return piece if _address(tensor) % piece or apart % piece else 1
+
+
+def _address(tensor: torch.Tensor) -> int:
+    """Return where a tensor lies, or 0 for those without memory, which torch.compile makes."""
+    if torch.compiler.is_compiling():
+        return 0
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:
+        return 0

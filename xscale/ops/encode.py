@@ -16,7 +16,7 @@ from torch import Tensor
 
 from xscale.errors import ShapeError
 from xscale.ops import _ext, _peers
-from xscale.ops._check import check_rows, check_tensor
+from xscale.ops._check import check_rows, check_tensor, whole_rows
 from xscale.ops._dispatch import call, registered, use_reference
 from xscale.ops._grid import (
     GridLayout,
@@ -259,7 +259,7 @@ def _save_inputs(ctx: object, inputs: tuple, output: Tensor) -> None:
 
 def _gradients(ctx: object, grad_features: Tensor) -> tuple[Tensor | None, ...]:
     position, table, footprint = ctx.saved_tensors
-    grad_features = grad_features.contiguous()
+    grad_features = whole_rows("encode_backward", grad_features)
     by_position = by_table = None
     if ctx.needs_input_grad[0]:
         by_position = _encode_position_gradient(

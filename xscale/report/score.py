@@ -13,6 +13,7 @@ import numpy as np
 
 import xscale
 from xscale.errors import InputError
+from xscale.io.hashing import with_own_hash
 from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
@@ -128,9 +129,14 @@ def summarise(
     return {"mean": mean, "counts": counts}
 
 
-def write_scores(path: str | Path, scores: Mapping[str, object]) -> None:
-    """Write a scores file atomically, replacing an older one; StorageError if that fails."""
-    write_json(path, scores, overwrite=True)
+def write_scores(path: str | Path, scores: Mapping[str, object], *, overwrite: bool = True) -> None:
+    """Write a scores file, with a hash of itself, atomically.
+
+    Raises:
+        OutputExistsError: It already exists and ``overwrite`` is false.
+        StorageError: It cannot be written.
+    """
+    write_json(path, with_own_hash(scores), overwrite=overwrite)
 
 
 def read_pair(

@@ -84,10 +84,12 @@ Target target_of(Step& s, const Operand& o, int lane) {
     }
 }
 
-// Finds the targets of the lanes and checks them; returns the lanes whose access may happen.
-template <class Value>
+// Finds the targets of the lanes and checks them; returns the lanes whose access may happen. Calls
+// then(lane) for each of those before it looks at the next: stores of a warp into one word are one
+// after the other, so that all but the first find there what they store, or something else.
+template <class Value, class Then>
 Mask checked(Step& s, const Operand& operand, int bytes, Way way, const Value& value,
-             Targets& targets) {
+             Targets& targets, const Then& then) {
     Mask good = 0;
     each_lane(s.run, [&](int lane) {
         Target& t = targets[lane];
@@ -99,10 +101,15 @@ Mask checked(Step& s, const Operand& operand, int bytes, Way way, const Value& v
         } else if (t.kind == Target::Kind::global) {
             fine = check_global(t.address, bytes, now, way, value(lane), s.in);
         }
-        good |= fine ? 1u << lane : 0u;
+        if (fine) {
+            good |= 1u << lane;
+            then(lane);
+        }
     });
     return good;
 }
+
+void no_more(int) {}
 
 const Operand& part(const Operand& operand, int k) {
     return operand.kind == Operand::Kind::vector ? operand.parts[k] : operand;
@@ -114,7 +121,7 @@ void load(Step& s) {
     Targets targets;
     const auto none = [](int) -> const void* { return nullptr; };
     const Mask good = checked(s, in.operands[1], each * in.vector,
-                              in.marked ? Way::marked : Way::plain, none, targets);
+                              in.marked ? Way::marked : Way::plain, none, targets, no_more);
     if (options().counts) {
         count_access(targets, good, each * in.vector, Move::load);
     }
@@ -158,12 +165,11 @@ void store(Step& s) {
     Targets targets;
     const Mask good = checked(
         s, in.operands[0], bytes, in.marked ? Way::marked : Way::plain,
-        [&](int lane) { return values[lane].of.data(); }, targets);
+        [&](int lane) { return values[lane].of.data(); }, targets,
+        [&](int lane) { std::memcpy(targets[lane].memory, values[lane].of.data(), bytes); });
     if (options().counts) {
         count_access(targets, good, bytes, Move::store);
     }
-    each_lane(good,
-              [&](int lane) { std::memcpy(targets[lane].memory, values[lane].of.data(), bytes); });
 }
 
 float half_float(uint16_t bits) {
@@ -223,7 +229,8 @@ void atomic(Step& s) {
     Targets targets;
     static const char some[16] = {};
     const Mask good = checked(
-        s, in.operands[gives ? 1 : 0], bytes, Way::atomic, [&](int) { return some; }, targets);
+        s, in.operands[gives ? 1 : 0], bytes, Way::atomic, [&](int) { return some; }, targets,
+        no_more);
     if (options().counts) {
         count_access(targets, good, bytes, Move::atomic);
     }
