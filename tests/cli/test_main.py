@@ -116,7 +116,7 @@ def test_lack_of_memory_has_its_own_code(command, capsys):
         (OSError(errno.EMFILE, "Too many open files", "x"), 5,
          "x: Too many open files; raise `ulimit -n`"),
         (RuntimeError("can't start new thread"), 5,
-         "can't start another thread; raise `ulimit -u`"),
+         "can't start another thread; raise `ulimit -u` or `ulimit -v`"),
     ],
 )  # fmt: skip
 def test_limits_of_the_machine_are_no_bugs(

@@ -46,7 +46,7 @@ def test_files_that_changed_are_never_scored(copy, tmp_path, kind):
     name = copy.split("every7").test[0]
     path = copy.scene.photo(name).path
     if kind == "coverage":
-        path = copy.path / "coverage" / f"{name.rsplit('.', 1)[0]}.png"
+        path = copy.path / "coverage/every7" / f"{name.rsplit('.', 1)[0]}.png"
     write_png(path, np.zeros((48, 64, 3), np.uint8), overwrite=True)
     with pytest.raises(IntegrityError, match="changed since the scene was prepared"):
         score(pred, copy, out=tmp_path / "out.json")
@@ -62,6 +62,7 @@ def test_files_that_changed_are_never_scored(copy, tmp_path, kind):
         (lambda v: v["groups"].pop(v["test"][0]), "no group"),
         (lambda v: v["test"].clear(), "holds out no photo"),
         (lambda v: v.update(test=list(v["photos"])), "or all of them"),
+        (lambda v: v["photos"].remove(v["photos"][1]), "a photo of the scene; list all photos"),
         (lambda v: v.update(groups=[1]), "is not a split file"),
         (lambda v: v.update(photos=7), "is not a split file"),
         (lambda v: v.pop("rule"), "is not a split file"),
@@ -87,7 +88,7 @@ def test_damaged_cards_are_refused(copy, damage, capsys):
     elif damage == "coverage":
         card["coverage"].popitem()
     elif damage == "names":
-        card["photos"]["../../x.png"] = card["coverage"]["../../x.png"] = "0"
+        card["photos"]["../../x.png"] = card["coverage"]["every7"]["../../x.png"] = "0"
     elif damage == "format":
         card["format"] = 99
     text = json.dumps(card)

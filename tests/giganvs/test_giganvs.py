@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests import builders
-from xscale import Scene, train
+from xscale import Scene
 from xscale.cli.main import main
 from xscale.errors import InputError, ListError, OutputExistsError, UsageError
-from xscale.giganvs.data import quoted_table
 from xscale.giganvs.layout import CARD, PreparedScene
 from xscale.giganvs.prepare import plain_camera, prepare, undistorted
+from xscale.giganvs.quoted import quoted_table
 from xscale.giganvs.run import SCORES, run
 from xscale.giganvs.score import score
 from xscale.giganvs.splits import make_splits
@@ -41,8 +41,8 @@ def test_a_scene_without_changes_is_copied_byte_for_byte(source, prepared):
 def test_coverage_is_what_rays_hit(prepared):
     scene = prepared.scene
     vertices = scene.mesh.vertices.astype(np.float64) + scene.origin
-    photo = scene.photos[3]
-    mask = prepared.coverage(photo.name)
+    photo = scene.photos[7]
+    mask = prepared.coverage(prepared.split("every7"), photo.name)
     rows, columns = np.mgrid[0 : mask.shape[0] : 5, 0 : mask.shape[1] : 5]
     for row, column in zip(rows.ravel(), columns.ravel(), strict=True):
         point = np.array([[column + 0.5, row + 0.5]])
@@ -209,7 +209,7 @@ def test_masks_of_another_size_are_refused(source, tmp_path):
     from xscale.io.photo.images import write_png
 
     name = made.split("every7").test[0]
-    mask = made.path / "coverage" / f"{name.rsplit('.', 1)[0]}.png"
+    mask = made.path / "coverage/every7" / f"{name.rsplit('.', 1)[0]}.png"
     write_png(mask, np.zeros((3, 4), np.uint8), overwrite=True)
     with pytest.raises(InputError, match="is 4 x 3, its photo is 64 x 48"):
         score(picture_folder(made, tmp_path / "p"), made)
@@ -220,22 +220,6 @@ def benchmark(prepared, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs")
     outcome = run(prepared.path, out, steps=6, settings=SMALL, device="cpu")
     return out, outcome
-
-
-def test_running_equals_train_and_score_number_for_number(source, benchmark, tmp_path):
-    from xscale.scoring import score_run
-
-    _, outcome = benchmark
-    ours = read_scores(outcome.scores[0])
-    run_folder = train(
-        Scene.open(source), out=tmp_path / "run", steps=6, settings=SMALL, test_every=7,
-        device="cpu",
-    )  # fmt: skip
-    theirs = score_run(run_folder.path).scores
-    for name, row in theirs["photos"].items():
-        mine = next(r for n, r in ours["photos"].items() if n.rsplit(".", 1)[0] == name[:-4])
-        for metric, value in row.items():
-            assert mine[metric] == value, (name, metric)
 
 
 def test_the_figures_of_a_run_are_those_of_its_pictures(prepared, benchmark):
@@ -315,8 +299,25 @@ def test_the_benchmark_describes_itself():
     for name in ("scenes", "protocols", "quoted", "checks"):
         assert json.loads((folder / f"{name}.json").read_text())
     quoted = json.loads((folder / "quoted.json").read_text())["rows"]
-    assert "ControlGS" in quoted_table()
     assert all(row["source"] and row["lpips_convention"] for row in quoted)
+
+
+def test_quoted_figures_have_a_table_of_their_own_in_every_format(prepared, tmp_path, capsys):
+    scores = tmp_path / "a.json"
+    score(picture_folder(prepared, tmp_path / "a", 4), prepared, out=scores)
+    page = tmp_path / "page.html"
+    for kind in ("markdown", "csv", "latex", "html"):
+        argv = ["giganvs", "table", str(scores), "--format", kind, "--quoted"]
+        assert main([*argv, "--page", str(page), "--overwrite"]) == 0
+        measured, _, quoted = capsys.readouterr().out.partition(
+            "method,PSNR" if kind == "csv" else "Quoted"
+        )
+        assert "InceptionGS, full" in quoted
+        assert "InceptionGS" not in measured
+        # Their digits are those of the publication.
+        assert "0.260" in quoted
+    assert "<h2>Quoted figures</h2>" in page.read_text()
+    assert quoted_table("latex").count("\\\\") == 13
 
 
 def test_a_table_says_why_a_figure_is_not_there(prepared, tmp_path):

@@ -67,5 +67,5 @@ def test_errors_are_counted_in_their_bins(tmp_path):
     write_png(tmp_path / "a.png", render)
     found = find_predictions(tmp_path, ["a.jpg"], ["a.jpg"])
     text = pictures_section("office", ["a.jpg"], lambda name: photo, {"mine": found})
-    shares = re.findall(r"<title>mine: ([0-9.]+)%</title>", text)
+    shares = re.findall(r"<title>mine: ([0-9.]+) %</title>", text)
     assert list(map(float, shares)) == [37.5, 0, 37.5, 0, 0, 25]

@@ -21,7 +21,7 @@ def second_opinion(prepared, pred, name, distances):
     (source,) = (prepared.path / "images_1").glob(f"{stem}.*")
     photo = independent_scorer.load(source)
     render = independent_scorer.load(pred / f"{stem}.png")
-    covered = independent_scorer.load(prepared.path / f"coverage/{stem}.png")[:, :, 0] >= 128
+    covered = independent_scorer.load(prepared.path / f"coverage/every7/{stem}.png")[:, :, 0] >= 128
     expected = independent_scorer.score(render, photo, covered)
     expected |= independent_scorer.quadratic_score(render, photo)
     variants = independent_scorer.pairs(render, photo, covered)

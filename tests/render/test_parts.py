@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests import builders
-from xscale.errors import UsageError
+from xscale.errors import ResourceError, UsageError
 from xscale.render import renderer
 from xscale.render.outputs import TABLE
 
@@ -52,6 +52,46 @@ def test_bands_of_any_size_give_the_same_bits(tiny_run, view, monkeypatch, pixel
     again = tiny_run.renderer.render(camera, OUTPUTS)
     for name in ("colour", *FIELDS):
         assert torch.equal(getattr(again, name).nan_to_num(7), getattr(whole, name).nan_to_num(7))
+
+
+class Full:
+    """A device whose memory holds this many pixels of a band."""
+
+    def __init__(self, found, most):
+        self.bands = []
+        self._most = most
+        self._finished = found._finished
+
+    def __call__(self, asked, rect):
+        pixels = rect[2] * rect[3]
+        self.bands.append(pixels)
+        if pixels > self._most:
+            raise torch.OutOfMemoryError("planted: out of memory")
+        return self._finished(asked, rect)
+
+
+def test_a_device_without_memory_gets_smaller_bands_and_the_picture_stays(
+    tiny_run, view, monkeypatch
+):
+    camera, whole = view
+    small = tiny_run.renderer.over(tiny_run.renderer.surface)
+    full = Full(small, camera.width * (camera.height // 5))
+    monkeypatch.setattr(small, "_finished", full)
+    again = small.render(camera, OUTPUTS)
+    assert full.bands[:4] == [camera.width * (camera.height >> halved) for halved in range(4)]
+    for name in ("colour", *FIELDS):
+        assert torch.equal(getattr(again, name).nan_to_num(7), getattr(whole, name).nan_to_num(7))
+    # The next picture begins with bands that fit.
+    full.bands.clear()
+    small.render(camera, OUTPUTS)
+    assert max(full.bands) <= camera.width * (camera.height // 5)
+
+
+def test_a_device_that_holds_no_sixteenth_of_a_band_is_one_line(tiny_run, view, monkeypatch):
+    small = tiny_run.renderer.over(tiny_run.renderer.surface)
+    monkeypatch.setattr(small, "_finished", Full(small, view[0].width * 4))
+    with pytest.raises(ResourceError, match="5 rows of 141 pixels do not fit into the memory of"):
+        small.render(view[0], OUTPUTS)
 
 
 def test_outputs_agree_with_single_rays(tiny_run, asymmetric, view):

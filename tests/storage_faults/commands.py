@@ -56,9 +56,15 @@ class Server:
 
     def run(self, words: list[str], call: int = 0, error: int = 0, lasting: bool = False) -> Answer:
         """Run a command; its ``call``-th change of a file fails with ``error``, or kills it (0)."""
-        request = {"words": words, "told": str(self.root.parent / "told.txt")}
-        if call:
-            request |= {"call": call, "error": error, "lasting": lasting}
+        fault = {"call": call, "error": error, "lasting": lasting} if call else {}
+        return self._ask(words, fault)
+
+    def run_within(self, words: list[str], room: int) -> Answer:
+        """Run a command that may take this many bytes of addresses beyond what it begins with."""
+        return self._ask(words, {"room": room})
+
+    def _ask(self, words: list[str], fault: dict[str, int]) -> Answer:
+        request = {"words": words, "told": str(self.root.parent / "told.txt"), **fault}
         self._popen.stdin.write(json.dumps(request) + "\n")
         self._popen.stdin.flush()
         return Answer(**json.loads(self._popen.stdout.readline()))

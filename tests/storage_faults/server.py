@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -80,6 +81,13 @@ def _forked(shim: ctypes.CDLL, request: dict) -> dict:
     return {"code": code, "said": told.read_text(errors="replace"), "calls": made}
 
 
+def _limit_memory(room: int) -> None:
+    """Leave this process so many bytes of addresses beyond those that it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + room
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
 def _run(shim: ctypes.CDLL, request: dict, told: Path) -> None:
     file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
@@ -89,6 +97,8 @@ def _run(shim: ctypes.CDLL, request: dict, told: Path) -> None:
     try:
         from xscale.cli import main as cli
 
+        if "room" in request:
+            _limit_memory(request["room"])
         # Never reached where nothing shall fail: the calls are counted all the same.
         shim.fault_arm(request.get("call") or 1 << 60, request.get("error", 0),
                        int(request.get("lasting", False)))  # fmt: skip

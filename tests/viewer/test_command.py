@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.render.conftest import write_tiny_run
 from xscale.cli import _viewer, view
 from xscale.cli.main import main
 from xscale.errors import InputError, SetupError, UsageError
+from xscale.scene.options import SceneOptions
 
 
 def test_old_python_is_one_line_with_advice():
@@ -38,12 +42,39 @@ def test_a_missing_package_names_the_extra(monkeypatch, capsys):
         (["--size", "wide"], UsageError),
         (["--threads", "0"], UsageError),
         (["no/such/folder"], InputError),
+        (["--images", "photos"], UsageError),
     ],
 )
 def test_bad_options_are_refused_before_a_window_opens(arguments, error, monkeypatch):
     monkeypatch.setattr(_viewer, "check_packages", lambda: None)
     with pytest.raises(error):
         view.run(arguments)
+
+
+def test_options_of_a_scene_reach_the_window_and_are_refused_for_a_run(
+    asymmetric, tmp_path, monkeypatch
+):
+    run = write_tiny_run(asymmetric, tmp_path / "run")
+    passed = []
+
+    def command(*words):
+        passed.append(words)
+        return [sys.executable, "-c", "pass"]
+
+    monkeypatch.setattr(_viewer, "check_packages", lambda: None)
+    monkeypatch.setattr(_viewer, "command", command)
+    words = [str(tmp_path), "--images", "photos", "--mesh", "a.ply", "--mesh", "b.ply"]
+    assert view.run([*words, "--drop-outliers", "--layout-scale", "2"]) == 0
+    start = json.loads(passed[0][1])
+    assert SceneOptions.of(start["reading"]) == SceneOptions(
+        images=Path("photos"),
+        mesh=(Path("a.ply"), Path("b.ply")),
+        drop_outliers=True,
+        layout_scale=2.0,
+    )
+    with pytest.raises(UsageError, match="is a run, which remembers it"):
+        view.run([str(run), "--images", "photos"])
+    assert len(passed) == 1
 
 
 def test_a_process_that_dies_is_one_line(monkeypatch):

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("xscale_viewer")
 
+from tests import builders
 from tests.render.conftest import write_tiny_run
 from xscale.errors import InputError, NumericsError, XscaleError
 from xscale.io import checkpoints
@@ -74,6 +75,15 @@ def test_a_scene_shows_its_mesh_and_cameras_before_training(asymmetric_folder, a
     assert "footprint" in source.modes
     with pytest.raises(XscaleError):
         _ = source.run.residuals
+
+
+def test_a_scene_whose_photos_lie_elsewhere_opens_with_its_option(asymmetric, tmp_path):
+    folder = builders.write_colmap(asymmetric, tmp_path / "scene")
+    (folder / "images").rename(tmp_path / "photos")
+    with pytest.raises(XscaleError, match="--images"):
+        open_source(folder)
+    source = open_source(folder, reading={"images": str(tmp_path / "photos")})
+    assert len(source.cameras) == len(asymmetric.cameras)
 
 
 def test_what_is_neither_is_refused_in_one_line(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,17 +106,22 @@ class Session:
 
     # Opening and closing
 
-    def open(self, path: Path) -> None:
-        """Open a run or scene in the background; what was open stays until it is there."""
+    def open(self, path: Path, reading: Mapping[str, object] | None = None) -> None:
+        """Open a run or scene in the background; what was open stays until it is there.
+
+        Args:
+            path: The folder.
+            reading: Options of how a scene is read, by name.
+        """
         self.opening = path
         self.say(f"Opening {printable(path)} ...")
-        thread = threading.Thread(target=self._load, args=(path,), name="xscale-open", daemon=True)
-        thread.start()
-        self._closing.append(thread)
+        load = partial(self._load, path, reading or {})
+        self._closing.append(threading.Thread(target=load, name="xscale-open", daemon=True))
+        self._closing[-1].start()
 
-    def _load(self, path: Path) -> None:
+    def _load(self, path: Path, reading: Mapping[str, object]) -> None:
         try:
-            source = (self._opener or _open_source(self.device))(path)
+            source = (self._opener or _open_source(self.device, reading))(path)
         except XscaleError as error:
             line = str(error)
         except Exception as error:  # any damaged folder must end as a line in the status bar
@@ -382,11 +387,11 @@ class Session:
         return not (picture.complete and picture.stage != "moving" and picture.samples >= want)
 
 
-def _open_source(device: str) -> Callable[[Path], Source]:
+def _open_source(device: str, reading: Mapping[str, object]) -> Callable[[Path], Source]:
     # PyTorch comes with it: the window is there before.
     from xscale_viewer.source import open_source
 
-    return partial(open_source, device=device)
+    return partial(open_source, device=device, reading=reading)
 
 
 def _render_service() -> Callable[..., RenderService]:

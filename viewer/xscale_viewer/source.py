@@ -97,13 +97,16 @@ class Source:
         return float(np.linalg.norm(self.high - self.low))
 
 
-def open_source(path: Path, device: str = "cpu") -> Source:
+def open_source(
+    path: Path, device: str = "cpu", reading: Mapping[str, object] | None = None
+) -> Source:
     """Open a run's or a scene's folder.
 
     Args:
         path: The folder.
         device: Where a run's pictures are computed: auto, cpu, webgpu or webgpu:N. Scenes are
             shown by the CPU.
+        reading: Options of how a scene is read, by name.
 
     Raises:
         InputError: It is neither.
@@ -114,7 +117,7 @@ def open_source(path: Path, device: str = "cpu") -> Source:
         raise InputError(kind, where=path, advice="open a run's or a scene's folder")
     if RunFolder(path).is_run():
         return _of_run(path, device)
-    return _of_scene(Scene.open(path))
+    return _of_scene(Scene.open(path, **(reading or {})))
 
 
 def _of_run(path: Path, device: str) -> Source:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import signal
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class Start:
     """How a window is started: what ``xscale view`` passes to its process."""
 
     path: str | None = None
+    reading: dict[str, object] = field(default_factory=dict)
+    """Options of how a scene in that folder is read, by name."""
     photo: str | None = None
     scale: float | None = None
     theme: str | None = None
@@ -126,7 +128,7 @@ def runner_params(app: App, start: Start) -> object:
         with contextlib.suppress(Exception):  # without it nothing can be dropped: no more
             held.append(_listen_to_drops(app))
         if start.path is not None:
-            app.session.open(Path(start.path))
+            app.session.open(Path(start.path), start.reading)
 
     params.callbacks.post_init = ready
     params.callbacks.show_gui = app.frame

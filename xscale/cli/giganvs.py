@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from xscale.cli._bars import bars
 from xscale.cli._console import parse, progress_bar, result, say, warn
 from xscale.cli._scene import SceneArguments
 
@@ -129,7 +130,8 @@ class Table:
     pictures: Annotated[list[str] | None, tyro.conf.arg(metavar="METHOD=DIR")] = None
     """Folders or archives with pictures that the page shows beside the photos."""
     quoted: bool = False
-    """Also print published figures of other programs, in a table of their own."""
+    """Also print published figures of other programs, in a table of their own, which
+    --page shows too."""
     force: bool = False
     """Compare scores even if their protocols differ."""
     overwrite: bool = False
@@ -200,8 +202,7 @@ def _prepare(options: Prepare) -> int:
     scene = options.open()
     for line in scene.warnings:
         warn(line)
-    with progress_bar() as bar:
-        task = bar.add_task("photos", total=len(scene.photos))
+    with bars("photos", "coverage") as (on_photo, on_mask):
         made = prepare(
             scene,
             options.out,
@@ -210,7 +211,8 @@ def _prepare(options: Prepare) -> int:
             seed=options.seed,
             unit=options.unit,
             overwrite=options.overwrite,
-            on_photo=lambda done, total: bar.update(task, completed=done, total=total),
+            on_photo=on_photo,
+            on_mask=on_mask,
         )
     say(f"splits: {', '.join(made.splits())}")
     result(options.out)
@@ -325,9 +327,9 @@ def _table(options: Table) -> int:
         raise UsageError("--pictures shows pictures on a page", advice="add --page FILE")
     result(table(rankings, options.format))
     if options.quoted:
-        from xscale.giganvs.data import quoted_table
+        from xscale.giganvs.quoted import quoted_table
 
-        result(quoted_table())
+        result(quoted_table(options.format))
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
@@ -338,6 +340,7 @@ def _table(options: Table) -> int:
             rankings,
             pictures=pictures,
             thumbnails=thumbnails,
+            quoted=quoted_table("html") if options.quoted else "",
             overwrite=options.overwrite,
         )
         result(page)

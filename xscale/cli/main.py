@@ -99,14 +99,14 @@ def main(argv: list[str] | None = None) -> int:
         failure = KeyboardInterrupt()
     if failure is not None:
         interrupts.answered()
-        code = _explain(failure, debug)
+        code = _explain(failure, arguments, debug)
     if interrupts.ending() or _ahead.unfinished():
         interrupts.leave(code)
     return code
 
 
-def _explain(error: BaseException, debug: bool) -> int:
-    """Print what ended the command; return its exit code."""
+def _explain(error: BaseException, arguments: list[str], debug: bool) -> int:
+    """Print what ended the command of these arguments; return its exit code."""
     if isinstance(error, BrokenPipeError):
         # The reader of our output left (`xscale ... | head`): nothing more to say, and the
         # interpreter must not stumble over the closed pipe when it ends.
@@ -120,9 +120,7 @@ def _explain(error: BaseException, debug: bool) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     if _is_out_of_memory(error):
-        lack = ResourceError(
-            f"out of memory ({error})", advice="use --downscale 2, or a smaller --preset"
-        )
+        lack = _lack_of_memory(error, arguments)
         return _fail(lack, lack.exit_code, debug)
     if (known := _of_the_system(error)) is not None:
         return _fail(known, known.exit_code, debug)
@@ -166,18 +164,31 @@ def _of_the_system(error: BaseException) -> XscaleError | None:
 
         return explained(error)
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        return ResourceError("can't start another thread", advice="raise `ulimit -u`")
+        return ResourceError(
+            "can't start another thread", advice="raise `ulimit -u` or `ulimit -v`"
+        )
     return None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` is a lack of memory, of Python's or of torch's kinds."""
+    """Whether ``error`` is a lack of memory, of Python's, torch's or the linker's kinds."""
     if isinstance(error, MemoryError):
         return True
     text = str(error)
+    if isinstance(error, ImportError) and "failed to map segment" in text:
+        return "not permitted" not in text
     return isinstance(error, RuntimeError) and (
         "can't allocate memory" in text or "out of memory" in text
     )
+
+
+def _lack_of_memory(error: BaseException, arguments: list[str]) -> ResourceError:
+    """Return what to say of a lack of memory, with what helps this command."""
+    detail = f" ({error})" if str(error) else ""
+    others = "end other programs, or raise `ulimit -v` or the container's limit"
+    smaller = "--downscale 2 or a smaller table (--set model.grid.log2_table_size) take less"
+    advice = f"{smaller}; else {others}" if arguments[:1] == ["train"] else others
+    return ResourceError(f"out of memory{detail}", advice=advice)
 
 
 def _report(error: BaseException) -> str:

@@ -14,21 +14,27 @@ from xscale import threads
 from xscale.cli import _viewer
 from xscale.cli._console import parse
 from xscale.config import check_device_name
-from xscale.errors import InputError, SetupError
+from xscale.errors import InputError, SetupError, UsageError
 from xscale.render.options import parse_size
+from xscale.run.folder import RunFolder
+from xscale.scene.options import SceneOptions
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(SceneOptions):
     """Open a window on a run, or on a scene before any training; the key F1 lists all keys.
 
     A scene is never changed. Into a run only caches are written, to open it faster the next time.
     Without RUN a first screen lists what was opened lately. The window needs Python 3.11 or newer
-    and the extra viewer: pip install 'xscale[viewer]'.
+    and the extra viewer: pip install 'xscale[viewer]'. The input's options say how a scene is read;
+    a run remembers its own.
     """
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN|SCENE")] = None
     """Folder of a run or of a scene."""
+    mesh: Annotated[tyro.conf.UseAppendAction[tuple[Path, ...]], tyro.conf.arg(metavar="FILE")] = ()
+    """Mesh of a scene, where it is not the folder's own mesh.*; given several times, all
+    together."""
     photo: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Start at the camera of this photo."""
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1400x900"
@@ -57,8 +63,10 @@ def run(argv: list[str]) -> int:
     if options.run is not None and not options.run.is_dir():
         kind = "is not a folder" if options.run.exists() else "does not exist"
         raise InputError(kind, where=options.run, advice="name a run's or a scene's folder")
+    _check_reading(options)
     start = {
         "path": None if options.run is None else str(options.run),
+        "reading": options.as_plain(),
         "photo": options.photo,
         "scale": options.scale,
         "theme": options.theme,
@@ -87,3 +95,21 @@ def run(argv: list[str]) -> int:
             advice="start it again; xscale doctor checks the display",
         )
     return code
+
+
+def _check_reading(options: Options) -> None:
+    """Refuse options of how a scene is read where no scene is named.
+
+    Raises:
+        UsageError: There is no folder, or it is a run, which remembers them.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in options.changed()]
+    if not given:
+        return
+    if options.run is None:
+        raise UsageError(f"{given[0]} needs a scene's folder", advice="name it: xscale view SCENE")
+    if RunFolder(options.run).is_run():
+        raise UsageError(
+            f"{given[0]} says how a scene is read, and {options.run} is a run, which remembers it",
+            advice="leave it out; photos that have moved are asked for in the window",
+        )

@@ -22,19 +22,3 @@ def read(name: str) -> dict[str, Any]:
         if (folder / f"{name}.json").is_file():
             return json.loads((folder / f"{name}.json").read_text("utf-8"))
     raise SetupError(f"the installation lacks {name}.json", advice="install xscale again")
-
-
-def quoted_table() -> str:
-    """Return figures that others published, as Markdown; they never rank beside measured ones."""
-    found = read("quoted")
-    lines = [f"Quoted, {found['remark']}:", ""]
-    lines += ["| method | PSNR | SSIM | LPIPS | convention | source |"]
-    lines += ["| --- | ---: | ---: | ---: | --- | --- |"]
-    for row in found["rows"]:
-        values = (row["psnr"], row["ssim"], row["lpips"])
-        figures = ("-" if value is None else f"{value:g}" for value in values)
-        lines.append(
-            f"| {row['method']} | {' | '.join(figures)} | {row['lpips_convention']} | "
-            f"{row['source']} |"
-        )
-    return "\n".join([*lines, ""])

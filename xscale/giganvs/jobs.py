@@ -103,10 +103,13 @@ def jobs_of(scenes: Sequence[Path], splits: Sequence[str], seeds: Sequence[int])
 
 
 def is_finished(job: Job, recipe: Recipe) -> bool:
-    """Whether a job's scores are there, with every metric that this process can give.
+    """Whether a job's scores are there, on the scene's pixels, with every metric that is at hand.
 
     Raises:
         UsageError: They are of other options.
+        InputError: The scene is not prepared.
+        IntegrityError: Its card is damaged.
+        ListError: It has no such split.
     """
     path = recipe.scores_file(job)
     if not path.is_file():
@@ -116,7 +119,10 @@ def is_finished(job: Job, recipe: Recipe) -> bool:
         raise UsageError(
             "holds scores of other options", where=path.parent, advice="choose another --out"
         )
-    return not _lacks(scores, recipe)
+    prepared = PreparedScene.open(job.scene)
+    rules = dict(scores["protocol"].get("rules", {}))
+    rules.pop("lpips", None)
+    return rules == prepared.rules(prepared.split(job.split)) and not _lacks(scores, recipe)
 
 
 def _lacks(scores: Mapping[str, Any], recipe: Recipe) -> bool:

@@ -3,8 +3,10 @@
 ROOT/NAME/giganvs.json        what was prepared from what; written last
 ROOT/NAME/images_K/ cams_K/   photos and cameras in the authors' layout
 ROOT/NAME/mesh.ply            (or the mesh's own format)
-ROOT/NAME/coverage/STEM.png   255 = the pixel's centre ray hits the mesh: the same for all
 ROOT/NAME/splits/NAME.json
+ROOT/NAME/coverage/SPLIT/STEM.png   255 = the pixel shows surface: the same for all methods
+
+Scenes of format 1 have one mask a photo, coverage/STEM.png, which counts both sides of every face.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,16 +23,21 @@ import torch
 
 from xscale.errors import InputError, IntegrityError, ListError
 from xscale.gbuffer.build import build_gbuffer, build_surface
+from xscale.gbuffer.gbuffer import Surface
+from xscale.giganvs.coverage import Coverage
 from xscale.giganvs.splits import SplitFile, read_split
 from xscale.io.hashing import sha256_file
 from xscale.io.names import safe_name
 from xscale.io.own_files import read_own, read_own_json
+from xscale.io.photo.images import encode_png
 from xscale.io.photo.plain import decode_plain
 from xscale.scene.photo import png_name
 from xscale.scene.scene import Scene
 
 CARD = "giganvs.json"
-FORMAT = 1
+FORMAT = 2
+_ONE_MASK = 1
+"""Format of scenes with one mask a photo."""
 _MOST_MASK = 1 << 28
 _COVERED = 128
 _ROWS = 512
@@ -62,13 +69,13 @@ class PreparedScene:
             ) from None  # fmt: skip
         kinds = {"format": int, "downscale": int | float, "photos": dict, "coverage": dict}
         whole = all(isinstance(card.get(key), kind) for key, kind in kinds.items())
-        if not whole or card["photos"].keys() != card["coverage"].keys():
-            raise IntegrityError("is damaged", where=path / CARD, advice="prepare the scene again")
-        if card["format"] != FORMAT:
+        if whole and card["format"] not in (_ONE_MASK, FORMAT):
             raise IntegrityError(
                 f"has format {card['format']}, this version reads {FORMAT}", where=path / CARD
             )
-        for name in card["photos"]:
+        if not whole or not _fits(card):
+            raise IntegrityError("is damaged", where=path / CARD, advice="prepare the scene again")
+        for name in (*card["photos"], *(() if card["format"] == _ONE_MASK else card["coverage"])):
             safe_name(name, path / CARD)
         return cls(path, card)
 
@@ -81,6 +88,25 @@ class PreparedScene:
     def scene(self) -> Scene:
         """Photos, cameras and mesh."""
         return Scene.open(self.path)
+
+    @cached_property
+    def surface(self) -> Surface:
+        """The mesh, for rays; both sides of every face."""
+        return build_surface(self.scene.mesh)
+
+    @property
+    def counts_backs(self) -> bool:
+        """Whether the coverage counts both sides of every face, as scenes of format 1 do."""
+        return self.card["format"] == _ONE_MASK
+
+    @property
+    def remark(self) -> str:
+        """A line about a coverage that counts both sides."""
+        return (
+            f"W-COVERAGE: {self.name} was prepared by an earlier version: its coverage counts both "
+            "sides of every face, as xscale score --two-sided does; xscale giganvs prepare "
+            "--overwrite makes it anew"
+        )
 
     def splits(self) -> list[str]:
         """Return the names of the scene's splits."""
@@ -111,20 +137,16 @@ class PreparedScene:
             raise _changed(photo.path)
         return photo.read()
 
-    def coverage(self, name: str) -> np.ndarray:
-        """Return the pixels that the mesh covers, bool [H, W].
+    def coverage(self, split: SplitFile, name: str) -> np.ndarray:
+        """Return the pixels of a test photo that show surface, bool [H, W].
 
         Raises:
             InputError: The mask is missing or of another size.
             IntegrityError: It changed since the scene was prepared.
         """
-        path = self.path / "coverage" / png_name(name)
-        try:
-            data = read_own(path, _MOST_MASK)
-        except FileNotFoundError:
-            raise InputError(
-                "does not exist", where=path, advice="prepare the scene again"
-            ) from None
+        listed = self._listed(split)
+        path = self.path / _mask_file(None if self.counts_backs else split.name, name)
+        data = self._read_mask(path) if listed else self._drawn(split, name)
         mask = decode_plain(data, path)[:, :, 0] >= _COVERED
         camera = self.scene.photo(name).camera
         if mask.shape != (camera.height, camera.width):
@@ -132,20 +154,52 @@ class PreparedScene:
                 f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {camera.width} x "
                 f"{camera.height}", where=path, advice="prepare the scene again",
             )  # fmt: skip
-        if hashlib.sha256(data).hexdigest() != self.card["coverage"][name]:
+        if listed and hashlib.sha256(data).hexdigest() != listed[name]:
             raise _changed(path)
         return mask
+
+    def _listed(self, split: SplitFile) -> dict[str, str] | None:
+        """Return SHA-256 of a split's masks by photo; None for a split that was not prepared."""
+        if self.counts_backs:
+            return self.card["coverage"]
+        known = self.card["coverage"].get(split.name)
+        if known is None or self.split(split.name).hash != split.hash:
+            return None
+        if not known.keys() >= set(split.test):
+            raise IntegrityError(
+                f"lists no coverage of some test photos of {split.name}", where=self.path / CARD,
+                advice="prepare the scene again",
+            )  # fmt: skip
+        return known
+
+    def _read_mask(self, path: Path) -> bytes:
+        try:
+            return read_own(path, _MOST_MASK)
+        except FileNotFoundError:
+            raise InputError(
+                "does not exist", where=path, advice="prepare the scene again"
+            ) from None
+
+    def _drawn(self, split: SplitFile, name: str) -> bytes:
+        """Return the mask of a photo in a split that has no files, as PNG."""
+        drawn = self._drawers.get(split.hash)
+        if drawn is None:
+            drawn = self._drawers[split.hash] = Coverage(self.scene, split, self.surface)
+        return encode_png(drawn.mask(name))
+
+    @cached_property
+    def _drawers(self) -> dict[str, Coverage]:
+        return {}
 
     def footprint(self, name: str) -> np.ndarray:
         """Return each pixel's size on the surface, float32 [H, W], NaN where nothing is covered."""
         camera = self.scene.photo(name).camera
-        surface = build_surface(self.scene.mesh)
         packed = torch.from_numpy(camera.recentred(self.scene.origin).packed())
         sizes = np.full((camera.height, camera.width), np.nan, np.float32)
         for top in range(0, camera.height, _ROWS):
             rows = min(_ROWS, camera.height - top)
             rect = (0, top, camera.width, rows)
-            points, _ = build_gbuffer(surface, packed, camera.width, camera.height, rect)
+            points, _ = build_gbuffer(self.surface, packed, camera.width, camera.height, rect)
             part = sizes[top : top + rows].reshape(-1)
             part[points.pixel_index.numpy()] = points.footprint.numpy()
         return sizes
@@ -154,7 +208,9 @@ class PreparedScene:
         """Yield a line for every file that no longer matches its hash."""
         folder = f"images_{self.card['downscale']:g}"
         listed = {f"{folder}/{name}": sha for name, sha in self.card["photos"].items()}
-        listed |= {f"coverage/{png_name(n)}": sha for n, sha in self.card["coverage"].items()}
+        masks = {None: self.card["coverage"]} if self.counts_backs else self.card["coverage"]
+        for split, known in masks.items():
+            listed |= {_mask_file(split, name): sha for name, sha in known.items()}
         listed |= dict(self.card.get("files", {}))
         for name, sha in listed.items():
             path = self.path / name
@@ -165,14 +221,36 @@ class PreparedScene:
 
     def rules(self, split: SplitFile) -> dict[str, Any]:
         """Return everything that decides the figures of all methods on a split."""
+        listed = self._listed(split)
+        if listed is None:
+            masks = {n: hashlib.sha256(self._drawn(split, n)).hexdigest() for n in split.test}
+        else:
+            masks = {name: listed[name] for name in split.test}
         return {
             "split": split.name,
             "split_sha256": split.hash,
             "downscale": self.card["downscale"],
             "sizes": self.card.get("sizes"),
             "photos_sha256": {name: self.card["photos"][name] for name in split.test},
-            "coverage_sha256": {name: self.card["coverage"][name] for name in split.test},
+            "coverage_sha256": masks,
         }
+
+
+def _mask_file(split: str | None, name: str) -> str:
+    """Return where the mask of a photo lies in a scene's folder; split None: the only one."""
+    return f"coverage/{'' if split is None else f'{split}/'}{png_name(name)}"
+
+
+def _fits(card: dict[str, Any]) -> bool:
+    """Whether a card's masks are those of its photos."""
+    photos, masks = card["photos"].keys(), card["coverage"]
+    if card["format"] == _ONE_MASK:
+        return masks.keys() == photos
+    if not isinstance(card.get("files"), dict):
+        return False
+    splits = {PurePosixPath(p).stem for p in card["files"] if p.startswith("splits/")}
+    names = [m.keys() for m in masks.values() if isinstance(m, dict)]
+    return masks.keys() == splits and len(names) == len(masks) and all(n <= photos for n in names)
 
 
 def _changed(path: Path) -> IntegrityError:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-import torch
 
 import xscale
 from xscale.errors import InputError, OutputExistsError, SceneError, UsageError
-from xscale.gbuffer.build import build_surface, visibility
+from xscale.gbuffer.build import build_surface
 from xscale.geometry.camera import Camera
 from xscale.geometry.lens import Projection
+from xscale.giganvs.coverage import Coverage
 from xscale.giganvs.layout import CARD, FORMAT, PreparedScene
-from xscale.giganvs.splits import make_splits
+from xscale.giganvs.splits import SplitFile, make_splits
 from xscale.io.file_sets import atomic_folder
 from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.photo.images import encode_png
@@ -44,6 +45,7 @@ def prepare(
     unit: Unit | None = None,
     overwrite: bool = False,
     on_photo: Callable[[int, int], None] | None = None,
+    on_mask: Callable[[int, int], None] | None = None,
 ) -> PreparedScene:
     """Write a scene in the benchmark's layout, with splits and coverage masks; all or nothing.
 
@@ -60,6 +62,7 @@ def prepare(
         unit: Length of a scene unit, where it is known: sizes of pixels are then given in mm.
         overwrite: Whether another folder of that name is replaced.
         on_photo: Called after each photo with the number done and of all.
+        on_mask: The same after each coverage mask.
 
     Returns:
         The prepared scene; an existing one of the same recipe is kept as it is.
@@ -75,6 +78,7 @@ def prepare(
     _check_target(out, scene)
     recipe = fingerprint_of({
         "scene": scene.fingerprint(), "downscale": downscale, "sizes": sizes, "seed": seed,
+        "format": FORMAT,
         **({} if unit is None else {"unit": unit}),
     })  # fmt: skip
     if (out / CARD).exists() and not overwrite:
@@ -82,8 +86,6 @@ def prepare(
     names = _names(scene)
     cameras: dict[str, Camera] = {}
     hashes: dict[str, str] = {}
-    covered: dict[str, str] = {}
-    surface = build_surface(scene.mesh)
     folder_name = f"images_{downscale:g}"
     with atomic_folder(out, overwrite=overwrite) as folder:
         for done, photo in enumerate(scene.photos, start=1):
@@ -94,14 +96,13 @@ def prepare(
             stem = PurePosixPath(name).stem
             write_text(folder / f"cams_{downscale:g}/{stem}_cam.txt", mvsnet_camera(camera))
             hashes[name] = sha256_file(folder / folder_name / name)
-            mask = coverage_mask(surface, camera, scene.origin)
-            write_bytes(folder / "coverage" / png_name(name), encode_png(mask))
-            covered[name] = sha256_file(folder / "coverage" / png_name(name))
             if on_photo is not None:
                 on_photo(done, len(scene.photos))
         write_mesh(scene, folder, "copy")
-        for split in make_splits(cameras, seed):
+        splits = make_splits(cameras, seed)
+        for split in splits:
             write_json(folder / "splits" / f"{split.name}.json", split.to_json())
+        covered = _write_coverage(folder, splits, on_mask)
         others = sorted(p for p in folder.rglob("*") if p.is_file())
         card = {
             "format": FORMAT,
@@ -121,6 +122,28 @@ def prepare(
         }
         write_json(folder / CARD, card)
     return PreparedScene.open(out)
+
+
+def _write_coverage(
+    folder: Path, splits: Sequence[SplitFile], on_mask: Callable[[int, int], None] | None
+) -> dict[str, dict[str, str]]:
+    """Write the masks of all splits; return their SHA-256 by split and photo.
+
+    The scene is read as it was written, so that a training on it finds the same sides.
+    """
+    scene = Scene.open(folder)
+    surface = build_surface(scene.mesh)
+    hashes: dict[str, dict[str, str]] = {split.name: {} for split in splits}
+    total = sum(len(split.test) for split in splits)
+    for split in splits:
+        covered = Coverage(scene, split, surface)
+        for name in split.test:
+            data = encode_png(covered.mask(name))
+            write_bytes(folder / "coverage" / split.name / png_name(name), data)
+            hashes[split.name][name] = hashlib.sha256(data).hexdigest()
+            if on_mask is not None:
+                on_mask(sum(map(len, hashes.values())), total)
+    return hashes
 
 
 def _check_target(out: Path, scene: Scene) -> None:
@@ -180,13 +203,6 @@ def plain_camera(camera: Camera, downscale: float, sizes: Sizes) -> Camera:
     K[:2] /= downscale
     width, height = int(camera.width // downscale), int(camera.height // downscale)
     return replace(plain, K=K, width=max(width, 1), height=max(height, 1))
-
-
-def coverage_mask(surface: object, camera: Camera, origin: np.ndarray) -> np.ndarray:
-    """Return 255 where the pixel's centre ray hits the mesh, uint8 [H, W]."""
-    packed = torch.from_numpy(camera.recentred(origin).packed())
-    face = visibility(surface, packed, camera.width, camera.height)
-    return np.where(face.cpu().numpy() >= 0, 255, 0).astype(np.uint8)
 
 
 def _write_photo(photo: Photo, camera: Camera, folder: Path, images: str, name: str) -> str:

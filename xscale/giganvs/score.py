@@ -83,7 +83,7 @@ def score(
         found,
         chosen.test,
         prepared.photo,
-        prepared.coverage,
+        lambda name: prepared.coverage(chosen, name),
         prepared.footprint,
         groups=chosen.groups,
         rules=prepared.rules(chosen),
@@ -97,6 +97,9 @@ def score(
         scores["resources"] = {"train_seconds": found.train_seconds}
     scores["protocol"]["test_exposure"] = exposure
     scores["protocol"]["unit"] = prepared.card.get("unit")
+    scores["protocol"]["back_faces"] = "covered" if prepared.counts_backs else "uncovered"
+    if prepared.counts_backs:
+        scores["protocol"]["warnings"].append(prepared.remark)
     if results is not None:
         write_results(results, scores, found, prepared, chosen, overwrite=overwrite)
     if out is not None:

@@ -152,6 +152,12 @@ def read_split(path: Path, known: Sequence[str]) -> SplitFile:
             f"names {strangers[0]}, which the scene does not have", where=path,
             advice="take the split of this scene, or prepare the scene again",
         )  # fmt: skip
+    unlisted = sorted(set(known) - set(split.photos))
+    if unlisted:
+        raise ListError(
+            f"does not name {unlisted[0]}, a photo of the scene", where=path,
+            advice="list all photos, or prepare a scene of fewer",
+        )  # fmt: skip
     if values.get("hash") != split.hash:
         raise ListError(
             "does not match its hash", where=path, advice="restore it, or prepare the scene again"

@@ -69,6 +69,8 @@ def verify(path: Path, on_stage: Callable[[str], None] | None = None) -> Verdict
         faults += prepared.damage()
         scene = prepared.scene
         remarks += scene.warnings
+        if prepared.counts_backs:
+            remarks.append(prepared.remark)
         names = [photo.name for photo in scene.photos]
         strangers = sorted(set(names) ^ set(prepared.card["photos"]))
         faults += [f"{name} is not in both the card and the folder" for name in strangers[:5]]
@@ -78,8 +80,8 @@ def verify(path: Path, on_stage: Callable[[str], None] | None = None) -> Verdict
             say(f"{path.name}: split {name}")
             split = prepared.split(name)
             check_leaks(scene.photos, split.test, False, remarks.append)
-        for name in names:
-            prepared.coverage(name)
+            for photo in split.test:
+                prepared.coverage(split, photo)
     except (ListError, XscaleError) as error:
         faults.append(str(error))
     return Verdict(path.name, tuple(dict.fromkeys(faults)), tuple(dict.fromkeys(remarks)))

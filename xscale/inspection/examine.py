@@ -7,12 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import torch
 
 from xscale.errors import DamagedPhotoError
 from xscale.gbuffer.build import build_surface
-from xscale.gbuffer.gbuffer import Surface
-from xscale.gbuffer.sides import Evidence, sides_by_evidence
 from xscale.geometry.topology import count_edges
 from xscale.inspection import neighbours, points
 from xscale.inspection.edges import edge_shift
@@ -25,6 +22,7 @@ from xscale.scene.checks.sightings import CODE, far_pixels
 from xscale.scene.quarantine import as_test_photo
 from xscale.scene.scene import Scene
 from xscale.training.left_out import LeftOutPhotos
+from xscale.training.sides import sides_by_photos
 
 _PERCENTILES = (1, 5, 50, 95, 99)
 _BINS_A_DECADE = 20
@@ -92,7 +90,7 @@ def examine(
             raise as_test_photo(error)
         left_out.add(name, error)
 
-    sides = _sides(scene, surface)
+    sides = sides_by_photos(surface, scene.photos, scene.origin)
     surface = replace(surface, sides=sides.sides)
     looks = looks_of(scene, surface, on_photo, on_damage)
     say("laying photos on their neighbours")
@@ -129,17 +127,6 @@ def examine(
         ],
     }
     return Inspection(scene, looks, pairs, sparse, rows, findings, facts)
-
-
-def _sides(scene: Scene, surface: Surface) -> Evidence:
-    """Ask the photos which sides of faces are surface, as a training does."""
-    cameras = [photo.camera.recentred(scene.origin) for photo in scene.photos]
-    return sides_by_evidence(
-        surface,
-        torch.from_numpy(np.stack([camera.packed() for camera in cameras])),
-        [(camera.width, camera.height) for camera in cameras],
-        lambda index, factor: scene.photos[index].load(factor),
-    )
 
 
 def verdict_of(

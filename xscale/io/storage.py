@@ -319,7 +319,8 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
     path = Path(path)
     line = text.rstrip("\n").encode("utf-8", "surrogateescape") + b"\n"
     with as_storage_error(path, "append"):
-        if not path.exists():
+        new = not path.exists()
+        if new:
             make_folders(path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         handle = os.open(path, flags, 0o666)
@@ -332,5 +333,7 @@ def append_line(path: str | Path, text: str, *, sync: bool = False) -> None:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync:
                 os.fsync(handle)
+                if new:
+                    sync_folder(path.parent)
         finally:
             os.close(handle)

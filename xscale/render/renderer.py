@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xscale import ops
-from xscale.errors import UsageError
+from xscale.errors import ResourceError, UsageError
 from xscale.gbuffer.build import Rect, pixel_samples, visible
 from xscale.gbuffer.edges import breaks
 from xscale.gbuffer.gbuffer import GBuffer, Surface
@@ -30,6 +30,8 @@ _BAND_PIXELS = 1 << 19
 _FILL_PIXELS = 1 << 13
 # Where colours come in one pass, a pixel takes a face id and no surface point or features.
 _FUSED_FACTOR = 8
+_MOST_HALVED = 4
+"""Times that bands are halved where a device has no memory left."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Renderer:
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
         plain = plain and at_hand is None
         self.fused = fused and has_body and plain
+        self._halved = 0
         self.in_one_pass = self.fused
         """Whether colours take no surface points and features of whole bands."""
 
@@ -154,6 +157,7 @@ class Renderer:
         Raises:
             UsageError: An output is not known or not to be had, or the rectangle leaves the
                 picture.
+            ResourceError: A device's memory holds no sixteenth of a band.
         """
         self.check(outputs)
         left, top, width, height = rect or (0, 0, camera.width, camera.height)
@@ -171,14 +175,40 @@ class Renderer:
         fields = [name for name in outputs if TABLE[name].values is not None]
         factor = _FUSED_FACTOR if self.in_one_pass and not fields else 1
         rows = max(1, _BAND_PIXELS * factor // width)
-        bands = [
-            self._finished(asked, (left, y, width, min(rows, top + height - y)))
-            for y in range(top, top + height, rows)
-        ]
+        bands = self._in_bands(asked, (left, top, width, height), rows)
         return Frame(**{
             name: torch.cat([band[name] for band in bands]) if len(bands) > 1 else bands[0][name]
             for name in bands[0]
         })  # fmt: skip
+
+    def _in_bands(self, asked: Asked, rect: Rect, rows: int) -> list[dict[str, Tensor]]:
+        """Return the outputs of a rectangle in bands, lower ones where a device is full.
+
+        Raises:
+            ResourceError: Bands of a sixteenth do not fit into the device's memory either.
+        """
+        left, y, width, height = rect
+        bottom, bands, rows = y + height, [], min(rows, height)
+        while y < bottom:
+            part = min(max(rows >> self._halved, 1), bottom - y)
+            try:
+                bands.append(self._finished(asked, (left, y, width, part)))
+            except torch.OutOfMemoryError as error:
+                self._halve_bands(part, width, error)
+            else:
+                y += part
+        return bands
+
+    def _halve_bands(self, rows: int, width: int, error: torch.OutOfMemoryError) -> None:
+        """Halve the bands of this picture and of those to come; their pixels stay the same."""
+        if self._halved == _MOST_HALVED or rows == 1:
+            raise ResourceError(
+                f"{rows} rows of {width} pixels do not fit into the memory of {self.model.device}",
+                advice="end what else computes there, or use --device cpu",
+            ) from error
+        self._halved += 1
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _finished(self, asked: Asked, rect: Rect) -> dict[str, Tensor]:
         """Return a band's outputs, the background in its uncovered pixels and edges resolved."""

@@ -40,6 +40,11 @@ def document(title: str, body: str, pictures: Sequence[str] = PICTURES) -> str:
     )
 
 
+def breakable(name: str) -> str:
+    """Return a metric's name, escaped, that may be broken after each underscore."""
+    return escape(name).replace("_", "_<wbr>")
+
+
 def escaped(value: object) -> str:
     """Escape for HTML text and attributes; file names may hold bytes that are not text."""
     return escape(str(value).encode("utf-8", "replace").decode("utf-8"), quote=True)

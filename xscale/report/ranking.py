@@ -16,6 +16,7 @@ from xscale.errors import InputError, UsageError
 from xscale.io.hashing import checked_by_own_hash
 from xscale.io.own_files import read_own_json
 from xscale.metrics.measures import metric_of
+from xscale.report.html import breakable
 from xscale.report.statistics import Interval, paired_interval
 
 Format = Literal["markdown", "csv", "latex", "html"]
@@ -270,16 +271,16 @@ def _csv(rankings: Sequence[Ranking]) -> str:
 def _latex(rankings: Sequence[Ranking]) -> str:
     lines = []
     for ranking in rankings:
-        columns = " & ".join(_tex(m) for m in ranking.metrics)
+        columns = " & ".join(tex(m) for m in ranking.metrics)
         lines += [f"\\begin{{tabular}}{{l{'r' * len(ranking.metrics)}}}", "\\toprule"]
-        lines += [f"{_tex(ranking.scene)} & {columns} \\\\", "\\midrule"]
+        lines += [f"{tex(ranking.scene)} & {columns} \\\\", "\\midrule"]
         for method in ranking.methods:
             row = []
             for metric in ranking.metrics:
                 cell = ranking.cells[method, metric]
                 text = _shown(cell, metric).replace("±", "$\\pm$")
                 row.append(f"\\textbf{{{text}}}" if cell.best else text)
-            lines.append(f"{_tex(method)} & {' & '.join(row)} \\\\")
+            lines.append(f"{tex(method)} & {' & '.join(row)} \\\\")
         lines += ["\\bottomrule", "\\end{tabular}", ""]
     return "\n".join(lines)
 
@@ -287,14 +288,15 @@ def _latex(rankings: Sequence[Ranking]) -> str:
 _SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Return text with what LaTeX would read as a command escaped."""
     return "".join(_SPECIAL.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
 
 def _html(rankings: Sequence[Ranking]) -> str:
     parts = []
     for ranking in rankings:
-        head = "".join(f'<th scope="col">{escape(m)}</th>' for m in ranking.metrics)
+        head = "".join(f'<th scope="col">{breakable(m)}</th>' for m in ranking.metrics)
         rows = []
         for method in ranking.methods:
             cells = []

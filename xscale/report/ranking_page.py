@@ -11,7 +11,7 @@ from typing import Any
 
 from xscale.io.storage import write_text
 from xscale.metrics.measures import metric_of
-from xscale.report.html import escaped, folded, plural
+from xscale.report.html import breakable, escaped, folded, plural
 from xscale.report.ranking import Ranking, table
 from xscale.report.scale_page import resources_section, scales_section
 
@@ -28,6 +28,7 @@ def write_page(
     *,
     pictures: str = "",
     thumbnails: Mapping[str, Mapping[str, str]] | None = None,
+    quoted: str = "",
     overwrite: bool = False,
 ) -> Path:
     """Write a page that holds all it shows and asks nothing of a network.
@@ -38,6 +39,7 @@ def write_page(
         rankings: Of these files.
         pictures: Sections with pictures, see ``xscale.report.ranking_pictures``.
         thumbnails: Small pictures of photos as HTML, by scene and name.
+        quoted: Figures that others published, as HTML.
         overwrite: Whether the file may exist.
 
     Raises:
@@ -45,7 +47,7 @@ def write_page(
         StorageError: It cannot be written.
     """
     path = Path(path)
-    write_text(path, page(files, rankings, pictures, thumbnails), overwrite=overwrite)
+    write_text(path, page(files, rankings, pictures, thumbnails, quoted), overwrite=overwrite)
     return path
 
 
@@ -54,6 +56,7 @@ def page(
     rankings: Sequence[Ranking],
     pictures: str = "",
     thumbnails: Mapping[str, Mapping[str, str]] | None = None,
+    quoted: str = "",
 ) -> str:
     """Return the page as HTML."""
     here = resources.files("xscale.report")
@@ -68,12 +71,13 @@ def page(
     scenes = [
         _scene(ranking, files, (thumbnails or {}).get(ranking.scene, {})) for ranking in rankings
     ]
+    quoted = quoted and f"<section><h2>Quoted figures</h2>{quoted}</section>"
     body = (
         "<main><h1>Benchmark</h1>"
         f"<p>{plural(len(rankings), 'scene')}, "
         f"{plural(len({f['method'] for f in files}), 'method')}. Every figure can be made again "
         "from the pictures; the hashes at the end say which they were.</p>"
-        f"{table(rankings, 'html')}{''.join(scenes)}{pictures}{_protocol(files)}</main>"
+        f"{table(rankings, 'html')}{''.join(scenes)}{pictures}{quoted}{_protocol(files)}</main>"
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -110,7 +114,7 @@ def _intervals(ranking: Ranking) -> str:
             if i.groups < _LEAST_GROUPS:
                 span, sure = "–", "one group of views: chance is not known"
             rows.append(
-                f"<tr><th scope=row>{escaped(metric)}</th><td>{escaped(one)} − {escaped(other)}"
+                f"<tr><th scope=row>{breakable(metric)}</th><td>{escaped(one)} − {escaped(other)}"
                 f"</td><td>{i.mean:+.{digits}f}</td><td>{span}</td><td>{sure}</td></tr>"
             )
     if not rows:
@@ -127,7 +131,7 @@ def _intervals(ranking: Ranking) -> str:
 def _photos(files: Sequence[Mapping[str, Any]], thumbnails: Mapping[str, str]) -> str:
     """Return the table of all photos; its heads sort it."""
     metrics = [m for m in _SHOWN if any(m in file["mean"] for file in files)]
-    heads = "".join(f'<th><button type="button">{escaped(m)}</button></th>' for m in metrics)
+    heads = "".join(f'<th><button type="button">{breakable(m)}</button></th>' for m in metrics)
     rows = []
     for file in files:
         for name, row in file["photos"].items():
@@ -164,9 +168,9 @@ def _protocol(files: Sequence[Mapping[str, Any]]) -> str:
         "<li>Pictures are compared with the test photos of a split, at their own size; nothing is "
         "resized and nothing is left out: a missing picture makes the mean missing.</li>"
         "<li><b>_covered</b>: only pixels that the mesh covers, by masks that are the same for all "
-        "methods. <b>_cc</b>: after an affine colour fit, since a test photo's exposure is never "
-        "looked at. <b>_ccq</b>: after a quadratic fit, as multinerf and gsplat (quadratic) report "
-        "it.</li>"
+        f"methods{_backs(files)}. <b>_cc</b>: after an affine colour fit, since a test photo's "
+        "exposure is never looked at. <b>_ccq</b>: after a quadratic fit, as multinerf and gsplat "
+        "(quadratic) report it.</li>"
         "<li><b>lpips_vgg_unit</b>: VGG with inputs in [0, 1], the convention of splatting codes; "
         "<b>lpips_vgg</b> and <b>lpips_alex</b>: the lpips package's inputs in [-1, 1].</li>"
         f"<li>Fitted to the test photos before rendering: {_exposures(files)}. Fitting there gains "
@@ -174,6 +178,16 @@ def _protocol(files: Sequence[Mapping[str, Any]]) -> str:
         "<li>Two files are comparable where their protocol's hash is equal.</li></ul>"
         f"{''.join(rules)}</section>"
     )
+
+
+def _backs(files: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the masks say of faces seen from behind, where all files agree about it."""
+    words = {
+        "uncovered": "; pixels that show a face from behind, through a hole, are not covered",
+        "covered": "; pixels that show a face from behind, through a hole, count as covered",
+    }
+    rules = {file["protocol"].get("back_faces") for file in files}
+    return words.get(rules.pop(), "") if len(rules) == 1 else ""
 
 
 def _exposures(files: Sequence[Mapping[str, Any]]) -> str:

@@ -136,7 +136,7 @@ def _histogram(totals: Mapping[str, np.ndarray]) -> str:
             x = left + (i + 0.1) * step + place * bar
             drawn.append(
                 f'<rect class="{kind}" x="{x:.1f}" y="{high - 28 - tall:.1f}" width="{bar:.1f}" '
-                f'height="{tall:.1f}"><title>{escaped(method)}: {value:.1%}</title></rect>'
+                f'height="{tall:.1f}"><title>{escaped(method)}: {100 * value:.1f} %</title></rect>'
             )
     for i, low in enumerate(EDGES[:-1]):
         text = f"{low}–{EDGES[i + 1]}" if i < len(EDGES) - 2 else f"{low} up"
@@ -145,7 +145,8 @@ def _histogram(totals: Mapping[str, np.ndarray]) -> str:
         )
     return (
         "<h3>Errors of pixels</h3><p>Share of all pixels by the mean difference of their channels, "
-        f'in levels of 255; the highest bar is {top:.0%}.</p><ul class="parts">{"".join(legend)}'
-        f'</ul><svg class="chart bars" viewBox="0 0 {wide} {high}" role="img" '
+        f"in levels of 255; the highest bar is {100 * top:.0f} %.</p>"
+        f'<ul class="parts">{"".join(legend)}</ul>'
+        f'<svg class="chart bars" viewBox="0 0 {wide} {high}" role="img" '
         f'aria-label="Share of pixels by error">{"".join(drawn)}</svg>'
     )

@@ -105,6 +105,11 @@ class SceneOptions:
         found = {f.name: (getattr(self, f.name), f.default) for f in fields(SceneOptions)}
         return {name: value for name, (value, default) in found.items() if value != default}
 
+    def as_plain(self) -> dict[str, Any]:
+        """Return what ``of`` reads, as JSON values: for another process of this moment."""
+        text = {"layout_scale": self.layout_scale} if self.layout_scale is not None else {}
+        return {**self.as_text(), **text}
+
     def as_text(self) -> dict[str, str | list[str]]:
         """Return what ``of`` reads, as a run's manifest keeps it."""
         text: dict[str, str | list[str]] = {}

@@ -18,7 +18,6 @@ from xscale.config import to_dict
 from xscale.errors import SceneError
 from xscale.gbuffer.build import build_surface
 from xscale.gbuffer.gbuffer import Surface
-from xscale.gbuffer.sides import sides_by_evidence
 from xscale.gbuffer.statistics import scene_statistics
 from xscale.geometry.camera import Camera
 from xscale.model.box import Box
@@ -28,6 +27,7 @@ from xscale.scene.scene import Photo, Scene, Split
 from xscale.training.jitter import Jitter, make_jitter
 from xscale.training.memory import check_memory
 from xscale.training.settings import Settings
+from xscale.training.sides import sides_by_photos
 from xscale.training.steps import trains_fused
 from xscale.training.tiles import TrainPhoto
 
@@ -89,9 +89,7 @@ def prepare(
     if surface is None:
         surface = build_surface(scene.mesh, device)
         if settings.model.sides == "evidence":
-            found = sides_by_evidence(
-                surface, cameras, sizes, lambda i, factor: photos[i].load(downscale * factor)
-            )
+            found = sides_by_photos(surface, photos, scene.origin, downscale)
             surface = dataclasses.replace(surface, sides=found.sides.to(device))
     statistics = scene_statistics(surface, cameras, sizes)
     if len(statistics.footprints) == 0:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from xscale import memory
 from xscale.errors import NumericsError, StorageError
 from xscale.gbuffer.gbuffer import Surface
 from xscale.io.checkpoints import Checkpoint
@@ -37,12 +38,14 @@ from xscale.training.memory import pool_device
 from xscale.training.pool import TilePool
 from xscale.training.prepare import Prepared, prepare
 from xscale.training.preview import previewer
+from xscale.training.probe import HardwareProbe
 from xscale.training.record import Record
 from xscale.training.refine import Refinement
 from xscale.training.request import Request, enough
 from xscale.training.residuals import vertex_residuals
 from xscale.training.resume import as_begun, newest_checkpoint
 from xscale.training.settings import RefineSettings, Settings
+from xscale.training.timing import shares_of, timing_of
 from xscale.training.trainer import Trainer
 
 _CHECKPOINTS = 3
@@ -177,8 +180,8 @@ class Session:
             if goal.had_enough(self.trainer.step):
                 self.say(enough(self.settings.optim.visits, seconds))
             self._say_notes(self._noted)
-            timing = self._timing(seconds)
-            self.say(f"where the time went: {_shares(timing)}")
+            timing = timing_of(self.trainer, self._before, seconds)
+            self.say(f"where the time went: {shares_of(timing)}")
             line = {"step": self.trainer.step, "time": round(seconds, 3)}
             folder.log({**line, "where_time_went": timing})
             if keep_photos:
@@ -311,6 +314,17 @@ class Session:
         """Take the steps; return the training time in seconds."""
         preview = previewer(self.prepared, self.trainer, self.folder, self.record.background)
         board = Board(self.folder.tensorboard) if self.request.tensorboard else None
+        probe = HardwareProbe(self.trainer, self._remark)
+
+        def begun() -> None:
+            memory.give_back()  # what the preparation and the first step freed
+            self.record.start_background()
+
+        def before_save() -> None:
+            probe.check()
+            self.record.complete()
+            memory.give_back()  # what the background took aside
+
         try:
             seconds = run_loop(
                 self.trainer,
@@ -322,8 +336,8 @@ class Session:
                 on_progress=on_progress,
                 on_preview=preview and partial(preview, board=board),
                 on_log=board.line if board else lambda line: None,
-                on_begun=self.record.start_background,
-                before_save=self.record.complete,
+                on_begun=begun,
+                before_save=before_save,
                 state=self._state,
                 before_step=self._refine,
             )
@@ -347,15 +361,6 @@ class Session:
             start = time.perf_counter()
             self.refinement.refine(self.trainer)
             self.trainer.seconds["refinement"] += time.perf_counter() - start
-
-    def _timing(self, seconds: float) -> dict[str, float]:
-        """Return what the seconds since the start went to; steps wait for tiles inside the draw."""
-        waited = self.pool.seconds_waited
-        spent = {"preparation and earlier": self._before, **self.trainer.seconds}
-        spent["draw"] = max(spent.get("draw", 0.0) - waited, 0.0)
-        spent["waiting for tiles"] = waited
-        spent["everything else"] = max(seconds - sum(spent.values()), 0.0)
-        return {name: round(value, 3) for name, value in spent.items()}
 
     def _say_notes(self, known: Sequence[str]) -> list[str]:
         """Say what decoding photos brought to light and is not known yet; return all of it."""
@@ -387,10 +392,3 @@ def _refinement(
     if checkpoint is not None:
         refinement.load(checkpoint.tensors)
     return refinement
-
-
-def _shares(timing: dict[str, float]) -> str:
-    """Write times as people read them: longest first, each with its share."""
-    total = max(sum(timing.values()), 1e-9)
-    ordered = sorted(timing.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {value:.1f} s ({value / total:.0%})" for name, value in ordered)

@@ -28,7 +28,10 @@ _LEAST_POINTS = 100
 _CELLS = 64
 _COARSE = 4
 _MOST_CELLS = 1 << 18
-_PICTURE_CELLS = 16
+_PICTURE_CELLS, _FEWEST_CELLS = 16, 4
+"""Cells along a side of a picture: as many as its samples fill, within these."""
+_PER_CELL = 2
+"""Samples in the mean that fill a cell."""
 _GOOD = 0.5
 _PREFERENCE = 0.05
 _NEAREST = 0.05
@@ -201,10 +204,14 @@ class Evidence:
         shares = []
         for camera in cameras:
             pixel, depth = camera.project(surface)
-            cell = pixel[depth > 0] / (camera.width, camera.height) * _PICTURE_CELLS
-            cell = cell[((cell >= 0) & (cell < _PICTURE_CELLS)).all(axis=1)].astype(np.int64)
-            found = len(np.unique(cell[:, 0] * _PICTURE_CELLS + cell[:, 1]))
-            shares.append(found / _PICTURE_CELLS**2)
+            place = pixel[depth > 0] / (camera.width, camera.height)
+            place = place[((place >= 0) & (place < 1)).all(axis=1)]
+            # A picture of a thousandth of the mesh holds few samples: they fill larger cells.
+            side = int(np.sqrt(len(place) / _PER_CELL))
+            side = min(max(side, _FEWEST_CELLS), _PICTURE_CELLS)
+            cell = (place * side).astype(np.int64)
+            found = len(np.unique(cell[:, 0] * side + cell[:, 1]))
+            shares.append(found / side**2)
         return float(np.mean(shares))
 
 
