@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import types
@@ -215,3 +216,18 @@ def test_short_work_adds_no_lines(capsys, monkeypatch):
     with bars("rendering") as (on_render,):
         on_render(1, 4)
     assert "25 %," not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_of_another_encoding_loses_no_work(asymmetric_folder, tmp_path, encoding):
+    run = tmp_path / "run"
+    words = ["train", asymmetric_folder, "--out", run, "--steps", "2", "--set", "optim.batch=300"]
+    small = ["model.grid.levels=4", "model.grid.log2_table_size=9"]
+    assert main.main([*map(str, words), *small]) == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "xscale", "score", str(run)],
+        env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"psnr" in done.stdout.lower()
+    assert list(run.rglob("scores.json"))
