@@ -36,13 +36,13 @@ class PainterRenderer(Renderer):
         """Return a renderer on the CPU: the painter holds the whole mesh and nothing else."""
         return Renderer(
             surface, self.model, self.origin, self.background, photos=self.photos,
-            uncertainty=self.uncertainty, at_hand=self.at_hand, features=self.features,
-            at_vertices=self.at_vertices,
+            uncertainty=self.uncertainty, source_photos=self.source_photos,
+            features=self.features, at_vertices=self.at_vertices,
         )  # fmt: skip
 
     def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
         outputs = asked.outputs
-        corrects = self.at_hand is not None and not {"colour", "srgb"}.isdisjoint(outputs)
+        corrects = self.source_photos is not None and not {"colour", "srgb"}.isdisjoint(outputs)
         direct = not corrects and _PAINTED.issuperset(outputs)
         painted = self.painter.paint(
             asked.camera,
