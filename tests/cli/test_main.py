@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from rich.console import Console
 from tests import builders
 from tests.house.tree import ROOT
 from tests.render.conftest import write_tiny_run
-from xscale.cli import _console, _crash, main
+from xscale.cli import _console, main
 from xscale.cli._bars import bars
 from xscale.errors import InterruptedRunError, MeshError
 
@@ -123,7 +124,7 @@ def test_lack_of_memory_has_its_own_code(command, capsys):
 def test_limits_of_the_machine_are_no_bugs(
     command, capsys, tmp_path, monkeypatch, error, code, line
 ):
-    monkeypatch.setattr(_crash, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command(_raise(error))
     assert main.main(["pretend"]) == code
     assert capsys.readouterr().err == f"xscale: error: {line}\n"
@@ -154,7 +155,7 @@ def test_a_name_that_no_file_can_have_is_one_line(words, capfd, tmp_path):
 
 
 def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(_crash, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command(_raise(ZeroDivisionError("by zero")))
     assert main.main(["pretend"]) == 1
     (file,) = tmp_path.iterdir()
@@ -168,7 +169,7 @@ def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, mon
 def test_crash_file_that_cannot_be_written_is_said(command, capsys, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(_crash, "folder", blocked / "below")
+    monkeypatch.setattr(tempfile, "tempdir", str(blocked / "below"))
     command(_raise(ZeroDivisionError("by zero")))
     assert main.main(["pretend"]) == 1
     assert "no crash file could be written" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import pytest
 
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
-from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts import openmvs
 from xscale.scene.scene import Scene
 
@@ -62,9 +61,7 @@ def small():
 
 @pytest.fixture
 def folder(small, tmp_path):
-    for name in small.cameras:
-        builders.save_photo(tmp_path / "images" / name, small.photo(name))
-    (tmp_path / "mesh.ply").write_bytes(encode_ply(small.vertices, small.faces))
+    builders.write_photos_and_mesh(small, tmp_path)
     return tmp_path
 
 

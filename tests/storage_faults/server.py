@@ -50,8 +50,8 @@ def _decode_here() -> None:
     """Let photos be decoded without processes of their own, which would take most of the time."""
     from xscale.io.photo import decode_apart
 
-    def read_pixels_safely(path, size, mark=None, on_odd=None, **options):
-        return decode_apart.read_pixels(path, on_odd=on_odd, **options)
+    def read_pixels_safely(path, size, mark=None, on_out_of_range=None, **options):
+        return decode_apart.read_pixels(path, on_out_of_range=on_out_of_range, **options)
 
     for module in list(sys.modules.values()):
         if getattr(module, "read_pixels_safely", None) is decode_apart.read_pixels_safely:
