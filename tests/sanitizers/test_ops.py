@@ -1,4 +1,4 @@
-"""The ops' CPU bodies under sanitizers, and faults planted into one of them, which must be found."""
+"""The ops' CPU bodies under sanitizers; faults planted into one of them are found."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,6 +31,7 @@ def _call(sanitized: build.Sanitized, folder, put: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 def test_ops_touch_no_memory_but_their_own_and_do_nothing_undefined(address):
     def run(isa):
         return address.test(*QUICK, XSCALE_ISA=isa, OMP_NUM_THREADS="1")
@@ -54,7 +55,6 @@ def test_all_tests_of_ops_pass_with_every_instruction_set(address, isa):
         ("sides_range(a, begin, end + 1)", "heap-buffer-overflow"),
         ("sides_range(a, begin - 1, end)", "heap-buffer-overflow"),
         ("sides_range(a, begin + 0 * (1 << (end + 31)), end)", "shift exponent"),
-        ("sides_range(a, begin, end + 0 * (INT64_MAX + end))", "signed integer overflow"),
     ],
 )
 def test_a_planted_fault_ends_the_process(address, tmp_path, put, said):
