@@ -133,9 +133,9 @@ struct Scratch {
     int64_t (*cuda)(const Args&);
 };
 
-// One op: `cpu(args)`, where built `cuda(args, stream)`, and where the device kernel is written for
-// blocks `emulated(args)`, the same on the host. Called from Python as op(body, stream, **fields),
-// and as op_scratch(body, **fields) where the device bodies want working memory.
+// One op: `cpu(args)`, where built `cuda(args, stream)`, and `emulated(args)`, the device's passes
+// on the host. Called from Python as op(body, stream, **fields), and as op_scratch(body, **fields)
+// where the device bodies want working memory.
 template <class Args>
 void bind_op(py::module_& m, const char* name, void (*cpu)(const Args&),
              void (*cuda)(const Args&, void*), void (*emulated)(const Args&) = nullptr,

@@ -29,20 +29,21 @@ static void set_cuda_device(int) {}
 #endif
 
 static void bind_ops(py::module_& m) {
-    bind_op<AdamArgs>(m, "adam", adam_cpu, XS_CUDA(adam_cuda));
+    bind_op<AdamArgs>(m, "adam", adam_cpu, XS_CUDA(adam_cuda), adam_emulated);
     bind_op<BreaksArgs>(m, "breaks", breaks_cpu, XS_CUDA(breaks_cuda), breaks_emulated);
     bind_op<EncodeArgs>(m, "encode", encode_cpu, XS_CUDA(encode_cuda), encode_emulated);
     bind_op<EncodeArgs>(m, "encode_backward", encode_backward_cpu, XS_CUDA(encode_backward_cuda),
                         encode_backward_emulated);
     bind_op<EncodeArgs>(m, "encode_backward_position", encode_backward_position_cpu,
-                        XS_CUDA(encode_backward_position_cuda));
+                        XS_CUDA(encode_backward_position_cuda), encode_backward_position_emulated);
     bind_op<FusedFrameArgs>(m, "fused_frame", fused_frame_cpu, XS_CUDA(fused_frame_cuda),
                             fused_frame_emulated,
                             {fused_frame_scratch, XS_CUDA(fused_frame_scratch_cuda)});
     bind_op<FusedStepArgs>(m, "fused_step", fused_step_cpu, XS_CUDA(fused_step_cuda),
                            fused_step_emulated,
                            {fused_step_scratch, XS_CUDA(fused_step_scratch_cuda)});
-    bind_op<InterpolateArgs>(m, "interpolate", interpolate_cpu, XS_CUDA(interpolate_cuda));
+    bind_op<InterpolateArgs>(m, "interpolate", interpolate_cpu, XS_CUDA(interpolate_cuda),
+                             interpolate_emulated);
     bind_op<RasterizeArgs>(m, "rasterize", rasterize_cpu, XS_CUDA(rasterize_cuda),
                            rasterize_emulated,
                            {rasterize_scratch, XS_CUDA(rasterize_scratch_cuda)});

@@ -1,4 +1,4 @@
-// The one place where CUDA kernels are launched for bodies that treat items one by one.
+// Launches of CUDA kernels that treat items one by one; for launcher_cuda.cuh.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -37,6 +37,8 @@ class Built:
     """Function of world points [N, 3] giving sRGB uint8 [N, 3]."""
     points: np.ndarray
     """Sparse points on the surface, float64 [P, 3]."""
+    outward: np.ndarray | None = None
+    """Normals there, float64 [P, 3]: photos from behind do not see a point. None: all see it."""
 
     def moved(self, offset) -> Built:
         """The same scene with every coordinate shifted."""
@@ -49,6 +51,7 @@ class Built:
             cameras,
             lambda points: colour(points - offset),
             self.points + offset,
+            self.outward,
         )
 
     def photo(self, name: str) -> np.ndarray:
@@ -192,6 +195,8 @@ def observed(built: Built, camera: Camera) -> list[tuple[float, float, int]]:
     """Keypoints of a photo: (u, v, point id), ids from 1."""
     pixel, depth = camera.project(built.points)
     inside = (depth > 0) & ((pixel >= 0) & (pixel < (camera.width, camera.height))).all(axis=1)
+    if built.outward is not None:
+        inside &= ((camera.position - built.points) * built.outward).sum(axis=1) > 0
     return [(*pixel[i], int(i) + 1) for i in np.flatnonzero(inside)]
 
 

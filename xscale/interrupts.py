@@ -1,10 +1,11 @@
 """Ctrl-C, SIGTERM and SIGHUP: they end a command within two seconds, once, with exit code 130.
 
-Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import, a
-finalizer or a callback the exception is lost; inside native code it waits. Therefore the signal
-also wakes a thread, which ends the process if the exception has not ended it within ``GRACE``
-seconds. A training asks for time to write a checkpoint first (:func:`saving`), and SIGUSR1 makes it
-write one and go on, as schedulers ask for before a job's time is over.
+Python raises ``KeyboardInterrupt`` wherever the main thread is at that moment. Inside an import the
+exception is lost, or ends native code that imports by ``abort``; so it waits for the import's end.
+Inside a finalizer or a callback it is lost; inside native code it waits. Therefore the signal also
+wakes a thread, which ends the process if the exception has not ended it within ``GRACE`` seconds. A
+training asks for time to write a checkpoint first (:func:`saving`), and SIGUSR1 makes it write one
+and go on, as schedulers ask for before a job's time is over.
 
 Only the program installs this; a Python session keeps its own handlers.
 """
@@ -16,14 +17,19 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 EXIT_CODE = 130
 GRACE = 0.7
 """Seconds from a signal until the process is ended without further clean-up."""
+_AGAIN = 0.02
+"""Seconds after which an interrupt that waits for the end of an import is tried again."""
 LINE = "xscale: error: interrupted\n"
 
+_IMPORTS = "<frozen importlib._bootstrap>"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,6 +48,10 @@ class _State:
         self.installed = False
         self.ending = False
         """Whether an interrupt has come that nobody saves for."""
+        self.raised = False
+        """Whether the main thread has been interrupted, or will be after an import."""
+        self.waits = False
+        """Whether an interrupt waits for the end of an import."""
         self.answered = False
         """Whether the line about the outcome has been printed."""
         self.saving: Stop | None = None
@@ -68,6 +78,7 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     for number in caught:
         signal.signal(number, _handle)
+    signal.signal(signal.SIGALRM, _try_again)
     signal.signal(signal.SIGUSR1, _ask_to_save)
 
 
@@ -126,16 +137,40 @@ def _ask_to_save(number: int, frame: object) -> None:
         _state.saving.save.set()
 
 
-def _handle(number: int, frame: object) -> None:
+def _handle(number: int, frame: FrameType | None) -> None:
     """Stop a training softly, anything else by an exception of the main thread."""
     saving = _state.saving
     if saving is not None and not saving.is_set():
         saving.set()
         return
-    first, _state.ending = not _state.ending, _state.installed
+    # The watching thread may have seen the signal before, so that ``ending`` does not tell.
+    first, _state.raised = not _state.raised, _state.installed
+    _state.ending = _state.installed
     # Clean-up is not interrupted again: the watching thread ends it in time.
     if not _state.answered and (first or not _state.installed):
+        _interrupt(number, frame)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise the exception, or let it wait where the main thread imports."""
+    _state.waits = _state.installed and _imports(frame)
+    if not _state.waits:
         raise KeyboardInterrupt
+
+
+def _try_again(number: int, frame: FrameType | None) -> None:
+    """Interrupt what met an import before, unless the command came to its end meanwhile."""
+    if _state.waits and not _state.answered:
+        _interrupt(number, frame)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether an import is under way in a frame or in those that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watch(reader: int) -> None:
@@ -143,10 +178,13 @@ def _watch(reader: int) -> None:
     while not _interrupted(os.read(reader, 64)):
         pass
     _state.ending = True
-    ready, _, _ = select.select([reader], [], [], GRACE)
-    if not ready or _interrupted(os.read(reader, 64)):
-        _end()
-    select.select([], [], [], GRACE)
+    last = time.monotonic() + GRACE
+    while time.monotonic() < last:
+        if select.select([reader], [], [], _AGAIN)[0] and _interrupted(os.read(reader, 64)):
+            break
+        if _state.waits:
+            # To the main thread, whose waiting it ends: a timer's signal may go to any thread.
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
     _end()
 
 

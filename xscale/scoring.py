@@ -6,7 +6,7 @@ know nothing of runs and renderers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from xscale.errors import SceneError, UsageError, XscaleError
 from xscale.metrics.lpips_weights import check_available
+from xscale.metrics.models import check_extras
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.page import write_report
@@ -45,6 +46,7 @@ def score_run(
     *,
     mesh: str | Path | None = None,
     lpips_weights: str | Path | None = None,
+    metrics: Collection[str] = (),
     groups: Mapping[str, str] | None = None,
     photos_at_render: bool = False,
     two_sided: bool = False,
@@ -60,6 +62,7 @@ def score_run(
         scene: The scene with the photos, opened, or its folder. Default: where it was at training.
         mesh: Mesh file, where it is not the scene folder's own.
         lpips_weights: Folder with the backbones' weights. Default: the usual places.
+        metrics: Metrics and variants on request: dists, flip, lpips_vgg_unit, _ccq.
         groups: Group of each photo by name; the report then shows means by group.
         photos_at_render: Whether colours are corrected by the training photos that the run keeps;
             for a run that is opened here.
@@ -71,13 +74,17 @@ def score_run(
         on_warning: Called with each of the warnings as soon as it is known.
 
     Raises:
-        UsageError: The run has no test photos, or ``lpips_weights`` is not a folder.
+        UsageError: The run has no test photos, ``lpips_weights`` is not a folder, or no metric has
+            such a name.
+        SetupError: A metric on request lacks its package or weights.
         InputError: A file of the run or of the scene is missing.
         SceneError: The scene lacks a photo of the run.
         IntegrityError: The run is damaged.
         StorageError: A file cannot be written.
+        BusyError: Another process scores the run.
     """
     check_available(lpips_weights)
+    check_extras(metrics, lpips_weights)
     if not isinstance(run, Run):
         run = Run.open(run, device, photos_at_render=photos_at_render, two_sided=two_sided)
     names = run.names("test")
@@ -94,55 +101,59 @@ def score_run(
 
     opened = _scene(run, scene, mesh, names, remark)
     _ = run.model
-    for line in run.warnings:
+    for line in (*run.warnings, *run.folder.log_warnings()):
         remark(line)
-    renders, coverage = render_views(run, names, run.folder.pictures("test"), on_render)
-    downscale = run.downscale
-    masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
-    done = 0
+    pictures = run.folder.pictures("test")
+    # Another scoring would replace the pictures while these are judged.
+    with run.folder.scoring_lock():
+        renders, coverage = render_views(run, names, pictures, on_render)
+        downscale = run.downscale
+        masked = any(opened.photo(n).mask_path or opened.photo(n).has_alpha for n in names)
+        done = 0
 
-    def read(name: str) -> np.ndarray:
-        return opened.photo(name).read(downscale)
+        def read(name: str) -> np.ndarray:
+            return opened.photo(name).read(downscale)
 
-    def scored(name: str, row: Mapping[str, object]) -> None:
-        nonlocal done
-        done += 1
-        if on_score is not None:
-            on_score(done, len(names), name)
+        def scored(name: str, row: Mapping[str, object]) -> None:
+            nonlocal done
+            done += 1
+            if on_score is not None:
+                on_score(done, len(names), name)
 
-    scores = score_renders(
-        names,
-        read,
-        renders,
-        coverage,
-        masks=(lambda name: opened.photo(name).read_mask(downscale)) if masked else None,
-        lpips_weights=lpips_weights,
-        protocol={
-            "downscale": downscale,
-            "split": run.manifest.to_json()["split"],
-            "photos_at_render": run.photos_at_render,
-            "back_faces": "covered" if run.surface.sides is None else "uncovered",
-        },
-        warnings=[*run.manifest.scene.warnings, *warnings],
-        progress=scored,
-    )
-    write_scores(run.folder.scores_file, scores)
-    log = [line for line in run.folder.logged() if "checkpoint" not in line]
-    timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
-    page = write_report(
-        run.path,
-        scores,
-        names=names,
-        read_photo=read,
-        renders_dir=renders,
-        coverage_dir=coverage,
-        title=Path(run.manifest.scene.root).name,
-        facts={"preset": run.manifest.preset, "downscale": downscale, "layout": opened.layout},
-        metrics=[line for line in log if "where_time_went" not in line],
-        timings=timings,
-        settings=run.manifest.settings,
-        groups=groups,
-    )
+        scores = score_renders(
+            names,
+            read,
+            renders,
+            coverage,
+            masks=(lambda name: opened.photo(name).read_mask(downscale)) if masked else None,
+            lpips_weights=lpips_weights,
+            extras=metrics,
+            protocol={
+                "downscale": downscale,
+                "split": run.manifest.to_json()["split"],
+                "photos_at_render": run.photos_at_render,
+                "back_faces": "covered" if run.surface.sides is None else "uncovered",
+            },
+            warnings=[*run.manifest.scene.warnings, *warnings],
+            progress=scored,
+        )
+        write_scores(run.folder.scores_file, scores)
+        log = [line for line in run.folder.logged() if "checkpoint" not in line]
+        timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
+        page = write_report(
+            run.path,
+            scores,
+            names=names,
+            read_photo=read,
+            renders_dir=renders,
+            coverage_dir=coverage,
+            title=Path(run.manifest.scene.root).name,
+            facts={"preset": run.manifest.preset, "downscale": downscale, "layout": opened.layout},
+            metrics=[line for line in log if "where_time_went" not in line],
+            timings=timings,
+            settings=run.manifest.settings,
+            groups=groups,
+        )
     return Scored(scores, page, tuple(warnings))
 
 

@@ -162,5 +162,6 @@ AdamCorrections adam_corrections(float beta1, float beta2);
 
 void adam_cpu(const AdamArgs& args);
 void adam_cuda(const AdamArgs& args, void* stream);
+void adam_emulated(const AdamArgs& args);
 
 }  // namespace xs

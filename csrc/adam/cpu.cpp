@@ -1,8 +1,10 @@
-// adam on the CPU: rows over threads, and the tables of bias corrections.
+// adam on the CPU: rows over threads, and the tables of bias corrections; and the device's pass on
+// the host.
 #include <vector>
 
-#include "adam/adam.h"
+#include "adam/passes.h"
 #include "isa.h"
+#include "launcher.h"
 #include "parallel_cpu.h"
 
 namespace xs {
@@ -56,6 +58,10 @@ void adam_cpu(const AdamArgs& args) {
     parallel_ranges(a.rows, 65536, [&](int64_t begin, int64_t end) {
         rows(a, begin, end, corrections, scale1, scale2);
     });
+}
+
+void adam_emulated(const AdamArgs& args) {
+    adam_passes(HostLauncher(), args);
 }
 
 }  // namespace xs

@@ -45,4 +45,8 @@ void encode_backward_emulated(const EncodeArgs& a) {
     encode_backward_on(HostLauncher(), a);
 }
 
+void encode_backward_position_emulated(const EncodeArgs& a) {
+    encode_position_on(HostLauncher(), a);
+}
+
 }  // namespace xs

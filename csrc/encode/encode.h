@@ -198,6 +198,18 @@ XS_HD static inline void encode_position_gradient(const EncodeArgs& a, const Enc
     }
 }
 
+// Writes the gradient of one point's position.
+XS_HD static inline void encode_position_one(const EncodeArgs& a, const EncodeGrid& grid,
+                                             int64_t point) {
+    float grad[3] = {0.0f, 0.0f, 0.0f};
+    for (int32_t l = 0; l < a.grid.levels; ++l) {
+        encode_position_gradient(a, grid.level[l], l, point, grad);
+    }
+    for (int axis = 0; axis < 3; ++axis) {
+        a.grad_position[3 * point + axis] = grad[axis];
+    }
+}
+
 // encode_grid, or an error for sizes that no body has (CPU only).
 EncodeGrid encode_checked_grid(const GridArgs& grid);
 
@@ -210,6 +222,7 @@ void encode_backward_position_cuda(const EncodeArgs& args, void* stream);
 // The device kernels' logic run on the host (encode/scatter.h).
 void encode_emulated(const EncodeArgs& args);
 void encode_backward_emulated(const EncodeArgs& args);
+void encode_backward_position_emulated(const EncodeArgs& args);
 
 // Pieces of the CPU bodies, one version for each instruction set, for callers with a loop over
 // points of their own (XS_PICK or their own namespace's version). No threads inside.

@@ -344,4 +344,12 @@ void encode_backward_on(const Launcher& launcher, const EncodeArgs& a) {
     });
 }
 
+template <class Launcher>
+void encode_position_on(const Launcher& launcher, const EncodeArgs& args) {
+    const EncodeArgs a = args;
+    const EncodeGrid grid = encode_grid(a.grid);
+    launcher.items("encode_backward_position", a.points,
+                   [a, grid] XS_HD(int64_t point) { encode_position_one(a, grid, point); });
+}
+
 }  // namespace xs

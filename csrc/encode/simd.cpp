@@ -99,13 +99,7 @@ void encode_backward_piece(const EncodeArgs& a, const EncodeGrid& grid, int32_t 
 void encode_position_chunk(const EncodeArgs& a, const EncodeGrid& grid, int64_t begin,
                            int64_t end) {
     for (int64_t point = begin; point < end; ++point) {
-        float grad[3] = {0.0f, 0.0f, 0.0f};
-        for (int32_t l = 0; l < a.grid.levels; ++l) {
-            encode_position_gradient(a, grid.level[l], l, point, grad);
-        }
-        for (int axis = 0; axis < 3; ++axis) {
-            a.grad_position[3 * point + axis] = grad[axis];
-        }
+        encode_position_one(a, grid, point);
     }
 }
 

@@ -48,8 +48,8 @@ inline void step_fix_sums(const StepScratch& s, const StepGradients& sizes, Shad
 }
 
 // One kernel for each shader and kind of products.
-template <class Products>
-struct StepRelu {
+template <bool kFilm, class Products>
+struct StepKernel {
     FusedStepArgs a;
     ShadeArgs shade;
     EncodeArgs points;
@@ -59,22 +59,12 @@ struct StepRelu {
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {
-        shade_relu_block<true>(block, shade, StepEnds{a, points, grid, coarse_rows}, products);
-    }
-};
-
-template <class Products>
-struct StepFilm {
-    FusedStepArgs a;
-    ShadeArgs shade;
-    EncodeArgs points;
-    EncodeGrid grid;
-    Products products;
-    int64_t coarse_rows;
-
-    template <class Block>
-    XS_HD void operator()(const Block& block) const {
-        shade_film_block<true>(block, shade, StepEnds{a, points, grid, coarse_rows}, products);
+        const StepEnds ends{a, points, grid, coarse_rows};
+        if constexpr (kFilm) {
+            shade_film_block<true>(block, shade, ends, products);
+        } else {
+            shade_relu_block<true>(block, shade, ends, products);
+        }
     }
 };
 
@@ -88,9 +78,9 @@ inline void step_launch(const FusedStepArgs& a, const StepScratch& s, const Step
     ShadeArgs shade = step_shade_args(a, s);
     step_fix_sums(s, sizes, shade);
     if (a.shade.light == nullptr) {
-        launch(StepRelu<Products>{a, shade, points, grid, products, s.coarse_rows});
+        launch(StepKernel<false, Products>{a, shade, points, grid, products, s.coarse_rows});
     } else {
-        launch(StepFilm<Products>{a, shade, points, grid, products, s.coarse_rows});
+        launch(StepKernel<true, Products>{a, shade, points, grid, products, s.coarse_rows});
     }
 }
 

@@ -1,13 +1,11 @@
 // interpolate on a GPU: a thread for each pixel.
 #include "interpolate/interpolate.h"
-#include "parallel_cuda.cuh"
+#include "launcher_cuda.cuh"
 
 namespace xs {
 
-void interpolate_cuda(const InterpolateArgs& args, void* stream) {
-    const InterpolateArgs a = args;
-    parallel_for_cuda("interpolate", a.n, static_cast<cudaStream_t>(stream),
-                      [a] __device__(int64_t i) { interpolate_one(a, i); });
+void interpolate_cuda(const InterpolateArgs& a, void* stream) {
+    interpolate_passes(CudaLauncher(stream), a);
 }
 
 }  // namespace xs

@@ -132,7 +132,15 @@ XS_HD static inline void interpolate_one(const InterpolateArgs& a, int64_t i) {
 // Points [begin, end): what interpolate_one gives for each, bit for bit.
 XS_DECLARE_SIMD(void interpolate_chunk(const InterpolateArgs& args, int64_t begin, int64_t end))
 
+// The pass over all pixels, for a device and for the emulation.
+template <class Launcher>
+void interpolate_passes(const Launcher& launcher, const InterpolateArgs& args) {
+    const InterpolateArgs a = args;
+    launcher.items("interpolate", a.n, [a] XS_HD(int64_t i) { interpolate_one(a, i); });
+}
+
 void interpolate_cpu(const InterpolateArgs& args);
 void interpolate_cuda(const InterpolateArgs& args, void* stream);
+void interpolate_emulated(const InterpolateArgs& args);
 
 }  // namespace xs

@@ -12,6 +12,7 @@ from tests import builders
 from xscale.errors import UsageError
 from xscale.geometry import trajectory
 from xscale.geometry.camera import Camera
+from xscale.geometry.curve import Curve
 
 pytest.importorskip("scipy")
 UP = np.array([0.0, 0, 1])
@@ -63,6 +64,26 @@ def test_interpolation_jumps_neither_in_speed_nor_in_turning_nor_in_lens(keys, c
         [np.linalg.norm(a.position - b.position) for a, b in itertools.pairwise(keys)]
     ) + np.array(turned)
     assert pace.max() < 1.6 * pace.min()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_curve_knows_where_its_keys_lie(keys, closed):
+    curve = Curve(keys, closed)
+    ring = [*keys, keys[0]] if closed else keys
+    assert (np.diff(curve.at_keys) > 0).all()
+    for key, camera in zip(ring, curve.cameras(curve.at_keys), strict=True):
+        np.testing.assert_allclose(camera.position, key.position, atol=1e-9)
+        np.testing.assert_allclose(camera.R, key.R, atol=1e-7)
+        np.testing.assert_allclose(camera.K, key.K, rtol=1e-9)
+
+
+def test_a_pace_reaches_keys_at_their_times(keys):
+    curve = Curve(keys)
+    times = np.array([0, 0.2, 3, 3.5, 9, 10.0])[: len(keys)]
+    np.testing.assert_allclose(curve.paced(times, times), curve.at_keys, atol=1e-9)
+    gentle = curve.paced(times, np.linspace(0, times[-1], 101), ease=True)
+    assert (np.diff(gentle) > 0).all()
+    assert (gentle[0], gentle[-1]) == (0, pytest.approx(curve.length))
 
 
 def test_orbit_keeps_its_distance_and_its_target_in_the_middle(keys):

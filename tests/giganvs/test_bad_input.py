@@ -16,6 +16,7 @@ from xscale.giganvs.layout import CARD, PreparedScene
 from xscale.giganvs.prepare import prepare
 from xscale.giganvs.run import run
 from xscale.giganvs.score import score
+from xscale.giganvs.verify import scenes_of
 from xscale.io.hashing import fingerprint_of
 from xscale.io.photo.images import write_png
 from xscale.report.ranking import rank, read_scores, table
@@ -195,3 +196,31 @@ def test_scores_files_of_other_shapes_are_refused(prepared, tmp_path):
     with pytest.raises(UsageError, match="same pictures"):
         rank([whole, whole])
     assert "a" in table(rank([whole, whole], force=True))
+
+
+def test_folders_and_files_in_each_others_place_are_told(prepared, tmp_path, capsys):
+    line = refused(["giganvs", "table", str(tmp_path)], 3, capsys)
+    assert "is a folder; name scores files" in line
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    argv = ["giganvs", "run", str(prepared.path), "--out", str(taken), "--steps", "2"]
+    assert "is not a folder" in refused(argv, 4, capsys)
+    assert taken.read_text() == "mine"
+
+
+def test_names_of_scenes_are_checked_and_count_once(copy, tmp_path, capsys):
+    root = copy.path.parent
+    assert scenes_of(root, ["office", "office"]) == [copy.path]
+    assert scenes_of(copy.path, ["office"]) == [copy.path]
+    for place in (root, copy.path):
+        argv = ["giganvs", "run", str(place), "--scenes", "nosuch", "--out", str(tmp_path / "out")]
+        assert "has no prepared scene nosuch; there are office" in refused(argv, 3, capsys)
+
+
+def test_pictures_of_a_method_without_scores_are_refused(prepared, tmp_path, capsys):
+    pred = picture_folder(prepared, tmp_path / "p", 8)
+    score(pred, prepared, method="a", out=tmp_path / "a.json")
+    argv = ["giganvs", "table", str(tmp_path / "a.json"), "--page", str(tmp_path / "page.html"),
+            "--scene", str(prepared.path), "--pictures", f"b={pred}"]  # fmt: skip
+    assert "names b, which has no scores here; there are a" in refused(argv, 2, capsys)
+    assert not (tmp_path / "page.html").exists()

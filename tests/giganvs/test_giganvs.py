@@ -238,6 +238,16 @@ def test_running_equals_train_and_score_number_for_number(source, benchmark, tmp
             assert mine[metric] == value, (name, metric)
 
 
+def test_the_figures_of_a_run_are_those_of_its_pictures(prepared, benchmark):
+    path = benchmark[1].scores[0]
+    ours = read_scores(path)
+    theirs = score(path.parent / "renders/test", prepared, method="xscale default")
+    assert theirs["photos"] == ours["photos"]
+    assert theirs["sha256"] == ours["sha256"]
+    # The masks beside the pictures are not taken for pictures.
+    assert theirs["extra"] == ours["extra"] == []
+
+
 def test_running_again_keeps_what_is_finished_and_shards_divide_the_jobs(prepared, benchmark):
     out, outcome = benchmark
     again = run(prepared.path, out, steps=6, settings=SMALL, device="cpu")

@@ -46,6 +46,48 @@ def textured() -> builders.Built:
     return builders.Built(vertices, faces.astype(np.int32), cameras, colour, points)
 
 
+def statue() -> builders.Built:
+    """A bumpy ball with a pattern at many scales, seen all around by 24 photos."""
+    rows, columns = 28, 48
+    polar = np.linspace(0.05, np.pi - 0.05, rows)[:, None]
+    around = np.arange(columns) * 2 * np.pi / columns
+    ways = np.stack(
+        [
+            np.sin(polar) * np.cos(around),
+            np.sin(polar) * np.sin(around),
+            np.cos(polar) * np.ones(columns),
+        ],
+        -1,
+    )
+    bumps = 1 + 0.25 * np.sin(3 * ways[..., 0] + 1) * np.cos(2 * ways[..., 1] - 0.5)
+    bumps += 0.15 * np.exp(-6 * ((ways - (0.6, 0.5, 0.62)) ** 2).sum(-1))
+    vertices = (ways * bumps[..., None] * (0.8, 0.7, 1.0) + (3.0, -2.0, 1.0)).reshape(-1, 3)
+    row, column = np.arange(rows - 1)[:, None] * columns, np.arange(columns)
+    beside = (column + 1) % columns
+    a, b, c, d = row + column, row + beside, row + columns + column, row + columns + beside
+    faces = np.concatenate([np.stack(t, 2).reshape(-1, 3) for t in ((a, c, d), (a, d, b))])
+    K = np.array([[240.0, 0, WIDTH / 2], [0, 240.0, HEIGHT / 2], [0, 0, 1]])
+    middle, cameras = vertices.mean(axis=0), {}
+    for k in range(24):
+        angle, height = np.radians(15.0 * k), (0.2, 0.5)[k % 2]
+        away = 3.2 * np.array([np.cos(angle), np.sin(angle), height])
+        R, t = builders.look_at(middle + away, middle)
+        cameras[f"view_{k:02d}.png"] = Camera("PINHOLE", WIDTH, HEIGHT, K, R, t)
+    rng = np.random.default_rng(5)
+    waves = rng.normal(size=(40, 3)) * rng.uniform(4, 20, (40, 1))
+    phases = rng.uniform(0, 6, 40)
+
+    def colour(points: np.ndarray) -> np.ndarray:
+        value = np.sin((points - middle) @ waves.T + phases).sum(1) / 6
+        return np.clip(127 + 60 * np.stack([value, value, value], 1), 0, 255).astype(np.uint8)
+
+    corners = vertices[faces[rng.integers(0, len(faces), 1800)]]
+    weights = rng.dirichlet((1, 1, 1), len(corners))
+    points = (corners * weights[..., None]).sum(1)
+    outward = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return builders.Built(vertices, faces.astype(np.int32), cameras, colour, points, outward)
+
+
 def write(built: builders.Built, root: Path) -> Path:
     """Write the scene as a COLMAP folder, photographed by one ray a pixel of our rasterizer."""
     builders.write_model(built, root / "sparse/0")

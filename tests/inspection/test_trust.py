@@ -1,18 +1,21 @@
 """Verdicts about a scene are earned: by amount and spread, in any size of photo, of any side."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.inspection.table import Maker, similarity
+from tests import builders
+from tests.inspection.table import Maker, judged, similarity
 from xscale.errors import SceneError
 from xscale.geometry.camera import Camera
 from xscale.geometry.mesh import Mesh
 from xscale.inspection.examine import examine
 from xscale.inspection.findings import PhotoRow, findings_of
 from xscale.inspection.measured import Measured
+from xscale.io.mesh.ply import encode_ply
 from xscale.scene.checks.agree import quick_check
 from xscale.scene.checks.sightings import check_reprojection, far_pixels
 from xscale.scene.scene import Scene
@@ -225,3 +228,41 @@ def test_photos_in_another_order_are_named_with_the_names_they_need(make, tmp_pa
     found = examine(Scene.open(make(names=mixed)(tmp_path / "scene")), measure=False)
     assert found.findings[0].code == "W-PHOTO-ORDER"
     assert "view_0.png to view_1.png" in found.findings[0].advice
+
+
+PLACE = np.array([500_000.123, 5_400_000.456, 312.5])
+
+
+def _in_utm(make, root, mesh):
+    """The scene in metres of UTM, its mesh written by the caller."""
+    points = make.built.points + PLACE
+    cameras = {n: replace(c, t=c.t - c.R @ PLACE) for n, c in make.built.cameras.items()}
+    builders.write_model(replace(make.built, cameras=cameras, points=points), root / "sparse/0")
+    shutil.copytree(make.base / "images", root / "images")
+    mesh(root, make.built.vertices + PLACE, make.built.faces)
+    return judged(root)
+
+
+def _single(root, vertices, faces):
+    (root / "mesh.ply").write_bytes(encode_ply(vertices.astype(np.float32), faces))
+
+
+def _text_of_single(root, vertices, faces):
+    lines = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in vertices.astype(np.float32).tolist()]
+    lines += [f"f {a} {b} {c}" for a, b, c in faces + 1]
+    (root / "mesh.obj").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize("mesh", [_single, _text_of_single], ids=["PLY", "OBJ"])
+def test_a_mesh_that_single_precision_broke_does_not_fit(make, tmp_path, mesh):
+    said, line = _in_utm(make, tmp_path, mesh)
+    assert said == "no"
+    assert line.startswith("W-MESH-ROUNDED")
+    assert "relative to an offset" in line
+
+
+def test_a_mesh_of_doubles_in_utm_fits(make, tmp_path):
+    def doubles(root, vertices, faces):
+        (root / "mesh.ply").write_bytes(encode_ply(vertices, faces))
+
+    assert _in_utm(make, tmp_path, doubles)[0] == "yes"

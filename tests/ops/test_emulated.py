@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.ops import test_adam as adam
 from tests.ops import test_encode as grid
 from tests.ops import test_fused_frame as frame
 from tests.ops import test_fused_step as fused
@@ -13,7 +14,7 @@ from tests.ops import test_rasterize_lenses as lenses
 from tests.ops import test_shade_film as film
 from tests.ops import test_shade_relu as relu
 from xscale import ops
-from xscale.ops._selftest import frame_problem, step_problem
+from xscale.ops._selftest import SELF_TESTS, frame_problem, step_problem
 
 pytestmark = pytest.mark.usefixtures("emulated")
 
@@ -186,3 +187,46 @@ def test_encode_kernels_add_to_what_is_there_and_mark_the_rows():
     grid.test_far_views_see_exact_zeros_at_fine_levels_and_touch_nothing_there()
     grid.test_positions_outside_count_as_the_nearest_point_inside()
     grid.test_no_points_give_no_features_and_no_gradient()
+
+
+def test_position_and_surface_kernels_keep_their_tolerance():
+    for op in ("encode", "interpolate"):
+        assert SELF_TESTS[op](torch.device("cpu")) <= ops.OPS[op].float32_tolerance
+
+
+def test_adam_kernels_match_the_float64_reference():
+    for width in (1, 2, 3, 4, 8):
+        adam.test_adam_lazy_matches_float64_reference(width)
+    adam.test_adam_dense_equals_torch_adam_over_many_steps()
+    adam.test_adam_first_lazy_update_is_one_learning_rate_long()
+    adam.test_adam_columns_of_one_array_give_the_same_bits()
+
+
+def test_adam_kernels_leave_rows_alone():
+    adam.test_adam_row_without_gradient_stays_bit_for_bit()
+    adam.test_adam_touched_bits_decide_which_rows_are_looked_at()
+
+
+@pytest.mark.parametrize("width", [2, 3])
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("moves", [False, True])
+def test_adam_kernels_follow_their_control(width, lazy, moves):
+    def step(backend):
+        param, grad, first, second = adam._state(300, width)
+        steps = torch.full((300,), 4, dtype=torch.uint16) if lazy else None
+        touched = torch.full((38,), 0b01101110, dtype=torch.uint8)
+        control = ops.step_control(torch.device("cpu"))
+        control[:3] = torch.tensor([0.5, 3, float(moves)])
+        with ops.use_backend(backend):
+            ops.adam(
+                param, grad, first, second, steps=steps, touched=touched, learning_rate=0.1,
+                control=control,
+            )  # fmt: skip
+        return param, grad, first, second
+
+    before = adam._state(300, width)[0]
+    ours, theirs = step("emulated"), step("cpu")
+    assert torch.equal(ours[0], before) is not moves
+    if moves:
+        for a, b in zip(ours, theirs, strict=True):
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-6)

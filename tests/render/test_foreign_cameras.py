@@ -135,14 +135,19 @@ def test_path_in_nerfstudios_frame_is_undone_by_the_file_beside_it(small, tmp_pa
     pose = _pose(camera, TURN, 0.3, 0.3 * np.array([0.1, 0.2, -0.4]))
     document = _viewer_path()
     document["camera_path"][0]["camera_to_world"] = pose.reshape(-1).tolist()
+    key = {"matrix": pose.reshape(-1).tolist(), "fov": 40.0, "aspect": 1.5,
+           "override_transition_enabled": False, "override_transition_sec": None}  # fmt: skip
+    document |= {"keyframes": [key, key], "default_transition_sec": 1.5}
     (tmp_path / "path.json").write_text(json.dumps(document))
     transform = np.column_stack([TURN, (0.1, 0.2, -0.4)])
     (tmp_path / "dataparser_transforms.json").write_text(
         json.dumps({"transform": transform.tolist(), "scale": 0.3})
     )
-    (named,) = read_cameras(tmp_path / "path.json").cameras
-    np.testing.assert_allclose(named.camera.position, camera.position, atol=1e-9)
-    np.testing.assert_allclose(named.camera.R, camera.R, atol=1e-9)
+    path = read_cameras(tmp_path / "path.json")
+    assert [key.seconds for key in path.keys] == [0, 1.5]
+    for found in (path.cameras[0].camera, *(key.camera for key in path.keys)):
+        np.testing.assert_allclose(found.position, camera.position, atol=1e-9)
+        np.testing.assert_allclose(found.R, camera.R, atol=1e-9)
 
 
 @pytest.mark.parametrize("box", [{}, {"scale": 0.5, "offset": [0.1, 0.2, 0.3]}])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.metrics.reference_lpips import write_random_weights
 from tests.report.builders import NAMES, write_run
 from xscale.report.score import score_renders
 
@@ -10,6 +11,11 @@ from xscale.report.score import score_renders
 def _no_weights_of_this_machine(monkeypatch, tmp_path):
     monkeypatch.delenv("XSCALE_LPIPS_WEIGHTS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-cache"))
+
+
+@pytest.fixture(scope="session")
+def weights_dir(tmp_path_factory):
+    return write_random_weights(tmp_path_factory.mktemp("lpips"))
 
 
 @pytest.fixture

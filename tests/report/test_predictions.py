@@ -146,7 +146,7 @@ def encoded(array, kind="PNG", **options):
     [(encoded(np.zeros((*SIZE, 4), np.uint8)), "alpha"),
      (encoded(np.zeros(SIZE, np.uint16)), "16 bits"),
      (encoded(np.zeros((5, 7, 3), np.uint8)), "is 7 x 5, the photo is 16 x 12"),
-     (b"no picture", "cannot be decoded"),
+     (b"no picture", "is not a picture, or is empty"), (b"", "is not a picture, or is empty"),
      (encode_png(picture(0))[:200], "cannot be decoded")],
 )  # fmt: skip
 def test_pictures_that_do_not_fit_are_named(tmp_path, data, words):

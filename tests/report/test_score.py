@@ -9,6 +9,7 @@ from PIL import Image
 from tests.metrics import independent_scorer
 from tests.report.builders import NAMES
 from xscale.errors import InputError
+from xscale.io.hashing import with_own_hash
 from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
 from xscale.io.photo.resample import area_downscale
@@ -27,8 +28,8 @@ def test_the_file_has_the_protocols_shape(scored, tmp_path):
     write_scores(path, scores)
     write_scores(path, scores)
     read = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert read == scores
-    assert list(read) == ["protocol", "photos", "mean", "counts"]
+    assert read == with_own_hash(scores)
+    assert list(read) == ["protocol", "photos", "mean", "counts", "self"]
     assert list(read["photos"]) == [png_name(n) for n in NAMES]
     for row in [*read["photos"].values(), read["mean"]]:
         assert tuple(row) == metric_names()

@@ -11,7 +11,9 @@ import pytest
 from tests import builders
 from xscale import Run, Scene, score_run
 from xscale.cli.main import main
-from xscale.errors import SceneError, UsageError
+from xscale.errors import BusyError, SceneError, UsageError
+from xscale.io.hashing import with_own_hash
+from xscale.io.run_lock import RunLock
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -44,7 +46,7 @@ def test_folders_and_what_is_open_give_the_same_scores(trained, run):
     assert judged == [(k + 1, len(names), name) for k, name in enumerate(names)]
     assert one.warnings == ()
     assert one.report == run / "report.html"
-    assert json.loads((run / "scores.json").read_text()) == one.scores
+    assert json.loads((run / "scores.json").read_text()) == with_own_hash(one.scores)
     two = score_run(Run.open(run), trained[0])
     assert two.scores == one.scores
 
@@ -96,3 +98,53 @@ def test_a_log_of_wrong_types_costs_no_score(run):
     with (run / "metrics.jsonl").open("a") as log:
         log.write("\n".join(lines) + "\n")
     assert score_run(run).report.exists()
+
+
+def test_metrics_on_request_reach_file_table_and_page(run, capsys):
+    pytest.importorskip("flip_evaluator")
+    assert main(["score", str(run), "--metrics", "flip"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for row in (scores["mean"], *scores["photos"].values()):
+        assert 0 < row["flip_covered_cc"] < 1
+    assert "FLIP" in capsys.readouterr().out
+    assert "FLIP" in (run / "report.html").read_text()
+
+
+def test_a_metric_of_no_such_name_is_told_before_anything_is_rendered(run, capsys):
+    assert main(["score", str(run), "--metrics", "fid"]) == 2
+    assert "there are lpips_vgg_unit, dists, flip" in capsys.readouterr().err
+    assert not (run / "renders/test").exists()
+
+
+def test_a_run_is_scored_by_one_process_at_a_time(run, capsys):
+    main(["score", str(run)])
+    before = (run / "scores.json").read_bytes()
+    with RunLock(run / "renders"):
+        assert main(["score", str(run), "--two-sided"]) == BusyError.exit_code
+    assert "is in use by process" in capsys.readouterr().err
+    assert (run / "scores.json").read_bytes() == before
+    assert main(["score", str(run)]) == 0
+
+
+def test_networks_on_request_stand_beside_what_is_always_scored(run, weights_dir, capsys):
+    before = score_run(run, lpips_weights=weights_dir).scores
+    argv = ["score", str(run), "--lpips-weights", str(weights_dir)]
+    assert main([*argv, "--metrics", "lpips_vgg_unit", "_ccq"]) == 0
+    scores = json.loads((run / "scores.json").read_text())
+    for name, row in scores["photos"].items():
+        assert {n: row[n] for n in before["photos"][name]} == before["photos"][name]
+        assert 0 < row["lpips_vgg_unit_covered_cc"] != row["lpips_vgg_covered_cc"]
+        assert row["psnr_ccq"] >= row["psnr"]
+    printed = capsys.readouterr().out
+    assert "LPIPS VGG, [0, 1]" in printed
+    assert "quadratic colour fit" in printed
+
+
+def test_a_metric_that_is_always_scored_need_not_be_asked_for(run, capsys):
+    assert main(["score", str(run), "--metrics", "psnr"]) == 2
+    assert "psnr is scored without being asked for" in capsys.readouterr().err
+
+
+def test_a_run_that_trains_is_scored_beside_it(run):
+    with RunLock(run):
+        assert score_run(run).report.exists()

@@ -160,8 +160,8 @@ def _hash_of(path: Path) -> str:
     if path.suffix == ".safetensors":
         # Runs have ids of their own, which stand in the first part.
         data = data[8 + int.from_bytes(data[:8], "little") :]
-    elif path.suffix == ".json" or path.suffix == ".jsonl":
-        data = _without_ids(data)
+    elif path.suffix in (".json", ".jsonl"):
+        data = _without_ids(data, log=path.suffix == ".jsonl")
     elif path.suffix == ".html":
         data = b""
     return hashlib.sha256(data).hexdigest()
@@ -170,15 +170,15 @@ def _hash_of(path: Path) -> str:
 _OWN = ("run", "self", "seconds", "date", "sha256", "bytes", "hashes", "crc", "hash", "time", "job")
 
 
-def _without_ids(data: bytes) -> bytes:
-    """Return JSON without what differs between two runs of equal trainings."""
+def _without_ids(data: bytes, log: bool) -> bytes:
+    """Return JSON, or a log's lines of it, without what two runs of equal trainings differ in."""
 
     def strip(value: object) -> object:
         if isinstance(value, dict):
             return {k: strip(v) for k, v in value.items() if k not in _OWN}
         return [strip(v) for v in value] if isinstance(value, list) else value
 
-    if b"\n{" not in data and not data.startswith(b'{"crc'):
+    if not log:
         return json.dumps(strip(json.loads(data))).encode()
     # A log: lines that a kill has torn are nobody's, and frames may stand in it twice.
     found = set()

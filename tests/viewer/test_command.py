@@ -71,3 +71,19 @@ def test_without_a_display_there_is_one_line_and_doctor_says_the_same():
         env=environment, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     assert said.stdout.strip() == done.stderr.removeprefix("xscale: error: ").strip()
+
+
+def test_the_process_ends_though_something_is_still_rendered():
+    program = """
+import runpy, sys, threading, time, types
+stub = types.ModuleType("xscale_viewer.window")
+def main(words):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    return 5
+stub.main = main
+sys.modules["xscale_viewer.window"] = stub
+sys.argv = ["xscale_viewer"]
+runpy.run_module("xscale_viewer", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=40, check=False)
+    assert done.returncode == 5

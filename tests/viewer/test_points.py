@@ -21,7 +21,7 @@ from xscale_viewer.navigation import toggled_parallel, view_of
 from xscale_viewer.source import open_source
 
 OFFSET = (4.5e5, 5.2e6, 300.0)
-"""Of a georeferenced scene: far from the origin."""
+"""Offset of a georeferenced scene: far from the origin."""
 
 
 def _at(x, y):

@@ -176,6 +176,72 @@ def test_a_wipe_is_dragged_and_a_run_that_vanishes_stays_on_the_screen(
         assert v.process.stderr.read() == ""
 
 
+def _middle(picture, rgb):
+    """Middle (x, y) of what has a colour, None where nothing has it."""
+    rows, columns = (np.abs(picture.astype(int) - rgb) < 12).all(2).nonzero()
+    return (float(columns.mean()), float(rows.mean())) if len(rows) > 9 else None
+
+
+def test_a_camera_path_is_made_by_hand(screen, run_folder, tmp_path):
+    chosen, way = (255, 128, 26), (76, 230, 128)
+    with desktop.viewer(screen, tmp_path, run_folder, "--low-power") as v:
+        first = v.picture()
+        v.wait(lambda: changed(first, v.picture()) > 0.3, "picture")
+        v.settled()
+        v.key("y")
+        v.wait(lambda: _middle(v.picture(), chosen) is not None, "a key on the timeline")
+        v.do("mousemove", 300, 300)
+        v.do("mousedown", 1)
+        v.do("mousemove_relative", "--", 80, 10)
+        v.do("mouseup", 1)
+        v.settled()
+        v.key("y")
+        v.wait(lambda: _middle(v.picture()[560:], way) is not None, "a way on the timeline")
+
+        # The last key is dragged to an earlier moment.
+        v.do("mousemove", 960, 690)
+        x, y = _middle(v.settled()[560:], chosen)
+        v.do("mousemove", int(x), int(y) + 560)
+        v.do("mousedown", 1)
+        v.do("mousemove_relative", "--", -100, 0)
+        v.do("mouseup", 1)
+        v.do("mousemove", 960, 690)
+
+        def moved():
+            there = _middle(v.picture()[560:], chosen)
+            return there is not None and abs(there[0] - x + 100) < 2
+
+        v.wait(moved, "the key at another moment", 60)
+
+        # From farther away the keys stand in the scene, and are dragged there.
+        v.do("mousemove", 300, 300)
+        for _ in range(3):
+            v.do("click", 5)
+        v.key("2")
+        v.wait(lambda: _middle(v.picture()[60:540], chosen) is not None, "the key in the scene", 60)
+        v.save("path")
+        x, y = _middle(v.settled()[60:540], chosen)
+        v.do("mousemove", int(x), int(y) + 60)
+        v.do("mousedown", 1)
+        v.do("mousemove_relative", "--", -30, 20)
+        v.do("mouseup", 1)
+        v.do("mousemove", 960, 690)
+
+        def dragged():
+            there = _middle(v.picture()[60:540], chosen)
+            return there is not None and abs(there[0] - x + 30) < 5 and abs(there[1] - y - 20) < 5
+
+        v.wait(dragged, "the key where it was dragged to", 60)
+        before = v.picture()
+        v.key("space")
+        v.wait(lambda: changed(before, v.picture()) > 0.3, "the path's first frame")
+        v.key("space")
+        v.settled()
+        v.save("path-held")
+        assert v.close() == 0
+        assert v.process.stderr.read() == ""
+
+
 def test_the_window_ends_with_the_command_that_opened_it(screen, run_folder, tmp_path):
     with desktop.viewer(screen, tmp_path, run_folder) as v:
         children = Path(f"/proc/{v.process.pid}/task/{v.process.pid}/children").read_text().split()

@@ -82,6 +82,13 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     assert session.picture.stage == "refined"
     assert app.view.line == "" or "distance" in app.view.line or "surface" in app.view.line
 
+    # A file that is no run, dropped on the window: a line, and the run stays.
+    before = session.source
+    app.dropped([__file__])
+    wait(lambda: session.opening is None)
+    assert "is not a folder" in session.status, session.status
+    assert session.source is before
+
     # Orbit by a drag; the wheel; a double click.
     before = session.view
     context.mouse_move_to_pos(imgui.ImVec2(300, 330))
@@ -95,6 +102,13 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     context.mouse_wheel_y(1)
     context.yield_(2)
     assert session.view is not before
+    rest()
+    before = session.view
+    context.mouse_move_to_pos(imgui.ImVec2(330, 330))
+    context.mouse_double_click(0)
+    context.yield_(2)
+    assert session.view is not before
+    context.key_press(key.escape)
     rest()
 
     # Keys: modes, photos, wipe, help.
@@ -180,6 +194,35 @@ def check(app: App, context: object, folder: Path, size: list[int]) -> None:
     app.commands.save_advice(files[2])
     assert all(file.stat().st_size > 50 for file in files), session.status
     session.mode = "colour"
+
+    # A camera path: two keys, played, saved, loaded and rendered from its tab.
+    context.key_press(key.y)
+    context.yield_(2)
+    context.key_hold(key.d, 0.2)
+    context.key_press(key.y)
+    context.yield_(2)
+    track = session.track
+    assert len(track.keys) == 2
+    context.key_press(key.space)
+    context.yield_(3)
+    assert track.playing
+    assert session.held is not None
+    context.key_press(key.space)
+    context.yield_(2)
+    assert not track.playing
+    track.set_duration(0.1)
+    track.size = (48, 32)
+    app.commands.paths.path = str(folder.parent / "way.json")
+    context.item_click("**/Path")
+    context.yield_(2)
+    context.item_click("**/Save")
+    context.yield_(2)
+    track.clear()
+    context.item_click("**/Load")
+    wait(lambda: "2 keys" in session.status)
+    context.item_click("**/Render")
+    wait(lambda: app.commands.paths.rendering.done, 120)
+    assert (folder.parent / "way/video.mp4").is_file(), session.status
 
     # All tabs, the smallest window, and back.
     for tab in ("Photos", "Inspect", "Measure", "Tour", "View"):

@@ -12,6 +12,7 @@ from xscale_viewer import advice, navigation, settings, share, tour
 from xscale_viewer.cut import new_cut
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion
+from xscale_viewer.paths import PathCommands, actions
 from xscale_viewer.screenshot import Screenshot
 from xscale_viewer.session import Session
 from xscale_viewer.views import nearest_photo
@@ -43,6 +44,7 @@ class Commands:
         self.show_open = False
         self.shot: Screenshot | None = None
         self.shot_size: tuple[int, int] | None = None
+        self.paths = PathCommands(session)
         self._session = session
         self._motion = motion
         self._inspector = inspector
@@ -88,6 +90,7 @@ class Commands:
             "paste": self._paste,
             "advice": lambda: self._advice(in_view=False),
             "advice_in_view": lambda: self._advice(in_view=True),
+            **actions(self.paths),
         }
 
     def run(self, action: str) -> None:
@@ -119,7 +122,7 @@ class Commands:
                 s.measurements.remove(s.measurements.current)
             s.measuring = False
             s.say("Measuring is off")
-        elif s.source is not None and s.photo is not None:
+        elif s.source is not None and (s.photo is not None or s.held is not None):
             s.wipe = False
             s.go(s.view)
         else:

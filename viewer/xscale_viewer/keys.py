@@ -60,6 +60,13 @@ KEYS: tuple[Key, ...] = (
         ("panel", "F2", "side panel on or off"),
     ),
     *_group(
+        "Path",
+        ("path_add", "y", "add this view to the camera path"),
+        ("path_play", "space", "play the path, or stop"),
+        ("path_remove", "delete", "remove the chosen key"),
+        ("timeline", "j", "timeline on or off"),
+    ),
+    *_group(
         "Inspect",
         ("measure", "m", "measure: click points; Enter ends, Esc gives up"),
         ("tour_next", "n", "next place where photos and model disagree"),
@@ -70,7 +77,7 @@ KEYS: tuple[Key, ...] = (
         ("paste", "Ctrl+v", "go to the camera in the clipboard"),
         ("open", "Ctrl+o", "open another run or scene"),
         ("finish", "enter", "end the measurement"),
-        ("escape", "escape", "leave the photo, the measurement, the point or this page"),
+        ("escape", "escape", "leave the photo, measurement, point or page"),
         ("help", "F1", "this page"),
     ),
 )
@@ -95,7 +102,7 @@ MOUSE: tuple[tuple[str, str], ...] = (
 
 _SHOWN = {
     "left_bracket": "[", "right_bracket": "]", "minus": "-", "equal": "+", "backspace": "Backspace",
-    "home": "Home", "enter": "Enter", "escape": "Esc",
+    "home": "Home", "space": "Space", "delete": "Delete", "enter": "Enter", "escape": "Esc",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from xscale_viewer.photos import PhotoStore
 from xscale_viewer.settings import Settings
 from xscale_viewer.share import document_of, from_document
 from xscale_viewer.tour import Tour
+from xscale_viewer.track import Track
 from xscale_viewer.views import first_view
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ class Session:
         self.measurements = Measurements()
         self.measuring = False
         self.tour = Tour()
+        self.track = Track()
+        self.held: Camera | None = None
+        """A camera of the path that is looked through; its picture has its shape."""
         self.wanted: list[Wanted] = []
         self.picture: Picture | None = None
         self.base: Picture | None = None
@@ -89,7 +93,7 @@ class Session:
         self._opener = opener
         self._make_service = make_service
         self._threads = threads
-        self._device = device
+        self.device = device
         self._service: RenderService | None = None
         self._inbox: deque[Callable[[], None]] = deque()
         self._incoming: list[Picture] = []
@@ -112,7 +116,7 @@ class Session:
 
     def _load(self, path: Path) -> None:
         try:
-            source = (self._opener or _open_source(self._device))(path)
+            source = (self._opener or _open_source(self.device))(path)
         except XscaleError as error:
             line = str(error)
         except Exception as error:  # any damaged folder must end as a line in the status bar
@@ -140,6 +144,7 @@ class Session:
         self.mode, self.photo, self.wipe, self.cut = "colour", None, False, None
         self.picture = self.base = self._wanted = self.document = None
         self.history, self.tour, self.outside, self.wanted = History(), Tour(), None, []
+        self.track, self.held = Track(source.near), None
         self.measurements.load(kept.load_measurements(source.path))
         self.home = self.view = first_view(source)
         self.history.push(self.view)
@@ -274,12 +279,25 @@ class Session:
             return
         self.view, self.photo = view, None
         self.inside = False
+        self._leave_path()
+
+    def _leave_path(self) -> None:
+        self.held, self.track.playing = None, False
+
+    def go_along(self, seconds: float) -> None:
+        """Look through the path's camera at a moment; the playhead goes there."""
+        camera = self.track.go(seconds)
+        if camera is None:
+            return
+        self.view, self.photo, self.wipe = view_of(camera), None, False
+        self.inside, self.held = False, camera
 
     def go_to_photo(self, name: str) -> None:
         """Look from a photo's pose, through its lens."""
         self.view = view_of(self.source.cameras[name])
         self.photo = self.last_photo = name
         self.inside = False
+        self._leave_path()
         kind = "test" if name in self.source.tests else ""
         self.say(f"photo {printable(name)} {kind}".strip())
 
@@ -296,8 +314,8 @@ class Session:
         width, height = self.size
         if self.source is None or self.view is None or min(width, height) < 2:
             return None
-        if self.photo is not None:
-            whole = self.source.cameras[self.photo]
+        whole = self.held if self.photo is None else self.source.cameras[self.photo]
+        if whole is not None:
             share = min(width / whole.width, height / whole.height)
             return whole.scaled(
                 max(1, round(whole.width * share)), max(1, round(whole.height * share))

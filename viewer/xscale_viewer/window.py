@@ -82,6 +82,7 @@ def run(start: Start) -> int:
     finally:
         app.textures.enabled = False
         app.commands.keep_settings()
+        app.commands.paths.close()
         session.close()
     return INTERRUPTED if app.interrupted else 0
 

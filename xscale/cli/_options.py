@@ -24,12 +24,13 @@ GROUPS: dict[str, str] = {
     for group, names in {
         "input": "scene run mesh transform mesh_repair cameras images colmap_model pixel_origin "
         "pose_convention on_bad_photo alpha convert_cmyk color no_outside drop_outliers downscale "
-        "test_every test_list allow_leak views keys lpips_weights unit data_root layout_scale",
-        "training": "preset minutes steps seed background set settings resume use_repaired",
+        "test_every test_list allow_leak views keys lpips_weights unit data_root layout_scale "
+        "pred scenes splits split",
+        "training": "preset minutes steps seed seeds background set settings resume use_repaired",
         "output": "out overwrite format data outputs side_by_side report json plot video fps join "
         "size samples projection fov baseline photos_at_render tensorboard render.background text "
-        "photos quick strict check verify",
-        "performance": "device threads engine address workers split shard deterministic",
+        "photos quick strict check verify to two_sided edges results page pictures",
+        "performance": "device threads engine address workers render.split shard deterministic",
         "comparison": "rasterizer encoding",
     }.items()
     for name in names.split()
@@ -56,6 +57,7 @@ METAVARS: dict[str, str] = {
     "address": "auto|HOST:PORT",
     "lpips_weights": "DIR",
     "render.cameras": "PATH",
+    "images": "DIR",
     "keys": "PATH",
     "inspect.report": "[FILE.html]",
     "target": "X Y Z",

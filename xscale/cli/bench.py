@@ -40,32 +40,32 @@ _VIEW_COLUMNS = ("what", "figure", "unit", "goal", "met", "others")
 class Options:
     """Time every op against its peer on this machine and print a table.
 
-    Ours and the peer take turns; the figures are medians of milliseconds. The share of the ceiling
-    is the time of a kernel that moves the same bytes or makes the same products and nothing else,
-    over ours. On a busy machine they mean little, so a high load is remarked and stands in the
-    file, as do the cores that others used during each row.
+    xscale and the peer take turns; figures are medians in milliseconds. The ceiling is a kernel
+    that only moves the same bytes or computes the same products; the table shows its time as a
+    share of xscale's. Figures from a busy machine mean little, so a high load is reported, and
+    the file records it with the cores that other processes used during each row.
     """
 
     name: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="NAME")] = "all"
-    """Op to time: encode, shade, adam, raster, interpolate, step, frame, reproject, decode, or all;
-    or view: the numbers of a viewer on a run."""
+    """Op to time: encode, shade, adam, raster, interpolate, step, frame, reproject, decode, or all.
+    view measures the viewer on a run instead."""
     run: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
-    """view: the run to move through; default: a new one, of fountain at full size where
-    XSCALE_SCENES has it, otherwise of the tiny demo."""
+    """view: the run to move through; default: a new run of fountain, if XSCALE_SCENES has it, else
+    of the tiny demo."""
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
     """view: size of the pictures."""
     seconds: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 12.0
     """view: length of the motion."""
     minutes: Annotated[float, tyro.conf.arg(metavar="MINUTES")] = 3.0
-    """view: length of the training, where one is made."""
+    """view: length of the training, if a run has to be made."""
     json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Also write rows, machine and commit into this file."""
     overwrite: bool = False
-    """Replace the file if it is there."""
+    """Replace an existing file."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Device whose bodies are timed; auto takes the GPU where the kernels run on it."""
+    """Device to time; auto takes the GPU if the kernels run on it."""
 
 
 def run(argv: list[str]) -> int:

@@ -14,22 +14,23 @@ from xscale.cli._scene import SceneArguments
 
 @dataclass(frozen=True, kw_only=True)
 class Options(SceneArguments):
-    """Write a scene as a folder of another layout: cameras, points, masks, photos and mesh.
+    """Write a scene in another layout: cameras, points, masks, photos and mesh.
 
-    Numbers are kept to the last bit where the layout holds the same ones. A layout that cannot
-    hold a camera is refused, with the one that can.
+    Numbers keep all their bits where the target layout stores the same quantities. A layout that
+    cannot hold a camera is refused; the message names a layout that can.
     """
 
     to: Literal["colmap", "mvsnet", "nerfstudio"]
-    """The layout: COLMAP, the method's authors' images_1/ and cams_1/, or transforms.json."""
+    """Layout to write: colmap, mvsnet (images_1/ and cams_1/, as the authors of XScale-NVS use), or
+    nerfstudio (transforms.json)."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """The folder to make."""
     text: bool = False
-    """COLMAP's text form instead of the binary one."""
+    """colmap: write the text form instead of the binary one."""
     photos: Literal["copy", "link"] = "copy"
     """Copy photos, masks and mesh, or make symbolic links to them."""
     overwrite: bool = False
-    """Replace a folder that is there."""
+    """Replace an existing folder."""
 
 
 def run(argv: list[str]) -> int:

@@ -13,12 +13,12 @@ from xscale.cli._console import parse, print_table, progress_bar, result, say
 
 @dataclass(frozen=True)
 class Options:
-    """Make a small scene with letters as small as print, train on it, render, score, report.
+    """Make a small scene with printed letters, train on it, render it, score it, write a report.
 
-    The scene has an exact ground truth: photos from three rings of cameras, 1 : 8 : 64 in distance.
-    It is made once; each start trains a new run beside it. At --scale giga 2,100 photos of 20
-    million triangles are made on demand, 1 : 1000 in distance; some steps are trained, one view of
-    3840 x 2160 is rendered, and the memory that all this took is printed.
+    The scene has an exact ground truth: its photos are rendered, from three rings of cameras whose
+    distances are as 1 : 8 : 64. It is made once; each call trains a new run beside it. --scale giga
+    makes 2,100 photos of 20 million triangles on demand, with distances as 1 : 1000. It trains some
+    steps, renders one view of 3840 x 2160, and prints how much memory that took.
     """
 
     out: Path = Path("demo")
@@ -26,16 +26,17 @@ class Options:
     minutes: float = 3.5
     """Training time, preparation included."""
     steps: int | None = None
-    """Train this many steps instead; at --scale giga always, 200 where none are given."""
+    """Train this many steps instead of minutes; --scale giga always counts steps (default: 200)."""
     scale: Annotated[Literal["small", "tiny", "giga"], tyro.conf.arg(aliases=["--size"])] = "small"
-    """Tiny is a few small photos, to see that everything works; giga shows that
-    large scenes fit."""
+    """Size of the scene: tiny has a few small photos, for a quick trial; giga shows that large
+    scenes fit."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
-    """Single settings for the training, for example --set optim.batch=65536."""
+    """Change single settings of the training, for example --set optim.batch=65536."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     lpips_weights: Path | None = None
-    """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
+    """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
+    torchvision's cache."""
 
 
 def run(argv: list[str]) -> int:

@@ -32,13 +32,14 @@ _WEIGHTS = ("alexnet", "vgg16")
 class Options:
     """Print what xscale found on this machine and test every op on every backend, in seconds.
 
-    Bug reports start with this. Exit code 0, or 13 when something does not work.
+    Begin a bug report with its output. The exit code is 0, or 13 if something does not work.
     """
 
     json: bool = False
     """Print one JSON document instead of tables."""
     fetch_lpips: bool = False
-    """First download the missing backbones of LPIPS: nothing else ever connects out."""
+    """First download the missing LPIPS networks. Nothing else in xscale connects to another
+    machine."""
 
 
 def run(argv: list[str]) -> int:

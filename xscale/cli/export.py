@@ -23,7 +23,7 @@ _ONE_COLOUR = (".las", ".laz")
 
 @dataclass(frozen=True)
 class Options:
-    """Take a run's result elsewhere: a textured mesh, a point cloud, depth maps, a web page."""
+    """Write a run for other programs: a textured mesh, a point cloud, depth maps or a web page."""
 
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
@@ -34,37 +34,38 @@ class Options:
     out: Path
     """The file, or the folder for maps and for page --folder."""
     texel: float | None = None
-    """mesh: a texel's length in world units; default: what the photos resolve."""
+    """mesh: length of a texel in world units; default: as fine as the photos resolve."""
     page: int = 4096
-    """mesh: edge of a texture in texels; as many as needed are made."""
+    """mesh: edge of a texture in texels; there are as many textures as needed."""
     udim: bool = False
-    """mesh, .obj: textures named and laid out as UDIM tiles, with a material each."""
+    """mesh as .obj: name and lay out textures as UDIM tiles, with a material each."""
     colour: Literal["auto", "single", "sh"] = "auto"
-    """mesh, points: one colour a point, which everything opens, or beside it spherical harmonics of
-    the direction, which follow the viewer (textures NAME.sh_*.png and NAME.sh.json; in a .ply the
-    fields f_dc_*, f_rest_*); auto adds them but to .las and .laz, which cannot hold them."""
+    """mesh, points: single writes one colour per point, which every program shows. sh adds
+    spherical harmonics of the view direction: textures NAME.sh_*.png with NAME.sh.json, or the
+    fields f_dc_* and f_rest_* of a .ply. auto adds them if the format can hold them (not .las,
+    .laz)."""
     degree: Literal[1, 2] = 1
-    """sh: of the harmonics."""
+    """sh: degree of the harmonics."""
     points: int = 1_000_000
-    """points: how many, spread evenly over the surface."""
+    """points: number of points, spread evenly over the surface."""
     data: Literal["npy", "exr", "tiff"] = "exr"
     """maps: format of depth and normals."""
     table: Literal["8bit", "6bit", "f16"] | None = None
-    """page: form of the table; 6bit is smaller, f16 the run's own; default: 8bit, or 6bit where
-    only that keeps to --size-limit."""
+    """page: form of the hash table; 6bit is smaller, f16 exact; default: 8bit, or 6bit if 8bit is
+    too large for --size-limit."""
     size_limit: float | None = None
-    """page: megabytes that it may have."""
+    """page: largest size in megabytes."""
     folder: bool = False
-    """page: a folder for a web server, which shows a first picture before all has arrived."""
+    """page: write a folder for a web server; a first picture shows before everything is loaded."""
     title: str | None = None
-    """page: title; default: the scene folder's name."""
+    """page: its title; default: the name of the scene folder."""
     credit: str = ""
-    """page: line below the title."""
+    """page: the line below the title."""
     unit: str | None = None
     """page: name of the scene's unit of length, for measurements."""
     path: Path | None = None
-    """page: camera path that it plays, from xscale path; default: a circle around what the photos
-    show, where that does not go through the mesh."""
+    """page: camera path to play, made by xscale path; default: a circle around what the photos
+    show, unless it goes through the mesh."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False

@@ -20,7 +20,8 @@ class Verify:
     root: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ROOT")]
     """Folder of prepared scenes, or one of them."""
     lpips_weights: Path | None = None
-    """Folder with the backbones' weights. Default: XSCALE_LPIPS_WEIGHTS, torchvision's cache."""
+    """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
+    torchvision's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,100 +31,107 @@ class Prepare(SceneArguments):
     out: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]
     """The folder to make."""
     downscale: float = 1
-    """Factor by which photos are reduced (exact area average); 1 copies them."""
+    """Reduce the photos by this factor (exact area average); 1 copies them."""
     sizes: Literal["xscale", "official"] = "xscale"
-    """official: the authors' sizes, rounded down, and K divided by exactly the factor."""
+    """Sizes of reduced photos: xscale rounds to the nearest pixel; official rounds down and divides
+    K by exactly the factor, as the authors of the benchmark do."""
     seed: int = 0
-    """Seed of the cluster protocol."""
+    """Seed of the split into clusters."""
     unit: Literal["m", "cm", "mm"] | None = None
-    """Length of a scene unit, where it is known: sizes of pixels are then given in mm."""
+    """Length of a scene unit, if it is known; sizes of pixels are then in mm."""
     overwrite: bool = False
     """Replace an existing folder."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Train, render and score every scene. Finished jobs are kept; a broken one stops no other."""
+    """Train, render and score every scene.
+
+    Finished jobs are kept. A broken scene does not stop the others.
+    """
 
     root: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ROOT")]
     """Folder of prepared scenes, or one of them."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("giganvs-runs")
     """Folder for the runs."""
     scenes: list[str] | None = None
-    """Names of scenes. Default: all."""
+    """Names of scenes; default: all."""
     splits: list[str] | None = None
-    """Names of splits; cluster stands for all six. Default: every7."""
+    """Names of splits; cluster stands for all six clusters; default: every7."""
     seeds: list[int] | None = None
-    """Seeds of the trainings. Default: 0."""
+    """Seeds of the trainings; default: 0."""
     preset: str = "default"
-    """Settings to start from: default or paper."""
+    """Settings to start from."""
     minutes: float | None = None
-    """Length of each training. Default: 10 minutes."""
+    """Length of each training in minutes; default: 10."""
     steps: int | None = None
     """Length of each training in steps."""
     set: list[str] | None = None
-    """Single settings, as KEY=VALUE."""
+    """Change single settings, for example --set optim.batch=65536."""
     metrics: list[str] | None = None
-    """Also score these: dists, flip."""
+    """Extra metrics to compute: dists, flip."""
     engine: Literal["local", "ray"] = "local"
-    """ray: jobs on a Ray cluster, whose machines see ROOT and --out under the same paths."""
+    """Run the jobs in this process, or on a Ray cluster that sees ROOT and --out under the same
+    paths."""
     address: str = "auto"
     """Address of the Ray cluster."""
     shard: str | None = None
-    """i/n: every n-th job, beginning with the i-th; all shards share --out."""
+    """Run every N-th job, beginning with the I-th; all shards share --out."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """Device to compute on."""
     lpips_weights: Path | None = None
-    """Folder with the backbones' weights."""
+    """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
+    torchvision's cache."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Score any method's pictures of a prepared scene."""
+    """Score the pictures of any method on a prepared scene."""
 
     pred: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder, zip or tar with the pictures: the photos' names, index names, gsplat's canvases,
-    nerfbaselines' results, ScanNet++ zips."""
+    """Folder, zip or tar with the pictures, named as the photos or by index; also gsplat's
+    canvases, results of nerfbaselines, and zips of ScanNet++."""
     scene: Annotated[Path, tyro.conf.arg(metavar="ROOT/NAME")]
     """The prepared scene."""
     split: str = "every7"
     """Name of the split, or a split file."""
     method: str | None = None
-    """Name of the method. Default: that of --pred."""
+    """Name of the method; default: the name of --pred."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """File for the scores. Default: METHOD.json in the current folder."""
+    """File for the scores; default: METHOD.json in the current folder."""
     metrics: list[str] | None = None
-    """Also score these: dists, flip."""
+    """Extra metrics to compute: dists, flip."""
     exposure: Literal["fitted", "not fitted", "unknown"] = "unknown"
-    """Whether the method fitted exposures, or anything else, to the test photos; for the record."""
+    """Whether the method fitted exposures or anything else to the test photos, for the record."""
     results: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write the results as nerfbaselines does: DIR/predictions.tar.gz and DIR/results.json."""
     lpips_weights: Path | None = None
-    """Folder with the backbones' weights."""
+    """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
+    torchvision's cache."""
     overwrite: bool = False
     """Replace existing results."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Methods beside each other, with chance beside the figures."""
+    """Print a table that compares methods, with confidence intervals."""
 
     scores: Annotated[tyro.conf.Positional[list[Path]], tyro.conf.arg(metavar="SCORES")]
-    """Files that giganvs score or giganvs run wrote; several of one method are its seeds."""
+    """Scores files of giganvs score or giganvs run; several files of one method are its seeds."""
     format: Literal["markdown", "csv", "latex", "html"] = "markdown"
-    """Kind of table."""
+    """Format of the table."""
     page: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Also write a page with the table, every photo and the protocol."""
+    """Also write a page with the table and the protocol."""
     scene: Annotated[Path | None, tyro.conf.arg(metavar="ROOT/NAME")] = None
     """The prepared scene, for --pictures."""
     split: str = "every7"
     """Name of the split, for --pictures."""
     pictures: Annotated[list[str] | None, tyro.conf.arg(metavar="METHOD=DIR")] = None
-    """Pictures of methods that the page shows beside the photos; folders or archives."""
+    """Folders or archives with pictures that the page shows beside the photos."""
     quoted: bool = False
-    """Also print figures that others published, in a table of their own."""
+    """Also print published figures of other programs, in a table of their own."""
     force: bool = False
-    """Also compare scores of different protocols."""
+    """Compare scores even if their protocols differ."""
     overwrite: bool = False
     """Replace an existing page."""
 
@@ -131,13 +139,13 @@ class Table:
 _COMMANDS = {"verify": Verify, "prepare": Prepare, "run": Run, "score": Score, "table": Table}
 _HELP = """usage: xscale giganvs COMMAND ...
 
-The GigaNVS benchmark, or any scene in its layout.
+Run the GigaNVS benchmark, on its own scenes or on any scene in its layout.
 
-  prepare SCENE --out ROOT/NAME   a scene in the benchmark's layout, with splits and masks
+  prepare SCENE --out ROOT/NAME   write a scene in the benchmark's layout, with splits and masks
   verify ROOT                     check prepared scenes
   run ROOT                        train, render and score xscale on every scene
-  score --pred DIR --scene ...    score any method's pictures
-  table SCORES...                 the benchmark's table
+  score --pred DIR --scene ...    score the pictures of any method
+  table SCORES...                 compare methods in a table
 `xscale giganvs COMMAND --help` explains a command.
 """
 
@@ -323,7 +331,7 @@ def _table(options: Table) -> int:
     if options.page is not None:
         from xscale.report.ranking_page import write_page
 
-        pictures, thumbnails = _pictures(options)
+        pictures, thumbnails = _pictures(options, [file["method"] for file in files])
         page = write_page(
             options.page,
             files,
@@ -336,7 +344,7 @@ def _table(options: Table) -> int:
     return 0
 
 
-def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
+def _pictures(options: Table, scored: list[str]) -> tuple[str, dict[str, dict[str, str]]]:
     """Return the page's sections with pictures, and thumbnails by scene; empty without them."""
     from xscale.errors import UsageError
     from xscale.giganvs.layout import PreparedScene
@@ -355,6 +363,11 @@ def _pictures(options: Table) -> tuple[str, dict[str, dict[str, str]]]:
         method, equals, folder = text.partition("=")
         if not (method and equals and folder):
             raise UsageError(f"--pictures takes METHOD=DIR, got {text!r}")
+        if method not in scored:
+            raise UsageError(
+                f"--pictures names {method}, which has no scores here",
+                advice=f"there are {', '.join(dict.fromkeys(scored))}",
+            )
         methods[method] = find_predictions(folder, split.test, split.photos, prepared.name)
     section = pictures_section(prepared.name, split.test, prepared.photo, methods)
     return section, {scene_name(prepared, split): thumbnails(split.test, prepared.photo)}

@@ -21,23 +21,23 @@ _SHOWN = 8
 class Options(SceneArguments):
     """Print what a scene folder holds and check that photos, cameras and mesh fit together.
 
-    Nothing is written without --report. Exit code 0 (remarks included), or 3 when the scene cannot
-    be used.
+    Nothing is written without --report. The exit code is 0, with remarks too, or 3 if the scene
+    cannot be used.
     """
 
     unit: Literal["m", "cm", "mm"] | None = None
-    """Length of a scene unit, where it is known: sizes on the surface are then given in mm."""
+    """Length of a scene unit, if it is known; sizes on the surface are then in mm."""
     report: bool = False
-    """Write a page: views of the scene, footprints, the worst photos first. Without a file it is
-    inspect-NAME.html in the current folder."""
+    """Write a page with views of the scene, footprints, and the photos, worst first. The default
+    file is inspect-NAME.html in the current folder."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The page, as with --report FILE."""
+    """File for the page, as in --report FILE."""
     overwrite: bool = False
-    """Replace an older page."""
+    """Replace an existing page."""
     quick: bool = False
-    """Do not train for a moment to measure this machine's speed."""
+    """Skip the short trial training that measures the speed of this machine."""
     strict: bool = False
-    """Remarks count as errors: exit code 3."""
+    """Count remarks as errors (exit code 3)."""
     json: bool = False
     """Print one JSON document instead of tables."""
 

@@ -26,18 +26,18 @@ from xscale.cli import _ahead, _crash
 from xscale.errors import ResourceError, UsageError, XscaleError, printable
 
 _SUMMARIES = {
-    "inspect": "what a scene folder holds, and whether its parts fit together",
-    "convert": "a scene written as another program's folder: COLMAP, nerfstudio, the authors'",
-    "train": "photos and a mesh in, a run folder out",
-    "render": "pictures of a run's views",
-    "score": "render the test views, score them, write the report",
-    "view": "walk through a run or a scene",
-    "path": "camera paths: make, convert, render",
-    "export": "a textured mesh or a point cloud from a run",
-    "giganvs": "the GigaNVS data set: check, prepare, run, score",
-    "demo": "make a small scene, train, render, score: the whole program in minutes",
-    "doctor": "what xscale found on this machine, and a self-test of every op",
-    "bench": "every op against its peer on this machine",
+    "inspect": "list what a scene folder holds, and check that it fits together",
+    "convert": "write a scene in another layout: COLMAP, nerfstudio or MVSNet",
+    "train": "learn a scene from its photos and mesh; make a run folder",
+    "render": "render views of a run, or any cameras",
+    "score": "render the test views, score them and write the report",
+    "view": "open a window to fly through a run or a scene",
+    "path": "make a camera path, check it against the mesh and draw it",
+    "export": "write a run as a textured mesh, point cloud, depth maps or web page",
+    "giganvs": "the GigaNVS benchmark: prepare, verify, run, score, compare",
+    "demo": "make a small scene, train, render and score it, in minutes",
+    "doctor": "list what xscale found on this machine, and test every op",
+    "bench": "time every op against its peer on this machine",
 }
 
 COMMANDS = {
@@ -54,10 +54,10 @@ Photographs and a photogrammetry mesh in, photorealistic novel views out.
 commands:
 {commands}
 
-`xscale COMMAND --help` explains a command. Everywhere:
+`xscale COMMAND --help` explains a command. Options of every command:
   --version   print the version
   --debug     show where in the code an error came from
-Exit codes: docs/exit-codes.md. Something odd: xscale doctor.
+docs/exit-codes.md lists the exit codes. If something is odd, run xscale doctor.
 """
 
 

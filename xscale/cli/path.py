@@ -23,46 +23,46 @@ _MOST_FRAMES = 1_000_000
 
 @dataclass(frozen=True)
 class Options:
-    """Make a camera path for xscale render, check it against the mesh, draw it."""
+    """Make a camera path for xscale render; check it against the mesh and draw it."""
 
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
     kind: tyro.conf.Positional[Literal["orbit", "spiral", "interpolate", "flythrough", "zoom"]]
-    """orbit: a circle around what the photos look at; spiral: small turns around a view;
-    interpolate: smoothly through photos' cameras; flythrough: through the cameras of a file;
-    zoom: from a view straight onto a surface point, every frame by the same factor nearer."""
+    """orbit: a circle around what the photos show; spiral: small turns around a view; interpolate:
+    smoothly through the cameras of photos; flythrough: through the cameras of a file; zoom: from a
+    view straight towards a surface point, each frame closer by the same factor."""
     out: Path
-    """The camera path to write (.json, nerfstudio's format, world units of the scene)."""
+    """Camera path to write (.json in nerfstudio's format, in world units of the scene)."""
     frames: int = 120
-    """How many cameras."""
+    """Number of cameras."""
     fps: float = 24.0
-    """Frames a second, for films."""
+    """Frames per second, for films."""
     size: str | None = None
-    """Picture size WxH; default: the first photo's training size."""
+    """Size of the pictures; default: the first photo's training size."""
     views: list[str] = field(default_factory=list)
-    """Photos: those to interpolate between, or the one to orbit, wind or zoom from."""
+    """Photos to interpolate between, or the photo where an orbit, spiral or zoom begins."""
     keys: Path | None = None
-    """flythrough: camera path or COLMAP model with the key poses."""
+    """flythrough: camera path or COLMAP model that holds the key poses."""
     closed: bool = False
     """interpolate, flythrough: return to the first pose."""
     degrees: float = 360.0
-    """orbit: how far around."""
+    """orbit: angle of the whole path, in degrees."""
     radius: float | None = None
     """orbit, spiral: radius in world units; default: from the views."""
     height: float | None = None
-    """orbit: height above the point looked at, world units."""
+    """orbit: height above the point looked at, in world units."""
     turns: float = 2.0
-    """spiral: how often around."""
+    """spiral: number of turns."""
     target: tuple[float, float, float] | None = None
-    """orbit, spiral, zoom: world point to look at; default: a point of the surface in view."""
+    """orbit, spiral, zoom: world point to look at; default: a surface point in view."""
     pixel: tuple[float, float] | None = None
-    """zoom: the point that this pixel (of the view at its training size) shows."""
+    """zoom: go towards the point that this pixel shows, in the view at its training size."""
     closest: float = 0.05
-    """zoom: last distance as a share of the first."""
+    """zoom: last distance to the point, as a share of the first."""
     plot: Path | None = None
     """Draw the path over a top view of the mesh into this PNG."""
     strict: bool = False
-    """End with an error (12) where the path goes through the mesh."""
+    """End with exit code 12 if the path goes through the mesh."""
     overwrite: bool = False
     """Replace existing files."""
 

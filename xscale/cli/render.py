@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RenderOptions):
-    """Render a run's views, or any cameras; needs the run folder only, not the photos.
+    """Render the views of a run, or any cameras. Only the run folder is needed, not the photos.
 
-    Killed and started again it renders what is missing. One bad camera does not stop the others.
+    A job that was killed and is started again renders the missing frames. A bad camera does not
+    stop the others.
     """
 
     run: tyro.conf.Positional[Path]
@@ -35,35 +36,35 @@ class Options(RenderOptions):
     """Folder for the pictures; default: RUN/renders/VIEWS."""
     outputs: Annotated[tuple[str, ...], tyro.conf.arg(help=output_meanings())] = ("colour",)
     photos_at_render: bool = False
-    """Correct colours by the nearest training photos, which xscale train --photos-at-render keeps
+    """Correct colours with the nearest training photos, which xscale train --photos-at-render keeps
     in the run."""
     two_sided: bool = False
-    """Render faces seen from behind even where the photos say that this side is not surface, as
-    runs of earlier versions do."""
+    """Render both sides of every face, as earlier versions did. By default a side that is not
+    surface, by the photos' evidence, shows the background."""
     engine: Literal["local", "ray"] = "local"
-    """Who renders: this process, or the workers of a Ray cluster with the same folders."""
+    """Render in this process, or by the workers of a Ray cluster that sees the same folders."""
     address: str = "auto"
-    """Address of the Ray cluster; auto finds the one that runs on this machine."""
+    """Address of the Ray cluster; auto finds the one on this machine."""
     workers: int | None = None
-    """Tasks that the cluster does at a time; default: one for each GPU or CPU."""
+    """Tasks that the cluster runs at a time; default: one for each GPU or CPU."""
     split: Literal["auto", "frames", "tiles"] = "auto"
-    """Size of a cluster's task: a frame, or rows of one; auto takes rows of pictures that are
-    very large, or too few for the workers."""
+    """Size of a cluster's task: a frame, or some rows of one. auto takes rows if pictures are very
+    large or fewer than the workers."""
     rasterizer: str = "auto"
-    """Rasterizer: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
+    """Rasterizer: auto, xscale, or nvdiffrast if it is installed (GPU only)."""
     encoding: str = "auto"
     """Hash grid lookup: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
     device: str = "auto"
-    """Where to compute; auto takes CUDA where the kernels run on it, else another GPU
-    by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
+    """Device to compute on; auto takes CUDA if the kernels run on it, else another GPU through
+    WebGPU (webgpu, webgpu:N; xscale doctor lists them), else the CPU."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
     overwrite: bool = False
-    """Replace another job in the folder."""
+    """Replace the pictures of another job in the folder."""
     verify: bool = False
-    """Read finished frames and compare their hashes; damaged ones are rendered again."""
+    """Read finished frames, compare their hashes, and render damaged ones again."""
     check: bool = False
-    """Render nothing: list frames that are missing or damaged and files that do not belong."""
+    """List missing and damaged frames and files that do not belong, and render nothing."""
 
 
 def run(argv: list[str]) -> int:

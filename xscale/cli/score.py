@@ -25,21 +25,23 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run folder that xscale train made."""
     scene: Path | None = None
-    """The scene folder with the photos; default: where it was at training."""
+    """Scene folder with the photos; default: where it was during the training."""
     mesh: Path | None = None
-    """Mesh file, where it is not the scene folder's own mesh.*."""
+    """Mesh file to use instead of the scene folder's mesh.*."""
     photos_at_render: bool = False
-    """Score pictures that are corrected by the training photos that the run keeps."""
+    """Score pictures whose colours are corrected with the training photos that the run keeps."""
     two_sided: bool = False
-    """Count faces seen from behind as covered, even where the photos say that this side is not
-    surface: for comparison with older scores."""
+    """Count both sides of every face as covered, for comparison with scores of earlier versions."""
     threads: int | None = None
     """Threads to compute with; default: all cores that this process may use."""
+    metrics: list[str] | None = None
+    """Also score these: dists, flip, lpips_vgg_unit, _ccq (docs/scoring.md)."""
     lpips_weights: Path | None = None
-    """Folder with the backbones' weights; else XSCALE_LPIPS_WEIGHTS and torchvision's cache."""
+    """Folder with the weights of the LPIPS networks; default: XSCALE_LPIPS_WEIGHTS, then
+    torchvision's cache."""
     device: str = "auto"
-    """Where to render; auto takes CUDA where the kernels run on it, else another GPU
-    by WebGPU (webgpu, webgpu:N: xscale doctor lists them), else the CPU."""
+    """Device to compute on; auto takes CUDA if the kernels run on it, else another GPU through
+    WebGPU (webgpu, webgpu:N; xscale doctor lists them), else the CPU."""
 
 
 def run(argv: list[str]) -> int:
@@ -51,6 +53,7 @@ def run(argv: list[str]) -> int:
         scene=options.scene,
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
+        metrics=options.metrics or (),
         photos_at_render=options.photos_at_render,
         two_sided=options.two_sided,
         device=options.device,

@@ -26,51 +26,52 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Options(SceneArguments):
-    """Learn what a scene looks like from its photos; the result is a run folder that renders."""
+    """Learn the look of a scene from its photos; the result is a run folder, for xscale render."""
 
     out: Path
     """The run folder to make."""
     preset: str = "default"
     """Settings to start from."""
     device: str = "auto"
-    """Where to compute; auto takes the GPU where this build can train on it."""
+    """Device to compute on; auto takes the GPU if this build can train on it."""
     rasterizer: str = "auto"
-    """Who finds the pixels' faces: auto, xscale, or nvdiffrast where it is installed (GPU only)."""
+    """Rasterizer: auto, xscale, or nvdiffrast if it is installed (GPU only)."""
     encoding: str = "auto"
-    """Who looks the hash grid up: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
+    """Hash grid lookup: auto, xscale, or tcnn (tiny-cuda-nn, GPU only)."""
     deterministic: bool = False
-    """On a GPU: results that repeat to the last bit, for slower steps; the CPU's always do."""
+    """On a GPU: make results repeat to the last bit, with slower steps. The CPU's always repeat."""
     minutes: float | None = None
-    """Stop after this many minutes, preparation included; 10 where steps are not given either."""
+    """Stop after this many minutes, preparation included; default: 10, unless --steps is given."""
     steps: int | None = None
-    """Stop after this many steps instead; a resumed run then ends with the same bits."""
+    """Stop after this many steps instead of minutes; a resumed run then ends with the same bits."""
     downscale: float = 1.0
     """Reduce the photos by this factor (exact area average)."""
     test_every: int | None = None
-    """Hold out photos 0, N, 2N, ... for scoring, 0: none; default: 7 above 14 photos, else 4."""
+    """Hold out photos 0, N, 2N, ... for scoring; 0 holds out none; default: 7 for more than 14
+    photos, else 4."""
     test_list: Path | None = None
     """File with the names of the photos to hold out, one a line."""
     seed: int = 0
     """Seed of the initial weights and of the rays."""
     background: Literal["auto", "learned", "white"] | None = None
-    """Background where the mesh covers nothing: what the photos show around it, or white;
-    auto learns it where photos see anything but the mesh and have no masks. Short for --set
+    """Background of pixels that the mesh does not cover: learned from the photos, or white. auto
+    learns it if the photos see more than the mesh and have no masks. Short for --set
     model.background=..."""
     set: Annotated[list[str], tyro.conf.arg(metavar="KEY=VALUE ...")] = field(default_factory=list)
-    """Single settings, for example --set optim.batch=65536 model.grid.levels=12."""
+    """Change single settings, for example --set optim.batch=65536 model.grid.levels=12."""
     allow_leak: bool = False
-    """Train although test photos are training photos too, under another name."""
+    """Train even if test photos are also training photos under another name."""
     resume: bool = False
-    """Go on with the run in the out folder."""
+    """Continue the run in the --out folder."""
     use_repaired: bool = False
-    """With --resume: use photos again that were left out and have been repaired."""
+    """With --resume: use photos that were left out as damaged and have been repaired since."""
     photos_at_render: bool = False
-    """Keep the training photos in the run, so that xscale render and score can correct colours by
-    them (--photos-at-render there too); with --resume also for a run that was trained without."""
+    """Keep the training photos in the run. xscale render and score --photos-at-render then correct
+    colours with them. With --resume they are added to an existing run."""
     tensorboard: bool = False
-    """Write TensorBoard's event files into RUN/tensorboard too."""
+    """Also write TensorBoard event files into RUN/tensorboard."""
     settings: bool = False
-    """Train nothing: list the settings of the preset that --set takes, with type and meaning."""
+    """List the settings that --set takes, with type, default and meaning, and train nothing."""
 
 
 def run(argv: list[str]) -> int:

@@ -20,32 +20,32 @@ from xscale.render.options import parse_size
 
 @dataclass(frozen=True)
 class Options:
-    """Open a window on a run, or on a scene before any training; F1 in it shows all keys.
+    """Open a window on a run, or on a scene before any training; the key F1 lists all keys.
 
-    Nothing is written into a scene, and into a run only what would be made again each time. Without
-    RUN a first screen lists what was opened lately. Needs the extra viewer: pip install
-    'xscale[viewer]', Python 3.11 or newer.
+    A scene is never changed. Into a run only caches are written, to open it faster the next time.
+    Without RUN a first screen lists what was opened lately. The window needs Python 3.11 or newer
+    and the extra viewer: pip install 'xscale[viewer]'.
     """
 
     run: Annotated[tyro.conf.Positional[Path | None], tyro.conf.arg(metavar="RUN|SCENE")] = None
-    """A run's folder, or a scene's."""
+    """Folder of a run or of a scene."""
     photo: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Start at this photo's pose."""
+    """Start at the camera of this photo."""
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1400x900"
     """Size of the window."""
     scale: Annotated[float | None, tyro.conf.arg(metavar="FACTOR")] = None
-    """Size of text and controls, 0.5 to 4; default: as last time, 1 at first."""
+    """Size of text and controls, 0.5 to 4; default: that of the last time, at first 1."""
     theme: Literal["dark", "light"] | None = None
-    """Colours of the window; default: as last time, dark at first."""
+    """Colours of the window; default: those of the last time, at first dark."""
     unit: Literal["km", "m", "cm", "mm"] | None = None
-    """Length of a scene unit, where it is known: sizes and measurements are then given in it."""
+    """Length of a scene unit, if it is known; sizes and measurements are then in that unit."""
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """CPU threads that render; default: all."""
     device: Annotated[str, tyro.conf.arg(metavar="auto|cpu|webgpu[:N]")] = "auto"
-    """Where a run's pictures are computed; auto takes a graphics chip that WebGPU reaches, else the
+    """Device that renders a run; auto takes a graphics chip that works with WebGPU, else the
     CPU."""
     low_power: bool = False
-    """Half-size pictures while moving, one sample a pixel at rest."""
+    """Render at half size while the view moves, and with one sample per pixel at rest."""
 
 
 def run(argv: list[str]) -> int:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from types import ModuleType
 
 import numpy as np
 
-from xscale.errors import SetupError, UsageError
+from xscale.errors import UsageError
 from xscale.geometry.camera import Camera
+from xscale.geometry.curve import Curve, scipy_modules
 
-_SAMPLES = 64
-"""Points a span is measured at, so that frames are equally far apart."""
 _FARTHER = 2 / 3
 """Quantile of the distances from which cameras are the farther ones."""
 
@@ -162,7 +160,7 @@ def zoom(
     _enough(frames)
     if not closest > 0:
         raise UsageError(f"the closest distance must be above 0, got {closest:g}")
-    _, transform = _scipy()
+    _, transform = scipy_modules()
     away = camera.position - target
     distance = float(np.linalg.norm(away))
     there = look_at(camera.position, target, up)
@@ -179,10 +177,8 @@ def zoom(
 def interpolate(keys: Sequence[Camera], frames: int, closed: bool = False) -> list[Camera]:
     """Pass smoothly through key poses at an even pace.
 
-    Positions follow a cubic spline and rotations a rotation spline, so that neither speed nor
-    turning rate jumps; the field of view follows a monotone cubic of its logarithm. Pace is
-    measured by the way gone and the angle turned together. The keys lie on the curve; the first
-    and, unless closed, the last frame are the first and last key.
+    The keys lie on the curve (``curve.Curve``); the first and, unless closed, the last frame are
+    the first and last key.
 
     Args:
         keys: Two cameras at least, undistorted; the first gives the size of the pictures.
@@ -193,62 +189,8 @@ def interpolate(keys: Sequence[Camera], frames: int, closed: bool = False) -> li
         UsageError: Fewer than two keys or frames, or a key with distortion.
     """
     _enough(frames)
-    if len(keys) < 2:
-        raise UsageError(f"interpolation needs two key cameras at least, got {len(keys)}")
-    if any(len(camera.distortion) for camera in keys):
-        raise UsageError("key cameras with lens distortion cannot be interpolated")
-    curves, transform = _scipy()
-    first = keys[0]
-    keys = [camera.scaled(first.width, first.height) for camera in keys]
-    if closed:
-        # The curve is laid through the neighbours of its seam too, so that it is smooth there.
-        ring = list(keys)
-        before = [ring[-2 % len(ring)], ring[-1]]
-        keys = [*before, *ring, *ring[:1], ring[1 % len(ring)], ring[2 % len(ring)]]
-        inner = (2, 2 + len(ring))
-    else:
-        inner = (0, len(keys) - 1)
-    positions = np.stack([camera.position for camera in keys])
-    rotations = transform.Rotation.from_matrix(np.stack([camera.R for camera in keys]))
-    way = np.linalg.norm(np.diff(positions, axis=0), axis=1)
-    turned = (rotations[1:] * rotations[:-1].inv()).magnitude()
-    scale = max(float(np.mean(way)), 1e-12)
-    # Centripetal knots: a curve through unevenly spaced keys neither loops nor overshoots.
-    knots = np.concatenate([[0], np.cumsum(np.sqrt(np.maximum(way / scale + turned, 1e-6)))])
-    place = curves.CubicSpline(knots, positions, bc_type="natural")
-    turn = transform.RotationSpline(knots, rotations)
-    lens = curves.PchipInterpolator(knots, np.stack([_lens(camera) for camera in keys]))
-    begin, end = knots[inner[0]], knots[inner[1]]
-    fine = np.linspace(begin, end, _SAMPLES * (inner[1] - inner[0]) + 1)
-    at = turn(fine)
-    gone = np.linalg.norm(np.diff(place(fine), axis=0), axis=1) / scale
-    gone = gone + (at[1:] * at[:-1].inv()).magnitude()
-    length = np.concatenate([[0], np.cumsum(np.maximum(gone, 1e-12))])
-    even = np.linspace(0, length[-1], frames, endpoint=not closed)
-    moments = curves.PchipInterpolator(length, fine)(even).clip(begin, end)
-    matrices, where, lenses = turn(moments).as_matrix(), place(moments), lens(moments)
-    return [
-        replace(
-            first,
-            model="PINHOLE",
-            K=_intrinsics(lenses[k]),
-            R=matrices[k],
-            t=-matrices[k] @ where[k],
-            near=min(camera.near for camera in keys),
-        )
-        for k in range(frames)
-    ]
-
-
-def _lens(camera: Camera) -> np.ndarray:
-    """Return what is interpolated of K: log focal lengths, principal point, skew."""
-    return np.array([math.log(camera.fx), math.log(camera.fy), camera.cx, camera.cy, camera.skew])
-
-
-def _intrinsics(lens: np.ndarray) -> np.ndarray:
-    return np.array(
-        [[math.exp(lens[0]), lens[4], lens[2]], [0, math.exp(lens[1]), lens[3]], [0, 0, 1]]
-    )
+    curve = Curve(keys, closed)
+    return curve.cameras(np.linspace(0, curve.length, frames, endpoint=not closed))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -270,15 +212,3 @@ def resized(camera: Camera, width: int, height: int) -> Camera:
 def _enough(frames: int) -> None:
     if frames < 2:
         raise UsageError(f"a path has two frames at least, got {frames}")
-
-
-def _scipy() -> tuple[ModuleType, ModuleType]:
-    """Import scipy's curves and rotations; only paths need them."""
-    try:
-        from scipy import interpolate as curves
-        from scipy.spatial import transform
-    except ImportError as error:
-        raise SetupError(
-            "smooth camera paths need scipy", advice="pip install xscale[render]"
-        ) from error
-    return curves, transform

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xscale.errors import InterruptedRunError, UsageError, XscaleError
 from xscale.giganvs.layout import PreparedScene
 from xscale.giganvs.score import score
+from xscale.giganvs.splits import SplitFile
 from xscale.io.hashing import fingerprint_of
-from xscale.io.storage import write_json, write_text
-from xscale.metrics.variants import EXTRAS
+from xscale.io.storage import write_text
+from xscale.metrics.lpips_weights import check_available
+from xscale.metrics.variants import EXTRAS, metric_names
 from xscale.render.run import Run
 from xscale.render.views import render_views
 from xscale.report.ranking import read_scores, resources_file
+from xscale.report.score import write_scores
 from xscale.run.folder import RunFolder
 from xscale.training.api import train
 
@@ -99,7 +103,7 @@ def jobs_of(scenes: Sequence[Path], splits: Sequence[str], seeds: Sequence[int])
 
 
 def is_finished(job: Job, recipe: Recipe) -> bool:
-    """Whether a job's scores are there.
+    """Whether a job's scores are there, with every metric that this process can give.
 
     Raises:
         UsageError: They are of other options.
@@ -107,11 +111,21 @@ def is_finished(job: Job, recipe: Recipe) -> bool:
     path = recipe.scores_file(job)
     if not path.is_file():
         return False
-    if read_scores(path).get("options") != recipe.hash:
+    scores = read_scores(path)
+    if scores.get("options") != recipe.hash:
         raise UsageError(
             "holds scores of other options", where=path.parent, advice="choose another --out"
         )
-    return True
+    return not _lacks(scores, recipe)
+
+
+def _lacks(scores: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether scores were made without a metric that is asked for, or without LPIPS weights."""
+    if not set(metric_names(extras=recipe.extras)) <= scores["mean"].keys():
+        return True
+    found, _ = check_available(recipe.lpips_weights)
+    sources = scores["protocol"].get("lpips") or {}
+    return any(sources.get(net) is None for net in found)
 
 
 def attempt(job: Job, recipe: Recipe, say: Callable[[str], None]) -> str | None:
@@ -152,7 +166,16 @@ def _do(job: Job, recipe: Recipe, say: Callable[[str], None]) -> None:
         device=recipe.device,
         on_stage=say,
     )
-    opened = Run.open(folder)
+    with RunFolder(folder).scoring_lock():
+        # Another process may have ended the job meanwhile.
+        if not is_finished(job, recipe):
+            _render_and_score(job, recipe, prepared, split)
+
+
+def _render_and_score(job: Job, recipe: Recipe, prepared: PreparedScene, split: SplitFile) -> None:
+    """Write the scores of a trained job."""
+    path = recipe.scores_file(job)
+    opened = Run.open(path.parent)
     start = time.monotonic()
     pictures, _ = render_views(opened, list(split.test), opened.folder.pictures("test"))
     rendered = time.monotonic()
@@ -174,8 +197,8 @@ def _do(job: Job, recipe: Recipe, say: Callable[[str], None]) -> None:
         "score_seconds": round(time.monotonic() - rendered, 3),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    write_json(resources_file(path), used, overwrite=True)
-    write_json(path, scores)
+    write_scores(resources_file(path), used)
+    write_scores(path, scores)
 
 
 def _trained(folder: RunFolder) -> float | None:

@@ -19,10 +19,10 @@ from nerfbaselines import camera_model_from_int, camera_model_to_int, new_camera
 from xscale.errors import InputError, UsageError
 from xscale.geometry.camera import Camera
 from xscale.giganvs.layout import PreparedScene
-from xscale.io.own_files import read_own_lines
 from xscale.io.photo.images import encode_png, image_size
 from xscale.io.storage import make_folder, place_file, remove_folder, write_bytes
 from xscale.render.run import Run
+from xscale.run.folder import RunFolder
 from xscale.scene.layouts.writers import ColmapTables
 from xscale.scene.scene import Scene
 from xscale.scene.surface import find_meshes
@@ -125,7 +125,7 @@ class XscaleMethod:
             test_every=0,
         )
         found: dict[str, float] = {}
-        for line in read_own_lines(self._folder / "metrics.jsonl"):
+        for line in RunFolder(self._folder).logged():
             found |= {key: line[key] for key in ("loss", "psnr") if key in line}
         return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from xscale.errors import UsageError
+from xscale.errors import OutputExistsError, UsageError
 from xscale.giganvs.cluster import attempt_on_ray
 from xscale.giganvs.jobs import SCORES, Job, Recipe, attempt, is_finished, jobs_of
 from xscale.giganvs.verify import scenes_of
@@ -74,12 +74,15 @@ def run(
     Raises:
         UsageError: The shard or an option is impossible, or no scene has such a split.
         InputError: ``root`` holds no prepared scene.
+        OutputExistsError: ``out`` is not a folder.
         SetupError: Ray or what a metric on request needs is missing.
         ClusterError: There is no Ray cluster at that address.
         InterruptedRunError: SIGINT or SIGTERM came; run the same again to go on.
     """
     say = on_stage or (lambda line: None)
     check_extras(extras, lpips_weights)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise OutputExistsError("is not a folder", where=out, advice="--out names a folder")
     jobs = jobs_of(scenes_of(root, scenes), splits, seeds)
     if shard is not None:
         if not 1 <= shard[0] <= shard[1]:

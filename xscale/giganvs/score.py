@@ -10,11 +10,11 @@ from xscale.errors import OutputExistsError
 from xscale.giganvs.interchange import write_results
 from xscale.giganvs.layout import PreparedScene
 from xscale.giganvs.splits import SplitFile
-from xscale.io.storage import write_json
 from xscale.metrics.models import check_extras
 from xscale.metrics.variants import EXTRAS
 from xscale.report.benchmark import score_predictions
 from xscale.report.predictions import find_predictions
+from xscale.report.score import write_scores
 
 Exposure = Literal["fitted", "not fitted", "unknown"]
 
@@ -100,5 +100,5 @@ def score(
     if results is not None:
         write_results(results, scores, found, prepared, chosen, overwrite=overwrite)
     if out is not None:
-        write_json(out, scores, overwrite=overwrite)
+        write_scores(out, scores, overwrite=overwrite)
     return scores

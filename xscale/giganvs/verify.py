@@ -34,8 +34,9 @@ def scenes_of(root: str | Path, names: list[str] | None = None) -> list[Path]:
     """
     root = Path(root)
     if (root / CARD).is_file():
-        return [root]
-    found = {p.parent.name: p.parent for p in sorted(root.glob(f"*/{CARD}"))}
+        found = {root.resolve().name: root}
+    else:
+        found = {p.parent.name: p.parent for p in sorted(root.glob(f"*/{CARD}"))}
     if names:
         unknown = [name for name in names if name not in found]
         if unknown:
@@ -43,7 +44,7 @@ def scenes_of(root: str | Path, names: list[str] | None = None) -> list[Path]:
                 f"has no prepared scene {unknown[0]}", where=root,
                 advice=f"there are {', '.join(found) or 'none'}",
             )  # fmt: skip
-        return [found[name] for name in names]
+        return [found[name] for name in dict.fromkeys(names)]
     if not found:
         raise InputError(
             "holds no prepared scene", where=root,

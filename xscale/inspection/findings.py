@@ -27,6 +27,8 @@ _MOST_MATCHES = 0.6
 _FAR_OFFSET = 0.02
 _NO_OFFSET = 5e-4
 """Shares of the viewing distance."""
+_LEAST_OFFSET = 0.5
+"""Pixels on the surface by which sparse points ask the mesh to move where that is told."""
 _BETTER = 1.6
 _FAR_SCALE = 0.002
 _LITTLE_COVERAGE = 0.03
@@ -104,7 +106,7 @@ def findings_of(
     """
     doubtful = _doubtful(rows, fit, photos)
     doubt = Doubt(scene, looks, photos) if doubtful else None
-    whole = [_cameras(rows)]
+    whole = [_cameras(rows), _rounded(rows, scene)]
     if doubt is not None:
         whole += [*_causes(rows, fit, photos, doubt, scene)]
     # Where every photo is off, no single one is to blame unless it is worse than the others.
@@ -125,14 +127,22 @@ def _perhaps_turned(finding: Finding, looks: list[Look]) -> Finding:
 def _doubtful(rows: list[PhotoRow], fit: MeshFit | None, photos: Measured) -> bool:
     """Tell whether causes are to be searched: not where points and photos both agree."""
     offset = _median([row.mesh_offset for row in rows])
-    off = fit is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after
-    if off or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
+    if _off(rows, fit) or offset > _FAR_OFFSET or photos.verdict in ("apart", "unknown"):
         return True
     if (photos.misfit or 0.0) > MOST_MISFIT:
         return True
     pointless = all(row.mesh_offset is None for row in rows)
     unsure = photos.verdict == "partly" or (photos.shift or 0.0) > _HARDLY_APART
     return unsure and (pointless or offset > _SMALL_OFFSET)
+
+
+def _off(rows: list[PhotoRow], fit: MeshFit | None) -> bool:
+    """Tell whether sparse points ask the mesh to move, by as much as pixels show."""
+    if fit is None or _median([row.mesh_offset for row in rows]) <= _NO_OFFSET:
+        return False
+    pixel = _median([row.footprint for row in rows])
+    moved = abs(fit.scale - 1) * fit.reach + float(np.linalg.norm(fit.shift))
+    return fit.before > _BETTER * fit.after and moved > _LEAST_OFFSET * pixel
 
 
 def _causes(
@@ -192,7 +202,7 @@ def _median(values: list[float | None]) -> float:
 def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene) -> Finding | None:
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
-    if matrix is not None and offset > _NO_OFFSET and fit.before > _BETTER * fit.after:
+    if fit is not None and matrix is not None and _off(rows, fit):
         matrix = doubt.settled(matrix)
         scale = 1 / float(np.cbrt(np.linalg.det(matrix[:3, :3])))
         off = float(np.linalg.norm(matrix[:3, :3] @ scene.origin + matrix[:3, 3] - scene.origin))
@@ -234,6 +244,22 @@ def _cameras(rows: list[PhotoRow]) -> Finding | None:
         f"sparse points land {pixels:.1f} pixels from where they were seen (median): cameras and "
         "photos do not belong together",
         "were the photos resized, turned or undistorted after the alignment?",
+    )
+
+
+def _rounded(rows: list[PhotoRow], scene: Scene) -> Finding | None:
+    """Name coordinates that were rounded so far that pixels show it."""
+    step = scene.provenance.get("mesh_rounding")
+    pixel = _median([row.footprint and row.footprint * row.scale for row in rows])
+    if step is None or not pixel or step / 2 <= MOST_MISFIT * pixel:
+        return None
+    return Finding(
+        "W-MESH-ROUNDED",
+        None,
+        step / 2 / pixel,
+        f"the mesh's coordinates are known to {step:.2g} only, for they went through single "
+        f"precision: a pixel on the surface is {_median([r.footprint for r in rows]):.2g}",
+        "export doubles, or coordinates relative to an offset",
     )
 
 

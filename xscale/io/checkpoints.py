@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import IntegrityError, NumericsError, StorageError
-from xscale.io.hashing import fingerprint_of
+from xscale.io.hashing import checked_by_own_hash, with_own_hash
 from xscale.io.own_files import open_own, read_own_json
 from xscale.io.storage import open_atomic, remove_file, write_json
 from xscale.io.system_errors import is_full
@@ -93,9 +93,8 @@ def save_checkpoint(
     }
     if run is not None:
         manifest["run"] = run
-    manifest["self"] = fingerprint_of(manifest)
     _check_written(path, written)
-    write_json(path.with_suffix(".json"), manifest, overwrite=True)
+    write_json(path.with_suffix(".json"), with_own_hash(manifest), overwrite=True)
     _remove(_listed(folder)[keep:])
     # Also those that a killed writer left without their manifest, at whatever step.
     for tensor_file in folder.glob("step_*.safetensors"):
@@ -201,9 +200,10 @@ def _load(
 ) -> Checkpoint:
     path = manifest_path.with_suffix(".safetensors")
     try:
-        manifest = read_own_json(manifest_path)
-        claimed = manifest.pop("self", None)
-        intact = claimed == fingerprint_of(manifest) and manifest["step"] == step
+        manifest = checked_by_own_hash(
+            read_own_json(manifest_path), manifest_path, "", required=True
+        )
+        intact = manifest["step"] == step
         intact = intact and all(isinstance(manifest[key], kind) for key, kind in _KINDS.items())
         intact = intact and isinstance(manifest.get("hashes", {}), dict)
     except (IntegrityError, FileNotFoundError, ValueError, KeyError):

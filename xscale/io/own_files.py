@@ -9,7 +9,8 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ from xscale.io.strict_json import parse_object
 
 MOST_JSON = 256 << 20
 """Bytes; 200,000 cameras take a tenth of it."""
+_CHECKSUM = "crc"
 
 
 @contextmanager
@@ -88,16 +90,54 @@ def read_own_lines(path: Path, most: int = MOST_JSON) -> list[dict[str, Any]]:
     Raises:
         IntegrityError: As ``read_own``.
     """
+    return [line for line in _lines(path, most) if line is not None]
+
+
+def checked_line(values: Mapping[str, Any]) -> str:
+    """Return the line of a log that says ``values``, with a checksum as its last key ``crc``."""
+    return json.dumps({**values, _CHECKSUM: _checksum(values)})
+
+
+def read_checked_lines(
+    path: Path, most: int = MOST_JSON
+) -> tuple[list[dict[str, Any]], tuple[int, ...]]:
+    """Return the good lines of a log whose lines were made by ``checked_line``.
+
+    Lines without a checksum, as older versions wrote them, count as good.
+
+    Args:
+        path: The log; it need not exist.
+        most: Bytes that it may have.
+
+    Returns:
+        The lines, without their checksums, and the numbers of those that are torn or damaged,
+        counted from 1.
+
+    Raises:
+        IntegrityError: As ``read_own``.
+    """
+    good, damaged = [], []
+    for number, line in enumerate(_lines(path, most), 1):
+        if line is None or line.pop(_CHECKSUM, _checksum(line)) != _checksum(line):
+            damaged.append(number)
+        else:
+            good.append(line)
+    return good, tuple(damaged)
+
+
+def _checksum(values: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps({k: v for k, v in values.items() if k != _CHECKSUM}).encode())
+
+
+def _lines(path: Path, most: int) -> Iterator[dict[str, Any] | None]:
+    """Yield the object of each line of a log; None for a line that is not one."""
     try:
         data = read_own(path, most)
     except FileNotFoundError:
-        return []
-    found = []
+        return
     for line in data.splitlines():
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+            value = None
+        yield value if isinstance(value, dict) else None

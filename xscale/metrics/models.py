@@ -54,7 +54,13 @@ def check_extras(extras: Collection[str], weights_dir: str | Path | None = None)
     """
     known = [row.name for row in METRICS if row.on_request]
     known += [row.suffix for row in VARIANTS if row.on_request]
+    always = {row.name for row in METRICS if not row.on_request}
     for name in extras:
+        if name in always:
+            raise UsageError(
+                f"{name} is scored without being asked for",
+                advice=f"metrics on request are {', '.join(known)}",
+            )
         if name not in known:
             raise UsageError(
                 f"no metric on request is called {name}", advice=f"there are {', '.join(known)}"

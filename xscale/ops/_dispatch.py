@@ -61,8 +61,8 @@ def use_backend(name: str) -> Iterator[None]:
     """Force one body for every op called inside.
 
     Args:
-        name: "cpu", "cuda", "reference", "auto", or "emulated": the CUDA kernels that are written
-            for blocks of threads run their logic on the host, for tests (other ops run as "cpu").
+        name: "cpu", "cuda", "reference", "auto", or "emulated": the passes of the CUDA bodies, run
+            on the host for tests.
     """
     _check_name(name)
     _forced.append(name)

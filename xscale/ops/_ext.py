@@ -86,7 +86,7 @@ def limit_threads(threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def emulation(on: bool) -> Iterator[None]:
-    """Let CPU tensors go to the emulated device kernels of the ops that have one."""
+    """Let CPU tensors go to the device kernels, emulated on the host."""
     before = getattr(_thread, "emulation", False)
     _thread.emulation = on
     try:

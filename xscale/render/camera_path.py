@@ -45,6 +45,15 @@ class NamedCamera:
 
 
 @dataclass(frozen=True, eq=False)
+class KeyCamera:
+    """A key of a path: a camera, and when the path passes it."""
+
+    camera: Camera
+    seconds: float
+    """From the path's beginning."""
+
+
+@dataclass(frozen=True, eq=False)
 class CameraPath:
     """Cameras in the order of their frames."""
 
@@ -53,6 +62,8 @@ class CameraPath:
     """Frames a second, for films."""
     warnings: tuple[str, ...] = ()
     """Coded lines about what the file says and is not followed."""
+    keys: tuple[KeyCamera, ...] = ()
+    """Keys that the frames were made of, where the file holds them."""
 
 
 def parse_camera_path(document: dict, where: object) -> CameraPath:
@@ -93,7 +104,57 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
         except CameraError as error:
             fault = str(error) if error.where else f"{place}: {error}"
             cameras.append(NamedCamera(name, None, fault))
-    return CameraPath(tuple(cameras), float(fps), tuple(warnings))
+    keys = _keys(document, kind, width, height, where)
+    return CameraPath(tuple(cameras), float(fps), tuple(warnings), keys)
+
+
+def _keys(
+    document: dict, kind: str, width: int, height: int, where: object
+) -> tuple[KeyCamera, ...]:
+    """Return the keys as nerfstudio writes them today; none where they make no sense.
+
+    A key's matrix is that of its camera; its time is the sum of the transitions up to it.
+    """
+    entries, usual = document.get("keyframes"), document.get("default_transition_sec")
+    keys: list[KeyCamera] = []
+    seconds = 0.0
+    for entry in entries if isinstance(entries, list) else []:
+        try:
+            if not isinstance(entry, dict):
+                return ()
+            own = entry.get("override_transition_sec")
+            step = own if entry.get("override_transition_enabled") else usual
+            if keys:
+                if not _is_number(step) or not 0 < step < math.inf:
+                    return ()
+                seconds += float(step)
+            plain = {"camera_to_world": entry.get("matrix"), "fov": entry.get("fov")}
+            keys.append(KeyCamera(_camera(plain, {}, kind, width, height, str(where)), seconds))
+        except CameraError:
+            return ()
+    return tuple(keys)
+
+
+def _key_fields(keys: tuple[KeyCamera, ...]) -> dict:
+    """Return the fields that say a path's keys in nerfstudio's way."""
+    entries, before = [], 0.0
+    for key in keys:
+        entry = _entry(key.camera, "perspective", key.camera.width, key.camera.height)
+        entries.append({
+            "matrix": entry["camera_to_world"],
+            "fov": entry["fov"],
+            "aspect": entry["aspect"],
+            "override_transition_enabled": True,
+            "override_transition_sec": key.seconds - before,
+        })  # fmt: skip
+        before = key.seconds
+    return {
+        "keyframes": entries,
+        "default_fov": entries[0]["fov"],
+        "default_transition_sec": keys[-1].seconds / max(len(keys) - 1, 1),
+        "is_cycle": False,
+        "smoothness_value": 0.0,
+    }
 
 
 def _camera(entry: dict, own: dict, kind: str, width: int, height: int, where: str) -> Camera:
@@ -177,6 +238,7 @@ def camera_path_document(cameras: CameraPath) -> dict:
         "fps": cameras.fps,
         "seconds": len(entries) / cameras.fps,
         "camera_path": entries,
+        **(_key_fields(cameras.keys) if cameras.keys else {}),
     }
 
 

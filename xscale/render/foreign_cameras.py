@@ -182,7 +182,11 @@ def in_run_frame(read: CameraPath, path: Path) -> CameraPath:
     named = [(c.name, c.camera, c.fault) for c in read.cameras]
     cameras, warnings = frame.applied(named)
     moved = [replace(n, camera=c[1]) for n, c in zip(read.cameras, cameras, strict=True)]
-    return replace(read, cameras=tuple(moved), warnings=(*read.warnings, *warnings))
+    at, _ = frame.applied([("", key.camera, None) for key in read.keys])
+    keys = [replace(k, camera=c[1]) for k, c in zip(read.keys, at, strict=True)]
+    return replace(
+        read, cameras=tuple(moved), warnings=(*read.warnings, *warnings), keys=tuple(keys)
+    )
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def cameras_not_seeing(run: Run, cameras: list[Camera], where: Path) -> InputErr
         where: Their file.
     """
     vertices = run.surface.vertices.cpu().numpy()
-    origin = np.asarray(run.manifest.origin)
+    origin = np.asarray(run.origin)
     low, high = vertices.min(0) + origin, vertices.max(0) + origin
     places = np.array([camera.position for camera in cameras])
     if float(np.abs(places).max()) < _UNIT_CUBE:

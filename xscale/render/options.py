@@ -69,44 +69,45 @@ class RenderOptions:
     """Cameras to render of a run, and what is written of them."""
 
     views: tuple[str, ...] = ("test",)
-    """Photos whose cameras are rendered: test, train, all, or names."""
+    """Photos whose cameras are rendered: test, train, all, or photo names."""
     cameras: Path | None = None
-    """Cameras instead: a camera path (.json, see xscale path), a folder with a COLMAP model, or a
-    folder of _cam.txt files."""
+    """Cameras to render instead of --views: a camera path (.json, see xscale path), a folder with a
+    COLMAP model, or a folder of _cam.txt files."""
     size: str | None = None
-    """Picture size WxH; the vertical field of view stays; default: the cameras' own."""
+    """Size of the pictures; the vertical field of view stays; default: the cameras' own size."""
     outputs: tuple[str, ...] = ("colour",)
     """Outputs to write: names of ``xscale.render.outputs.output_names``."""
     side_by_side: bool = False
-    """One picture of all outputs, left to right: colour, coverage, and what ends in _map."""
+    """Join all outputs of a frame in one picture, left to right; for colour, coverage and outputs
+    that end in _map."""
     format: Literal["png", "png16", "jpg", "exr", "tiff", "tiff16"] = "png"
-    """File format of colours: 8 or 16 bits sRGB, or exr in linear light."""
+    """File format of colours: sRGB in 8 or 16 bits, or EXR in linear light."""
     data: Literal["npy", "exr", "tiff"] = "npy"
-    """File format of numeric outputs: float32; face ids are int32."""
+    """File format of numeric outputs. Numbers are float32; face ids are int32."""
     samples: int | Literal["auto"] = "auto"
-    """Samples along a pixel's edge; pixels are means of those that hit the mesh. auto takes one,
-    and up to four where colours are seen from farther away than the photos were taken."""
+    """Samples along a pixel's edge; a pixel is the mean of its samples that hit the mesh. auto
+    takes one, and up to four for views from farther away than the photos."""
     edges: Literal["smooth", "hard"] = "smooth"
-    """Silhouettes: smooth takes more samples in pixels in which the surface breaks off; hard takes
-    a pixel's centre alone, which is about a tenth faster."""
+    """Silhouettes: smooth takes more samples in pixels where the surface breaks off; hard takes the
+    pixel's centre only, which is about a tenth faster."""
     background: Literal["run", "learned", "white", "black"] = "run"
-    """Colour of pixels that the mesh does not cover: as the run was trained, or one of these."""
+    """Background of pixels that the mesh does not cover; run takes that of the training."""
     projection: Literal[
         "camera", "perspective", "fisheye", "equirectangular", "cubemap", "stereo"
     ] = "camera"
-    """Lens: the cameras' own, or another one at their place."""
+    """Lens: the cameras' own, or another one in their place."""
     fov: float | None = None
     """Vertical field of view in degrees, for perspective and fisheye."""
     baseline: float | None = None
-    """Distance of the eyes in world units, for stereo."""
+    """Distance between the eyes in world units, for stereo."""
     join: bool = False
-    """cubemap, stereo: the pictures side by side in one file."""
+    """cubemap, stereo: put the pictures side by side into one file."""
     video: Literal["mp4", "webm"] | None = None
     """Make a film of the colours when all frames are finished."""
     fps: float | None = None
-    """Frames a second; default: the camera path's own."""
+    """Frames per second; default: the camera path's own."""
     shard: str | None = None
-    """I/N: only this share of the frames, for many machines and one folder."""
+    """Render share I of N of the frames: many machines can share one folder."""
 
     def validate(
         self, out: Path | None = None, *, overwrite: bool = False, run: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -84,6 +85,12 @@ def check_path(
         crosses = after is not None and _blocked(surface, origin, camera.position, after.position)
         found.append(Encounter(index, crosses, clearance, inside))
     return found
+
+
+def crossings(surface: Surface, origin: Sequence[float], cameras: Sequence[Camera]) -> list[int]:
+    """Return the frames from which the way to the next one goes through a face."""
+    ways = enumerate(pairwise(camera.position for camera in cameras))
+    return [index for index, (start, end) in ways if _blocked(surface, origin, start, end)]
 
 
 def _blocked(surface: Surface, origin: Sequence[float], start: np.ndarray, end: np.ndarray) -> bool:

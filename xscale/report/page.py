@@ -15,7 +15,7 @@ from xscale.report import figures
 from xscale.report.html import document, escaped, folded, plural, table
 from xscale.report.pictures import QUALITY, embed
 from xscale.report.score import read_pair, summarise
-from xscale.report.table import TITLES, mean_rows, photo_rows, shown
+from xscale.report.table import columns_of, mean_rows, photo_rows, shown
 
 LEAD = "_covered_cc"
 PAGE_BYTES = 10_000_000
@@ -118,9 +118,10 @@ def _header(title: str, facts: Mapping[str, object], scores: Mapping[str, Mappin
 
 def _tiles(mean: Mapping[str, object]) -> str:
     tiles = "".join(
-        f'<div class="tile"><b>{shown(base, mean.get(base + LEAD))}'
-        f"{'<small> dB</small>' if base == 'psnr' else ''}</b><span>{TITLES[base]}</span></div>"
-        for base in TITLES
+        f'<div class="tile"><b>{shown(metric.name, mean.get(metric.name + LEAD))}'
+        f"{'<small> dB</small>' if metric.name == 'psnr' else ''}</b>"
+        f"<span>{metric.title}</span></div>"
+        for metric in columns_of(mean)
     )
     return (
         f'<div class="tiles">{tiles}</div><p class="soft">Mean over the test photos, on the '
@@ -153,12 +154,14 @@ def _group_rows(scores: Mapping[str, Mapping], groups: Mapping[str, str]) -> lis
     members: dict[str, list[str]] = {}
     for name in scores["photos"]:
         members.setdefault(groups.get(name, _OTHER), []).append(name)
-    rows = [["covered pixels, colour-fitted, by group", "photos", *TITLES.values()]]
+    columns = columns_of(scores["mean"])
+    rows = [["covered pixels, colour-fitted, by group", "photos", *(m.title for m in columns)]]
     shares = scores["counts"].get("covered_share", {})
     for label, inside in sorted(members.items(), key=lambda item: (item[0] == _OTHER, item[0])):
         subset = {n: scores["photos"][n] for n in inside}
         mean = summarise(subset, {n: shares.get(n, 1.0) for n in inside})["mean"]
-        rows.append([label, str(len(inside)), *(shown(b, mean.get(b + LEAD)) for b in TITLES)])
+        figures_shown = (shown(m.name, mean.get(m.name + LEAD)) for m in columns)
+        rows.append([label, str(len(inside)), *figures_shown])
     return rows
 
 
@@ -193,7 +196,7 @@ def _photo(
         )
     )
     figures_shown = " · ".join(
-        f"{TITLES[base][:-2]} <b>{shown(base, row.get(base + LEAD))}</b>" for base in TITLES
+        f"{m.title[:-2]} <b>{shown(m.name, row.get(m.name + LEAD))}</b>" for m in columns_of(row)
     )
     return (
         f'<section class="photo"><header><h3>{escaped(name)}</h3><span>{figures_shown}</span>'

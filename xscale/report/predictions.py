@@ -26,6 +26,7 @@ from xscale.report.archives import opened
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _INDEX = re.compile(r"(?:.*[^0-9])?(\d+)$")
+_MASKS = "coverage/"
 _SAME = 24.0
 """Mean difference of 255 up to which the left half of a canvas is the photo."""
 
@@ -115,7 +116,8 @@ def find_predictions(
         entries,
         read,
         tuple(name for name in test if name not in entries),
-        tuple(name for name in inner.values() if name not in used),
+        # A run's folder holds its own masks beside the pictures.
+        tuple(n for path, n in inner.items() if n not in used and not path.startswith(_MASKS)),
         _train_seconds(names, read),
     )
 

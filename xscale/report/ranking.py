@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from xscale.errors import InputError, UsageError
+from xscale.io.hashing import checked_by_own_hash
 from xscale.io.own_files import read_own_json
 from xscale.metrics.measures import metric_of
 from xscale.report.statistics import Interval, paired_interval
@@ -60,8 +61,12 @@ def read_scores(path: str | Path) -> dict[str, Any]:
         IntegrityError: It is damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(
+            "is a folder", where=path, advice="name scores files: DIR/*/*/*/benchmark.json of a run"
+        )
     try:
-        scores = read_own_json(path)
+        scores = _read(path)
     except FileNotFoundError:
         raise InputError(
             "does not exist", where=path, advice="xscale giganvs score makes one"
@@ -76,8 +81,12 @@ def read_scores(path: str | Path) -> dict[str, Any]:
             advice="give files that xscale giganvs score wrote",
         )  # fmt: skip
     if (used := resources_file(path)).is_file():
-        scores["resources"] = read_own_json(used)
+        scores["resources"] = _read(used)
     return scores
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return checked_by_own_hash(read_own_json(path), path, "score the pictures again")
 
 
 def _holds_rows(scores: Mapping[str, Any]) -> bool:

@@ -92,7 +92,7 @@ def _figures(pictures: Mapping[str, np.ndarray], most_bytes: int) -> str:
     """Return pictures of one size with their captions."""
     return "".join(
         f'<figure><img src="{picture.uri}" width="{picture.width}" height="{picture.height}" '
-        f'alt="{escaped(label)}" loading="lazy" decoding="async"><figcaption>{escaped(label)}'
+        f'alt="{escaped(label)}" decoding="async"><figcaption>{escaped(label)}'
         "</figcaption></figure>"
         for label, picture in zip(pictures, embed(list(pictures.values()), most_bytes), strict=True)
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 import xscale
 from xscale.errors import InputError
+from xscale.io.hashing import with_own_hash
 from xscale.io.names import png_name
 from xscale.io.photo.images import image_size, read_rgb
 from xscale.io.storage import write_json
@@ -39,6 +40,7 @@ def score_renders(
     protocol: Mapping[str, object] | None = None,
     *,
     suffixes: Collection[str] | None = None,
+    extras: Collection[str] = (),
     warnings: Sequence[str] = (),
     progress: Callable[[str, Mapping[str, Score]], None] | None = None,
 ) -> dict[str, dict]:
@@ -55,6 +57,7 @@ def score_renders(
         protocol: What the caller knows and the file must state: ``downscale``, ``split``,
             ``commit`` and the like.
         suffixes: The variants wanted, see :func:`score_photo`; None is all, as a scores file has.
+        extras: Metrics and suffixes on request.
         warnings: Lines that a reader of the scores must see.
         progress: Called after every photo with its name and its scores.
 
@@ -66,14 +69,15 @@ def score_renders(
 
     Raises:
         InputError: A render or coverage file is missing or has another size than its photo.
-        UsageError: ``lpips_weights`` is not a folder.
+        UsageError: ``lpips_weights`` is not a folder, or no metric has such a name.
+        SetupError: A metric on request lacks its package or weights.
         IntegrityError: A weights file is damaged.
     """
     renders_dir, coverage_dir = Path(renders_dir), Path(coverage_dir)
     for name in names:
         for folder in (renders_dir, coverage_dir):
             _require(folder / png_name(name))
-    models, notices = load_models(lpips_weights)
+    models, notices = load_models(lpips_weights, extras)
     rows: dict[str, dict[str, Score]] = {}
     shares: dict[str, float] = {}
     for name in names:
@@ -82,7 +86,7 @@ def score_renders(
         mask = masks(name) if masks else None
         if masks and mask is None:
             mask = np.ones(photo.shape[:2], bool)
-        row = score_photo(render, photo, coverage, mask, models, suffixes)
+        row = score_photo(render, photo, coverage, mask, models, suffixes, extras)
         rows[png_name(name)] = row
         shares[png_name(name)] = float(coverage.mean())
         if progress:
@@ -125,9 +129,14 @@ def summarise(
     return {"mean": mean, "counts": counts}
 
 
-def write_scores(path: str | Path, scores: Mapping[str, object]) -> None:
-    """Write a scores file atomically, replacing an older one; StorageError if that fails."""
-    write_json(path, scores, overwrite=True)
+def write_scores(path: str | Path, scores: Mapping[str, object], *, overwrite: bool = True) -> None:
+    """Write a scores file, with a hash of itself, atomically.
+
+    Raises:
+        OutputExistsError: It already exists and ``overwrite`` is false.
+        StorageError: It cannot be written.
+    """
+    write_json(path, with_own_hash(scores), overwrite=overwrite)
 
 
 def read_pair(

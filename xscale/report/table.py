@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xscale.metrics.measures import Score, metric_of, metrics_wanted
+from xscale.metrics.measures import METRICS, Metric, Score, metric_of
 from xscale.metrics.variants import VARIANTS, suffixes_of
 
-SHOWN = metrics_wanted()
-"""The metrics of a run's table."""
-TITLES = {metric.name: metric.title for metric in SHOWN}
 # Fair comparisons first.
 _FIRST = ("_covered_cc", "_covered", "_cc")
 MISSING = "–"
@@ -26,22 +23,31 @@ def shown(metric: str, value: Score) -> str:
 
 def mean_rows(mean: Mapping[str, Score]) -> list[list[str]]:
     """Lay out means: a row per variant, fair comparisons first, a column per metric."""
-    suffixes = [s for s in suffixes_of(masked=True) if s in suffixes_of() or "psnr" + s in mean]
+    suffixes = [
+        v.suffix for v in VARIANTS if v.suffix in suffixes_of() or "psnr" + v.suffix in mean
+    ]
     suffixes = [*_FIRST, *(s for s in suffixes if s not in _FIRST)]
     titles = {variant.suffix: variant.title for variant in VARIANTS}
-    rows = [["", *TITLES.values()]]
-    rows += [[titles[s], *_figures(mean, s)] for s in suffixes]
+    columns = columns_of(mean)
+    rows = [["", *(metric.title for metric in columns)]]
+    rows += [[titles[s], *_figures(mean, s, columns)] for s in suffixes]
     return rows
 
 
-def _figures(scores: Mapping[str, Score], suffix: str) -> list[str]:
-    return [shown(metric.name, scores.get(metric.name + suffix)) for metric in SHOWN]
+def columns_of(scores: Mapping[str, Score]) -> list[Metric]:
+    """Return the metrics of a table: those of every scores file, and those on request in this."""
+    return [m for m in METRICS if not m.on_request or m.name in scores]
+
+
+def _figures(scores: Mapping[str, Score], suffix: str, columns: Sequence[Metric]) -> list[str]:
+    return [shown(metric.name, scores.get(metric.name + suffix)) for metric in columns]
 
 
 def photo_rows(photos: Mapping[str, Mapping[str, Score]], suffix: str) -> list[list[str]]:
     """Lay out one variant: a row per photo, a column per metric."""
-    rows = [["photo", *TITLES.values()]]
-    rows += [[name, *_figures(row, suffix)] for name, row in photos.items()]
+    columns = columns_of(next(iter(photos.values()), {}))
+    rows = [["photo", *(metric.title for metric in columns)]]
+    rows += [[name, *_figures(row, suffix, columns)] for name, row in photos.items()]
     return rows
 
 

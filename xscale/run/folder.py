@@ -16,7 +16,6 @@ previews/ renders/ tensorboard/ scores.json report.html lock
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -27,11 +26,12 @@ import numpy as np
 
 from xscale.errors import InputError, IntegrityError, StorageError
 from xscale.io.checkpoints import PICTURES, Checkpoint, load_newest, save_checkpoint
-from xscale.io.own_files import read_own_json, read_own_lines
+from xscale.io.own_files import checked_line, read_checked_lines, read_own_json
 from xscale.io.run_lock import RunLock
 from xscale.io.storage import (
     append_line,
     clean_temporaries,
+    make_folder,
     refuse_link,
     write_json,
 )
@@ -185,12 +185,21 @@ class RunFolder:
         refuse_link(self.renders / name)
         return self.renders / name
 
+    def scoring_lock(self) -> RunLock:
+        """Return the lock of the one process that scores the run; a training goes on beside it.
+
+        Raises:
+            UnsafePathError: ``renders`` is a symbolic link.
+        """
+        refuse_link(self.renders)
+        return RunLock(make_folder(self.renders))
+
     def log(self, line: Mapping[str, Any]) -> None:
         """Add a line to ``metrics.jsonl``; storage that fails loses the line and ends nothing."""
         if self.lock is not None:
             self.lock.check()
         try:
-            append_line(self.metrics_file, json.dumps(dict(line)))
+            append_line(self.metrics_file, checked_line(line))
         except StorageError as error:
             if not is_about_storage(error):
                 raise
@@ -201,8 +210,16 @@ class RunFolder:
         write_json(self.path / DIVERGED, dict(report), overwrite=True)
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the lines of ``metrics.jsonl``."""
-        return read_own_lines(self.metrics_file)
+        """Return the lines of ``metrics.jsonl`` that are whole."""
+        return read_checked_lines(self.metrics_file)[0]
+
+    def log_warnings(self) -> list[str]:
+        """Return a line for each line of ``metrics.jsonl`` that is torn or damaged."""
+        _, damaged = read_checked_lines(self.metrics_file)
+        return [
+            f"W-LOG: {self.metrics_file.name}: line {number} is damaged and left out"
+            for number in damaged
+        ]
 
     def clean(self) -> None:
         """Remove what a killed writer left; only for who holds the run's lock."""

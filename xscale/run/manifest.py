@@ -15,7 +15,7 @@ from xscale.config import from_dict
 from xscale.errors import ConfigError, IntegrityError, XscaleError
 from xscale.geometry.camera import Camera
 from xscale.geometry.camera_json import camera_from_json, camera_to_json
-from xscale.io.hashing import fingerprint_of
+from xscale.io.hashing import checked_by_own_hash, with_own_hash
 from xscale.io.names import safe_name
 from xscale.model.box import Box
 from xscale.model.settings import ModelSettings
@@ -107,7 +107,7 @@ class Manifest:
             values["threads"] = self.threads
         if self.run is not None:
             values["run"] = self.run
-            values["self"] = fingerprint_of(values)
+            return with_own_hash(values)
         return values
 
 
@@ -122,15 +122,12 @@ def manifest_from_json(values: Mapping[str, Any], where: object) -> Manifest:
         IntegrityError: Another format, a value that is missing, of a wrong type or impossible, or
             one that was changed since it was written.
     """
-    values = dict(values)
     if values.get("format") != FORMAT:
         raise IntegrityError(
             f"has format {values.get('format')!r:.40}, this version reads {FORMAT}", where=where
         )
-    claimed = values.pop("self", None)
-    run = values.get("run")
-    if (run is not None or claimed is not None) and claimed != fingerprint_of(values):
-        raise IntegrityError("does not match its own hash", where=where, advice=_ADVICE)
+    of_a_run = values.get("run") is not None
+    values = checked_by_own_hash(values, where, _ADVICE, required=of_a_run)
     try:
         found = _typed(values, where)
         _ = found.model

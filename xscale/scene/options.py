@@ -24,21 +24,23 @@ class SceneOptions:
     """Files to read instead of those that a scene folder holds, and what its files mean."""
 
     mesh: tuple[Path, ...] = ()
-    """The mesh, where it is not the folder's own mesh.*; given several times, all together."""
+    """Mesh file to use instead of the folder's mesh.*; several files become one mesh."""
     transform: Path | None = None
-    """File with 16 numbers, the 4x4 matrix that takes the mesh into the cameras' frame."""
+    """File with 16 numbers: the 4x4 matrix that moves the mesh into the cameras' frame."""
     mesh_repair: Literal["none", "drop-bad-faces"] = "none"
-    """Treatment of faces whose corners are NaN or infinite: refuse them or leave them out."""
+    """Treatment of faces whose corners are NaN or infinite: none refuses the mesh, drop-bad-faces
+    leaves them out."""
     cameras: Path | None = None
-    """The cameras, where they are not the folder's own; the kind is recognised by its content."""
+    """Camera file to use instead of the folder's own; its kind is recognised by its content."""
     images: Path | None = None
-    """The folder that photo names are relative to, where it is not the usual one."""
+    """Folder of the photos, if it is not the layout's usual one; photo names are relative to it."""
     colmap_model: str | None = None
-    """Which of several COLMAP models: a folder below sparse/, for example 0."""
+    """COLMAP model to use if there are several: the name of its folder below sparse/, such as 0."""
     layout_scale: float | None = None
-    """Number k of the images_k folder of a benchmark layout; default: the smallest."""
+    """Number k of the images_k folder of a benchmark layout; default: the smallest k."""
     pixel_origin: PixelOrigin = "corner"
-    """Where the cameras' pixel (0, 0) lies: the picture's corner, or its first pixel's centre."""
+    """Place of the cameras' pixel coordinate (0, 0): the picture's corner, or the centre of its
+    first pixel."""
     pose_convention: Literal[
         "layout",
         "world-to-camera",
@@ -47,22 +49,23 @@ class SceneOptions:
         "camera-to-world-opengl",
         "world-to-camera-centre",
     ] = "layout"
-    """Meaning of the cameras' matrices, where it is not their layout's: which way
-    they go, and OpenCV's axes (y down, z forward) or OpenGL's (y up, z backwards)."""
+    """Meaning of the cameras' matrices: their direction, and OpenCV's axes (y down, z forward) or
+    OpenGL's (y up, z backwards). layout takes the layout's own meaning."""
     on_bad_photo: Literal["skip", "stop"] = "skip"
-    """Treatment of a damaged training photo: left out and named (a few), or refused."""
+    """Treatment of damaged training photos: skip leaves out a few and names them, stop refuses the
+    scene."""
     alpha: Literal["mask", "ignore", "over-white"] = "mask"
-    """Meaning of an alpha channel: a mask (below 128 of 255 is left out), nothing, or colours that
-    lie over white."""
+    """Meaning of an alpha channel: a mask (pixels below 128 of 255 are left out), nothing, or
+    opacity over white."""
     convert_cmyk: bool = False
-    """Convert CMYK photos, as if their inks were ideal, instead of refusing them."""
+    """Convert CMYK photos as if their inks were ideal; by default they are refused."""
     color: Literal["srgb", "linear", "icc"] = "srgb"
-    """Meaning of photos' numbers: sRGB, linear light, or what the embedded colour profile says."""
+    """Meaning of pixel values: sRGB, linear light, or as the embedded colour profile says."""
     no_outside: bool = False
-    """Refuse photos that are links out of the photo folder."""
+    """Refuse photos that are symbolic links to places outside of the photo folder."""
     drop_outliers: bool = False
-    """Leave out the few training photos whose cameras do not fit the others, instead of naming
-    them only."""
+    """Leave out a few training photos whose cameras do not fit the others; by default they are
+    only named."""
 
     def __post_init__(self) -> None:
         if self.pixel_origin not in ("corner", "center"):

@@ -23,6 +23,8 @@ from xscale.scene.layouts.views import some
 
 MeshRepair = Literal["none", "drop-bad-faces"]
 _BLOCK = 1 << 20
+_LAST_DIGITS = 0.05
+"""Share of a step of single precision by which text may differ from it."""
 _MOST_BYTES = 1 << 16
 _NUMBERS = re.compile(r"[\s,;\[\](){}]+")
 _CRS = re.compile(
@@ -133,7 +135,10 @@ def read_surface(
     provenance: dict[str, object] = {}
     vertices, faces = arrays.vertices, arrays.faces
     where = files[0] if len(files) == 1 else ", ".join(str(path) for path in files)
-    warnings += _precision(vertices, where)
+    step = _rounding(vertices)
+    if step is not None:
+        warnings.append(_precision(vertices, step, where))
+        provenance["mesh_rounding"] = step
     bad = _not_finite(vertices)
     if bad.any() and repair == "drop-bad-faces":
         faces, dropped = _without(faces, bad)
@@ -198,24 +203,46 @@ def _without(faces: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, int]:
     return faces[keep], int((~keep).sum())
 
 
-def _precision(vertices: np.ndarray, where: object) -> list[str]:
-    """Remark on single-precision coordinates so large that they have lost their detail."""
-    if vertices.dtype != np.float32 or not len(vertices):
-        return []
+def _rounding(vertices: np.ndarray) -> float | None:
+    """Return the step of single-precision coordinates so large that they have lost their detail.
+
+    Text that was written from single precision counts too: its numbers lie close to such ones.
+    """
+    if not len(vertices):
+        return None
     with np.errstate(invalid="ignore"):
         low, high = np.nanmin(vertices, axis=0), np.nanmax(vertices, axis=0)
-        farthest = np.float32(max(np.abs(low).max(), np.abs(high).max()))
+        far = np.maximum(np.abs(low), np.abs(high))
         extent = float((high.astype(np.float64) - low).max())
-    if not np.isfinite(farthest) or extent <= 0:
-        return []
-    step = float(np.spacing(farthest))
+    if not np.isfinite(far).all() or extent <= 0:
+        return None
+    axis = int(far.argmax())
+    step = float(np.spacing(np.float32(far[axis])))
     # Within a mesh around its origin a step is 1e-7 of the size; 100 times that is lost detail.
-    if step < 1e-5 * extent:
-        return []
-    return [
+    if step < 1e-5 * extent or not _single(vertices[:, axis]):
+        return None
+    return step
+
+
+def _single(values: np.ndarray) -> bool:
+    """Tell whether numbers are of single precision, some last digits aside."""
+    if values.dtype == np.float32:
+        return True
+    for start in range(0, len(values), _BLOCK):
+        some = values[start : start + _BLOCK]
+        some = some[np.isfinite(some)]
+        near = some.astype(np.float32)
+        if (np.abs(some - near) > _LAST_DIGITS * np.spacing(np.abs(near))).any():
+            return False
+    return True
+
+
+def _precision(vertices: np.ndarray, step: float, where: object) -> str:
+    farthest = float(np.nanmax(np.abs(vertices)))
+    return (
         f"W-MESH-PRECISION: {where}: coordinates of {farthest:.3g} in single precision are known "
         f"to {step:.2g} only; export doubles, or coordinates relative to an offset"
-    ]
+    )
 
 
 def read_transform(path: Path) -> np.ndarray:

@@ -12,13 +12,16 @@ from xscale_viewer.commands import Commands
 from xscale_viewer.gui.pages import Pages
 from xscale_viewer.gui.side import SidePanel
 from xscale_viewer.gui.textures import Textures
+from xscale_viewer.gui.timeline import Timeline
 from xscale_viewer.gui.view import ViewPanel
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion
 from xscale_viewer.session import Session
 
-_PANEL = 21.0
+_PANEL = 22.5
 """Width of the side panel in heights of a line."""
+_AFTER_CLICK = 4
+"""Frames drawn at once after a click."""
 _THEMES = {
     "dark": hello_imgui.ImGuiTheme_.darcula_darker,
     "light": hello_imgui.ImGuiTheme_.light_rounded,
@@ -43,9 +46,11 @@ class App:
         )
         self.view = ViewPanel(session, self.motion, self.inspector, self.commands, self.textures)
         self.side = SidePanel(session, self.inspector, self.commands, self.view, self.textures)
+        self.timeline = Timeline(session, self.commands)
         self.pages = Pages(session, self.commands)
         self._theme = ""
         self._generation: object = None
+        self._frames_left = 0
         self.faults = 0
         self.interrupted = False
 
@@ -68,6 +73,8 @@ class App:
             if self._theme == "light":
                 _sharpen(imgui.get_style())
         self._keys()
+        self.commands.paths.advance(imgui.get_io().delta_time)
+        self.commands.paths.check()
         area = imgui.get_main_viewport()
         imgui.set_next_window_pos(area.work_pos)
         imgui.set_next_window_size(area.work_size)
@@ -88,11 +95,16 @@ class App:
         imgui.end()
         self.pages.over()
         now = time.monotonic()
-        if s.tick(now) or self.inspector.resting(now) or _keys_are_left():
+        if any(imgui.is_mouse_clicked(b) or imgui.is_mouse_released(b) for b in range(3)):
+            # What a click opens is laid out in the frames after it.
+            self._frames_left = _AFTER_CLICK
+        self._frames_left = max(self._frames_left - 1, 0)
+        waiting = _keys_are_left() or self._frames_left > 0
+        if s.tick(now) or self.inspector.resting(now) or waiting:
             s.wake()
 
     def _body(self) -> None:
-        s, line = self.session, imgui.get_frame_height()
+        s, line = self.session, imgui.get_frame_height_with_spacing()
         room = imgui.get_content_region_avail()
         height = room.y - line
         if s.source is None:
@@ -105,11 +117,15 @@ class App:
             panel = panel if room.x > 2.2 * panel else 0.0
             if height > 1 and room.x > panel + 1:
                 none = imgui.WindowFlags_
-                imgui.begin_child(
-                    "picture", imgui.ImVec2(room.x - panel, height), 0,
-                    none.no_scrollbar.value | none.no_scroll_with_mouse.value,
-                )  # fmt: skip
-                self.view.draw(imgui.get_content_region_avail())
+                fixed = none.no_scrollbar.value | none.no_scroll_with_mouse.value
+                imgui.begin_child("picture", imgui.ImVec2(room.x - panel, height), 0, fixed)
+                below = min(self.timeline.height(), height / 2)
+                left = imgui.get_content_region_avail()
+                imgui.push_style_var(imgui.StyleVar_.item_spacing.value, imgui.ImVec2(0, 0))
+                self.view.draw(imgui.ImVec2(left.x, left.y - below))
+                if below:
+                    self.timeline.draw(imgui.ImVec2(left.x, below))
+                imgui.pop_style_var()
                 imgui.end_child()
             else:
                 s.size = (0, 0)

@@ -66,22 +66,22 @@ def draw(
         _frustums(drawing, origin, session, camera, textures)
         for wanted in session.wanted:
             size = 0.3 * float(np.linalg.norm(wanted.camera.position - wanted.place.point))
-            at = _screen(origin, camera, frustum(wanted.camera, size))
+            at = on_screen(origin, camera, frustum(wanted.camera, size))
             if all(a is not None for a in at):
-                _pyramid(drawing, at, colour(WANTED, 0.9))
+                pyramid(drawing, at, colour(WANTED, 0.9))
     for chain in session.measurements.all:
         _chain(drawing, origin, session, camera, chain)
     if session.cut is not None:
         _cut(drawing, origin, session, camera)
     if inspector.clicked is not None and not session.measuring:
-        for at in _screen(origin, camera, inspector.clicked.point[None]):
+        for at in on_screen(origin, camera, inspector.clicked.point[None]):
             if at is not None:
                 drawing.add_circle(imgui.ImVec2(*at), 7, colour(MARK), 0, 2)
                 drawing.add_circle_filled(imgui.ImVec2(*at), 2, colour(MARK))
 
 
-def _screen(origin: Corner, camera: Camera, points: np.ndarray) -> list[Corner | None]:
-    """Return where world points stand on the screen; None where they are behind the eye."""
+def on_screen(origin: Corner, camera: Camera, points: np.ndarray) -> list[Corner | None]:
+    """Return where world points [N, 3] stand on the screen; None where they are behind the eye."""
     pixel, depth = camera.project(points)
     return [
         (float(origin[0] + p[0]), float(origin[1] + p[1]))
@@ -96,7 +96,7 @@ def _cut(drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Ca
     corners = outline(session.cut, session.source.low, session.source.high)
     if not len(corners):
         return
-    at = _screen(origin, camera, corners)
+    at = on_screen(origin, camera, corners)
     for a, b in zip(at, [*at[1:], at[0]], strict=True):
         if a is not None and b is not None:
             drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), colour(PLANE, 0.8), 2)
@@ -123,7 +123,7 @@ def _handle(
 ) -> tuple[np.ndarray, Corner] | None:
     """Return the handle's world point and place: the outline's middle, else what is in view."""
     for point in (corners.mean(0), _met(session, camera)):
-        at = None if point is None else _screen(origin, camera, point[None])[0]
+        at = None if point is None else on_screen(origin, camera, point[None])[0]
         if at is None:
             continue
         x, y = at[0] - origin[0], at[1] - origin[1]
@@ -145,7 +145,7 @@ def _met(session: Session, camera: Camera) -> np.ndarray | None:
 def _chain(
     drawing: imgui.ImDrawList, origin: Corner, session: Session, camera: Camera, chain: object
 ) -> None:
-    at = _screen(origin, camera, np.array([p.point for p in chain.picks]))
+    at = on_screen(origin, camera, np.array([p.point for p in chain.picks]))
     for a, b in pairwise(at):
         if a is not None and b is not None:
             drawing.add_line(imgui.ImVec2(*a), imgui.ImVec2(*b), colour(MARK), 2)
@@ -188,7 +188,7 @@ def _frustums(
         size = sizes[name]
         if far[index] < size:
             continue
-        at = _screen(origin, camera, frustum(source.cameras[name], size))
+        at = on_screen(origin, camera, frustum(source.cameras[name], size))
         if any(a is None for a in at):
             continue
         wide = max(abs(at[1][0] - at[3][0]), abs(at[1][1] - at[3][1]))
@@ -205,10 +205,10 @@ def _frustums(
         rgb = TEST if name in source.tests else TRAIN
         if name == session.last_photo:
             rgb = CHOSEN
-        _pyramid(drawing, at, colour(rgb, 0.9))
+        pyramid(drawing, at, colour(rgb, 0.9))
 
 
-def _pyramid(drawing: imgui.ImDrawList, at: list[Corner], tint: int) -> None:
+def pyramid(drawing: imgui.ImDrawList, at: list[Corner], tint: int) -> None:
     """Draw a frustum whose eye and corners stand at five places of the screen."""
     for k in range(1, 5):
         a, b = at[k], at[k % 4 + 1]
@@ -227,7 +227,7 @@ def photo_under(session: Session, cursor: Corner) -> str | None:
         far = float(np.linalg.norm(other.position - camera.position))
         if far >= nearest or far < sizes[name]:
             continue
-        at = _screen(origin, camera, frustum(other, sizes[name]))
+        at = on_screen(origin, camera, frustum(other, sizes[name]))
         if any(a is None for a in at):
             continue
         wide = max(abs(at[1][0] - at[3][0]), abs(at[1][1] - at[3][1]))

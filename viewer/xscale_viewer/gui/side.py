@@ -12,6 +12,7 @@ from xscale_viewer import navigation
 from xscale_viewer.advice import Wanted
 from xscale_viewer.commands import UPS, Commands
 from xscale_viewer.cut import DIRECTIONS, span
+from xscale_viewer.gui.path import PathTab
 from xscale_viewer.gui.photos import PhotoTab
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.gui.view import ViewPanel
@@ -36,6 +37,7 @@ class SidePanel:
     ) -> None:
         self._session, self._inspector, self._commands = session, inspector, commands
         self._textures = textures
+        self._path = PathTab(session, commands)
         self._photos = PhotoTab(session, commands, view, textures)
         self._csv = "measurements.csv"
         self._list = "wanted-photos.json"
@@ -50,7 +52,7 @@ class SidePanel:
         click = self._inspector.clicked
         for name, tab in (
             ("View", self._view), ("Photos", self._photos.draw), ("Inspect", self._inspect),
-            ("Measure", self._measure), ("Tour", self._tour),
+            ("Measure", self._measure), ("Tour", self._tour), ("Path", self._path.draw),
         ):  # fmt: skip
             flags = 0
             if name == "Inspect" and click is not None and click is not self._shown_click:

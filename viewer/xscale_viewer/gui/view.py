@@ -9,7 +9,7 @@ from imgui_bundle import imgui
 
 from xscale_viewer import cut, navigation, picking
 from xscale_viewer.commands import Commands
-from xscale_viewer.gui import legend, overlay
+from xscale_viewer.gui import legend, overlay, track
 from xscale_viewer.gui.textures import Textures
 from xscale_viewer.inspection import Inspector
 from xscale_viewer.motion import Motion, offset
@@ -45,6 +45,8 @@ class ViewPanel:
         self._travel = self._grip = 0.0
         self._last = (0.0, 0.0)
         self._wiping = self._cutting = self._double = False
+        self._key: int | None = None
+        """Key of the camera path that is dragged."""
 
     def draw(self, size: imgui.ImVec2) -> None:
         """Draw into the current window, at a size in pixels."""
@@ -70,6 +72,7 @@ class ViewPanel:
         if s.source is not None:
             self._pictures(drawing, (corner.x, corner.y))
             overlay.draw(drawing, (corner.x, corner.y), s, self._inspector, self._textures)
+            self._path(drawing, (corner.x, corner.y))
             legend.draw(drawing, (corner.x, corner.y), s)
             mouse = imgui.get_mouse_pos()
             cursor = (mouse.x - corner.x, mouse.y - corner.y)
@@ -95,6 +98,14 @@ class ViewPanel:
                 drawing.add_image(texture, imgui.ImVec2(*at[0]), imgui.ImVec2(*at[1]))
         if s.wipe and s.photo is not None:
             self._draw_wipe(drawing, low, high)
+
+    def _path(self, drawing: imgui.ImDrawList, corner: tuple[float, float]) -> None:
+        s = self._session
+        camera = s.camera()
+        if s.picture is not None and camera is not None:
+            shown = s.picture.request.camera.scaled(camera.width, camera.height)
+            left, top = offset(s.size, camera)
+            track.draw(drawing, (corner[0] + left, corner[1] + top), s, shown)
 
     def _decorated(self, picture: object) -> np.ndarray:
         """Return a picture with the mesh's lines and sparse points, where they are on."""
@@ -183,6 +194,8 @@ class ViewPanel:
                 self.wipe_at = float(np.clip((cursor[0] - left) / camera.width, 0, 1))
         elif self._cutting:
             self._drag_cut(delta)
+        elif self._key is not None:
+            track.drag_key(self._session, self._key, delta)
         else:
             self._travel = max(self._travel, abs(delta[0]) + abs(delta[1]))
             if self._travel <= _CLICK:
@@ -193,14 +206,16 @@ class ViewPanel:
 
     def _let_go(self, cursor: tuple[float, float]) -> None:
         """End what a pressed button did: a click, or a drag."""
-        holding = self._wiping or self._cutting
+        holding = self._wiping or self._cutting or self._key is not None
         if self._travel <= _CLICK and self._button == 0 and not holding:
             if self._double and not self._session.measuring:
                 self._double_click(cursor)
             else:
                 self._inspector.click(cursor)
+        elif self._key is not None and self._double:
+            self._commands.paths.choose(self._key)
         self._motion.release()
-        self._button, self._wiping, self._cutting = None, False, False
+        self._button, self._wiping, self._cutting, self._key = None, False, False, None
 
     def _drag_cut(self, delta: tuple[float, float]) -> None:
         """Move the clipping plane with its handle, within the scene's box."""
@@ -238,6 +253,11 @@ class ViewPanel:
             apart = np.hypot(cursor[0] - handle[1][0], cursor[1] - handle[1][1])
             if apart <= overlay.HANDLE + 3:
                 self._cutting = True
+                return
+        if button == 0 and not (io.key_shift or io.key_ctrl or s.measuring):
+            self._key = track.key_under(s, cursor)
+            if self._key is not None:
+                s.track.selected = self._key
                 return
         if button == 1 or (button == 0 and io.key_shift):
             self._motion.press(cursor, "pan")

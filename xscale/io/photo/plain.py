@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from xscale.errors import InputError
 
@@ -60,6 +60,10 @@ def decode_plain(
             return np.array(picture.convert("RGB"))
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            "is not a picture, or is empty", where=where, advice="write the picture again"
+        ) from error
     except _ERRORS as error:
         raise InputError(
             f"cannot be decoded: {error}", where=where, advice="write the picture again"
