@@ -37,7 +37,7 @@ class HostLauncher {
     void warps(const char*, int64_t n, int64_t bytes, const Body& body) const {
         std::vector<uint64_t> memory((bytes + 7) / 8);
         backwards(n, [&](int64_t i) {
-            std::memset(memory.data(), 0xff, memory.size() * sizeof(uint64_t));
+            std::fill(memory.begin(), memory.end(), ~uint64_t{0});
             body(HostWarp{reinterpret_cast<char*>(memory.data())}, i);
         });
     }
