@@ -31,7 +31,6 @@ def _call(sanitized: build.Sanitized, folder, put: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-@pytest.mark.slow
 def test_ops_touch_no_memory_but_their_own_and_do_nothing_undefined(address):
     def run(isa):
         return address.test(*QUICK, XSCALE_ISA=isa, OMP_NUM_THREADS="1")
