@@ -90,7 +90,7 @@ def can_reuse(renderer: Renderer, camera: Camera) -> bool:
     """
     if isinstance(renderer, PainterRenderer):
         room = renderer.painter.keeps(camera.width, camera.height)
-        return room and renderer.at_hand is None and not camera.lens.projection
+        return room and renderer.source_photos is None and not camera.lens.projection
     return renderer.fused
 
 
