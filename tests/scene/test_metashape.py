@@ -265,7 +265,7 @@ def test_labels_are_joined_by_name_and_doubtful_ones_refused(small, folder):
     one = camera_xml(0, first, small.cameras[first], label="x")
     with pytest.raises(SceneError, match=r"camera x could be a/x.png or b/x.png"):
         _read(folder, export(small, cameras=one))
-    with pytest.raises(SceneError, match="1 labels are there twice: view_00"):
+    with pytest.raises(SceneError, match="1 labels occur twice: view_00"):
         _read(folder, export(small, cameras=2 * camera_xml(0, first, small.cameras[first])))
     gone = camera_xml(0, first, small.cameras[first], label="gone")
     (folder / "cameras.xml").write_text(export(small, cameras=gone))
