@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-
-from benchmarks._timing import device, milliseconds, row
-from benchmarks.op_raster import camera, terrain
+from benchmarks._timing import milliseconds, row
+from benchmarks.op_raster import terrain_frame
 from xscale import ops
-from xscale.gbuffer.build import build_surface, visible
+from xscale.gbuffer.build import visible
 
 
 def rows() -> list[dict[str, object]]:
     """Time the search for pixels in which the surface breaks off, in one frame."""
     width, height = 1280, 720
-    mesh = terrain(500)
-    surface = build_surface(mesh, device())
-    packed = torch.from_numpy(camera(width, height).recentred(mesh.origin).packed()).to(device())
+    surface, packed = terrain_frame(width, height)
     centres = visible(surface, packed, width, height)
     corners = visible(surface, packed, width, height, (0, 0, width + 1, height + 1), (0.0, 0.0))
     step = 2 / float(packed[12] * packed[13]) ** 0.5

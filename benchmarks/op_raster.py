@@ -62,6 +62,13 @@ def camera(width: int, height: int) -> Camera:
     return Camera(model="PINHOLE", width=width, height=height, K=K, R=R, t=-R @ position, near=1e-3)
 
 
+def terrain_frame(width: int, height: int) -> tuple[Surface, torch.Tensor]:
+    """Return a terrain of 500,000 triangles on the device, and a packed camera that sees it."""
+    mesh = terrain(500)
+    packed = torch.from_numpy(camera(width, height).recentred(mesh.origin).packed()).to(device())
+    return build_surface(mesh, device()), packed
+
+
 def city(blocks: int, cells: int) -> Mesh:
     """Return blocks^2 houses on a square, 2 across, of 5 walls, 2 * cells^2 triangles each."""
     heights = np.random.default_rng(0).uniform(0.5, 3.0, (blocks, blocks)) / blocks

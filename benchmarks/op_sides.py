@@ -5,17 +5,15 @@ from __future__ import annotations
 import torch
 
 from benchmarks._timing import device, milliseconds, row
-from benchmarks.op_raster import camera, terrain
+from benchmarks.op_raster import terrain_frame
 from xscale import ops
-from xscale.gbuffer.build import build_surface, visibility
+from xscale.gbuffer.build import visibility
 
 
 def rows() -> list[dict[str, object]]:
     """Time the sides of all faces of one frame, of which none is told without looking."""
     width, height = 1280, 720
-    mesh = terrain(500)
-    surface = build_surface(mesh, device())
-    packed = torch.from_numpy(camera(width, height).recentred(mesh.origin).packed()).to(device())
+    surface, packed = terrain_frame(width, height)
     face_id = visibility(surface, packed, width, height)
     allowed = torch.full((len(surface.faces),), ops.FRONT, dtype=torch.uint8, device=device())
     points = (surface.vertices, surface.faces, surface.normals)

@@ -1,10 +1,10 @@
-"""Photos at hand against both parents: the model alone, and blending of the photos alone.
+"""Source photos against both parents: the model alone, and blending of the photos alone.
 
     python -m benchmarks.photos --scenes FOLDER --runs FOLDER [--only SCENE ...]
         [--downscale 4] [--steps 750]
 
 Trains every scene once, keeping its photos, and scores the test views three times: as the model
-gives them, corrected by the photos (`--photos-at-render`), and as image-based rendering, the best
+gives them, corrected by the photos (`--source-photos`), and as image-based rendering, the best
 four photos of each surface point blended with the same weights, each under the mean exposure. Runs
 and scores that are there are kept. Writes results/photos.json and its table in RESULTS.md.
 """
@@ -20,14 +20,14 @@ from benchmarks import _runs, tables
 from xscale.cli import _machine
 from xscale.io.names import png_name
 from xscale.io.photo.images import write_png
-from xscale.render.photos_at_hand import Shares
 from xscale.render.run import Run
+from xscale.render.source_photos import Shares
 from xscale.report.score import score_renders
 from xscale.scene.scene import Scene
 from xscale.scoring import score_run
 
 HERE = Path(__file__).parent
-WAYS = ("plain", "photos at hand", "image-based k4")
+WAYS = ("plain", "source photos", "image-based k4")
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     target = HERE / "results" / "photos.json"
     result = json.loads(target.read_text()) if target.is_file() else {"scenes": {}}
     result["machine"] = _machine.describe()
-    chosen = [*_runs.size(options), "--photos-at-render"]
+    chosen = [*_runs.size(options), "--source-photos"]
     for name in _runs.names(options):
         folder, out = options.scenes / name, options.runs / name
         _runs.train(folder, out, chosen)
@@ -55,7 +55,7 @@ def blended(run: Run, name: str) -> np.ndarray:
         name: The photo's.
     """
     # All of the residual, on the model's picture of the photo, is the photo.
-    run.at_hand.shares = Shares(residual=1.0, aside=1.0, least=1e-6)
+    run.source_photos.shares = Shares(residual=1.0, aside=1.0, least=1e-6)
     return run.render(run.camera(name)).colour.numpy()
 
 
@@ -76,13 +76,13 @@ def _scored(folder: Path, out: Path, way: str) -> dict:
         if way == WAYS[2]:
             mean = _score_blended(folder, out)
         else:
-            mean = score_run(out, folder, photos_at_render=way == WAYS[1]).scores["mean"]
+            mean = score_run(out, folder, source_photos=way == WAYS[1]).scores["mean"]
         kept.write_text(json.dumps(mean) + "\n")
     return json.loads(kept.read_text())
 
 
 def _score_blended(folder: Path, out: Path) -> dict:
-    run, scene = Run.open(out, photos_at_render=True), Scene.open(folder)
+    run, scene = Run.open(out, source_photos=True), Scene.open(folder)
     pictures, coverage = (out / "renders" / part for part in ("blended", "blended_coverage"))
     for name in run.names("test"):
         write_png(pictures / png_name(name), blended(run, name), overwrite=True)

@@ -67,7 +67,7 @@ def bars(scene: str, ours: dict, baselines: dict) -> list[list[str]]:
 
     Args:
         scene: Its name.
-        ours: Mean scores of `default`, and those ``with_photos`` at hand where there are any.
+        ours: Mean scores of `default`, and those ``with_photos`` where there are any.
         baselines: The scene's part of baselines.json.
     """
     rows = []
@@ -94,7 +94,7 @@ def bars(scene: str, ours: dict, baselines: dict) -> list[list[str]]:
     for metric in FITTED if "with_photos" in ours else ():
         better = min if metric.startswith("lpips") else max
         mark = better(ours["mean"][metric], baselines["image_based"]["k4"][metric])
-        row(f"{metric}, photos at hand: the better parent", metric, mark, "with_photos")
+        row(f"{metric}, source photos: the better parent", metric, mark, "with_photos")
     return rows
 
 

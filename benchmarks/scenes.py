@@ -5,7 +5,7 @@
 FOLDER holds scenes and baselines.json (scores of vertex colours, textured meshes and image-based
 rendering on the same split by the same protocol). A run with existing scores is kept, so
 the command can be broken off and started again. Every run keeps its training photos and is scored
-twice, as the model gives its pictures and corrected by those photos (`--photos-at-render`). Writes
+twice, as the model gives its pictures and corrected by those photos (`--source-photos`). Writes
 benchmarks/results/scenes.json and the table between the markers in benchmarks/RESULTS.md.
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 def _train_and_score(scene: Path, downscale: float, runs: Path) -> dict:
     minutes = MINUTES.get(scene.name, OTHER_MINUTES)
-    options = ["--downscale", f"{downscale:g}", "--minutes", f"{minutes:g}", "--photos-at-render"]
+    options = ["--downscale", f"{downscale:g}", "--minutes", f"{minutes:g}", "--source-photos"]
     out = runs / scene.name
     _runs.train(scene, out, options)
     mean, with_photos = (_scored(scene, out, photos) for photos in (False, True))
@@ -56,7 +56,7 @@ def _scored(scene: Path, out: Path, photos: bool) -> dict:
     way = "photos" if photos else "plain"
     kept = out.with_name(f"{out.name}_{way}.json")
     if not kept.exists():
-        run = Run.open(out, photos_at_render=photos)
+        run = Run.open(out, source_photos=photos)
         names = run.names("test")
         pictures, _ = render_views(run, names, out / "renders" / way)
         variants = VARIANTS[1:] if photos else VARIANTS

@@ -23,7 +23,7 @@ def scenes(found: dict, baselines: dict) -> list[str]:
     """Return the lines of the scenes' table.
 
     Args:
-        found: For each scene its ``mean`` scores, those ``with_photos`` at hand where the run was
+        found: For each scene its ``mean`` scores, those ``with_photos`` where the run was
             scored so, ``command``, ``rays`` and ``commit``.
         baselines: For each scene the other methods' scores, by family and method.
     """
@@ -34,7 +34,7 @@ def scenes(found: dict, baselines: dict) -> list[str]:
             continue
         methods = {"**xscale `default`**": found[name]["mean"]}
         if "with_photos" in found[name]:
-            methods["**xscale, photos at hand**"] = found[name]["with_photos"]
+            methods["**xscale, source photos**"] = found[name]["with_photos"]
         for family, label in (("scenes", ""), ("image_based", "image-based ")):
             for method, scores in others[family].items():
                 if not method.endswith("no_compensation"):

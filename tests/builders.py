@@ -254,10 +254,40 @@ def _plain(keypoints):
 def write_colmap(built: Built, root: Path, *, binary: bool = True, sub: str = "sparse/0") -> Path:
     """Write a whole COLMAP scene and return its folder."""
     write_model(built, root / sub, binary=binary)
+    return write_photos_and_mesh(built, root)
+
+
+def write_photos_and_mesh(built: Built, root: Path) -> Path:
+    """Write a scene but for its cameras and return its folder."""
     for name in built.cameras:
         save_photo(root / "images" / name, built.photo(name))
     (root / "mesh.ply").write_bytes(encode_ply(built.vertices, built.faces))
     return root
+
+
+def with_one_focal_length(built: Built, cx: float, cy: float) -> Built:
+    """Give the cameras square pixels of one focal length, as some layouts have no others."""
+    K = np.array([[90.0, 0, cx], [0, 90, cy], [0, 0, 1]])
+    built.cameras = {
+        name: Camera("SIMPLE_PINHOLE", 112, 64, K, c.R, c.t) for name, c in built.cameras.items()
+    }
+    return built
+
+
+def mutations(rng: np.random.Generator, data: bytes, values: list[int], count: int, begin: int = 0):
+    """Yield copies of a file with one or two bytes changed, to one of ``values`` or any other."""
+    for _ in range(count):
+        bad = bytearray(data)
+        for place in rng.integers(begin, len(bad), rng.integers(1, 3)):
+            bad[place] = rng.choice([*values, rng.integers(256)])
+        yield bytes(bad)
+
+
+def half_masked() -> np.ndarray:
+    """Return the mask of a photo whose upper half is left out, uint8 [64, 112]."""
+    values = np.full((64, 112), 255, np.uint8)
+    values[:32] = 0
+    return values
 
 
 def cam_txt(camera: Camera) -> str:

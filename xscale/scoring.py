@@ -48,7 +48,7 @@ def score_run(
     lpips_weights: str | Path | None = None,
     metrics: Collection[str] = (),
     groups: Mapping[str, str] | None = None,
-    photos_at_render: bool = False,
+    source_photos: bool = False,
     two_sided: bool = False,
     device: str = "cpu",
     on_render: Callable[[int, int, str], None] | None = None,
@@ -64,7 +64,7 @@ def score_run(
         lpips_weights: Folder with the backbones' weights. Default: the usual places.
         metrics: Metrics and variants on request: dists, flip, lpips_vgg_unit, _ccq.
         groups: Group of each photo by name; the report then shows means by group.
-        photos_at_render: Whether colours are corrected by the training photos that the run keeps;
+        source_photos: Whether colours are corrected by the training photos that the run keeps;
             for a run that is opened here.
         two_sided: Whether faces seen from behind count as covered even where that is not surface,
             as in older scores; for a run that is opened here.
@@ -86,7 +86,7 @@ def score_run(
     check_available(lpips_weights)
     check_extras(metrics, lpips_weights)
     if not isinstance(run, Run):
-        run = Run.open(run, device, photos_at_render=photos_at_render, two_sided=two_sided)
+        run = Run.open(run, device, source_photos=source_photos, two_sided=two_sided)
     names = run.names("test")
     if not names:
         raise UsageError(
@@ -131,7 +131,7 @@ def score_run(
             protocol={
                 "downscale": downscale,
                 "split": run.manifest.to_json()["split"],
-                "photos_at_render": run.photos_at_render,
+                "source_photos": run.uses_source_photos,
                 "back_faces": "covered" if run.surface.sides is None else "uncovered",
             },
             warnings=[*run.manifest.scene.warnings, *warnings],
@@ -141,7 +141,7 @@ def score_run(
         log = [line for line in run.folder.logged() if "checkpoint" not in line]
         timings = next((line["where_time_went"] for line in log if "where_time_went" in line), None)
         page = write_report(
-            run.path,
+            run.folder.report_file,
             scores,
             names=names,
             read_photo=read,

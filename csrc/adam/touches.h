@@ -13,9 +13,9 @@ namespace xs {
 // between the touch that fetches them and their update.
 constexpr int32_t kBucketBits = 12;
 constexpr uint32_t kBucketRows = 1u << kBucketBits;
-// Bits of a touch's key that name its point, counted from the first of its block's era.
+// Bits of a touch's key that name its point, counted from the first of its block's epoch.
 constexpr int32_t kPointBits = 32 - kBucketBits;
-constexpr int64_t kEraPoints = int64_t{1} << kPointBits;
+constexpr int64_t kEpochPoints = int64_t{1} << kPointBits;
 // Touches of a block; with its head not a power of two: blocks that begin at the same place of a
 // page would share few sets of the cache.
 constexpr int32_t kBlockTouches = 259;
@@ -23,15 +23,15 @@ constexpr int32_t kBlockTouches = 259;
 // A point's touch of two rows of a bucket: the two corners of an edge along x, which differ in the
 // low bits of their rows only, hashed or not.
 struct Touch {
-    uint32_t key;   // first row in the bucket above kPointBits of point in the era
+    uint32_t key;   // first row in the bucket above kPointBits of point in the epoch
     uint32_t pair;  // second row in the bucket
     float weight[2];
 };
 
 // Touches of one bucket, in the order of points.
 struct TouchBlock {
-    int64_t era;   // point from which keys count
-    int32_t next;  // block of the same bucket, -1: none
+    int64_t epoch;  // point from which keys count
+    int32_t next;   // block of the same bucket, -1: none
     int32_t count;
     Touch touch[kBlockTouches];
 };

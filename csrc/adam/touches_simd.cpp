@@ -19,12 +19,12 @@ class Buckets {
         }
     }
 
-    int64_t era() const { return era_; }
+    int64_t epoch() const { return epoch_; }
 
     // Keys of later touches count from `point`.
-    void begin_era(int64_t point) {
+    void begin_epoch(int64_t point) {
         close();
-        era_ = point;
+        epoch_ = point;
         for (uint32_t i = 0; i < buckets_; ++i) {
             s_.next[i] = s_.end[i] = nullptr;
         }
@@ -37,7 +37,7 @@ class Buckets {
             extend(bucket);
         }
         constexpr uint32_t kMask = kBucketRows - 1;
-        const auto key = (row0 & kMask) << kPointBits | static_cast<uint32_t>(point - era_);
+        const auto key = (row0 & kMask) << kPointBits | static_cast<uint32_t>(point - epoch_);
         *s_.next[bucket]++ = {key, row1 & kMask, {weight0, weight1}};
     }
 
@@ -54,7 +54,7 @@ class Buckets {
   private:
     void extend(uint32_t bucket) {
         TouchBlock& block = s_.block[used_];
-        block.era = era_;
+        block.epoch = epoch_;
         block.next = -1;
         block.count = kBlockTouches;
         int32_t& before = s_.last[bucket] < 0 ? s_.first[bucket] : s_.block[s_.last[bucket]].next;
@@ -67,7 +67,7 @@ class Buckets {
     const TouchSpace& s_;
     uint32_t buckets_;
     int32_t used_ = 0;
-    int64_t era_ = 0;
+    int64_t epoch_ = 0;
 };
 
 // Gradient sums of one bucket's rows, which of them were touched, and their update.
@@ -191,8 +191,8 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
     visit(
         u, level,
         [&](int64_t first) {
-            if (first - buckets.era() > kEraPoints - kTile) {
-                buckets.begin_era(first);
+            if (first - buckets.epoch() > kEpochPoints - kTile) {
+                buckets.begin_epoch(first);
             }
         },
         [&](int64_t point, const Corners& corners, int i) {
@@ -222,10 +222,10 @@ void rows_of(const TableUpdate& u, const EncodeLevel& level, uint32_t row_begin,
         sums.begin(first_row + begin, rows - begin < kBucketRows ? rows - begin : kBucketRows);
         for (int32_t index = space.first[bucket]; index >= 0; index = space.block[index].next) {
             const TouchBlock& block = space.block[index];
-            const float* grad = u.grad + block.era * F;
+            const float* grad = u.grad + block.epoch * F;
             for (int32_t i = 0; i < block.count; ++i) {
                 const Touch& touch = block.touch[i];
-                const int64_t point = touch.key & (kEraPoints - 1);
+                const int64_t point = touch.key & (kEpochPoints - 1);
                 const Vec<F> g = load<F>(grad + point * F);
                 sums.add(touch.key >> kPointBits, touch.weight[0], g);
                 sums.add(touch.pair, touch.weight[1], g);

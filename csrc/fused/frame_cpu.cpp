@@ -1,11 +1,13 @@
-// fused_frame on the CPU: tiles of the picture over threads.
+// fused_frame on the CPU: tiles of the picture over threads; and the device's passes on the host.
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
 #include "check.h"
 #include "fused/frame.h"
+#include "fused/frame_warp.h"
 #include "isa.h"
+#include "launcher.h"
 #include "shade/bf16.h"
 #include "shade/pieces.h"
 
@@ -180,6 +182,14 @@ void fused_frame_cpu(const FusedFrameArgs& a) {
     } else {
         run_film(a);
     }
+}
+
+void fused_frame_emulated(const FusedFrameArgs& a) {
+    frame_passes(HostLauncher(), a);
+}
+
+int64_t fused_frame_scratch(const FusedFrameArgs& a) {
+    return frame_net(a).packed_bytes();
 }
 
 }  // namespace xs

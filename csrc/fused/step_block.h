@@ -59,11 +59,11 @@ struct StepKernel {
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {
-        const StepEnds ends{a, points, grid, coarse_rows};
+        const StepIo io{a, points, grid, coarse_rows};
         if constexpr (kFilm) {
-            shade_film_block<true>(block, shade, ends, products);
+            shade_film_block<true>(block, shade, io, products);
         } else {
-            shade_relu_block<true>(block, shade, ends, products);
+            shade_relu_block<true>(block, shade, io, products);
         }
     }
 };

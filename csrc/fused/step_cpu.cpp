@@ -1,4 +1,5 @@
-// fused_step on the CPU: pieces of rays over threads, then the touched rows of every level.
+// fused_step on the CPU: pieces of rays over threads, then the touched rows of every level; and the
+// device's passes on the host.
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -6,7 +7,9 @@
 #include "adam/touches.h"
 #include "encode/ranges.h"
 #include "fused/step.h"
+#include "fused/step_block.h"
 #include "interpolate/interpolate.h"
+#include "launcher.h"
 #include "shade/film.h"
 #include "shade/pieces.h"
 #include "shade/relu.h"
@@ -210,8 +213,8 @@ class TouchMemory {
             sums_ = small_.get(kFloats);
             std::memset(sums_, 0, kFloats * sizeof(float));
         }
-        const int64_t eras = points / (kEraPoints / 2) + 1;
-        const int64_t blocks = 8 * points / kBlockTouches + buckets * eras + 1;
+        const int64_t epochs = points / (kEpochPoints / 2) + 1;
+        const int64_t blocks = 8 * points / kBlockTouches + buckets * epochs + 1;
         constexpr int64_t kBlockFloats = sizeof(TouchBlock) / sizeof(float);
         float* large = large_.get(blocks * kBlockFloats + buckets * 6);
         float* lists = large + blocks * kBlockFloats;
@@ -265,6 +268,14 @@ void fused_step_cpu(const FusedStepArgs& a) {
         update_table(a, points, grid, b);
     }
     a.seconds[3] = now() - start;
+}
+
+void fused_step_emulated(const FusedStepArgs& a) {
+    step_on(HostLauncher(), a);
+}
+
+int64_t fused_step_scratch(const FusedStepArgs& a) {
+    return step_scratch_on(HostLauncher(), a);
 }
 
 }  // namespace xs

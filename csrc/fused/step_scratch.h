@@ -1,7 +1,7 @@
 // Scratch memory of fused_step's device passes.
 #pragma once
 
-#include "fused/step_ends.h"
+#include "fused/step_io.h"
 #include "shade/film_block.h"
 #include "shade/relu_block.h"
 

@@ -160,7 +160,7 @@ void mix(double tolerance, Block& b) {
 }
 
 // Writes the colours that were taken; the other pixels move together.
-void settle(const ReprojectArgs& a, Block& b) {
+void write_taken(const ReprojectArgs& a, Block& b) {
     ReprojectWord* const rgba = reinterpret_cast<ReprojectWord*>(a.rgba);
     int32_t* const missing = a.missing;
     const int n = b.count;
@@ -193,7 +193,7 @@ void run(const ReprojectArgs& a, const ReprojectView& view, const ReprojectKey* 
             look(a.key_cameras[a.order[k]], keys[k], b);
             find_cells(a, a.order[k], b);
             mix(a.tolerance, b);
-            settle(a, b);
+            write_taken(a, b);
         }
     }
 }

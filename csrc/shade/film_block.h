@@ -84,8 +84,8 @@ XS_HD inline void film_direction_backward(const Block& block, int hidden, const 
     });
 }
 
-template <bool kGradient, class Block, class Ends, class Products>
-XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const Ends& ends,
+template <bool kGradient, class Block, class Io, class Products>
+XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const Io& io,
                                    const Products& products) {
     const ShadeFilmLayers l = shade_film_layers(a);
     const int hidden = a.hidden;
@@ -132,7 +132,7 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
                        : expf(a.exposure[row + hidden + channel]) * s2 + a.exposure[row + channel];
     };
     for_each_tile(block, a.rays, [&](int64_t ray, int rays) XS_INLINE_LAMBDA {
-        ends.load(block, extra, ray, rays, features, direction);
+        io.load(block, extra, ray, rays, features, direction);
         products.forward(block, l.feature1, features, [&](int channel, int place, float x) {
             u1[place] = x;
             s1[place] = sine1(channel, x);
@@ -203,7 +203,7 @@ XS_HD inline void shade_film_block(const Block& block, const ShadeArgs& a, const
         film_feature_backward(block, a, 0, u1, grad_a);
         products.gradient(block, l.feature1, grad_a, features, sums);
         products.backward(block, l.feature1, grad_a, a.width, into(features));
-        ends.store(block, extra, ray, rays, features);
+        io.store(block, extra, ray, rays, features);
     });
     if (own != nullptr) {
         tile_flush(block, sums, l.colour.end());
@@ -216,7 +216,7 @@ struct ShadeFilmKernel {
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {
-        shade_film_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+        shade_film_block<kGradient>(block, a, TensorIo{a}, FloatProducts{a.weights});
     }
 };
 

@@ -28,8 +28,8 @@ inline int64_t shade_relu_block_memory(const ShadeArgs& a, bool gradient) {
                        gradient ? shade_relu_layers(a).colour.end() : 0);
 }
 
-template <bool kGradient, class Block, class Ends, class Products>
-XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const Ends& ends,
+template <bool kGradient, class Block, class Io, class Products>
+XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const Io& io,
                                    const Products& products) {
     const ShadeReluLayers l = shade_relu_layers(a);
     const int hidden = a.hidden;
@@ -45,7 +45,7 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const
         tile_clear(block, sums.own, l.colour.end());
     }
     for_each_tile(block, a.rays, [&](int64_t ray, int rays) XS_INLINE_LAMBDA {
-        ends.load(block, extra, ray, rays, features, direction);
+        io.load(block, extra, ray, rays, features, direction);
         block.phase([&](int thread) {
             if (thread >= kTileRays) {
                 return;
@@ -83,7 +83,7 @@ XS_HD inline void shade_relu_block(const Block& block, const ShadeArgs& a, const
         products.gradient(block, l.first, second, features, sums);
         products.backward(block, l.first, second, a.width,
                           [&](int place, float g) { features[place] = g; });
-        ends.store(block, extra, ray, rays, features);
+        io.store(block, extra, ray, rays, features);
     });
     if (kGradient) {
         tile_flush(block, sums, l.colour.end());
@@ -97,7 +97,7 @@ struct ShadeReluKernel {
 
     template <class Block>
     XS_HD void operator()(const Block& block) const {
-        shade_relu_block<kGradient>(block, a, TensorEnds{a}, FloatProducts{a.weights});
+        shade_relu_block<kGradient>(block, a, TensorIo{a}, FloatProducts{a.weights});
     }
 };
 

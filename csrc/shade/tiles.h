@@ -93,7 +93,7 @@ XS_HD inline void tile_store(const Block& block, const float* tile, int32_t widt
 }
 
 // Where a shader's rays come from and their gradients go: rows of tensors. fused_step has another.
-struct TensorEnds {
+struct TensorIo {
     const ShadeArgs& a;
 
     // Features and directions of a tile; `extra` is memory of the block beside the shader's.

@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tests import builders
 from tests.fuzz.readers import meshes
 from tests.house.tree import ROOT
 from tests.scene.test_nerfstudio import transforms
-from xscale.cli import _crash, main
+from xscale.cli import main
 from xscale.io.mesh.ply import encode_ply
 
 TINY = ["--steps", "2", "--set", "optim.batch=512", "model.grid.levels=4",
@@ -64,7 +65,7 @@ def templates(tmp_path_factory):
 @pytest.fixture
 def scene(templates, tmp_path, monkeypatch):
     """Copy a layout to where the test may damage it; crash files would land beside it."""
-    monkeypatch.setattr(_crash, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return lambda layout: Path(shutil.copytree(templates / layout, tmp_path / "scene"))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from tests import builders
 from tests.house.tree import ROOT
 from tests.render.conftest import write_tiny_run
-from xscale.cli import _console, _crash, main
+from xscale.cli import _console, main
 from xscale.cli._bars import bars
 from xscale.errors import InterruptedRunError, MeshError
 
@@ -122,7 +124,7 @@ def test_lack_of_memory_has_its_own_code(command, capsys):
 def test_limits_of_the_machine_are_no_bugs(
     command, capsys, tmp_path, monkeypatch, error, code, line
 ):
-    monkeypatch.setattr(_crash, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command(_raise(error))
     assert main.main(["pretend"]) == code
     assert capsys.readouterr().err == f"xscale: error: {line}\n"
@@ -153,7 +155,7 @@ def test_a_name_that_no_file_can_have_is_one_line(words, capfd, tmp_path):
 
 
 def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(_crash, "folder", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     command(_raise(ZeroDivisionError("by zero")))
     assert main.main(["pretend"]) == 1
     (file,) = tmp_path.iterdir()
@@ -167,7 +169,7 @@ def test_unexpected_exception_leaves_a_crash_file(command, capsys, tmp_path, mon
 def test_crash_file_that_cannot_be_written_is_said(command, capsys, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    monkeypatch.setattr(_crash, "folder", blocked / "below")
+    monkeypatch.setattr(tempfile, "tempdir", str(blocked / "below"))
     command(_raise(ZeroDivisionError("by zero")))
     assert main.main(["pretend"]) == 1
     assert "no crash file could be written" in capsys.readouterr().err
@@ -215,3 +217,18 @@ def test_short_work_adds_no_lines(capsys, monkeypatch):
     with bars("rendering") as (on_render,):
         on_render(1, 4)
     assert "25 %," not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_a_terminal_of_another_encoding_loses_no_work(asymmetric_folder, tmp_path, encoding):
+    run = tmp_path / "run"
+    words = ["train", asymmetric_folder, "--out", run, "--steps", "2", "--set", "optim.batch=300"]
+    small = ["model.grid.levels=4", "model.grid.log2_table_size=9"]
+    assert main.main([*map(str, words), *small]) == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "xscale", "score", str(run)],
+        env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"psnr" in done.stdout.lower()
+    assert list(run.rglob("scores.json"))

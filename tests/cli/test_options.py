@@ -12,6 +12,7 @@ import pytest
 
 from xscale.cli import main
 from xscale.cli._console import parse
+from xscale.cli._mistakes import check_names, with_new_names
 from xscale.cli._options import GROUPS, METAVARS, RANGES, options_of
 from xscale.config import list_settings
 from xscale.errors import UsageError
@@ -138,9 +139,43 @@ def test_wrong_settings_are_refused_without_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+EARLIER = {
+    "inspect": "alpha cameras colmap-model color convert-cmyk drop-outliers images json mesh "
+    "mesh-repair no-outside on-bad-photo out overwrite pixel-origin pose-convention quick report "
+    "strict transform unit",
+    "convert": "alpha cameras colmap-model color convert-cmyk drop-outliers images mesh "
+    "mesh-repair no-outside on-bad-photo out overwrite photos pixel-origin pose-convention text to "
+    "transform",
+    "train": "allow-leak alpha background cameras colmap-model color convert-cmyk deterministic "
+    "device downscale drop-outliers encoding images mesh mesh-repair minutes no-outside "
+    "on-bad-photo out photos-at-render pixel-origin pose-convention preset rasterizer requarantine "
+    "resume seed set steps tensorboard test-every test-list transform",
+    "render": "address background baseline cameras check data device encoding engine format fov "
+    "fps join out outputs overwrite photos-at-render projection rasterizer samples shard "
+    "side-by-side size split verify video views workers",
+    "score": "lpips-weights mesh photos-at-render scene",
+    "path": "closed closest degrees fps frames height keys out overwrite pixel plot radius size "
+    "strict target turns views",
+    "export": "colour data degree out overwrite page points texel udim",
+    "demo": "lpips-weights minutes out set size steps",
+    "doctor": "json",
+    "bench": "device json overwrite",
+}
+"""Options that commands had before they were put in groups."""
+
+
+@pytest.mark.parametrize("name", sorted(EARLIER))
+def test_no_option_of_an_earlier_command_line_is_lost(name):
+    words = with_new_names([f"--{option}" for option in EARLIER[name].split()])
+    check_names(options_of(KINDS[name], name), words, name)
+
+
 def test_old_names_of_options_still_work():
     kind = KINDS["train"]
     assert parse(kind, ["s", "--out", "o", "--requarantine"], "train").use_repaired
+    assert parse(kind, ["s", "--out", "o", "--photos-at-render"], "train").source_photos
+    assert parse(KINDS["render"], ["r", "--photos_at_render"], "render").source_photos
+    assert parse(KINDS["score"], ["r", "--photos-at-render"], "score").source_photos
     assert parse(kind, ["s", "--out", "o", "--test_every", "3"], "train").test_every == 3
 
 

@@ -29,7 +29,8 @@ LENSES = {
     "OPENCV_FISHEYE": [-0.04, 0.01, 0.0, 0.0],
 }
 STEPS = 600
-SETTINGS = ["optim.batch=8192", "model.grid.log2_table_size=16"]
+SETTINGS = ["optim.batch=8192", "model.grid.log2_table_size=16", "model.background=white"]
+"""Photos with masks get no learned background; the pinhole's would have one, and smoother edges."""
 BORDER = 1.3
 DETAIL = 2.0
 """Nothing on the ground is finer than two pixels: it does not matter where a lens spends them."""

@@ -31,7 +31,7 @@ from xscale.io.storage import write_json
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import read_cameras
 from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 from xscale.report.predictions import find_predictions
@@ -56,7 +56,7 @@ def kinds(root: Path) -> dict[str, Kind]:
     opened = Run.open(run / "run")
     small = {name: camera.scaled(12, 8) for name, camera in built.cameras.items()}
     frames = tuple(JobFrame(name, (camera,)) for name, camera in small.items())
-    job = make_job(opened, frames, Settings(outputs=("colour", "depth")))
+    job = make_job(opened, frames, JobSettings(outputs=("colour", "depth")))
     render_batch(opened, job, root / "job" / "job")
     named = tuple(NamedCamera(name, camera) for name, camera in built.cameras.items())
     (root / "path").mkdir()

@@ -56,9 +56,19 @@ def test_what_is_seen_from_behind_is_not_covered(backs, made):
         assert (made.coverage(split, name) != expected).mean() < 2e-3
 
 
-@pytest.mark.parametrize("downscale", [1, 2])
-def test_running_equals_train_and_score_number_for_number(backs, tmp_path, downscale):
-    scene = Scene.open(backs[1])
+def masked(folder, copy):
+    """The scene with masks: the right third of each photo may not be used."""
+    shutil.copytree(folder, copy)
+    for path in (copy / "images").iterdir():
+        mask = np.full((48, 64), 255, np.uint8)
+        mask[:, 42:] = 0
+        write_png(copy / "masks" / path.name, mask)
+    return copy
+
+
+@pytest.mark.parametrize(("downscale", "masks"), [(1, False), (2, False), (2, True)])
+def test_running_equals_train_and_score_number_for_number(backs, tmp_path, downscale, masks):
+    scene = Scene.open(masked(backs[1], tmp_path / "masked") if masks else backs[1])
     prepared = prepare(scene, tmp_path / "root/office", downscale=downscale)
     outcome = run(prepared.path, tmp_path / "runs", steps=6, settings=SMALL, device="cpu")
     ours = read_scores(outcome.scores[0])
@@ -72,9 +82,36 @@ def test_running_equals_train_and_score_number_for_number(backs, tmp_path, downs
         assert row["psnr_uncovered"] != row["psnr_covered"]
         assert ours["photos"][name] == row, name
     assert ours["mean"] == theirs["mean"]
+    assert ("psnr_masked" in ours["mean"]) == ("masks_sha256" in ours["protocol"]["rules"]) == masks
     assert ours["protocol"]["back_faces"] == theirs["protocol"]["back_faces"] == "uncovered"
     two_sided = score_run(trained.path, two_sided=True).scores
     assert two_sided["mean"]["psnr_covered"] != ours["mean"]["psnr_covered"]
+
+
+def test_what_a_lens_never_saw_is_no_part_of_masked_scores(tmp_path):
+    built = builders.asymmetric_scene(photos=9, width=64, height=48)
+    bend = np.array([-0.3, 0.02, 0.0, 0.0])
+    cameras = {
+        name: builders.Camera("OPENCV", c.width, c.height, c.K, c.R, c.t, distortion=-bend)
+        for name, c in built.cameras.items()
+    }
+    folder = builders.write_colmap(replace(built, cameras=cameras), tmp_path / "office")
+    prepared = prepare(Scene.open(folder), tmp_path / "root/office")
+    split = prepared.split("every7")
+    assert prepared.has_masks(split)
+    pred = tmp_path / "pred"
+    for name in split.test:
+        mask = prepared.mask(name)
+        assert 0 < mask.mean() < 1
+        # Right where the lens saw something, and wrong elsewhere.
+        write_png(pred / name, np.where(mask[:, :, None], prepared.photo(name), 255))
+    mean = score(pred, prepared)["mean"]
+    assert mean["psnr_masked"] == "inf"
+    assert mean["psnr"] < 40
+    path = prepared.scene.photo(split.test[0]).mask_path
+    write_png(path, np.full((48, 64), 255, np.uint8), overwrite=True)
+    with pytest.raises(IntegrityError, match="changed since the scene was prepared"):
+        score(pred, PreparedScene.open(prepared.path))
 
 
 def test_a_split_of_ones_own_has_its_own_coverage(made, tmp_path):

@@ -81,3 +81,9 @@ def test_the_page_prints(page_file, browser, tmp_path):
     browser.open(page_file, 1400, 900)
     browser.printed(tmp_path / "page.pdf")
     assert (tmp_path / "page.pdf").stat().st_size > 10_000
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    shown = (
+        "[...document.querySelectorAll('.choices, .wipe')].map(e => getComputedStyle(e).display)"
+    )
+    assert set(browser.value(shown)) == {"none"}
+    browser.call("Emulation.setEmulatedMedia", media="")

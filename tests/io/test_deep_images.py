@@ -7,7 +7,7 @@ import pytest
 
 from tests.fuzz.readers import damage
 from xscale.errors import InputError, PhotoError, SetupError
-from xscale.io.photo.images import Odd, image_info, read_pixels, read_rgb
+from xscale.io.photo.images import OutOfRange, image_info, read_pixels, read_rgb
 from xscale.io.photo.resample import area_downscale, to_8bit
 from xscale.scene.photo import Notes
 
@@ -214,10 +214,10 @@ def test_odd_pixels_are_counted_and_said(tmp_path):
     paths = [_exr(tmp_path / "a.exr", _planes(linear)), tmp_path / "a.tif"]
     for path in paths:
         for alpha in ("mask", "ignore", "over-white"):
-            kept = read_pixels(path, alpha=alpha, on_odd=found.append).kept
+            kept = read_pixels(path, alpha=alpha, on_out_of_range=found.append).kept
             assert np.argwhere(~kept).tolist() == [[0, 0], [3, 3]]
     assert found == [(2, 2)] * 6
-    notes = Notes({"a.exr": found[0], "b.exr": Odd(0, 3)})
+    notes = Notes({"a.exr": found[0], "b.exr": OutOfRange(0, 3)})
     nan, beyond = notes.lines()
     assert nan == "W-PHOTO-NAN: 2 pixels are not numbers; they are left out: a.exr (2)"
     assert beyond.startswith("W-PHOTO-RANGE: 5 pixels are negative or brighter than white")

@@ -1,6 +1,7 @@
 """Writing: whole or not at all, also when the disk or the process fails."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -279,3 +280,16 @@ def test_a_removed_folder_leaves_nothing_beside_it(tmp_path):
     storage.remove_folder(tmp_path / "run")
     storage.remove_folder(tmp_path / "run")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_folder_without_locks_is_refused(tmp_path, monkeypatch):
+    def no_locks(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StorageError, match="could not lock: No locks available") as refused:
+        RunLock(tmp_path).__enter__()
+    assert "choose a local folder" in refused.value.advice
+    monkeypatch.undo()
+    with RunLock(tmp_path):
+        pass

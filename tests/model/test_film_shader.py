@@ -102,7 +102,7 @@ def test_film_codes_stay_within_length_one():
     shader = _shader()
     shader.exposure.mul_(100)
     before = shader.exposure.clone()
-    shader.settle(0.0)
+    shader.after_step(0.0)
     assert torch.allclose(shader.exposure.norm(dim=1), torch.ones(5))
     cosine = torch.nn.functional.cosine_similarity(before, shader.exposure)
     assert torch.allclose(cosine, torch.ones(5))

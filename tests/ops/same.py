@@ -27,3 +27,25 @@ def same_sums(one: torch.Tensor, other: torch.Tensor) -> bool:
     if _on_device(one):
         return torch.allclose(one, other, rtol=1e-5, atol=1e-5 * float(other.abs().max()))
     return torch.equal(one, other)
+
+
+def assert_gradient(
+    ours: torch.Tensor | None,
+    exact: torch.Tensor | None,
+    *,
+    largest: float,
+    length: float,
+    angle: float,
+) -> None:
+    """Hold a gradient to the exact one: its largest error, its vector's length and direction."""
+    if exact is None:
+        assert ours is None
+        return
+    ours = ours.double()
+    if not exact.any():
+        assert not ours.any()
+        return
+    assert (ours - exact).abs().max() < largest * exact.abs().max()
+    assert (ours - exact).norm() < length * exact.norm()
+    cosine = torch.nn.functional.cosine_similarity(ours.flatten(), exact.flatten(), dim=0)
+    assert 1 - cosine < angle

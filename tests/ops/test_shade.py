@@ -63,6 +63,11 @@ def test_srgb_curve_is_the_standard_one_inside_and_straight_outside():
     )
 
 
+def test_srgb_goes_back_to_the_light_that_it_came_from():
+    light = torch.linspace(0, 1, 301, dtype=torch.float64)
+    assert torch.allclose(ops.srgb_to_linear(ops.linear_to_srgb(light)), light, atol=1e-6)
+
+
 def test_srgb_gradient_is_positive_everywhere_and_matches_finite_differences():
     linear = torch.tensor([-2.0, -0.1, 0.002, 0.01, 0.5, 0.99, 1.5, 9.0], dtype=torch.float64)
     linear.requires_grad_()

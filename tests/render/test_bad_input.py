@@ -17,7 +17,7 @@ from xscale.cli.main import main
 from xscale.errors import StorageError
 from xscale.render.batch import render_batch
 from xscale.render.camera_path import CameraPath, NamedCamera, camera_path_document
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.run import Run
 from xscale.render.video import write_video
 
@@ -33,7 +33,7 @@ def test_camera_inside_the_mesh_is_told_and_the_others_go_on(asymmetric, tmp_pat
     cameras = {k: replace(one, R=np.eye(3), t=-np.array(p)) for k, p in places.items()}
     box = SimpleNamespace(vertices=corners, faces=faces, cameras=cameras)
     run = Run.open(write_tiny_run(box, tmp_path / "run"))
-    job = make_job(run, [JobFrame(k, (c,)) for k, c in cameras.items()], Settings())
+    job = make_job(run, [JobFrame(k, (c,)) for k, c in cameras.items()], JobSettings())
     summary = render_batch(run, job, tmp_path / "job")
     assert summary.rendered == 3
     assert [line.split(": ")[:2] for line in summary.warnings] == [["in", "W-FRAME-INSIDE"]]
@@ -101,7 +101,7 @@ def test_full_folder_stops_in_any_format_and_nothing_is_lost(
     one = asymmetric.cameras["view_00.png"]
     sizes = {"a": (40, 30), "b": (700, 400), "c": (40, 30)}
     frames = [JobFrame(k, (one.scaled(*size),)) for k, size in sizes.items()]
-    settings = Settings(outputs=("colour", "position"), format=colour, data=data)
+    settings = JobSettings(outputs=("colour", "position"), format=colour, data=data)
     job = make_job(tiny_run, frames, settings)
     limited(200_000)
     with pytest.raises(StorageError) as caught:

@@ -33,7 +33,7 @@ from xscale.render import batch
 from xscale.render.batch import render_batch
 from xscale.render.camera_files import read_cameras
 from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.journal import JobFolder
 from xscale.render.run import Run
 from xscale.render.views import render_views
@@ -52,7 +52,7 @@ def frames(asymmetric):
 
 @pytest.fixture(scope="module")
 def job(tiny_run, frames):
-    return make_job(tiny_run, frames, Settings(outputs=OUTPUTS))
+    return make_job(tiny_run, frames, JobSettings(outputs=OUTPUTS))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_checkpoint_that_was_read_ahead_is_not_read_again(tiny_run, frames, monk
 
 
 def test_cameras_lie_beside_the_pictures(tiny_run, frames, tmp_path):
-    job = make_job(tiny_run, frames[:2], Settings())
+    job = make_job(tiny_run, frames[:2], JobSettings())
     render_batch(tiny_run, job, tmp_path / "job", fps=12.0)
     path = read_cameras(tmp_path / "job/cameras.json")
     assert path.fps == 12.0
@@ -171,7 +171,7 @@ def test_shards_together_are_the_whole(tiny_run, job, whole, tmp_path):
 
 def test_bad_cameras_are_listed_and_the_others_are_rendered(tiny_run, frames, whole, tmp_path):
     bad = replace(frames[1], cameras=(), fault="camera_path[1]: t has NaN")
-    job = make_job(tiny_run, (frames[0], bad, *frames[2:]), Settings(outputs=OUTPUTS))
+    job = make_job(tiny_run, (frames[0], bad, *frames[2:]), JobSettings(outputs=OUTPUTS))
     with pytest.raises(PartialError, match=r"1 of 6 frames failed.*t has NaN") as caught:
         render_batch(tiny_run, job, tmp_path / "job")
     assert caught.value.exit_code == 9
@@ -203,7 +203,7 @@ def test_full_disk_stops_the_job_and_loses_nothing(tiny_run, job, whole, tmp_pat
 def test_folder_belongs_to_one_job(tiny_run, job, frames, tmp_path):
     folder = tmp_path / "job"
     render_batch(tiny_run, job, folder)
-    other = make_job(tiny_run, frames[:2], Settings())
+    other = make_job(tiny_run, frames[:2], JobSettings())
     with pytest.raises(OutputExistsError, match=r"different: .*settings.*frames"):
         render_batch(tiny_run, other, folder)
     assert render_batch(tiny_run, other, folder, overwrite=True).rendered == 2
@@ -228,18 +228,18 @@ def test_model_with_nan_is_refused_before_any_frame(asymmetric, frames, tmp_path
     run = Run.open(write_tiny_run(asymmetric, tmp_path / "run"))
     run.model.field.table[5, 0] = float("nan")
     with pytest.raises(NumericsError, match=r"field\.table"):
-        make_job(run, frames, Settings())
+        make_job(run, frames, JobSettings())
 
 
 def test_job_hash_follows_everything_that_changes_pixels(tiny_run, frames, job):
-    same = make_job(tiny_run, frames, Settings(outputs=OUTPUTS))
+    same = make_job(tiny_run, frames, JobSettings(outputs=OUTPUTS))
     assert same.hash == job.hash
     camera = frames[0].cameras[0]
     moved = replace(frames[0], cameras=(replace(camera, t=camera.t + 1e-9),))
     others = [
-        make_job(tiny_run, (moved, *frames[1:]), Settings(outputs=OUTPUTS)),
-        make_job(tiny_run, frames, Settings(outputs=OUTPUTS, samples=2)),
-        make_job(tiny_run, frames[:-1], Settings(outputs=OUTPUTS)),
+        make_job(tiny_run, (moved, *frames[1:]), JobSettings(outputs=OUTPUTS)),
+        make_job(tiny_run, frames, JobSettings(outputs=OUTPUTS, samples=2)),
+        make_job(tiny_run, frames[:-1], JobSettings(outputs=OUTPUTS)),
         replace(job, run="another checkpoint"),
     ]
     assert len({job.hash, *(other.hash for other in others)}) == 5
@@ -270,7 +270,7 @@ def test_bad_options_are_refused_and_nothing_is_written(tiny_run, tmp_path, word
 
 def test_pictures_side_by_side_are_the_files(tiny_run, frames, tmp_path):
     outputs = ("colour", "depth_map", "coverage", "normal_map")
-    made = [make_job(tiny_run, frames[:2], Settings(outputs=outputs, side_by_side=one))
+    made = [make_job(tiny_run, frames[:2], JobSettings(outputs=outputs, side_by_side=one))
             for one in (False, True)]  # fmt: skip
     for job, name in zip(made, ("files", "one"), strict=True):
         assert render_batch(tiny_run, job, tmp_path / name).complete
@@ -281,7 +281,7 @@ def test_pictures_side_by_side_are_the_files(tiny_run, frames, tmp_path):
         alone = np.asarray(Image.open(file).convert("RGB"))
         np.testing.assert_array_equal(row[:, 56 * k : 56 * (k + 1)], alone)
     with pytest.raises(UsageError, match="position is not an 8-bit picture"):
-        make_job(tiny_run, frames, Settings(outputs=("colour", "position"), side_by_side=True))
+        make_job(tiny_run, frames, JobSettings(outputs=("colour", "position"), side_by_side=True))
 
 
 def test_scored_views_are_a_job(tiny_run, monkeypatch, tmp_path):

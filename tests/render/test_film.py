@@ -7,7 +7,9 @@ import subprocess
 import numpy as np
 import pytest
 
+from xscale.cli.main import main
 from xscale.io.photo.images import write_png
+from xscale.render.camera_path import CameraPath, NamedCamera, write_camera_path
 from xscale.render.video import write_video
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")
@@ -61,3 +63,24 @@ def test_ffprobe_reads_every_tag(tmp_path, kind):
     assert stream["pix_fmt"] == "yuv420p"
     assert (stream["width"], stream["height"]) == _SIZE
     assert stream["r_frame_rate"] == "24/1"
+
+
+# imageio-ffmpeg leaves closing its pipes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_film_shows_no_frame_that_changed_on_the_disk(tiny_run, asymmetric, tmp_path, capsys):
+    cameras = [NamedCamera(f"{k}", c) for k, c in enumerate(asymmetric.cameras.values())][:2]
+    write_camera_path(tmp_path / "p.json", CameraPath(tuple(cameras), 10.0))
+    out = tmp_path / "frames"
+    line = ["render", str(tiny_run.path), "--cameras", str(tmp_path / "p.json"), "--size", "48x32",
+            "--out", str(out)]  # fmt: skip
+    assert main(line) == 0
+    good = (out / "1.png").read_bytes()
+    (out / "1.png").write_bytes(good[:-20] + b"\0" + good[-19:])
+    # Another shard's frame cannot be rendered here; one's own is.
+    assert main([*line, "--shard", "1/2", "--video", "mp4"]) == 10
+    assert "frame 1 changed since it was rendered" in capsys.readouterr().err
+    assert not (out / "video.mp4").exists()
+    assert main([*line, "--video", "mp4"]) == 0
+    assert (out / "1.png").read_bytes() == good
+    assert (out / "video.mp4").exists()

@@ -12,7 +12,7 @@ from xscale.io.own_files import read_own_json
 from xscale.io.run_lock import RunLock
 from xscale.render import batch
 from xscale.render.batch import render_batch
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.journal import JobFolder
 
 
@@ -26,7 +26,7 @@ def frames(asymmetric):
 
 @pytest.fixture
 def job(tiny_run, frames):
-    return make_job(tiny_run, frames, Settings(outputs=("colour", "depth")))
+    return make_job(tiny_run, frames, JobSettings(outputs=("colour", "depth")))
 
 
 def _names(folder: Path) -> list[str]:
@@ -82,7 +82,7 @@ def test_another_job_takes_what_stood_beside_the_pictures_with_it(tiny_run, fram
     larger = tuple(
         JobFrame(f"large_{k}", (f.cameras[0].scaled(56, 32),)) for k, f in enumerate(frames[:2])
     )
-    other = make_job(tiny_run, larger, Settings(outputs=("colour",)))
+    other = make_job(tiny_run, larger, JobSettings(outputs=("colour",)))
     render_batch(tiny_run, other, folder, overwrite=True)
     assert _names(folder) == [
         "00001.txt",
@@ -108,7 +108,7 @@ def test_names_in_a_foreign_journal_remove_nothing_outside(tiny_run, frames, job
     for name in ("../precious.png", str(outside), "link/precious.png"):
         entry = {"file": name, "bytes": 8, "sha256": "", "pixels": ""}
         place.append({"index": 0, "name": "00000", "files": {"colour": entry}, "warnings": []})
-    other = make_job(tiny_run, frames[:1], Settings(outputs=("colour",), samples=4))
+    other = make_job(tiny_run, frames[:1], JobSettings(outputs=("colour",), samples=4))
     render_batch(tiny_run, other, folder, overwrite=True)
     assert outside.read_bytes() == b"precious"
 
@@ -116,4 +116,4 @@ def test_names_in_a_foreign_journal_remove_nothing_outside(tiny_run, frames, job
 def test_a_frame_is_not_named_as_files_that_are_cleaned_up(tiny_run, frames):
     named = (JobFrame(".tmp-x", frames[0].cameras),)
     with pytest.raises(UsageError, match=r"does not begin with \.tmp-"):
-        make_job(tiny_run, named, Settings())
+        make_job(tiny_run, named, JobSettings())

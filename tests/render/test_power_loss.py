@@ -2,7 +2,7 @@
 
 from tests.io.power_loss import recorded, states
 from xscale.render.batch import render_batch
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.journal import JobFolder
 
 
@@ -11,7 +11,7 @@ def test_power_loss_keeps_every_frame_that_was_finished(
 ):
     cameras = [camera.scaled(56, 32) for camera in asymmetric.cameras.values()][:4]
     frames = tuple(JobFrame(f"{k:05d}", (camera,)) for k, camera in enumerate(cameras))
-    job = make_job(tiny_run, frames, Settings(outputs=("colour", "depth")))
+    job = make_job(tiny_run, frames, JobSettings(outputs=("colour", "depth")))
     done, append = [], JobFolder.append
     with recorded(tmp_path / "job", monkeypatch.setattr) as recorder:
 

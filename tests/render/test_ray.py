@@ -13,7 +13,7 @@ from xscale.errors import ClusterError, PartialError, SetupError
 from xscale.render import picture, sinks
 from xscale.render import ray_engine as ray_engine_module
 from xscale.render.batch import render_batch
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.ray_engine import ray_engine
 
 
@@ -25,7 +25,7 @@ def job(tiny_run, asymmetric):
         for k in range(24)
     ]
     frames.insert(5, JobFrame("bad", (), "t has NaN"))
-    return make_job(tiny_run, frames, Settings(outputs=("colour", "depth")))
+    return make_job(tiny_run, frames, JobSettings(outputs=("colour", "depth")))
 
 
 def _files(folder):
@@ -106,7 +106,9 @@ def large(tiny_run, asymmetric, monkeypatch):
     monkeypatch.setattr(picture, "_BAND_SAMPLES", 1000 * 25)
     camera = asymmetric.cameras["view_00.png"].scaled(1000, 500)
     frames = [JobFrame("a", (camera,)), JobFrame("bad", (), "t has NaN"), JobFrame("b", (camera,))]
-    settings = Settings(outputs=("colour", "position", "depth_map"), data="tiff", format="tiff16")
+    settings = JobSettings(
+        outputs=("colour", "position", "depth_map"), data="tiff", format="tiff16"
+    )
     return make_job(tiny_run, frames, settings)
 
 

@@ -55,14 +55,20 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
+def _pictures(folder):
+    renders = folder / "renders/test"
+    return {"renders_dir": renders, "coverage_dir": renders / "coverage"}
+
+
 @pytest.fixture
 def written(scored):
     folder, photos, scores = scored
     path = write_report(
-        folder,
+        folder / "report.html",
         scores,
         names=NAMES,
         read_photo=photos.__getitem__,
+        **_pictures(folder),
         title="A <b>scene</b>",
         facts={"preset": "default & more", "commit": "abc1234"},
         metrics=METRICS,
@@ -131,14 +137,20 @@ def test_scores_groups_warnings_and_times_are_on_the_page(written, scored):
 
 def test_a_run_without_curves_or_times_still_has_a_page(scored):
     folder, photos, scores = scored
-    path = write_report(folder, scores, names=NAMES, read_photo=photos.__getitem__, title="scene")
+    path = write_report(
+        folder / "a.html", scores, names=NAMES, read_photo=photos.__getitem__, title="scene",
+        **_pictures(folder),
+    )  # fmt: skip
     assert not Page(path.read_text("utf-8")).all("svg")
 
 
 def test_a_photo_without_scores_is_named(scored):
     folder, photos, scores = scored
-    with pytest.raises(InputError, match=r"c\.jpg has no scores"):
-        write_report(folder, scores, names=["c.jpg"], read_photo=photos.__getitem__, title="scene")
+    with pytest.raises(InputError, match=r"the scores lack c\.jpg"):
+        write_report(
+            folder / "a.html", scores, names=["c.jpg"], read_photo=photos.__getitem__,
+            title="scene", **_pictures(folder),
+        )  # fmt: skip
 
 
 def test_the_page_stays_small_by_narrower_pictures(tmp_path, monkeypatch):

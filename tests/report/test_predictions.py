@@ -158,7 +158,7 @@ def test_pictures_that_do_not_fit_are_named(tmp_path, data, words):
 
 def test_names_that_fit_nothing_and_names_twice_are_refused(tmp_path):
     put(tmp_path, "left/other.png", picture(0))
-    with pytest.raises(InputError, match="fit no test photo"):
+    with pytest.raises(InputError, match="no picture fits a test photo"):
         found(tmp_path)
     put(tmp_path, "img_00.png", picture(0))
     put(tmp_path, "img_00.jpg", picture(0))

@@ -41,7 +41,7 @@ def whole(asymmetric, tmp_path_factory):
         camera = opened.camera(name)
         return chance.integers(0, 255, (camera.height, camera.width, 3), np.uint8), None
 
-    opened.keep_photos(read)
+    opened.write_source_photos(read)
     return run
 
 
@@ -63,7 +63,18 @@ def _drawn(run, **options):
 
 
 def test_the_whole_run_opens_with_all_its_parts(whole):
-    assert not torch.equal(_drawn(whole), _drawn(whole, photos_at_render=True))
+    assert not torch.equal(_drawn(whole), _drawn(whole, source_photos=True))
+
+
+def test_files_for_people_are_not_read_back(run):
+    drawn, fingerprint = _drawn(run), Run.open(run).fingerprint
+    (run / "previews").mkdir()
+    for name in ("refined_cameras.json", "diverged.json", "report.html",
+                 "previews/step_00000001.png"):  # fmt: skip
+        (run / name).write_bytes(b"\xff{")
+    assert torch.equal(_drawn(run), drawn)
+    assert Run.open(run).fingerprint == fingerprint
+    assert main(["render", str(run), *RENDER]) == 0
 
 
 @pytest.mark.parametrize(
@@ -93,7 +104,7 @@ def _encoded(data):
 
 
 @pytest.mark.parametrize("kind", ["cut", "other size", "no picture", "GIF", "empty"])
-def test_kept_photos_are_decoded_with_care(run, kind, capsys):
+def test_source_photos_are_decoded_with_care(run, kind, capsys):
     def change(arrays):
         for name in [name for name in arrays if name.startswith("residual.")]:
             data = arrays[name].tobytes()
@@ -106,7 +117,7 @@ def test_kept_photos_are_decoded_with_care(run, kind, capsys):
 
     _changed(run, PHOTOS, change)
     # The frames that need no such photo are rendered: some failed, the cause is named.
-    assert main(["render", str(run), *RENDER, "--photos-at-render"]) == 9
+    assert main(["render", str(run), *RENDER, "--source-photos"]) == 9
     assert "photos.safetensors: is damaged: residual" in capsys.readouterr().err
 
 

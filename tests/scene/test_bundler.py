@@ -5,8 +5,6 @@ import pytest
 
 from tests import builders
 from xscale.errors import InputError, SceneError
-from xscale.geometry.camera import Camera
-from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts import bundler
 from xscale.scene.scene import Scene
 
@@ -14,12 +12,7 @@ from xscale.scene.scene import Scene
 @pytest.fixture(scope="module")
 def small():
     """One focal length and a principal point in the middle: all that Bundler can say."""
-    built = builders.asymmetric_scene(photos=3)
-    K = np.array([[90.0, 0, 56], [0, 90, 32], [0, 0, 1]])
-    built.cameras = {
-        name: Camera("SIMPLE_PINHOLE", 112, 64, K, c.R, c.t) for name, c in built.cameras.items()
-    }
-    return built
+    return builders.with_one_focal_length(builders.asymmetric_scene(photos=3), 56, 32)
 
 
 def bundle(built, lens="90.0 0 0"):
@@ -34,9 +27,7 @@ def bundle(built, lens="90.0 0 0"):
 
 @pytest.fixture
 def folder(small, tmp_path):
-    for name in small.cameras:
-        builders.save_photo(tmp_path / "images" / name, small.photo(name))
-    (tmp_path / "mesh.ply").write_bytes(encode_ply(small.vertices, small.faces))
+    builders.write_photos_and_mesh(small, tmp_path)
     (tmp_path / "bundle.out").write_text(bundle(small))
     (tmp_path / "list.txt").write_text("".join(f"./{n} 0 95.5\n" for n in small.cameras))
     return tmp_path
@@ -124,10 +115,7 @@ def test_every_prefix_is_refused_and_mutations_end_in_our_error(small, folder, r
         (folder / "bundle.out").write_text(text[:length])
         with pytest.raises(InputError):
             bundler.read(folder)
-    for _ in range(300):
-        bad = bytearray(text.encode())
-        for place in rng.integers(start, len(bad), rng.integers(1, 3)):
-            bad[place] = rng.choice([48, 57, 45, 32, 10, rng.integers(256)])
+    for bad in builders.mutations(rng, text.encode(), [48, 57, 45, 32, 10], 300, start):
         (folder / "bundle.out").write_bytes(bad)
         try:
             views = bundler.read(folder).views

@@ -11,7 +11,7 @@ from PIL import Image
 from tests import builders
 from xscale import Scene
 from xscale.errors import DamagedPhotoError, PhotoError, UnsafePathError
-from xscale.scene.layouts.views import View
+from xscale.scene.layouts.views import PhotoView
 from xscale.scene.options import SceneOptions
 from xscale.scene.posed import Remarks, posed_photo
 
@@ -107,7 +107,7 @@ def test_names_of_bytes_quotes_and_line_breaks_open_and_decode(asymmetric, tmp_p
     (tmp_path / "images" / "last.png").rename(tmp_path / "images" / names[-1])
 
     for name, camera in cameras.items():
-        view = View(
+        view = PhotoView(
             name, "test", camera.model, camera.K, camera.R, camera.t, camera.distortion, None
         )
         path = tmp_path / "images" / name

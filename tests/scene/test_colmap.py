@@ -84,10 +84,7 @@ def test_mutated_tables_never_escape_as_other_errors(model, rng):
     folder = model / "sparse" / "0"
     for name in ("cameras.bin", "images.bin", "points3D.bin"):
         data = (folder / name).read_bytes()
-        for _ in range(250):
-            bad = bytearray(data)
-            for place in rng.integers(0, len(bad), rng.integers(1, 3)):
-                bad[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)])
+        for bad in builders.mutations(rng, data, [0, 1, 0x7F, 0x80, 0xFF], 250):
             (folder / name).write_bytes(bad)
             try:
                 reading = colmap.read(model)

@@ -114,10 +114,7 @@ def test_every_prefix_and_mutation_ends_in_our_error_or_the_right_poses(pair, mo
         (model / name).write_bytes(data[:length])
         with pytest.raises(InputError, match=name):
             colmap.read(model.parents[1])
-    for _ in range(300):
-        bad = bytearray(data)
-        for place in rng.integers(0, len(bad), rng.integers(1, 3)):
-            bad[place] = rng.choice([0, 1, 0x7F, 0x80, 0xFF, rng.integers(256)])
+    for bad in builders.mutations(rng, data, [0, 1, 0x7F, 0x80, 0xFF], 300):
         (model / name).write_bytes(bad)
         try:
             views = colmap.read(model.parents[1]).views

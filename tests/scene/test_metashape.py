@@ -94,9 +94,7 @@ def small():
 
 @pytest.fixture
 def folder(small, tmp_path):
-    for name in small.cameras:
-        builders.save_photo(tmp_path / "images" / name, small.photo(name))
-    (tmp_path / "mesh.ply").write_bytes(encode_ply(small.vertices, small.faces))
+    builders.write_photos_and_mesh(small, tmp_path)
     return tmp_path
 
 
@@ -292,8 +290,8 @@ def test_documents_that_are_none_are_refused(small, folder):
         (bomb, "has a DOCTYPE"),
         (deep, "nested deeper than 32"),
         (two, "has 2 chunks"),
-        (text.replace('sensor_id="0"', 'sensor_id="7"'), "sensor '7' is not there"),
-        (text.replace('component_id="0"', 'component_id="7"'), "component '7' is not there"),
+        (text.replace('sensor_id="0"', 'sensor_id="7"'), "sensor '7' is missing"),
+        (text.replace('component_id="0"', 'component_id="7"'), "component '7' is missing"),
         (text.replace(f">{SCALE}<", ">0<"), "scale is 0"),
         (text.replace('width="112"', 'width="x"'), "has no resolution"),
     ):
@@ -312,10 +310,7 @@ def test_every_prefix_is_refused_and_mutations_end_in_our_error_or_finite_camera
     for length in [*range(head, len(text), 7), len(text) - 1]:
         with pytest.raises(InputError):
             _read(folder, text[:length])
-    for _ in range(300):
-        bad = bytearray(text.encode())
-        for place in rng.integers(head, len(bad), rng.integers(1, 3)):
-            bad[place] = rng.choice([48, 57, 45, 60, 62, rng.integers(256)])
+    for bad in builders.mutations(rng, text.encode(), [48, 57, 45, 60, 62], 300, head):
         (folder / "cameras.xml").write_bytes(bad)
         try:
             views = metashape.read(folder).views

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from tests import builders
@@ -165,9 +164,7 @@ def test_labels_with_an_ending_of_the_raw_file_in_a_bundle(small, tmp_path):
 @pytest.mark.parametrize("name", ["images/view_00.png", "view_00.mask.png", "Mask_view_00.png"])
 def test_masks_below_or_under_other_names_are_used_or_named(small, tmp_path, name):
     builders.write_colmap(small, tmp_path)
-    values = np.full((64, 112), 255, np.uint8)
-    values[:32] = 0
-    builders.save_photo(tmp_path / "masks" / name, values)
+    builders.save_photo(tmp_path / "masks" / name, builders.half_masked())
     scene = Scene.open(tmp_path)
     mask = scene.photo("view_00.png").read_mask()
     used = mask is not None and not mask[:24].any()

@@ -7,7 +7,6 @@ import pytest
 
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError, UnsafePathError
-from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts import openmvs
 from xscale.scene.scene import Scene
 
@@ -62,9 +61,7 @@ def small():
 
 @pytest.fixture
 def folder(small, tmp_path):
-    for name in small.cameras:
-        builders.save_photo(tmp_path / "images" / name, small.photo(name))
-    (tmp_path / "mesh.ply").write_bytes(encode_ply(small.vertices, small.faces))
+    builders.write_photos_and_mesh(small, tmp_path)
     return tmp_path
 
 
@@ -102,7 +99,7 @@ def test_photos_without_pose_and_segmentations_are_counted(small, folder):
         (lambda s: b"MVS\0" + b"\1" * 50, r"has no fixed form; .*InterfaceCOLMAP -i scene.mvs -o"),
         (lambda s: scene_mvs(s, 8), "is of version 8, known are 1 to 7"),
         (lambda s: scene_mvs(s, normalised=True), "no picture size"),
-        (lambda s: scene_mvs(s, poses=[0, 1, 3]), "pose 3 of platform 0 is not there"),
+        (lambda s: scene_mvs(s, poses=[0, 1, 3]), "pose 3 of platform 0 is missing"),
     ],
 )
 def test_what_cannot_be_read_reliably_is_refused_with_the_export(small, folder, data, words):

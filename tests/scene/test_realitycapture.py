@@ -6,7 +6,6 @@ import pytest
 from tests import builders
 from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.camera import Camera
-from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts import realitycapture
 from xscale.scene.scene import Scene
 
@@ -41,19 +40,12 @@ def table(built, bending=(0.0,) * 6, separator=","):
 @pytest.fixture(scope="module")
 def small():
     """Square pixels, as the table has one focal length; the principal point is off centre."""
-    built = builders.asymmetric_scene(photos=3)
-    K = np.array([[90.0, 0, 49.5], [0, 90, 36], [0, 0, 1]])
-    built.cameras = {
-        name: Camera("SIMPLE_PINHOLE", 112, 64, K, c.R, c.t) for name, c in built.cameras.items()
-    }
-    return built
+    return builders.with_one_focal_length(builders.asymmetric_scene(photos=3), 49.5, 36)
 
 
 @pytest.fixture
 def folder(small, tmp_path):
-    for name in small.cameras:
-        builders.save_photo(tmp_path / "images" / name, small.photo(name))
-    (tmp_path / "mesh.ply").write_bytes(encode_ply(small.vertices, small.faces))
+    builders.write_photos_and_mesh(small, tmp_path)
     (tmp_path / "cameras.csv").write_text(table(small))
     return tmp_path
 
@@ -165,10 +157,8 @@ def test_every_prefix_and_mutation_ends_in_our_error_or_in_cameras(small, folder
         # Cut at the end of a line, or within a last number: whole cameras only.
         assert text[:length].rstrip().count(",") % 15 == 0
         assert len(views) == text[:length].rstrip().count("\n")
-    for _ in range(300):
-        bad = bytearray(text.encode())
-        for place in rng.integers(len(COLUMNS), len(bad), rng.integers(1, 3)):
-            bad[place] = rng.choice([48, 57, 45, 44, 59, 10, 34, rng.integers(256)])
+    values = [48, 57, 45, 44, 59, 10, 34]
+    for bad in builders.mutations(rng, text.encode(), values, 300, len(COLUMNS)):
         (folder / "cameras.csv").write_bytes(bad)
         try:
             views = realitycapture.read(folder).views

@@ -182,9 +182,7 @@ def test_mesh_of_another_name_or_kind_is_named(small, tmp_path):
 )  # fmt: skip
 def test_masks_are_used_whatever_their_ending(small, tmp_path, name):
     builders.write_colmap(small, tmp_path)
-    values = np.full((64, 112), 255, np.uint8)
-    values[:32] = 0
-    builders.save_photo(tmp_path / "masks" / name, values)
+    builders.save_photo(tmp_path / "masks" / name, builders.half_masked())
     scene = Scene.open(tmp_path)
     mask = scene.photo("view_00.png").read_mask()
     assert not mask[:24].any()

@@ -26,6 +26,9 @@ class Answer:
     code: int | None
     said: str
     calls: int
+    """Changes of files below the root."""
+    networks: int
+    """Sockets of a network, and hosts' names, that were asked for; none is given."""
 
 
 class Server:
@@ -62,6 +65,10 @@ class Server:
     def run_within(self, words: list[str], room: int) -> Answer:
         """Run a command that may take this many bytes of addresses beyond what it begins with."""
         return self._ask(words, {"room": room})
+
+    def run_and_connect(self, words: list[str]) -> Answer:
+        """Run a command in whose process something asks for a connection first."""
+        return self._ask(words, {"network": 1})
 
     def _ask(self, words: list[str], fault: dict[str, int]) -> Answer:
         request = {"words": words, "told": str(self.root.parent / "told.txt"), **fault}

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import resource
+import socket
 import sys
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     shim = ctypes.CDLL(None)
     shim.fault_arm.argtypes = ctypes.c_long, ctypes.c_int, ctypes.c_int
-    shim.fault_calls.restype = ctypes.c_long
+    shim.fault_calls.restype = shim.fault_networks.restype = ctypes.c_long
     for name in MODULES:
         importlib.import_module(name)
     _decode_here()
@@ -49,8 +50,8 @@ def _decode_here() -> None:
     """Let photos be decoded without processes of their own, which would take most of the time."""
     from xscale.io.photo import decode_apart
 
-    def read_pixels_safely(path, size, mark=None, on_odd=None, **options):
-        return decode_apart.read_pixels(path, on_odd=on_odd, **options)
+    def read_pixels_safely(path, size, mark=None, on_out_of_range=None, **options):
+        return decode_apart.read_pixels(path, on_out_of_range=on_out_of_range, **options)
 
     for module in list(sys.modules.values()):
         if getattr(module, "read_pixels_safely", None) is decode_apart.read_pixels_safely:
@@ -72,13 +73,14 @@ def _forked(shim: ctypes.CDLL, request: dict) -> dict:
         if time.monotonic() > end:
             os.kill(child, 9)
             os.waitpid(child, 0)
-            return {"code": None, "said": told.read_text(errors="replace"), "calls": 0}
+            said = told.read_text(errors="replace")
+            return {"code": None, "said": said, "calls": 0, "networks": 0}
         time.sleep(0.002)
     calls = told.with_suffix(".calls")
-    made = int(calls.read_text()) if calls.exists() else 0
+    made, networks = map(int, calls.read_text().split()) if calls.exists() else (0, 0)
     calls.unlink(missing_ok=True)
-    code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "said": told.read_text(errors="replace"), "calls": made}
+    said, code = told.read_text(errors="replace"), os.waitstatus_to_exitcode(status)
+    return {"code": code, "said": said, "calls": made, "networks": networks}
 
 
 def _limit_memory(room: int) -> None:
@@ -99,6 +101,8 @@ def _run(shim: ctypes.CDLL, request: dict, told: Path) -> None:
 
         if "room" in request:
             _limit_memory(request["room"])
+        if request.get("network"):
+            socket.create_connection(("127.0.0.1", 9), timeout=1)
         # Never reached where nothing shall fail: the calls are counted all the same.
         shim.fault_arm(request.get("call") or 1 << 60, request.get("error", 0),
                        int(request.get("lasting", False)))  # fmt: skip
@@ -106,9 +110,9 @@ def _run(shim: ctypes.CDLL, request: dict, told: Path) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
-        made = shim.fault_calls()
+        made, networks = shim.fault_calls(), shim.fault_networks()
         shim.fault_arm(0, 0, 0)
-        told.with_suffix(".calls").write_text(str(made))
+        told.with_suffix(".calls").write_text(f"{made} {networks}")
         os._exit(code)
 
 

@@ -1,16 +1,19 @@
 // Storage that fails on request: loaded before the C library (LD_PRELOAD), it counts the calls that
 // change files below FAULT_ROOT, and ends the process or fails one of them, or all from one on.
 // Told by the process itself: fault_arm(which, error, for_ever); error 0 is SIGKILL.
+// Sockets of a network and names of hosts are counted, and never given.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -18,7 +21,7 @@
 
 static char root[PATH_MAX];
 static size_t root_length;
-static long calls, which;
+static long calls, which, asked_of_networks;
 static int failure, lasting;
 
 __attribute__((constructor)) static void begin(void) {
@@ -144,4 +147,22 @@ int mkdir(const char* path, mode_t mode) {
 }
 int rmdir(const char* path) {
     return fails_to_remove(below(path)) ? -1 : REAL(rmdir)(path);
+}
+
+long fault_networks(void) {
+    return __atomic_load_n(&asked_of_networks, __ATOMIC_SEQ_CST);
+}
+int socket(int domain, int type, int protocol) {
+    if (domain != AF_INET && domain != AF_INET6) {
+        return REAL(socket)(domain, type, protocol);
+    }
+    __atomic_add_fetch(&asked_of_networks, 1, __ATOMIC_SEQ_CST);
+    errno = EACCES;
+    return -1;
+}
+int getaddrinfo(const char* host, const char* service, const struct addrinfo* hints,
+                struct addrinfo** found) {
+    (void)host, (void)service, (void)hints, (void)found;
+    __atomic_add_fetch(&asked_of_networks, 1, __ATOMIC_SEQ_CST);
+    return EAI_FAIL;
 }

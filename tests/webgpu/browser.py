@@ -12,7 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu-sandbox", "--no-first-run", "--mute-audio",
@@ -35,6 +38,9 @@ os.execv(sys.argv[3], sys.argv[3:])
 def chromium() -> str | None:
     """The browser's program, None where there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+needs_browser = pytest.mark.skipif(chromium() is None, reason="chromium is not installed")
 
 
 class Browser:
@@ -93,6 +99,15 @@ class Browser:
         )  # fmt: skip
         self.send("Page.navigate", url=url)
 
+    @contextmanager
+    def before_pages(self, script):
+        """Run a script in every page before its own, inside the block."""
+        added = self.send("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+        try:
+            yield
+        finally:
+            self.send("Page.removeScriptToEvaluateOnNewDocument", identifier=added)
+
     def run(self, script):
         """The value of a JavaScript expression, promises awaited."""
         found = self.send(
@@ -133,3 +148,12 @@ class Browser:
         os.close(self._in)
         os.close(self._out)
         shutil.rmtree(self._home, ignore_errors=True)
+
+
+def opened(browser, url, **size):
+    """The browser, when the page shows an exact picture."""
+    browser.open(url, **size)
+    browser.wait(
+        "window.xscale && xscale.stage === 'exact' || /refined/.test(window.xscale && xscale.stage)"
+    )
+    return browser

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.render.conftest import write_tiny_run
-from tests.webgpu.browser import WITHOUT_WEBGPU, Browser, chromium
+from tests.webgpu.browser import WITHOUT_WEBGPU, Browser, needs_browser, opened
+from tests.webgpu.conftest import HOSTILE
 from xscale import Run
 from xscale.cli.main import main
 from xscale.errors import OutputExistsError, ResourceError, UsageError
@@ -22,47 +22,13 @@ from xscale.export import web_page
 from xscale.export.page_quality import page_surface
 from xscale.export.web_page import PageOptions, page_mesh, write_page
 from xscale.geometry.camera import Camera
-from xscale.model.background import Background
-from xscale.render.new_run import write_background
-from xscale.run.folder import RunFolder
 from xscale.webgpu import codec
 from xscale.webgpu.painter import Painter
 
-HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
-needs_browser = pytest.mark.skipif(chromium() is None, reason="chromium is not installed")
-
 
 @pytest.fixture(scope="module")
-def run(asymmetric, tmp_path_factory):
-    """A run with a learned background."""
-    path = write_tiny_run(asymmetric, tmp_path_factory.mktemp("page") / "run")
-    folder = RunFolder(path)
-    manifest = folder.manifest
-    settings = json.loads(json.dumps(manifest.settings))
-    settings["model"]["background"] = "learned"
-    generator = torch.Generator().manual_seed(3)
-    texture = torch.randint(0, 256, (16, 32, 3), generator=generator, dtype=torch.uint8)
-    low, high = torch.tensor([-3.0, -3, -2]), torch.tensor([3.0, 3, 4])
-    write_background(folder, manifest.run, Background(texture, "box", low, high))
-    folder.manifest_file.unlink()
-    folder.write_manifest(replace(manifest, settings=settings))
-    return path
-
-
-@pytest.fixture(scope="module")
-def pages(run, tmp_path_factory):
-    out = tmp_path_factory.mktemp("pages")
-    options = {"title": HOSTILE, "credit": HOSTILE, "unit": "m"}
-    write_page(Run.open(run), out / "one.html", PageOptions(**options))
-    write_page(Run.open(run), out / "folder", PageOptions(folder=True, **options))
-    return out
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = Browser()
-    yield found
-    found.close()
+def run(run_with_background):
+    return run_with_background
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +43,6 @@ def server(pages):
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
-
-
-def opened(browser, url, **size):
-    browser.open(url, **size)
-    browser.wait(
-        "window.xscale && xscale.stage === 'exact' || /refined/.test(window.xscale && xscale.stage)"
-    )
-    return browser
 
 
 def picture(browser):

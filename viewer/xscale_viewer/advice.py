@@ -13,7 +13,7 @@ from xscale_viewer.navigation import look_at
 from xscale_viewer.tour import Place, places
 
 if TYPE_CHECKING:
-    from xscale.render.sight import View as Sight
+    from xscale.render.sight import Sight
 
 FEW = 3
 """Photos below which a place is one where photos are missing."""

@@ -25,8 +25,7 @@ from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
 from xscale.render.run import Run
 from xscale.render.scene_photos import find_photos
-from xscale.render.sight import View as Sight
-from xscale.render.sight import count, training_views
+from xscale.render.sight import Sight, count, training_views
 from xscale.run.folder import RESIDUALS, RunFolder
 from xscale.scene.scene import Scene
 from xscale_viewer.navigation import up_of
@@ -212,7 +211,7 @@ class SceneRun:
         self.device = torch.device("cpu")
         self.model = Clay()
         self.background = None
-        self.at_hand = None
+        self.source_photos = None
         self.folder = _NoFolder()
         self.manifest = SimpleNamespace(run=None)
         self.warnings: list[str] = []

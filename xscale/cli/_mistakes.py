@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from xscale.cli._options import Option
 from xscale.errors import UsageError
 
-OLD_NAMES: dict[str, str] = {"--requarantine": "--use-repaired"}
+OLD_NAMES: dict[str, str] = {
+    "--requarantine": "--use-repaired",
+    "--photos-at-render": "--source-photos",
+}
 """Options that have another name now; the old one still works."""
 
 

@@ -28,8 +28,8 @@ GROUPS: dict[str, str] = {
         "pred scenes splits split",
         "training": "preset minutes steps seed seeds background set settings resume use_repaired",
         "output": "out overwrite format data outputs side_by_side report json plot video fps join "
-        "size samples projection fov baseline photos_at_render tensorboard render.background text "
-        "photos quick strict check verify to two_sided edges results page pictures",
+        "size samples projection fov baseline source_photos tensorboard render.background text "
+        "photos quick strict check verify to two_sided edges results page pictures metrics",
         "performance": "device threads engine address workers render.split shard deterministic",
         "comparison": "rasterizer encoding",
     }.items()
@@ -49,6 +49,11 @@ METAVARS: dict[str, str] = {
     "views": "test|train|all|PHOTO ...",
     "path.views": "PHOTO ...",
     "outputs": "NAME ...",
+    "metrics": "NAME ...",
+    "colmap_model": "NAME",
+    "scenes": "NAME ...",
+    "splits": "NAME ...",
+    "method": "NAME",
     "set": "KEY=VALUE ...",
     "device": "auto|cpu|cuda|cuda:N",
     "rasterizer": "auto|xscale|nvdiffrast",

@@ -181,7 +181,8 @@ def _verify(options: Verify) -> int:
     if notice:
         warn(notice)
     bad = 0
-    for path in scenes_of(options.root):
+    paths = scenes_of(options.root)
+    for path in paths:
         verdict = verify(path, say)
         for line in verdict.remarks:
             warn(line)
@@ -191,7 +192,9 @@ def _verify(options: Verify) -> int:
         result(f"{verdict.scene}: {'not usable' if verdict.faults else 'good'}")
     if bad:
         raise QualityError(
-            f"{bad} scenes are not usable", where=options.root, advice="prepare them again"
+            f"{bad} of {len(paths)} scenes cannot be used",
+            where=options.root,
+            advice="mend what the lines above name, and prepare again",
         )
     return 0
 
@@ -255,7 +258,8 @@ def _run(options: Run) -> int:
     if outcome.failed:
         name, error = next(iter(outcome.failed.items()))
         raise PartialError(
-            f"{len(outcome.failed)} jobs failed, the others are done; first {name}: {error}",
+            f"{len(outcome.failed)} of {len(outcome.failed) + len(outcome.scores)} jobs failed; "
+            f"first {name}: {error}",
             where=options.out,
             advice="mend the scene, and run the same command again",
         )

@@ -45,7 +45,7 @@ class Options(SceneArguments):
 def run(argv: list[str]) -> int:
     """Open the scene, look at it through its cameras, print."""
     options = parse(Options, _with_report_file(argv), "inspect")
-    from xscale.errors import SceneError
+    from xscale.errors import ListError, SceneError
     from xscale.inspection.examine import examine
 
     scene = options.open()
@@ -61,14 +61,22 @@ def run(argv: list[str]) -> int:
         print_json(found.facts)
     else:
         _print(found, options.unit)
+    leaks = [line for line in found.facts["warnings"] if line.startswith("W-PHOTO-LEAK: ")]
     for warning in found.facts["warnings"]:
-        warn(warning)
+        if warning not in leaks:
+            warn(warning)
     if options.report or options.out is not None:
         _write_page(found, options)
     plan = found.facts["plan"]
     if not plan["possible"]:
         raise SceneError(
             plan["because"], where=options.scene, advice="xscale train refuses it as well"
+        )
+    if leaks:
+        raise ListError(
+            leaks[0].partition(": ")[2],
+            where=options.scene,
+            advice="xscale train refuses it as well; with --allow-leak it does not",
         )
     return 3 if options.strict and found.facts["warnings"] else 0
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import xscale
 from xscale import interrupts
-from xscale.cli import _ahead, _crash
+from xscale.cli import _ahead
 from xscale.errors import ResourceError, UsageError, XscaleError, printable
 
 _SUMMARIES = {
@@ -194,7 +194,6 @@ def _lack_of_memory(error: BaseException, arguments: list[str]) -> ResourceError
 def _report(error: BaseException) -> str:
     """Write the crash file of an unexpected error; say where it is."""
     name = f"xscale-crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    path = (_crash.folder or Path(tempfile.gettempdir())) / name
     text = "\n".join(
         [
             f"xscale {xscale.__version__}, Python {platform.python_version()}, "
@@ -207,6 +206,7 @@ def _report(error: BaseException) -> str:
     try:
         from xscale.io.storage import write_text
 
+        path = Path(tempfile.gettempdir()) / name
         write_text(path, text)
     except Exception as failure:
         return f"no crash file could be written ({failure}); repeat with --debug"

@@ -35,8 +35,8 @@ class Options(RenderOptions):
     out: Path | None = None
     """Folder for the pictures; default: RUN/renders/VIEWS."""
     outputs: Annotated[tuple[str, ...], tyro.conf.arg(help=output_meanings())] = ("colour",)
-    photos_at_render: bool = False
-    """Correct colours with the nearest training photos, which xscale train --photos-at-render keeps
+    source_photos: bool = False
+    """Correct colours with the nearest training photos, which xscale train --source-photos keeps
     in the run."""
     two_sided: bool = False
     """Render both sides of every face, as earlier versions did. By default a side that is not
@@ -86,7 +86,7 @@ def run(argv: list[str]) -> int:
         opened = Run.open(
             options.run,
             device,
-            photos_at_render=options.photos_at_render,
+            source_photos=options.source_photos,
             two_sided=options.two_sided,
             newest=newest,
         )

@@ -28,7 +28,7 @@ class Options:
     """Scene folder with the photos; default: where it was during the training."""
     mesh: Path | None = None
     """Mesh file to use instead of the scene folder's mesh.*."""
-    photos_at_render: bool = False
+    source_photos: bool = False
     """Score pictures whose colours are corrected with the training photos that the run keeps."""
     two_sided: bool = False
     """Count both sides of every face as covered, for comparison with scores of earlier versions."""
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> int:
         mesh=options.mesh,
         lpips_weights=options.lpips_weights,
         metrics=options.metrics or (),
-        photos_at_render=options.photos_at_render,
+        source_photos=options.source_photos,
         two_sided=options.two_sided,
         device=options.device,
     )

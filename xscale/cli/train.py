@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xscale.render.run import Run
     from xscale.scene.scene import Scene
     from xscale.training.loop import Progress
+    from xscale.training.request import Request
 
 
 Result = TypeVar("Result")
@@ -65,8 +66,8 @@ class Options(SceneArguments):
     """Continue the run in the --out folder."""
     use_repaired: bool = False
     """With --resume: use photos that were left out as damaged and have been repaired since."""
-    photos_at_render: bool = False
-    """Keep the training photos in the run. xscale render and score --photos-at-render then correct
+    source_photos: bool = False
+    """Keep the training photos in the run. xscale render and score --source-photos then correct
     colours with them. With --resume they are added to an existing run."""
     tensorboard: bool = False
     """Also write TensorBoard event files into RUN/tensorboard."""
@@ -79,7 +80,9 @@ def run(argv: list[str]) -> int:
     if "--settings" in argv:
         return _list_settings(argv)
     options = parse(Options, argv, "train")
-    _check(options)
+    # What would be refused later is refused before the scene is opened and PyTorch is loaded.
+    request = _request(options)
+    request.check()
     from xscale.io.photo.decode_apart import start_ahead
 
     # The processes that decode photos start while this one loads PyTorch.
@@ -108,22 +111,13 @@ def run(argv: list[str]) -> int:
     with ops.use_peers(options.rasterizer, options.encoding):
         made = train_with_bar(
             scene,
-            out=options.out,
-            preset=options.preset,
-            minutes=options.minutes,
-            steps=options.steps,
-            downscale=options.downscale,
+            **vars(request),
             test_every=options.test_every,
             test_list=options.test_list,
-            seed=options.seed,
-            settings=_assignments(options),
-            resume=options.resume,
-            device=options.device,
             deterministic=options.deterministic,
             allow_leak=options.allow_leak,
             use_repaired=options.use_repaired,
-            tensorboard=options.tensorboard,
-            photos_at_render=options.photos_at_render,
+            source_photos=options.source_photos,
         )
     result(made.path)
     say(f"next: xscale score {made.path}")
@@ -137,11 +131,11 @@ def _assignments(options: Options) -> list[str]:
     return [*options.set, f"model.background={options.background}"]
 
 
-def _check(options: Options) -> None:
-    """Refuse before the scene is opened and PyTorch is loaded what would be refused after it."""
+def _request(options: Options) -> Request:
+    """Return what the options ask for, but for what only an opened scene can answer."""
     from xscale.training.request import Request
 
-    Request(
+    return Request(
         out=options.out,
         preset=options.preset,
         minutes=options.minutes,
@@ -152,7 +146,7 @@ def _check(options: Options) -> None:
         resume=options.resume,
         device=options.device,
         tensorboard=options.tensorboard,
-    ).check()
+    )
 
 
 @dataclass(frozen=True)

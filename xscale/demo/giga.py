@@ -191,7 +191,7 @@ def run_giga(
     say(f"rendering {_VIEW[0]} x {_VIEW[1]}")
     far = run.camera(run.names("all")[0])
     frame = run.render(_wide(far)).on_cpu()
-    view = run.path / "renders" / "view_4k.png"
+    view = run.folder.pictures("view_4k.png")
     write_png(view, frame.colour.numpy(), overwrite=True)
     chosen = from_dict(Settings, run.manifest.settings)
     fused = trains_fused(chosen.optim, run.device)

@@ -16,7 +16,7 @@ from torch import Tensor
 from xscale import ops
 from xscale.errors import UsageError
 from xscale.render.run import Run
-from xscale.render.sight import View
+from xscale.render.sight import Sight
 
 DEGREES = (0, 1, 2)
 """Degree of the harmonics; 0 is one colour."""
@@ -103,7 +103,7 @@ class SurfaceColour:
         left = torch.zeros(len(points), bands**2, bands**2)
         right = torch.zeros(len(points), bands**2, 3)
 
-        def add(views: Sequence[View], among: np.ndarray) -> None:
+        def add(views: Sequence[Sight], among: np.ndarray) -> None:
             for view in views:
                 direction, weight = view.seen(position[among], normal[among])
                 hit = weight > 0
@@ -140,7 +140,7 @@ class SurfaceColour:
             harmonics[seen] = solved.float()[seen]
         return (mean * 255 + 0.5).to(torch.uint8).numpy(), harmonics.numpy()
 
-    def _split(self, position: np.ndarray, normal: np.ndarray) -> tuple[list[View], list[View]]:
+    def _split(self, position: np.ndarray, normal: np.ndarray) -> tuple[list[Sight], list[Sight]]:
         """Return the views that see the points largest, and the rest."""
         step = max(1, len(position) // _PROBES)
         probe, ahead = position[::step], normal[::step]

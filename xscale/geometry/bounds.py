@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Box(NamedTuple):
+class Bounds(NamedTuple):
     """An axis-aligned box."""
 
     lo: np.ndarray
@@ -30,9 +30,9 @@ class Box(NamedTuple):
         """Length from corner to corner."""
         return float(np.linalg.norm(self.extent))
 
-    def grown(self, margin: float) -> Box:
+    def grown(self, margin: float) -> Bounds:
         """Return the box with ``margin`` added on every side."""
-        return Box(np.asarray(self.lo) - margin, np.asarray(self.hi) + margin)
+        return Bounds(np.asarray(self.lo) - margin, np.asarray(self.hi) + margin)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         """Tell for each of the points [N, 3] whether it lies inside, bool [N]."""
@@ -44,6 +44,6 @@ class Box(NamedTuple):
         return f"({lo}) to ({hi})"
 
 
-def box_of(points: np.ndarray) -> Box:
+def box_of(points: np.ndarray) -> Bounds:
     """Return the smallest box around points [N, 3], N at least 1."""
-    return Box(points.min(axis=0), points.max(axis=0))
+    return Bounds(points.min(axis=0), points.max(axis=0))

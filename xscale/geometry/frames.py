@@ -37,12 +37,7 @@ def rotation_from_quaternion(quaternion: np.ndarray, where: object) -> tuple[np.
         CameraError: A component is not finite, or the norm is off by more than 0.1.
     """
     quaternion = np.asarray(quaternion, dtype=np.float64)
-    if not np.isfinite(quaternion).all():
-        raise CameraError(
-            "the rotation has NaN or infinite numbers",
-            where=where,
-            advice="take this photo out of the model and export it again",
-        )
+    _check_finite(quaternion, where)
     norm = math.hypot(*quaternion)
     if abs(norm - 1.0) > LOUD_QUATERNION:
         raise CameraError(
@@ -103,12 +98,7 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
         CameraError: The matrix is not finite, mirrors, scales, or is not near a rotation.
     """
     R = np.asarray(R, dtype=np.float64)
-    if not np.isfinite(R).all():
-        raise CameraError(
-            "the rotation has NaN or infinite numbers",
-            where=where,
-            advice="take this photo out of the model and export it again",
-        )
+    _check_finite(R, where)
     if np.abs(R).max() > _ABSURD:
         raise CameraError(
             f"the rotation matrix has entries as large as {np.abs(R).max():.3g}",
@@ -140,3 +130,12 @@ def nearest_rotation(R: np.ndarray, where: object) -> np.ndarray:
             advice="check that it is the world-to-camera matrix and export it again",
         )
     return nearest
+
+
+def _check_finite(rotation: np.ndarray, where: object) -> None:
+    if not np.isfinite(rotation).all():
+        raise CameraError(
+            "the rotation has NaN or infinite numbers",
+            where=where,
+            advice="take this photo out of the model and export it again",
+        )

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from xscale.errors import LimitError, MeshError
-from xscale.geometry.bounds import Box
+from xscale.geometry.bounds import Bounds
 
 _BLOCK = 1 << 20
 _EDGE_SAMPLE = 200_000
@@ -105,14 +105,14 @@ class Mesh:
         return cls(local, np.ascontiguousarray(faces, dtype=np.int32), origin)
 
     @cached_property
-    def bounds(self) -> Box:
+    def bounds(self) -> Bounds:
         """Box around the vertices that faces use: ``(lo, hi)``, float32 [3] each, local."""
-        return Box(*_limits(self.vertices, _used(self.faces, len(self.vertices))))
+        return Bounds(*_limits(self.vertices, _used(self.faces, len(self.vertices))))
 
     @property
-    def world_bounds(self) -> Box:
+    def world_bounds(self) -> Bounds:
         """The same box in the scene's frame, float64."""
-        return Box(self.bounds.lo + self.origin, self.bounds.hi + self.origin)
+        return Bounds(self.bounds.lo + self.origin, self.bounds.hi + self.origin)
 
     @cached_property
     def normals(self) -> np.ndarray:

@@ -147,16 +147,45 @@ class PreparedScene:
         listed = self._listed(split)
         path = self.path / _mask_file(None if self.counts_backs else split.name, name)
         data = self._read_mask(path) if listed else self._drawn(split, name)
-        mask = decode_plain(data, path)[:, :, 0] >= _COVERED
+        changed = listed is not None and hashlib.sha256(data).hexdigest() != listed[name]
+        try:
+            mask = decode_plain(data, path)[:, :, 0] >= _COVERED
+        except InputError:
+            if changed:
+                raise _changed(path) from None
+            raise
         camera = self.scene.photo(name).camera
         if mask.shape != (camera.height, camera.width):
             raise InputError(
                 f"is {mask.shape[1]} x {mask.shape[0]}, its photo is {camera.width} x "
                 f"{camera.height}", where=path, advice="prepare the scene again",
             )  # fmt: skip
-        if listed and hashlib.sha256(data).hexdigest() != listed[name]:
+        if changed:
             raise _changed(path)
         return mask
+
+    def has_masks(self, split: SplitFile) -> bool:
+        """Whether any test photo of a split has a mask."""
+        return any(self.scene.photo(name).mask_path for name in split.test)
+
+    def mask(self, name: str) -> np.ndarray:
+        """Return the pixels of a photo that may be used, bool [H, W]: all where it has no mask.
+
+        Raises:
+            IntegrityError: The mask changed since the scene was prepared.
+        """
+        photo = self.scene.photo(name)
+        path = photo.mask_path
+        if path is not None and sha256_file(path) != self._sha256_of_mask(name):
+            raise _changed(path)
+        mask = photo.read_mask()
+        return np.ones((photo.camera.height, photo.camera.width), bool) if mask is None else mask
+
+    def _sha256_of_mask(self, name: str) -> str | None:
+        path = self.scene.photo(name).mask_path
+        if path is None:
+            return None
+        return self.card.get("files", {}).get(f"masks/{path.name}")
 
     def _listed(self, split: SplitFile) -> dict[str, str] | None:
         """Return SHA-256 of a split's masks by photo; None for a split that was not prepared."""
@@ -226,6 +255,7 @@ class PreparedScene:
             masks = {n: hashlib.sha256(self._drawn(split, n)).hexdigest() for n in split.test}
         else:
             masks = {name: listed[name] for name in split.test}
+        kept = {name: self._sha256_of_mask(name) for name in split.test}
         return {
             "split": split.name,
             "split_sha256": split.hash,
@@ -233,6 +263,7 @@ class PreparedScene:
             "sizes": self.card.get("sizes"),
             "photos_sha256": {name: self.card["photos"][name] for name in split.test},
             "coverage_sha256": masks,
+            **({"masks_sha256": kept} if any(kept.values()) else {}),
         }
 
 

@@ -85,6 +85,7 @@ def score(
         prepared.photo,
         lambda name: prepared.coverage(chosen, name),
         prepared.footprint,
+        read_mask=prepared.mask if prepared.has_masks(chosen) else None,
         groups=chosen.groups,
         rules=prepared.rules(chosen),
         method=method or method_name(pred),

@@ -11,6 +11,10 @@ from xscale.giganvs.layout import CARD, PreparedScene
 from xscale.metrics.lpips_weights import check_available
 from xscale.scene.checks.duplicates import check_leaks
 
+_WIDER = 30
+"""Factor on the distance and angle between the cameras of photos that may be the same: 0.3 % of
+the cameras' median distance, and 1.7 degrees."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -79,7 +83,10 @@ def verify(path: Path, on_stage: Callable[[str], None] | None = None) -> Verdict
         for name in prepared.splits():
             say(f"{path.name}: split {name}")
             split = prepared.split(name)
-            check_leaks(scene.photos, split.test, False, remarks.append)
+            found: list[str] = []
+            check_leaks(scene.photos, split.test, True, found.append, wider=_WIDER)
+            for line in found:
+                (faults if line.startswith("W-PHOTO-LEAK") else remarks).append(line)
             for photo in split.test:
                 prepared.coverage(split, photo)
     except (ListError, XscaleError) as error:

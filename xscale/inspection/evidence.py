@@ -130,7 +130,7 @@ class Doubt:
         near = (found.shift or 0.0) <= WELL_APART and (found.misfit or 0.0) <= MOST_MISFIT
         return near and found.matched >= before.matched - _MORE_MATCHED
 
-    def settled(self, matrix: np.ndarray) -> np.ndarray:
+    def refined(self, matrix: np.ndarray) -> np.ndarray:
         """Return a place of the mesh made finer by the sparse points, where they allow it."""
         points = self.scene.points
         if points is None or len(points) < _LEAST_SPARSE:

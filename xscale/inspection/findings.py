@@ -31,6 +31,7 @@ _LEAST_OFFSET = 0.5
 """Pixels on the surface by which sparse points ask the mesh to move where that is told."""
 _BETTER = 1.6
 _FAR_SCALE = 0.002
+_TURNED = "its camera is turned or shifted: align it again, or leave it out"
 _LITTLE_COVERAGE = 0.03
 _HARDLY_APART = 0.25
 """Small pixels by which photos of scenes with an exact mesh lie apart, at most."""
@@ -203,7 +204,7 @@ def _mesh(rows: list[PhotoRow], fit: MeshFit | None, doubt: Doubt, scene: Scene)
     offset = _median([row.mesh_offset for row in rows])
     matrix = None if fit is None else fit_matrix(fit, scene.origin)
     if fit is not None and matrix is not None and _off(rows, fit):
-        matrix = doubt.settled(matrix)
+        matrix = doubt.refined(matrix)
         scale = 1 / float(np.cbrt(np.linalg.det(matrix[:3, :3])))
         off = float(np.linalg.norm(matrix[:3, :3] @ scene.origin + matrix[:3, 3] - scene.origin))
         parts = []
@@ -294,20 +295,23 @@ def _photo(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     return None
 
 
+def _beyond(code: str, row: PhotoRow, of_limit: float, what: str, advice: str) -> Finding | None:
+    """Return the finding of a photo whose measure is above its limit, ``of_limit`` times."""
+    return None if of_limit <= 1 else Finding(code, row.name, of_limit, what, advice)
+
+
 def _pose(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
     if row.neighbours is None:
         return None
     usual = _median([r.neighbours and r.neighbours / r.scale for r in rows])
     limit = max(_FAR_SHIFT, UNLIKE_OTHERS * usual) * row.scale
-    if row.neighbours <= limit:
-        return None
-    return Finding(
+    return _beyond(
         "W-PHOTO-POSE",
-        row.name,
+        row,
         row.neighbours / limit,
         f"its neighbours, laid on it through the mesh, are {row.neighbours:.0f} pixels off "
         f"({row.neighbours * row.pixel_degrees:.2g} degrees)",
-        "its camera is turned or shifted: align it again, or leave it out",
+        _TURNED,
     )
 
 
@@ -316,15 +320,13 @@ def _sparse(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
         return None
     usual = _median([r.reprojection for r in rows])
     limit = max(row.far_pixels, UNLIKE_OTHERS * usual)
-    if row.reprojection <= limit:
-        return None
-    return Finding(
+    return _beyond(
         "W-PHOTO-POSE",
-        row.name,
+        row,
         row.reprojection / limit,
         f"sparse points land {row.reprojection:.1f} pixels from where it saw them "
         f"({row.reprojection * row.pixel_degrees:.2g} degrees)",
-        "its camera is turned or shifted: align it again, or leave it out",
+        _TURNED,
     )
 
 
@@ -334,11 +336,9 @@ def _outlines(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
         return None
     usual = _median([r.edges and r.edges / r.scale for r in rows])
     limit = max(_FAR_EDGES, UNLIKE_OTHERS * usual) * row.scale
-    if row.edges <= limit:
-        return None
-    return Finding(
+    return _beyond(
         "W-PHOTO-EDGES",
-        row.name,
+        row,
         row.edges / limit,
         f"its edges lie {row.edges:.0f} pixels off the mesh's",
         "its camera is turned or shifted: look at the overlay",

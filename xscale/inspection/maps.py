@@ -24,7 +24,7 @@ _FILLING = (1.5, 98.5)
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class MapView:
     """A parallel projection of the scene."""
 
     title: str
@@ -47,7 +47,7 @@ class View:
         return np.column_stack([at[:, 0], 1 - at[:, 1]])
 
 
-def views_of(scene: Scene, looks: list[Look]) -> list[View]:
+def views_of(scene: Scene, looks: list[Look]) -> list[MapView]:
     """Return the view from above and, where the cameras look to one side, the one from there."""
     cameras = [look.camera for look in looks]
     up = _unit(-np.mean([camera.R[1] for camera in cameras], axis=0), (0.0, 0.0, 1.0))
@@ -85,7 +85,7 @@ def _unit(vector: np.ndarray, otherwise: object) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _view(title: str, axes: np.ndarray, scene: Scene, looks: list[Look]) -> View:
+def _view(title: str, axes: np.ndarray, scene: Scene, looks: list[Look]) -> MapView:
     vertices = scene.mesh.vertices[:: max(1, len(scene.mesh.vertices) // _MESH_POINTS)]
     mesh = vertices.astype(np.float64) @ axes.T
     stands = np.array([look.camera.position for look in looks]) @ axes.T
@@ -123,7 +123,7 @@ def _view(title: str, axes: np.ndarray, scene: Scene, looks: list[Look]) -> View
     picture[there] = _UNSEEN
     # The lightest tenth of the scale would vanish on paper.
     picture[seen] = colormap(0.1 + 0.8 * np.clip(share, 0, 1))[seen]
-    return View(title, axes, low, size, picture, float(ends[0]), float(ends[1]))
+    return MapView(title, axes, low, size, picture, float(ends[0]), float(ends[1]))
 
 
 def _closed(finest: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from xscale.gbuffer.build import build_surface
 from xscale.inspection.examine import Inspection
 from xscale.inspection.findings import PhotoRow
 from xscale.inspection.looks import Look, look_at
-from xscale.inspection.maps import View, corners_of, views_of
+from xscale.inspection.maps import MapView, corners_of, views_of
 from xscale.inspection.pictures import edges_picture, mesh_picture
 from xscale.inspection.words import length, many, measures, plan_lines, rough, size
 from xscale.io.storage import write_text
@@ -141,7 +141,7 @@ def _maps(found: Inspection, unit: str | None) -> list[str]:
     ]
 
 
-def _map(view: View, looks: Sequence[Look], suspicious: set[str], unit: str | None) -> str:
+def _map(view: MapView, looks: Sequence[Look], suspicious: set[str], unit: str | None) -> str:
     tall, wide = view.picture.shape[:2]
     width = 560.0
     height = width * tall / wide

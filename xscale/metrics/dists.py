@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xscale.errors import IntegrityError, SetupError, ShapeError
+from xscale.errors import IntegrityError, SetupError
 from xscale.io.hashing import sha256_file
 from xscale.metrics.lpips import MIN_SIDE, SLICES, unit_range
 from xscale.metrics.lpips_weights import load_weights
-from xscale.metrics.network import Pool, walk
+from xscale.metrics.network import Pool, common_size, walk
 
 _CHANNELS = (3, 64, 128, 256, 512, 512)
 _MEAN = (0.485, 0.456, 0.406)
@@ -104,9 +104,7 @@ class DistsModel:
         Raises:
             ShapeError: The pictures differ in shape.
         """
-        if len({p.shape for p in pictures}) > 1:
-            raise ShapeError(f"pictures differ in shape: {sorted({p.shape for p in pictures})}")
-        height, width = pictures[0].shape[:2]
+        height, width = common_size(pictures)
         if min(height, width) < MIN_SIDE:
             return [None] * len(pairs)
         mean, deviation = torch.tensor(_MEAN), torch.tensor(_DEVIATION)

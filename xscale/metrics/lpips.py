@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from xscale.errors import ShapeError
 from xscale.metrics.lpips_weights import LpipsWeights, load_weights
-from xscale.metrics.network import Layer, Pool, Slice, walk
+from xscale.metrics.network import Layer, Pool, Slice, common_size, walk
 
 MIN_SIDE = 32
 SHIFT = (-0.030, -0.088, -0.188)
@@ -104,9 +103,7 @@ class LpipsModel:
         Raises:
             ShapeError: The pictures differ in shape.
         """
-        if len({p.shape for p in pictures}) > 1:
-            raise ShapeError(f"pictures differ in shape: {sorted({p.shape for p in pictures})}")
-        height, width = pictures[0].shape[:2]
+        height, width = common_size(pictures)
         if min(height, width) < MIN_SIDE:
             return [None] * len(pairs)
 

@@ -13,9 +13,12 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from xscale.errors import ShapeError
 
 Span = tuple[int, int]
 Crop = Callable[[int, slice, slice], Tensor]
@@ -23,6 +26,18 @@ Crop = Callable[[int, slice, slice], Tensor]
 
 _TILE = 1024
 """Nominal side of a tile in pixels: its features take about 120 MB a picture."""
+
+
+def common_size(pictures: Sequence[np.ndarray]) -> tuple[int, int]:
+    """Return height and width of pictures [H, W, 3] that are to be compared.
+
+    Raises:
+        ShapeError: They differ in shape.
+    """
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1:
+        raise ShapeError(f"pictures differ in shape: {sorted(shapes)}")
+    return pictures[0].shape[:2]
 
 
 class Layer(NamedTuple):

@@ -155,9 +155,9 @@ class FilmShader:
         return shader, name
 
     def regularise(self, grads: dict[str, Tensor], strength: float) -> None:
-        """Do nothing: codes are held by their norm (``settle``), as published."""
+        """Do nothing: codes are held by their norm (``after_step``), as published."""
 
-    def settle(self, direction_decay: float | Tensor) -> None:
+    def after_step(self, direction_decay: float | Tensor) -> None:
         """Bring codes that the optimizer made longer than 1 back to length 1."""
         self.light.copy_(ops.limit_code_norm(self.light))
         self.exposure.copy_(ops.limit_code_norm(self.exposure))

@@ -179,7 +179,7 @@ class ReluShader:
         if "shader.latent" in grads and strength > 0:
             grads["shader.latent"] += strength * self.latent / len(self.latent)
 
-    def settle(self, direction_decay: float | Tensor) -> None:
+    def after_step(self, direction_decay: float | Tensor) -> None:
         """Let the weights of the view direction lose this share of themselves, after an update."""
         if isinstance(direction_decay, Tensor) or direction_decay > 0:
             second = self.layout.unpack(self.weights)["W2"]

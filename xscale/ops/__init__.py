@@ -50,7 +50,7 @@ from xscale.ops.shade_layouts import (
     identity_exposure,
     relu_shader_init,
 )
-from xscale.ops.shade_math import linear_to_srgb, shade_loss, spherical_harmonics
+from xscale.ops.shade_math import linear_to_srgb, shade_loss, spherical_harmonics, srgb_to_linear
 from xscale.ops.sides import BACK, BOTH, FRONT, sides
 
 __all__ = [
@@ -118,6 +118,7 @@ __all__ = [
     "shade_train",
     "sides",
     "spherical_harmonics",
+    "srgb_to_linear",
     "step_control",
     "table_zeros",
     "touched_bits",

@@ -62,6 +62,11 @@ def linear_to_srgb(linear: Tensor) -> Tensor:
     return torch.where(linear <= 0.0031308, 12.92 * linear, torch.where(linear > 1, tangent, curve))
 
 
+def srgb_to_linear(srgb: Tensor) -> Tensor:
+    """Linear light of sRGB from 0 to 1."""
+    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
 def shade_loss(rgb: Tensor, target: Tensor, kind: str) -> Tensor:
     """Loss of each ray, the mean over its channels.
 

@@ -17,7 +17,7 @@ from xscale.geometry.camera import Camera
 from xscale.geometry.camera_json import camera_to_json
 from xscale.io.hashing import fingerprint_of
 from xscale.io.temporaries import TEMPORARY_PREFIX
-from xscale.render.options import Settings
+from xscale.render.options import JobSettings
 from xscale.render.outputs import SIDE_BY_SIDE
 from xscale.render.picture import Band, bands_of, render_band, write_picture
 from xscale.render.probe import is_inside
@@ -44,7 +44,7 @@ class Job:
     """All pictures of a job; equal jobs have equal hashes, on every machine."""
 
     frames: tuple[JobFrame, ...]
-    settings: Settings
+    settings: JobSettings
     run: str
     """Fingerprint of the run: mesh and checkpoint."""
     depths: tuple[float, float]
@@ -82,7 +82,7 @@ class Job:
         return paths
 
 
-def make_job(run: Run, frames: Sequence[JobFrame], settings: Settings) -> Job:
+def make_job(run: Run, frames: Sequence[JobFrame], settings: JobSettings) -> Job:
     """Check a job before any work is done.
 
     Raises:

@@ -21,6 +21,8 @@ from xscale.gbuffer.cut import cut_surface
 from xscale.gbuffer.gbuffer import Surface
 from xscale.geometry.camera import Camera
 from xscale.render.modes import Mode, Scale, difference, mode_of
+from xscale.render.painter_renderer import PainterRenderer
+from xscale.render.painter_reuse import can_reuse, mover
 from xscale.render.proxy import HEAVY_FACES, proxy_surface
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
@@ -154,7 +156,7 @@ class ViewPainter:
             shown: Of ``shown``.
             check: Called between parts of longer work; may raise to give it up.
         """
-        if shown.coloured and shown.renderer.fused:
+        if _reuses(shown):
             proxy = self._proxy_of(shown)
             if proxy is not None:
                 return self._moving_proxy(shown, proxy, check)
@@ -176,7 +178,7 @@ class ViewPainter:
 
     def can_reuse(self, shown: Shown) -> bool:
         """Whether there are key frames that a picture of the request can be made from."""
-        if not (shown.coloured and shown.renderer.fused):
+        if not _reuses(shown):
             return False
         found = self._moving.get(_key(shown))
         return found is not None and found.ready
@@ -186,7 +188,8 @@ class ViewPainter:
 
         It is made on a thread of its own: the pictures until then show the whole mesh.
         """
-        if self._proxy_failed or len(shown.renderer.surface.faces) <= HEAVY_FACES:
+        light = len(shown.renderer.surface.faces) <= HEAVY_FACES
+        if light or self._proxy_failed or isinstance(shown.renderer, PainterRenderer):
             return None
         if self._proxy is None:
             pool = threads.aside("proxy")
@@ -226,13 +229,13 @@ class ViewPainter:
             rgb: Uint8 [H, W, 3].
             depth: Float32 [H, W], +inf in rows that are not rendered.
         """
-        if shown.coloured and shown.renderer.fused:
+        if _reuses(shown):
             colour = torch.from_numpy(np.ascontiguousarray(rgb))
             self._reusing(shown).keep(shown.camera, colour, torch.from_numpy(depth))
 
     def improve(self, shown: Shown, stop: Callable[[], bool]) -> None:
         """Work on the next key frame, where one is wanted, until ``stop()``."""
-        if not (shown.coloured and shown.renderer.fused):
+        if not _reuses(shown):
             return
         mover = self._moving.get(("proxy", *_key(shown)))
         (mover or self._reusing(shown)).improve(stop)
@@ -316,7 +319,7 @@ class ViewPainter:
         key = _key(shown)
         if key not in self._moving:
             size = (shown.camera.width, shown.camera.height)
-            self._keep_mover(key, MovingRenderer(shown.renderer, size, shown.exposure))
+            self._keep_mover(key, mover(shown.renderer, size, shown.exposure))
         self._moving.move_to_end(key)
         # Cut or not: colours of the points that are left are the same.
         self._moving[key].renderer = shown.renderer
@@ -356,7 +359,13 @@ def _key(shown: Shown) -> tuple[object, ...]:
     """Return what pictures must share to be key frames of each other."""
     request = shown.request
     photo = request.photo if shown.mode.of_photo else None
-    return request.camera.width, request.camera.height, request.background, photo
+    size = (request.camera.width, request.camera.height)
+    return *size, request.background, photo, type(shown.renderer)
+
+
+def _reuses(shown: Shown) -> bool:
+    """Whether its moving pictures take colours of key frames."""
+    return shown.coloured and can_reuse(shown.renderer, shown.camera)
 
 
 def _enlarged(part: np.ndarray, times: int, width: int, height: int) -> np.ndarray:

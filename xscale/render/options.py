@@ -28,7 +28,7 @@ _MOST_FPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class JobSettings:
     """How every frame of a job is rendered and written."""
 
     outputs: tuple[str, ...] = ("colour",)
@@ -166,9 +166,9 @@ class RenderOptions:
         if changed:
             raise other_job(out, changed)
 
-    def settings(self, samples: int) -> Settings:
+    def settings(self, samples: int) -> JobSettings:
         """Return the settings of every frame, of which ``samples`` may depend on the views."""
-        return Settings(
+        return JobSettings(
             outputs=tuple(self.outputs),
             format=self.format,
             data=self.data,

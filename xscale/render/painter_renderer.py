@@ -29,22 +29,22 @@ class PainterRenderer(Renderer):
 
     def __init__(self, painter: Painter, *args: object, **options: object) -> None:
         super().__init__(*args, **options, fused=False)
-        self._painter = painter
+        self.painter = painter
         self.in_one_pass = True
 
     def over(self, surface: Surface) -> Renderer:
         """Return a renderer on the CPU: the painter holds the whole mesh and nothing else."""
         return Renderer(
             surface, self.model, self.origin, self.background, photos=self.photos,
-            uncertainty=self.uncertainty, at_hand=self.at_hand, features=self.features,
-            at_vertices=self.at_vertices,
+            uncertainty=self.uncertainty, source_photos=self.source_photos,
+            features=self.features, at_vertices=self.at_vertices,
         )  # fmt: skip
 
     def _band(self, asked: Asked, rect: Rect) -> tuple[dict[str, Tensor], Seen | None]:
         outputs = asked.outputs
-        corrects = self.at_hand is not None and not {"colour", "srgb"}.isdisjoint(outputs)
+        corrects = self.source_photos is not None and not {"colour", "srgb"}.isdisjoint(outputs)
         direct = not corrects and _PAINTED.issuperset(outputs)
-        painted = self._painter.paint(
+        painted = self.painter.paint(
             asked.camera,
             rect,
             self.model.shader.frame_shader(asked.exposure),
@@ -54,7 +54,7 @@ class PainterRenderer(Renderer):
         )
         colour = torch.from_numpy(painted.colour)
         packed = torch.from_numpy(asked.camera.packed())
-        hidden = self._hide_backs(painted, packed)
+        hidden = self.hide_backs(painted, packed)
         if hidden is not None:
             colour[hidden] = 255 if colour.dtype == torch.uint8 else 1
         band = {"coverage": torch.from_numpy(painted.covered)}
@@ -75,7 +75,7 @@ class PainterRenderer(Renderer):
         corner = (rect[0], rect[1])
         return band | self._from_points(asked, packed, face_id, corner, shaded), None
 
-    def _hide_backs(self, painted: Painted, packed: Tensor) -> Tensor | None:
+    def hide_backs(self, painted: Painted, packed: Tensor) -> Tensor | None:
         """Leave out pixels whose sides are not surface, in place; return where, if anywhere."""
         surface = self.surface
         if surface.sides is None:

@@ -114,7 +114,7 @@ def _render(
     }
     probe = folder / f".probe-{secrets.token_hex(8)}"
     storage.write_text(probe, job.hash)
-    source = (str(run.path.resolve()), run.where, run.photos_at_render)
+    source = (str(run.path.resolve()), run.where, run.uses_source_photos)
     place = _Place(source, str(folder), str(probe))
     cluster = _Cluster(ray, needs, workers * _IN_FLIGHT, place, ray.put(job))
     tiled = [index for index in pending if _is_tiled(job, index, split, len(pending) < workers)]
@@ -300,8 +300,8 @@ def _worker_run(place: _Place, job: Job) -> Run:
         )
     run = _held.get(place.run)
     if run is None:
-        path, device, at_hand = place.run
-        run = Run.open(path, device, photos_at_render=at_hand)
+        path, device, source_photos = place.run
+        run = Run.open(path, device, source_photos=source_photos)
         if run.fingerprint != job.run:
             raise ClusterError("a worker found another run than the driver", where=path)
         if job.description()["xscale"] != xscale.__version__:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xscale.errors import UsageError, XscaleError
+from xscale.errors import IntegrityError, UsageError, XscaleError
 from xscale.geometry.trajectory import resized
 from xscale.render.batch import Engine, Summary, local_engine, render_batch
 from xscale.render.camera_files import read_cameras
@@ -100,7 +100,8 @@ def render_job(
             replaced.
         engine: Who renders.
         overwrite: Replace another job in the folder.
-        verify: Check the hashes of finished frames, not only their sizes.
+        verify: Check the hashes of finished frames, not only their sizes; those of a film's
+            frames are always checked.
         on_plan: Called once, before the first frame.
         on_frame: Called with (done, of how many, name) after each frame.
         on_film: Called with (done, of how many) while the film is encoded.
@@ -109,7 +110,7 @@ def render_job(
         UsageError: An option is impossible, or the run has no such photo.
         OutputExistsError: The folder holds something else.
         InputError: A file is missing or wrong.
-        IntegrityError: The run is damaged.
+        IntegrityError: The run is damaged, or a film's frame of another shard.
         NumericsError: The model has NaN or infinite numbers.
         PartialError: Some frames failed; the others are finished.
         StorageError: A file cannot be written.
@@ -124,7 +125,7 @@ def render_job(
         shard=options.part,
         engine=engine,
         overwrite=overwrite or planned.into_run,
-        verify=verify,
+        verify=verify or options.video is not None,
         fps=planned.fps,
         on_frame=on_frame,
     )
@@ -195,8 +196,20 @@ def _names(run: Run, views: tuple[str, ...]) -> list[str]:
 
 
 def _film(planned: Planned, kind: str, on_film: Callable[[int, int], None] | None) -> Path:
-    """Encode a job's colours, or its pictures side by side."""
+    """Encode a job's colours, or its pictures side by side.
+
+    Raises:
+        IntegrityError: A picture, of another shard for example, is not the one that was rendered.
+    """
     job, settings = planned.job, planned.job.settings
+    whole = JobFolder(planned.folder, job).finished(verify=True)
+    damaged = [frame.name for index, frame in enumerate(job.frames) if index not in whole]
+    if damaged:
+        raise IntegrityError(
+            f"frame {damaged[0]} changed since it was rendered",
+            where=planned.folder,
+            advice="render again with --verify",
+        )
     place = 0 if settings.side_by_side else settings.outputs.index("colour")
     pictures = [planned.folder / job.paths(frame)[place] for frame in job.frames]
     path = planned.folder / f"video.{kind}"

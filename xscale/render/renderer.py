@@ -21,7 +21,7 @@ from xscale.model.model import Model
 from xscale.render.edges import smoothed
 from xscale.render.frame import Frame
 from xscale.render.outputs import TABLE
-from xscale.render.photos_at_hand import PhotosAtHand, corrected
+from xscale.render.source_photos import SourcePhotos, corrected
 from xscale.render.vertex_values import interpolated
 
 _BAND_PIXELS = 1 << 19
@@ -54,7 +54,7 @@ class Asked:
     outputs: Sequence[str]
     exposure: Tensor | None
     correct: Callable[[Tensor, GBuffer], Tensor]
-    """Corrects colours [N, 3] of surface points by the photos at hand."""
+    """Corrects colours [N, 3] of surface points by the source photos."""
     smooth: bool = False
     """Whether colours take more samples where the surface breaks off."""
 
@@ -77,7 +77,7 @@ class Renderer:
             it there is no output of that name.
         uncertainty: Tells from face ids [N] and those points how far off their colours may be;
             likewise.
-        at_hand: Photos that colours are corrected by; None leaves them as the model gives them.
+        source_photos: Photos that colours are corrected by; None leaves them as they are.
         features: Turns surface points into colours [N, 3] that show their features; likewise.
         at_vertices: Values [V] at the mesh's vertices, by output: photos and uncertainty are then
             interpolated between these, which is coarser and much faster.
@@ -93,7 +93,7 @@ class Renderer:
         fused: bool = True,
         photos: Callable[[Tensor], Tensor] | None = None,
         uncertainty: Callable[[Tensor, Tensor], Tensor] | None = None,
-        at_hand: PhotosAtHand | None = None,
+        source_photos: SourcePhotos | None = None,
         features: Callable[[GBuffer], Tensor] | None = None,
         at_vertices: Mapping[str, Tensor] | None = None,
     ) -> None:
@@ -103,12 +103,12 @@ class Renderer:
         self.background = background
         self.photos = photos
         self.uncertainty = uncertainty
-        self.at_hand = at_hand
+        self.source_photos = source_photos
         self.features = features
         self.at_vertices = at_vertices or {}
         has_body = ops.has_body("fused_frame", model.device.type)
         plain = model.settings.encoding == "hash" and ops.encoding() == "xscale"
-        plain = plain and at_hand is None
+        plain = plain and source_photos is None
         self.fused = fused and has_body and plain
         self._halved = 0
         self.in_one_pass = self.fused
@@ -165,10 +165,12 @@ class Renderer:
         if not inside or left + width > camera.width or top + height > camera.height:
             raise UsageError(f"{rect} leaves the picture of {camera.width} x {camera.height}")
         local = camera.recentred(self.origin)
-        near = [] if self.at_hand is None else self.at_hand.near(local)
+        near = [] if self.source_photos is None else self.source_photos.near(local)
 
         def correct(colour: Tensor, samples: GBuffer) -> Tensor:
-            return corrected(colour, samples, local, near, self.at_hand.shares) if near else colour
+            if not near:
+                return colour
+            return corrected(colour, samples, local, near, self.source_photos.shares)
 
         smooth = smooth and any(TABLE[name].smooth for name in outputs)
         asked = Asked(local, outputs, exposure, correct, smooth)

@@ -56,7 +56,8 @@ class _Pending:
     """A key frame in the making: its slot, and the pixels whose colours are not its own yet."""
 
     slot: int
-    packed: Tensor
+    camera: Camera
+    """The view, in the local frame."""
     depth: Tensor
     """Float32 [H, W], of the whole view; the slot has it where the colour is exact."""
     left: Tensor
@@ -112,30 +113,56 @@ class MovingRenderer:
             camera: World frame, of this renderer's size.
             check: Called between the steps; may raise to give the picture up.
         """
-        surface = self.renderer.surface
         local = camera.recentred(self.renderer.origin)
-        packed = self._packed(local)
         order = self._order(local)
         if not order:
             return self._whole(camera)
-        face_id, depth = visible(surface, packed, *self.size)
-        check()
-        tried = torch.tensor(order[:_TRIED_KEYS], dtype=torch.int32, device=packed.device)
-        found = ops.reproject(
-            surface.vertices, surface.faces, packed, face_id, depth, self._keys, tried,
-            backdrop=self._backdrop(face_id, local),
-        )  # fmt: skip
+        found, face_id, depth = self._reproject(local, order[:_TRIED_KEYS], check)
         check()
         left = (found.missing.reshape(-1) >= 0).nonzero().squeeze(1)
         covered = int((face_id >= 0).sum())
-        exact = self._shade(packed, local, found, left)
+        exact = self._shade(local, found, left)
         check()
         share = len(left) / max(covered, 1)
         wanted = share > _MOST_MISSING or self._apart(local, order[0]) > _NEAR_ENOUGH
         if wanted and self._pending is None:
-            self._begin(local, packed, found.rgba, depth, face_id, exact)
+            self._begin(local, found.rgba, depth, face_id, exact)
         parts = (part.cpu() for part in (found.rgba, depth, face_id))
         return Moving(*parts, 1.0 - share if covered else 0.0)
+
+    def _reproject(
+        self, local: Camera, order: list[int], check: Callable[[], None]
+    ) -> tuple[ops.Reprojected, Tensor, Tensor]:
+        """Return what key frames show of a view, its face ids and its depths.
+
+        Args:
+            local: The view, local frame.
+            order: Rows of the key frames to try.
+            check: As for ``render``.
+        """
+        surface, packed = self.renderer.surface, self._packed(local)
+        face_id, depth = visible(surface, packed, *self.size)
+        check()
+        found = ops.reproject(
+            surface.vertices, surface.faces, packed, face_id, depth, self._keys,
+            torch.tensor(order, dtype=torch.int32, device=packed.device),
+            backdrop=self._backdrop(face_id, local),
+        )  # fmt: skip
+        return found, face_id, depth
+
+    def _faces(self, local: Camera) -> Tensor:
+        """Return the face ids of a view."""
+        return visibility(self.renderer.surface, self._packed(local), local.width, local.height)
+
+    def _colours(self, local: Camera, face_id: Tensor, top: int = 0) -> Tensor:
+        """Return the colours of the rows of a view from ``top``, uint8 [h, w, 3]."""
+        renderer = self.renderer
+        return renderer.model.paint(
+            renderer.surface, self._packed(local), face_id, (0, top), self.exposure
+        )
+
+    def _stored(self, slot: int, rows: slice) -> None:
+        """Take note that rows of a key frame are new."""
 
     def _whole(self, camera: Camera) -> Moving:
         """Render a view in full and keep it: there is no key frame yet."""
@@ -158,6 +185,7 @@ class MovingRenderer:
         slot = self._slot(local, float(seen.median()) if len(seen) else 1.0)
         self._keys.colour[slot, ..., :3] = colour
         self._keys.depth[slot] = depth
+        self._stored(slot, slice(0, self.size[1]))
 
     @torch.inference_mode()
     def improve(self, stop: Callable[[], bool]) -> None:
@@ -166,16 +194,15 @@ class MovingRenderer:
         if pending is None:
             return
         width, height = self.size
-        model, surface = self.renderer.model, self.renderer.surface
         while pending.rows < height:
             rows = min(max(1, _BAND_PIXELS // width), height - pending.rows)
             inside = slice(pending.rows, pending.rows + rows)
             left = pending.left[inside]
             if bool((left >= 0).any()):
-                corner = (0, pending.rows)
-                shaded = model.paint(surface, pending.packed, left, corner, self.exposure)
+                shaded = self._colours(pending.camera, left, pending.rows)
                 self._keys.colour[pending.slot, inside][left >= 0] = with_alpha(shaded)[left >= 0]
             self._keys.depth[pending.slot, inside] = pending.depth[inside]
+            self._stored(pending.slot, inside)
             pending.rows += rows
             if stop():
                 break
@@ -196,7 +223,6 @@ class MovingRenderer:
     def _begin(
         self,
         local: Camera,
-        packed: Tensor,
         rgba: Tensor,
         depth: Tensor,
         face_id: Tensor,
@@ -206,7 +232,6 @@ class MovingRenderer:
 
         Args:
             local: The view, local frame.
-            packed: The same, packed.
             rgba: Its picture.
             depth: Its depths.
             face_id: Its faces.
@@ -219,9 +244,10 @@ class MovingRenderer:
         known = torch.full_like(depth, float("inf"))
         known.reshape(-1)[exact] = depth.reshape(-1)[exact]
         self._keys.depth[slot] = known
+        self._stored(slot, slice(0, self.size[1]))
         left = face_id.clone()
         left.reshape(-1)[exact] = -1
-        self._pending = _Pending(slot, packed, depth, left)
+        self._pending = _Pending(slot, local, depth, left)
 
     def _packed(self, local: Camera) -> Tensor:
         return torch.from_numpy(local.packed()).to(self.renderer.model.device)
@@ -238,12 +264,11 @@ class MovingRenderer:
         cosine = (np.trace(local.R @ key.R.T) - 1) / 2
         return moved + _TURN * float(np.arccos(np.clip(cosine, -1, 1)))
 
-    def _shade(self, packed: Tensor, local: Camera, found: ops.Reprojected, left: Tensor) -> Tensor:
+    def _shade(self, local: Camera, found: ops.Reprojected, left: Tensor) -> Tensor:
         """Shade the pixels that no key frame shows, into the picture.
 
         Args:
-            packed: The view, packed.
-            local: The same, local frame.
+            local: The view, local frame.
             found: The picture so far.
             left: Int64 [N], the missing pixels.
 
@@ -254,16 +279,13 @@ class MovingRenderer:
             return left
         start = time.perf_counter()
         if len(left) * self._pixel_seconds <= self.seconds:
-            self._paint(packed, found.missing, found.rgba, left)
+            self._paint(local, found.missing, found.rgba, left)
             self._learn(time.perf_counter() - start, len(left))
             return left
         small = (-(-self.size[0] // _COARSE), -(-self.size[1] // _COARSE))
-        coarse = self._packed(local.scaled(*small))
-        face_id = visibility(self.renderer.surface, coarse, *small)
-        face_id = torch.where(_any_of_block(found.missing >= 0), face_id, -1)
-        shaded = self.renderer.model.paint(
-            self.renderer.surface, coarse, face_id, (0, 0), self.exposure
-        )
+        coarse = local.scaled(*small)
+        face_id = torch.where(_any_of_block(found.missing >= 0), self._faces(coarse), -1)
+        shaded = self._colours(coarse, face_id)
         self._learn(time.perf_counter() - start, int((face_id >= 0).sum()))
         row, column = left // self.size[0] // _COARSE, left % self.size[0] // _COARSE
         block = row * small[0] + column
@@ -274,14 +296,12 @@ class MovingRenderer:
         alone = left[~shared]
         missing = torch.full_like(found.missing, -1)
         missing.reshape(-1)[alone] = found.missing.reshape(-1)[alone]
-        self._paint(packed, missing, found.rgba, alone)
+        self._paint(local, missing, found.rgba, alone)
         return alone
 
-    def _paint(self, packed: Tensor, face_id: Tensor, rgba: Tensor, pixels: Tensor) -> None:
+    def _paint(self, local: Camera, face_id: Tensor, rgba: Tensor, pixels: Tensor) -> None:
         """Shade the covered pixels of ``face_id``, whose numbers are int64 [N], into a picture."""
-        shaded = self.renderer.model.paint(
-            self.renderer.surface, packed, face_id, (0, 0), self.exposure
-        )
+        shaded = self._colours(local, face_id)
         rgba.reshape(-1, 4)[pixels] = with_alpha(shaded.reshape(-1, 3)[pixels])
 
     def _learn(self, seconds: float, count: int) -> None:

@@ -23,15 +23,19 @@ from xscale.io.hashing import fingerprint_of, sha256_file
 from xscale.io.names import name_bytes
 from xscale.model.background import Background, Plain
 from xscale.model.model import Model
-from xscale.render import photos_at_hand
 from xscale.render.feature_colours import FeatureColours
 from xscale.render.frame import Frame
 from xscale.render.new_run import new_model
 from xscale.render.painter_renderer import PainterRenderer
-from xscale.render.photos_at_hand import PhotosAtHand
 from xscale.render.renderer import Renderer
 from xscale.render.resolve import render_resolved
-from xscale.render.sight import View, count, training_views
+from xscale.render.sight import Sight, count, training_views
+from xscale.render.source_photos import (
+    ReadPhoto,
+    SourcePhotos,
+    read_source_photos,
+    source_photo_arrays,
+)
 from xscale.render.uncertainty import expected_error, read_residuals
 from xscale.run.folder import BACKGROUND, MESH, PHOTOS, RESIDUALS, RunFolder
 from xscale.run.manifest import Manifest
@@ -53,7 +57,7 @@ class Run:
 
     folder: RunFolder
     device: torch.device
-    photos_at_render: bool = False
+    uses_source_photos: bool = False
     """Whether colours are corrected by the training photos that the run keeps."""
     two_sided: bool = False
     """Whether both sides of every face are surface, whatever photos say."""
@@ -70,7 +74,7 @@ class Run:
         path: str | Path,
         device: str = "cpu",
         *,
-        photos_at_render: bool = False,
+        source_photos: bool = False,
         two_sided: bool = False,
         newest: tuple[Checkpoint | None, list[str]] | None = None,
     ) -> Run:
@@ -79,7 +83,7 @@ class Run:
         Args:
             path: The folder.
             device: Where to render: cpu, cuda, cuda:N, webgpu or webgpu:N.
-            photos_at_render: Whether colours are corrected by the training photos that it keeps.
+            source_photos: Whether colours are corrected by the training photos that it keeps.
             two_sided: Whether both sides of every face are surface, whatever the photos say.
             newest: What ``RunFolder.load_newest`` gave, where it is read already.
 
@@ -101,7 +105,7 @@ class Run:
             number = device.partition(":")[2]
             adapter = find_adapter(int(number) if number else None)
         on = torch.device("cpu" if adapter else device)
-        run = cls(folder, on, photos_at_render, two_sided, adapter)
+        run = cls(folder, on, source_photos, two_sided, adapter)
         if newest is not None:
             run._read, run.warnings = newest
         return run
@@ -242,7 +246,7 @@ class Run:
             MESH: True,
             BACKGROUND: self.background is not None,
             RESIDUALS: self.folder.has(RESIDUALS),
-            PHOTOS: self.at_hand is not None,
+            PHOTOS: self.source_photos is not None,
         }
         parts = [self.folder.checkpoint_hash(self._step)]
         parts += [sha256_file(self.path / name) for name, counts in there.items() if counts]
@@ -283,7 +287,7 @@ class Run:
             uncertainty=lambda face_id, position: expected_error(
                 self.surface, self.residuals, face_id, position, count(self.views, position)
             ),
-            at_hand=self.at_hand,
+            source_photos=self.source_photos,
             features=FeatureColours(self.model, self.surface, self._local_cameras).of,
         )
 
@@ -319,20 +323,20 @@ class Run:
         return read_residuals(self.folder, len(self.mesh.vertices), self.device)
 
     @cached_property
-    def at_hand(self) -> PhotosAtHand | None:
+    def source_photos(self) -> SourcePhotos | None:
         """The training photos that colours are corrected by, where that was asked for."""
-        if not self.photos_at_render:
+        if not self.uses_source_photos:
             return None
         _ = self.model
         cameras = self._local_cameras()
-        stored = photos_at_hand.read_photos(self.folder, self._step, len(cameras))
-        return PhotosAtHand(stored, self.surface, self.views, cameras)
+        stored = read_source_photos(self.folder, self._step, len(cameras))
+        return SourcePhotos(stored, self.surface, self.views, cameras)
 
     def _local_cameras(self) -> list[Camera]:
         """Return the training photos' cameras in the mesh's local frame."""
         return [self.camera(name).recentred(self.origin) for name in self.names("train")]
 
-    def keep_photos(self, read: photos_at_hand.Read) -> None:
+    def write_source_photos(self, read: ReadPhoto) -> None:
         """Write the training photos into the run, so that it can be opened with them.
 
         Args:
@@ -346,11 +350,11 @@ class Run:
             return self.renderer.render(camera, ("srgb",), exposure=exposure).srgb
 
         _ = self.model
-        arrays = photos_at_hand.kept_photos(names, render, read, self._step)
+        arrays = source_photo_arrays(names, render, read, self._step)
         self.folder.write(PHOTOS, arrays, self.manifest.run)
 
     @cached_property
-    def views(self) -> list[View]:
+    def views(self) -> list[Sight]:
         """Views of the training cameras; made when first asked for."""
         cameras = [self.camera(name) for name in self.names("train")]
         return training_views(self.surface, cameras, self.origin)

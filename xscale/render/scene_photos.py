@@ -12,7 +12,7 @@ from xscale.errors import InputError, XscaleError
 from xscale.geometry.camera import Camera
 from xscale.io.photo.resample import area_downscale
 from xscale.render.run import Run
-from xscale.render.sight import View
+from xscale.render.sight import Sight
 from xscale.scene.scene import Scene
 
 _KEPT = 4
@@ -147,7 +147,7 @@ def photo_from_its_place(pixels: np.ndarray, taken: Camera, camera: Camera) -> n
 
 
 def photo_on_points(
-    pixels: np.ndarray, taken: Camera, view: View, camera: Camera, position: np.ndarray
+    pixels: np.ndarray, taken: Camera, view: Sight, camera: Camera, position: np.ndarray
 ) -> np.ndarray:
     """Return what a photo shows of surface points that a camera elsewhere sees: uint8 [H, W, 3].
 

@@ -23,7 +23,7 @@ _TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Sight:
     """One training camera, and what it sees of the mesh."""
 
     camera: Camera
@@ -64,18 +64,18 @@ class View:
         return inside & (depth < self.depths[row, column] * (1 + _TOLERANCE))
 
 
-def training_views(surface: Surface, cameras: list[Camera], origin: np.ndarray) -> list[View]:
+def training_views(surface: Surface, cameras: list[Camera], origin: np.ndarray) -> list[Sight]:
     """Return what cameras of the world frame see of a surface, at a size that memory bounds."""
     most = min(_MOST_PIXELS, _ALL_PIXELS // max(len(cameras), 1))
     views = []
     for whole in cameras:
         camera = whole.downscaled(max(1.0, (whole.width * whole.height / most) ** 0.5))
         camera = camera.recentred(origin)
-        views.append(View(camera, surface, whole.fx * whole.fy))
+        views.append(Sight(camera, surface, whole.fx * whole.fy))
     return views
 
 
-def count(views: list[View], position: Tensor) -> Tensor:
+def count(views: list[Sight], position: Tensor) -> Tensor:
     """Return in how many photos points [N, 3] of the local frame are seen, float32 [N]."""
     points = position.cpu().numpy()
     total = np.zeros(len(points), np.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xscale.errors import IntegrityError, StorageError
 from xscale.gbuffer.gbuffer import Surface
-from xscale.render.sight import View
+from xscale.render.sight import Sight
 from xscale.run.folder import PHOTO_COUNTS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def interpolated(surface: Surface, values: Tensor, face_id: Tensor, position: Te
 
 
 def photo_counts(
-    surface: Surface, views: list[View], check: Callable[[], None] = lambda: None
+    surface: Surface, views: list[Sight], check: Callable[[], None] = lambda: None
 ) -> Tensor:
     """Return in how many photos each vertex is seen, float32 [V].
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xscale.io.names import png_name
 from xscale.render.batch import render_batch
-from xscale.render.job import JobFrame, Settings, make_job
+from xscale.render.job import JobFrame, JobSettings, make_job
 from xscale.render.run import Run
 
 
@@ -35,6 +35,6 @@ def render_views(
         the mesh); errors of :func:`render_batch`.
     """
     frames = [JobFrame(frame_name(name), (run.camera(name),)) for name in names]
-    job = make_job(run, frames, Settings(outputs=("colour", "coverage")))
+    job = make_job(run, frames, JobSettings(outputs=("colour", "coverage")))
     render_batch(run, job, out, overwrite=True, verify=True, on_frame=on_frame)
     return out, out / "coverage"

@@ -25,6 +25,7 @@ def score_predictions(
     read_coverage: Read,
     read_footprint: Read | None = None,
     *,
+    read_mask: Read | None = None,
     groups: Mapping[str, object],
     rules: Mapping[str, object],
     method: str,
@@ -42,6 +43,8 @@ def score_predictions(
         read_coverage: Gives the pixels that the mesh covers, bool [H, W]: the same for all methods.
         read_footprint: Gives the size of each pixel on the surface, float [H, W], not finite where
             nothing is covered; None: pixels are not grouped by it.
+        read_mask: Gives the pixels of a photo that may be used, bool [H, W]; None where the scene
+            has no masks, and then there are no ``_masked`` scores.
         groups: Group of neighbouring views of each test photo, for intervals.
         rules: Everything that decides the figures and is the same for all methods: split, sizes,
             hashes of photos and masks. Two files are comparable where it is equal.
@@ -64,14 +67,15 @@ def score_predictions(
     shares: dict[str, float] = {}
     blocks: dict[str, dict[int, dict[str, Score]]] = {}
     sums: dict[str, dict[int, Octave]] = {}
-    nothing = dict.fromkeys(metric_names(extras=extras))
+    nothing = dict.fromkeys(metric_names(read_mask is not None, extras))
     for name in test:
         coverage = read_coverage(name)
         shares[name] = float(coverage.mean())
         if name in predictions.entries:
             photo = read_photo(name)
             render = predictions.read(name, photo)
-            rows[name] = score_photo(render, photo, coverage, None, models, extras=extras)
+            mask = None if read_mask is None else read_mask(name)
+            rows[name] = score_photo(render, photo, coverage, mask, models, extras=extras)
             blocks[name] = downscaled_scores(render, photo, coverage, models, extras)
             if read_footprint is not None:
                 sums[name] = octaves(render, photo, coverage, read_footprint(name))
@@ -88,7 +92,7 @@ def score_predictions(
         )
         summary["mean"] = dict.fromkeys(summary["mean"])
     if predictions.extra:
-        warnings.append(f"W-EXTRA: {len(predictions.extra)} pictures belong to no test photo")
+        warnings.append(f"W-EXTRA: pictures that belong to no test photo: {len(predictions.extra)}")
     stated = protocol_of({}, models, warnings)
     rules = {**rules, "lpips": stated["lpips"]}
     return {

@@ -23,27 +23,29 @@ _OTHER = "other photos"
 
 
 def write_report(
-    run_dir: str | Path,
+    path: str | Path,
     scores: Mapping[str, Mapping],
     *,
     names: Sequence[str],
     read_photo: Callable[[str], np.ndarray],
+    renders_dir: str | Path,
+    coverage_dir: str | Path,
     title: str,
     facts: Mapping[str, object] | None = None,
     metrics: Sequence[Mapping[str, object]] = (),
     timings: Mapping[str, float] | None = None,
     settings: Mapping[str, object] | None = None,
     groups: Mapping[str, str] | None = None,
-    renders_dir: str | Path | None = None,
-    coverage_dir: str | Path | None = None,
 ) -> Path:
-    """Write ``report.html`` into a run folder, replacing an older one.
+    """Write the report page, replacing an older one.
 
     Args:
-        run_dir: The run folder.
+        path: The page.
         scores: What :func:`xscale.report.score.score_renders` returned.
         names: Names of the scored photos, in the order of the page.
         read_photo: Gives a photo as uint8 [H, W, 3], reduced as the renders are.
+        renders_dir: Folder with a PNG for each photo.
+        coverage_dir: Folder with a PNG for each photo, 255 = covered.
         title: The page's heading, usually the scene's name.
         facts: Short lines under the heading: preset, date, commit, device, training time.
         metrics: Lines of metrics.jsonl: ``time`` in seconds with ``loss`` and ``psnr``, or
@@ -51,8 +53,6 @@ def write_report(
         timings: Seconds by what they were spent on.
         settings: The run's settings, shown folded.
         groups: Group of each photo by name (the demo's distance rings); adds a mean per group.
-        renders_dir: Renders of the photos; None means ``renders/test`` in the run.
-        coverage_dir: Their coverage; None means ``renders/test/coverage``.
 
     Returns:
         The path of the page.
@@ -61,14 +61,10 @@ def write_report(
         InputError: A photo has no scores, or its render is missing or of another size.
         StorageError: The page cannot be written.
     """
-    run_dir = Path(run_dir)
-    renders = Path(renders_dir) if renders_dir else run_dir / "renders" / "test"
-    coverage = Path(coverage_dir) if coverage_dir else run_dir / "renders" / "test" / "coverage"
+    path, renders, coverage = Path(path), Path(renders_dir), Path(coverage_dir)
     missing = [n for n in names if png_name(n) not in scores["photos"]]
     if missing:
-        raise InputError(
-            f"{missing[0]} has no scores", where=run_dir / "scores.json", advice="xscale score RUN"
-        )
+        raise InputError(f"the scores lack {missing[0]}", where=path, advice="xscale score RUN")
     groups = {png_name(n): label for n, label in (groups or {}).items()}
     share = (PAGE_BYTES - 200_000) // max(1, len(names))
     photos = [
@@ -91,7 +87,6 @@ def write_report(
             _FOOTER,
         ]
     )
-    path = run_dir / "report.html"
     write_text(path, document(title, body), overwrite=True)
     return path
 

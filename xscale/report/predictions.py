@@ -102,10 +102,15 @@ def find_predictions(
     entries, kind = _matched(
         source, inner, sorted(test, key=name_bytes), sorted(photos, key=name_bytes)
     )
-    if not entries:
-        shown = f"such as {pictures[0]}" if pictures else "no picture at all"
+    if not pictures:
+        others = f"; there is {names[0]}" if names else ""
         raise InputError(
-            f"holds {len(pictures)} pictures, {shown}, that fit no test photo (such as {test[0]})",
+            f"holds no picture{others}", where=source,
+            advice=f"write pictures as {', '.join(_SUFFIXES)}",
+        )  # fmt: skip
+    if not entries:
+        raise InputError(
+            f"no picture fits a test photo; there is {pictures[0]}, a test photo is {test[0]}",
             where=source,
             advice="name them as the photos, or by their index in the sorted test photos",
         )

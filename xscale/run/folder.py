@@ -1,17 +1,27 @@
 """The run folder: the name of every file in it, and the one way to read and write each.
 
+Files that are read back carry the run's id or a hash, which every reading checks:
+
 manifest.json                 what was trained (``xscale.run.manifest``); makes a folder a run
 mesh.safetensors              the mesh with its clusters
 background.safetensors        what uncovered pixels show
 residuals.safetensors         what the training left unexplained, at the mesh's vertices
-photos.safetensors            the training photos, where they are kept
+photos.safetensors            the source photos, where they are kept
 simplified.safetensors        a very large mesh with fewer faces, for a viewer's moving pictures
 photo_counts.safetensors      in how many training photos each vertex is seen, for viewers
 checkpoints/step_N.*          the newest good ones
-refined_cameras.json          by how much cameras moved, for people
-diverged.json                 ranges of all tensors where a training diverged, for people
-metrics.jsonl                 a line every two seconds
-previews/ renders/ tensorboard/ scores.json report.html lock
+metrics.jsonl                 a line every two seconds, each with a checksum
+scores.json                   scores of the test views
+renders/VIEWS/                pictures, with hashes in a journal: checked before pictures are scored
+                              or filmed, and by ``--verify``; otherwise only their sizes are
+
+Files for people, which nothing reads back, have neither:
+
+refined_cameras.json          by how much cameras moved
+diverged.json                 ranges of all tensors where a training diverged
+report.html previews/ tensorboard/
+
+``lock`` holds no data: the process that has it open owns the folder.
 """
 
 from __future__ import annotations
@@ -46,8 +56,6 @@ RESIDUALS = "residuals.safetensors"
 PHOTOS = "photos.safetensors"
 SIMPLIFIED = "simplified.safetensors"
 PHOTO_COUNTS = "photo_counts.safetensors"
-REFINED = "refined_cameras.json"
-DIVERGED = "diverged.json"
 _LOST = "copy the whole run folder, or train again"
 
 
@@ -68,7 +76,8 @@ class RunFolder:
         self.metrics_file = self.path / "metrics.jsonl"
         self.scores_file = self.path / "scores.json"
         self.report_file = self.path / "report.html"
-        self.refined_file = self.path / REFINED
+        self.refined_file = self.path / "refined_cameras.json"
+        self.diverged_file = self.path / "diverged.json"
         self.lock: RunLock | None = None
         """The lock of who writes into the folder."""
         self.on_lost_line: Callable[[StorageError], None] = lambda error: None
@@ -207,7 +216,7 @@ class RunFolder:
 
     def write_divergence(self, report: Mapping[str, Any]) -> None:
         """Write what helps to find why a training diverged."""
-        write_json(self.path / DIVERGED, dict(report), overwrite=True)
+        write_json(self.diverged_file, dict(report), overwrite=True)
 
     def logged(self) -> list[dict[str, Any]]:
         """Return the lines of ``metrics.jsonl`` that are whole."""

@@ -21,7 +21,7 @@ from xscale.scene.checks.agree import photo_trial
 from xscale.scene.checks.conventions import PoseConvention, reread
 from xscale.scene.layouts import mvsnet
 from xscale.scene.layouts.kinds import RECIPE, detected
-from xscale.scene.layouts.views import Choice, Reading, View, photo_files, some
+from xscale.scene.layouts.views import Choice, PhotoView, Reading, photo_files, some
 from xscale.scene.masks import mask_remarks
 from xscale.scene.names import other_spellings, remark
 from xscale.scene.options import SceneOptions
@@ -29,7 +29,7 @@ from xscale.scene.photo import Notes, Photo, png_name
 from xscale.scene.posed import Remarks, WrongSizeError, posed_photo
 from xscale.scene.quarantine import LeftOut, check_left_out, group_of, notice
 from xscale.scene.scene import Scene
-from xscale.scene.surface import Surface, find_meshes, moved, read_surface
+from xscale.scene.surface import SceneMesh, find_meshes, moved, read_surface
 
 _NEAR_SHARE = 1e-4
 _MOST_MISSING = 0.05
@@ -111,7 +111,7 @@ def _made_scene(path: Path, options: SceneOptions) -> Scene:
 
 
 def _placed(
-    surface: Surface,
+    surface: SceneMesh,
     photos: tuple[Photo, ...],
     reading: Reading,
     root: Path,
@@ -147,7 +147,7 @@ def _placed(
     return mesh
 
 
-def _as_meant(reading: Reading, convention: PoseConvention) -> list[View]:
+def _as_meant(reading: Reading, convention: PoseConvention) -> list[PhotoView]:
     """Return the views with the poses that their matrices have in the convention given."""
     if convention == "layout":
         return reading.views
@@ -229,8 +229,8 @@ def _without(
 
 
 def _found(
-    root: Path, folder: Path, views: list[View]
-) -> tuple[dict[str, View], tuple[str, ...], list[str]]:
+    root: Path, folder: Path, views: list[PhotoView]
+) -> tuple[dict[str, PhotoView], tuple[str, ...], list[str]]:
     """Join views with the photos on the disk.
 
     Returns:
@@ -240,7 +240,7 @@ def _found(
         CameraError: A photo has several poses.
         SceneError: More than a twentieth of the photos are missing.
     """
-    posed: dict[str, View] = {}
+    posed: dict[str, PhotoView] = {}
     for view in views:
         if view.name in posed:
             raise CameraError(
@@ -293,7 +293,7 @@ def _holdings(folder: Path) -> str:
     return f"files of {some(counts)}" if counts else "nothing"
 
 
-def _check_collisions(folder: Path, views: list[View]) -> None:
+def _check_collisions(folder: Path, views: list[PhotoView]) -> None:
     """Refuse photos whose renders would have one name."""
     taken: dict[str, str] = {}
     for view in views:

@@ -16,8 +16,7 @@ from xscale.io.names import png_name
 from xscale.io.photo.colour_spaces import Color
 from xscale.io.photo.decode_apart import read_pixels_safely
 from xscale.io.photo.file import Mark, mark_of
-from xscale.io.photo.images import Alpha, Odd, read_mask
-from xscale.io.photo.images import Pixels as Stored
+from xscale.io.photo.images import Alpha, OutOfRange, Pixels, read_mask
 from xscale.io.photo.resample import area_downscale, mask_downscale
 from xscale.scene.layouts.views import some
 
@@ -26,18 +25,19 @@ from xscale.scene.layouts.views import some
 class Notes:
     """Remarks from decoding a scene's photos, by their names."""
 
-    odd: dict[str, Odd] = field(default_factory=dict)
+    out_of_range: dict[str, OutOfRange] = field(default_factory=dict)
     grey_masks: set[str] = field(default_factory=set)
 
     def lines(self) -> list[str]:
         """Return it as coded lines."""
         found = []
         for code, what, count in (
-            ("W-PHOTO-NAN", "are not numbers; they are left out", lambda odd: odd.unreal),
+            ("W-PHOTO-NAN", "are not numbers; they are left out", lambda found: found.unreal),
             ("W-PHOTO-RANGE", "are negative or brighter than white; they are cut off there",
-             lambda odd: odd.clipped),
+             lambda found: found.clipped),
         ):  # fmt: skip
-            counts = {name: count(odd) for name, odd in sorted(self.odd.items()) if count(odd)}
+            all_counts = {name: count(found) for name, found in sorted(self.out_of_range.items())}
+            counts = {name: number for name, number in all_counts.items() if number}
             if counts:
                 each = some([f"{name} ({n})" for name, n in counts.items()])
                 found.append(f"{code}: {sum(counts.values())} pixels {what}: {each}")
@@ -49,7 +49,7 @@ class Notes:
         return found
 
 
-class Pixels(Protocol):
+class PhotoReader(Protocol):
     """A photo opened for reading by rectangles."""
 
     def rect(
@@ -172,7 +172,7 @@ class Photo:
         reduced = area_downscale(rgb, *self.size(downscale))
         return reduced, self._reduced_mask(alpha, downscale)
 
-    def pixels(self, downscale: float = 1) -> Pixels:
+    def pixels(self, downscale: float = 1) -> PhotoReader:
         """Open the photo for reading by rectangles; errors as for :meth:`load`."""
         if self.make is not None and downscale == 1:
             return Made(self.make)
@@ -190,7 +190,7 @@ class Photo:
                                 f"{self.camera.width} x {self.camera.height}")  # fmt: skip
         return rgb, alpha
 
-    def _stored(self) -> Stored:
+    def _stored(self) -> Pixels:
         """Decode the file, which must be the one that was there when the scene was opened."""
         size = self.camera.width, self.camera.height
         try:
@@ -198,7 +198,7 @@ class Photo:
                 self.path,
                 size,
                 self.mark,
-                partial(self.notes.odd.__setitem__, self.name),
+                partial(self.notes.out_of_range.__setitem__, self.name),
                 alpha=self.alpha,
                 convert_cmyk=self.convert_cmyk,
                 color=self.color,

@@ -23,7 +23,7 @@ from xscale.io.photo.images import (
     image_size,
     read_pixels,
 )
-from xscale.scene.layouts.views import View, some
+from xscale.scene.layouts.views import PhotoView, some
 from xscale.scene.masks import MaskFolder
 from xscale.scene.options import PixelOrigin, SceneOptions
 from xscale.scene.photo import Notes, Photo, mask_factor
@@ -91,7 +91,7 @@ class Remarks:
 
 
 def posed_photo(
-    view: View, path: Path, root: Path, options: SceneOptions, remarks: Remarks
+    view: PhotoView, path: Path, root: Path, options: SceneOptions, remarks: Remarks
 ) -> Photo:
     """Look at a photo's header and join it with its camera and mask.
 
@@ -193,7 +193,7 @@ def _photo_remarks(
     return found
 
 
-def _as_shown(view: View, path: Path, info: ImageInfo) -> tuple[ImageInfo, int]:
+def _as_shown(view: PhotoView, path: Path, info: ImageInfo) -> tuple[ImageInfo, int]:
     """Return the header and orientation to apply: 1, unless only a turn gives the camera's size.
 
     Cameras refer to stored pixels (docs/conventions.md); a camera of exactly the turned size
@@ -209,7 +209,7 @@ def _as_shown(view: View, path: Path, info: ImageInfo) -> tuple[ImageInfo, int]:
 
 
 def _fitted(
-    view: View, pixel_origin: PixelOrigin, path: Path, info: ImageInfo
+    view: PhotoView, pixel_origin: PixelOrigin, path: Path, info: ImageInfo
 ) -> tuple[Camera, bool]:
     """Build the camera at the photo's stored size; tell whether it had to be rescaled."""
     K = np.array(view.K)
@@ -263,7 +263,7 @@ def _same_aspect(camera: tuple[int, int], photo: tuple[int, int]) -> bool:
     return max(lows) <= min(highs)
 
 
-def _mask(root: Path, view: View, info: ImageInfo, remarks: Remarks) -> Path | None:
+def _mask(root: Path, view: PhotoView, info: ImageInfo, remarks: Remarks) -> Path | None:
     """Find the photo's mask and compare its size with the photo's."""
     found = remarks.masks_in(root / _MASKS).of(view.name) if view.mask is None else view.mask
     for path in () if found is None else (found,):

@@ -15,7 +15,7 @@ from xscale.scene.layouts.views import some
 
 if TYPE_CHECKING:
     from xscale.geometry.camera import Camera
-    from xscale.scene.layouts.views import View
+    from xscale.scene.layouts.views import PhotoView
 
 OnBadPhoto = Literal["skip", "stop"]
 _FEW = 2
@@ -32,7 +32,7 @@ class LeftOut(NamedTuple):
     """Its name in the camera model."""
 
 
-def group_of(view: View | Camera) -> Hashable:
+def group_of(view: PhotoView | Camera) -> Hashable:
     """Return what photos of one camera have in common."""
     return view.model, view.K.tobytes(), view.distortion.tobytes()
 

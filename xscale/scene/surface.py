@@ -40,7 +40,7 @@ _CRS_FILES = ("*.wkt", "*.prj")
 
 
 @dataclass(frozen=True)
-class Surface:
+class SceneMesh:
     """A mesh and where it came from."""
 
     mesh: Mesh
@@ -118,7 +118,7 @@ def _meshes(root: Path, pattern: str) -> tuple[Path, ...]:
 
 def read_surface(
     files: Sequence[Path], *, transform: Path | None = None, repair: MeshRepair = "none"
-) -> Surface:
+) -> SceneMesh:
     """Read mesh files, merge them, move them into the scene's frame and check the result.
 
     Args:
@@ -163,10 +163,10 @@ def read_surface(
     system = coordinate_system(files[0].parent)
     if system:
         provenance["coordinate_system"] = system
-    return Surface(mesh, tuple(files), tuple(warnings), offset, offset_file, provenance)
+    return SceneMesh(mesh, tuple(files), tuple(warnings), offset, offset_file, provenance)
 
 
-def moved(surface: Surface, shift: np.ndarray) -> Mesh:
+def moved(surface: SceneMesh, shift: np.ndarray) -> Mesh:
     """Return the mesh with its world position shifted; local coordinates stay."""
     mesh = surface.mesh
     return Mesh(mesh.vertices, mesh.faces, mesh.origin + shift)

@@ -33,7 +33,7 @@ def train(
     allow_leak: bool = False,
     use_repaired: bool = False,
     tensorboard: bool = False,
-    photos_at_render: bool = False,
+    source_photos: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_stage: Callable[[str], None] | None = None,
 ) -> Run:
@@ -59,8 +59,8 @@ def train(
         use_repaired: Whether a resumed run may use photos again that it left out because they
             could not be decoded; its bits are then not those of a run that went through.
         tensorboard: Whether to write event files into ``out/tensorboard`` too.
-        photos_at_render: Whether the run keeps the training photos, so that it can be rendered with
-            them: ``Run.open(out, photos_at_render=True)``.
+        source_photos: Whether the run keeps the training photos, so that it can be rendered with
+            them: ``Run.open(out, source_photos=True)``.
         on_progress: Called every two seconds with a ``Progress``.
         on_stage: Called with a line when a stage begins.
 
@@ -107,4 +107,4 @@ def train(
         use_repaired=use_repaired,
     )
     session.prepare(test_every, test_list, allow_leak)
-    return session.run(goal, on_progress, photos_at_render)
+    return session.run(goal, on_progress, source_photos)

@@ -94,7 +94,7 @@ class Optimizer:
                 epsilon=1e-8,
                 control=control,
             )
-        self._model.shader.settle(direction_decay(s, squared_error, control))
+        self._model.shader.after_step(direction_decay(s, squared_error, control))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state, by the names that checkpoints give it."""

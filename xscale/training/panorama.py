@@ -174,7 +174,6 @@ def at_mean_exposure(colour: Tensor, photo: Tensor, exposure: Tensor) -> Tensor:
     shift = mean[:, 3] - (matrix @ rows[:, :, 3:])[:, :, 0]
     photo = photo.long()
     srgb = colour.double() / 255
-    light = torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    light = (matrix[photo] * light[:, None]).sum(2) + shift[photo]
+    light = (matrix[photo] * ops.srgb_to_linear(srgb)[:, None]).sum(2) + shift[photo]
     found = ops.linear_to_srgb(light)
     return torch.where(colour >= _CLIPPED, torch.maximum(found, srgb), found).clamp_(0, 1)

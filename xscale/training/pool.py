@@ -27,7 +27,7 @@ from torch import Tensor
 
 from xscale import ops, threads
 from xscale.gbuffer.gbuffer import Surface
-from xscale.training.rays import Rays, Squares, sent
+from xscale.training.rays import Rays, Squares, to_device
 from xscale.training.settings import PoolSettings
 from xscale.training.stream import TileStream
 from xscale.training.tiles import MASKED, Damaged, Load, Loaded, TileLoader, TrainPhoto
@@ -170,13 +170,13 @@ class TilePool:
             # none is left out by chance.
             spread = (spread + step * _GOLDEN) % 1.0
         stratum = torch.arange(draws, dtype=torch.float64, device=where)
-        first = ((stratum + sent(spread, where)) * (total / draws)).long()
+        first = ((stratum + to_device(spread, where)) * (total / draws)).long()
         along = torch.arange(run, device=where)
         rank = (first[:, None] + along).reshape(-1)[:count].clamp_(max=total - 1)
-        begins, ends = sent(ends - self._live, where), sent(ends, where)
+        begins, ends = to_device(ends - self._live, where), to_device(ends, where)
         slot = torch.searchsorted(ends, rank, right=True)
         within = self._covered[slot, rank - begins[slot]].long()
-        place = sent(self._place, where)[slot]
+        place = to_device(self._place, where)[slot]
         edge = self.settings.tile
         pixel = torch.stack([place[:, 1] + within % edge, place[:, 2] + within // edge], 1)
         return Rays(
@@ -200,13 +200,13 @@ class TilePool:
         rank = ((torch.arange(squares, dtype=torch.float64) + spread) * (total / squares)).long()
         slot = torch.searchsorted(ends, rank, right=True)
         where = self._device
-        rank = sent(rank - (ends - self._live)[slot], where)
-        slot = sent(slot, where)
+        rank = to_device(rank - (ends - self._live)[slot], where)
+        slot = to_device(slot, where)
         within = self._covered[slot, rank].long()
         edge, along = self.settings.tile, torch.arange(size, device=where)
         # Narrow tiles at a photo's border are padded to the full edge by pixels without a face.
         row, column = (
-            (at - sent((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
+            (at - to_device((part * size).long(), where)).clamp_(0, edge - size)[:, None] + along
             for at, part in zip((within // edge, within % edge), shift, strict=True)
         )
         pixel = row[:, :, None] * edge + column[:, None, :]
@@ -214,7 +214,7 @@ class TilePool:
         target, faces = self._rgb[slots, pixel], self._face[slots, pixel].reshape(-1)
         place = (faces >= 0).nonzero().squeeze(1)
         slots, pixel = slots.reshape(-1)[place], pixel.reshape(-1)[place]
-        corner = sent(self._place, where)[slots]
+        corner = to_device(self._place, where)[slots]
         at = torch.stack([corner[:, 1] + pixel % edge, corner[:, 2] + pixel // edge], 1)
         rays = Rays(
             photo=corner[:, 0].contiguous(),

@@ -35,7 +35,7 @@ class Rays:
 
         To a GPU it goes from pinned memory, behind what the GPU is still doing.
         """
-        return self.each(lambda part: sent(part, device))
+        return self.each(lambda part: to_device(part, device))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Squares:
         return Squares(self.rays.to(device), self.place.to(device), self.target.to(device))
 
 
-def sent(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor on a device; a copy to a GPU is queued behind what that still does."""
     if tensor.device.type == "cpu":
         tensor = ops.pinned(tensor, device)

@@ -31,7 +31,6 @@ from xscale.training.heights import Heights
 from xscale.training.settings import RefineSettings
 from xscale.training.trainer import Trainer
 
-FILE = "refined_cameras.json"
 _FIRST, _LAST = 0.25, 0.7
 """Shares of the training between which the rounds lie."""
 _PIXELS, _PIXELS_OF_MESH = 1 << 17, 1 << 19
@@ -162,12 +161,12 @@ class Refinement:
             self.heights.load(tensors)
         self._apply()
 
-    def report(self, out: Path) -> list[str]:
-        """Write what cameras moved by into ``out/refined_cameras.json``; return all as lines."""
+    def report(self, file: Path) -> list[str]:
+        """Write what cameras moved by into a JSON file; return what moved as lines."""
         lines = [] if self.heights is None else [self.heights.report()]
-        return lines if self.settings.cameras == "off" else [self._report(out), *lines]
+        return lines if self.settings.cameras == "off" else [self._report(file), *lines]
 
-    def _report(self, out: Path) -> str:
+    def _report(self, file: Path) -> str:
         names = [photo.name for photo in self._photos]
         moved = {}
         for name, camera, numbers, pixels in zip(
@@ -180,9 +179,7 @@ class Refinement:
                 "focal_factor": float(np.exp(numbers[6])),
                 "principal_point": (numbers[7:] * (camera.width, camera.height)).tolist(),
             }
-        write_json(
-            out / FILE, {"photos": moved, "left_alone": sorted(self.refused)}, overwrite=True
-        )
+        write_json(file, {"photos": moved, "left_alone": sorted(self.refused)}, overwrite=True)
         farthest = int(self.pixels.argmax())
         line = (
             f"cameras moved by {np.median(self.pixels):.2f} pixels in the median, "

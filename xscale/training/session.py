@@ -159,14 +159,14 @@ class Session:
         self,
         goal: Goal,
         on_progress: Callable[[Progress], None] | None,
-        keep_photos: bool,
+        source_photos: bool,
     ) -> Run:
         """Train to the goal, write what belongs beside the checkpoints, open the run.
 
         Args:
             goal: When to stop.
             on_progress: Called every two seconds.
-            keep_photos: Whether the run keeps the training photos.
+            source_photos: Whether the run keeps the training photos.
         """
         folder, out = self.folder, self.folder.path
         with self.record.withdrawn_on_damage(), RunLock(out) as lock:
@@ -184,10 +184,10 @@ class Session:
             self.say(f"where the time went: {shares_of(timing)}")
             line = {"step": self.trainer.step, "time": round(seconds, 3)}
             folder.log({**line, "where_time_went": timing})
-            if keep_photos:
+            if source_photos:
                 self.say("keeping the training photos")
                 made = Run.open(out, str(self.device))
-                made.keep_photos(lambda name: self.scene.photo(name).load(made.downscale))
+                made.write_source_photos(lambda name: self.scene.photo(name).load(made.downscale))
         return Run.open(out)
 
     def _take_up(self, checkpoint: Checkpoint | None) -> None:
@@ -341,7 +341,7 @@ class Session:
                 state=self._state,
                 before_step=self._refine,
             )
-            for line in self.refinement.report(self.folder.path):
+            for line in self.refinement.report(self.folder.refined_file):
                 self.say(line)
             shader = self.trainer.model.settings.shader
             if shader.kind == "relu" and shader.exposure == "affine":

@@ -13,7 +13,7 @@ from xscale.errors import DamagedPhotoError, InputError
 from xscale.gbuffer.build import visible
 from xscale.gbuffer.edges import breaks
 from xscale.gbuffer.gbuffer import Surface
-from xscale.scene.photo import Pixels
+from xscale.scene.photo import PhotoReader
 from xscale.training.stream import Tile, TileStream, morton_order
 
 MASKED = -2
@@ -31,7 +31,7 @@ class TrainPhoto:
     height: int
     camera: Tensor
     """Float64 [32], packed, local frame, training size."""
-    open: Callable[[], Pixels]
+    open: Callable[[], PhotoReader]
     """Opens the photo; the pool reads rectangles and then lets go of it."""
     name: str = ""
     """The photo's name, for messages."""
@@ -93,7 +93,7 @@ class TileLoader:
                 return Loaded([(p, *self._no_tile()) for p in positions], (photo.name, error))
             return Loaded([(p, *self._load_tile(pixels, self._stream.tile(p))) for p in positions])
 
-    def _load_tile(self, pixels: Pixels, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
+    def _load_tile(self, pixels: PhotoReader, tile: Tile) -> tuple[Tensor, Tensor, Tensor]:
         """Read and rasterize one tile; see ``Load``."""
         rect = (tile.left, tile.top, tile.width, tile.height)
         rgb, mask = pixels.rect(*rect)

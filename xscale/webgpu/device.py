@@ -27,6 +27,8 @@ _TAKEN = ("max-buffer-size", "max-storage-buffer-binding-size")
 """Limits that are asked for beyond that, where an adapter has more."""
 _BACKENDS = ("Vulkan", "Metal", "D3D12")
 _ADVICE = "use --device cpu; xscale doctor lists the adapters"
+_FRAMES = ("Validation Error", "Caused by:", "In wgpu")
+"""Beginnings of the lines around what wgpu says."""
 _lock = threading.Lock()
 
 
@@ -251,5 +253,7 @@ def faults(device: Device) -> Iterator[None]:
 
 
 def _line(error: BaseException) -> str:
-    """Return the first line of an error that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+    """Return the first line of an error that says what was wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(_FRAMES)]
+    return next(iter(telling or lines), repr(error))

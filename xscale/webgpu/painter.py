@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from xscale.geometry.camera import Camera
 from xscale.ops import FilmShaderLayout, FrameGrid, FrameShader
 from xscale.webgpu import layout, source
 from xscale.webgpu.device import Device, faults
+from xscale.webgpu.key_frames import PLANES, KeyFrames
 from xscale.webgpu.lens import LensViews, lens_views
 from xscale.webgpu.passes import Pass, Passes
 from xscale.webgpu.pieces import cluster_boxes, mesh_pieces
@@ -37,6 +40,19 @@ class Painted:
     depth: np.ndarray | None = None
     """Float32 [h, w], camera z (distance for wide lenses), +inf where nothing is hit."""
     face: np.ndarray | None = None
+    """Int32 [h, w], -1 where nothing is hit."""
+
+
+class Reused(NamedTuple):
+    """A picture as far as key frames show it."""
+
+    rgba: np.ndarray
+    """Uint8 [h, w, 4], 255 where nothing was taken; alpha is 255."""
+    missing: np.ndarray
+    """Int32 [h, w], faces of the pixels that are still to be shaded, else -1."""
+    depth: np.ndarray
+    """Float32 [h, w], camera z, +inf where nothing is hit."""
+    face: np.ndarray
     """Int32 [h, w], -1 where nothing is hit."""
 
 
@@ -157,6 +173,83 @@ class Painter:
             if value is not None
         }
         return _trimmed(Painted(**joined), floats, depth)
+
+    def keeps(self, width: int, height: int) -> bool:
+        """Whether the device's limits leave room for key frames of a size."""
+        fits = KeyFrames.bytes_of(width, height) <= self.device.binding_bytes
+        return fits and max(width, height) <= self.device.limits["max-texture-dimension-2d"]
+
+    def key_frames(self, width: int, height: int) -> KeyFrames:
+        """Return room for key frames of a size.
+
+        Raises:
+            ResourceError: The device's memory is full.
+        """
+        with faults(self.device):
+            return KeyFrames(self._passes, width, height)
+
+    def reproject(
+        self, camera: Camera, keys: KeyFrames, tried: Sequence[tuple[int, Camera]]
+    ) -> Reused:
+        """Take a picture's colours from key frames.
+
+        Args:
+            camera: A pinhole camera of the local frame.
+            keys: Of its size.
+            tried: Numbers and cameras of those to try, in order; cameras of the local frame.
+
+        Raises:
+            DeviceError: The device was lost.
+            ResourceError: Its memory is full.
+        """
+        width, height = camera.width, camera.height
+        with self._lock, faults(self.device):
+            target = self._targets.of(width, height, PLANES)
+            frame = self.frame(camera, (0, 0, width, height), target.stride)
+            self._passes.draw(target, frame)
+            keys.reproject(target, frame, camera, tried)
+            words = target.read_picture()[:, :, :width]
+            face = target.read_faces()
+        depth = words[1].view(np.float32).copy()
+        depth[face < 0] = _MISS_DEPTH
+        rgba = np.ascontiguousarray(words[0]).view(np.uint8).reshape(height, width, 4)
+        return Reused(rgba, words[2].astype(np.int32) - 1, depth, face)
+
+    def faces(self, camera: Camera) -> np.ndarray:
+        """Return the nearest face of each pixel of a pinhole camera, int32 [h, w], -1 for none.
+
+        Raises:
+            DeviceError: The device was lost.
+        """
+        with self._lock, faults(self.device):
+            target = self._targets.of(camera.width, camera.height, 1)
+            rect = (0, 0, camera.width, camera.height)
+            self._passes.draw(target, self.frame(camera, rect, target.stride))
+            return target.read_faces()
+
+    def shade(
+        self, camera: Camera, face: np.ndarray, corner: tuple[int, int], shader: FrameShader
+    ) -> np.ndarray:
+        """Return the colours of faces that are known, uint8 [h, w, 3], 255 where there is none.
+
+        Args:
+            camera: A pinhole camera of the local frame.
+            face: Int32 [h, w], -1 for none.
+            corner: Left and top pixel of these in the camera's picture.
+            shader: As for ``paint``.
+
+        Raises:
+            DeviceError: The device was lost.
+        """
+        height, width = face.shape
+        net = self._levels + layout.net_bytes(shader, self._table.steps, self._half)
+        with self._lock, faults(self.device):
+            self._passes.write_net(net)
+            target = self._targets.of(width, height, 1)
+            target.write_faces(face)
+            frame = self.frame(camera, (*corner, width, height), target.stride)
+            self._shade(self._passes.paint(self.sizes, target, None), target, frame)
+            return _unpacked(target.read_picture()[:, :, :width], self.sizes, None).colour
 
     def _tile(
         self, camera: Camera, rect: tuple[int, int, int, int], sizes: source.Sizes, faces: bool

@@ -17,9 +17,9 @@ from xscale.webgpu.targets import Candidates, Layer, Target
 _FRAME_BYTES = 11 * 16
 _VIEWS_BYTES = 16 + 6 * 64
 _WALK_ROWS = 64
-_UNIFORM = {"type": "uniform"}
-_READ = {"type": "read-only-storage"}
-_WRITE = {"type": "storage"}
+UNIFORM = {"type": "uniform"}
+READ = {"type": "read-only-storage"}
+WRITE = {"type": "storage"}
 Entry = tuple[int, dict]
 
 
@@ -101,12 +101,12 @@ class Passes:
     def use_pieces(self, pieces: Sequence[MeshPiece]) -> None:
         """Put a mesh on the device."""
         shared: dict[int, object] = {}
-        self._pieces = []
+        self.resident = []
         for piece in pieces:
             if id(piece.vertices) not in shared:
                 shared[id(piece.vertices)] = self._resident(memoryview(piece.vertices).cast("B"))
             words = np.array([piece.first, len(piece.faces), 0, 0], np.uint32)
-            self._pieces.append(
+            self.resident.append(
                 Resident(
                     self.device.handle.create_buffer_with_data(
                         data=words, usage=module().BufferUsage.UNIFORM
@@ -155,7 +155,7 @@ class Passes:
             },
         )
         work.set_pipeline(pipeline)
-        for piece, group in zip(self._pieces, groups, strict=True):
+        for piece, group in zip(self.resident, groups, strict=True):
             work.set_bind_group(0, group)
             work.draw(3 * piece.count)
         work.end()
@@ -167,30 +167,30 @@ class Passes:
         key = (sizes, target)
         if rays is None and self._painted is not None and self._painted[0] == key:
             return self._painted[1]
-        network = _UNIFORM if sizes.weights == "uniform" else _READ
+        network = UNIFORM if sizes.weights == "uniform" else READ
         entries: list[Entry] = [
-            *_mesh_entries(stage),
+            *mesh_entries(stage),
             (4, {"visibility": stage, "buffer": network}),
             (5, {"visibility": stage, "texture": {"sample_type": "uint"}}),
-            (6, {"visibility": stage, "buffer": _WRITE}),
+            (6, {"visibility": stage, "buffer": WRITE}),
         ]
         if sizes.lens:
             entries.append((7, {"visibility": stage, "texture": _UNFILTERED}))
         table = [
-            (g, {"visibility": stage, "buffer": _READ}) for g in range(len(self._tables))
+            (g, {"visibility": stage, "buffer": READ}) for g in range(len(self._tables))
         ]  # fmt: skip
-        layouts, pipeline = self._pipeline(sizes, source.paint_source, "paint", (entries, table))
+        layouts, pipeline = self.pipeline(sizes, source.paint_source, "paint", (entries, table))
         texture = None if rays is None else self._ray_texture(rays)
         groups = [
             [
-                self._group(
+                self.group(
                     layouts[0],
-                    [*self._mesh(piece), self._net, target.face_view, target.picture]
+                    [*self.mesh(piece), self._net, target.face_view, target.picture]
                     + ([] if texture is None else [texture]),
                 ),
-                self._group(layouts[1], self._tables),
+                self.group(layouts[1], self._tables),
             ]
-            for piece in self._pieces
+            for piece in self.resident
         ]
         job = Pass(self, pipeline, groups, sizes.lanes // 8)
         self._painted = (key, job) if rays is None else None
@@ -202,16 +202,16 @@ class Passes:
         """Choose the faces that bent rays hit, and put them where a pinhole's are drawn."""
         stage = module().ShaderStage.COMPUTE
         entries: list[Entry] = [
-            *_mesh_entries(stage),
-            (4, {"visibility": stage, "buffer": _UNIFORM}),
+            *mesh_entries(stage),
+            (4, {"visibility": stage, "buffer": UNIFORM}),
             (5, {
                 "visibility": stage,
                 "texture": {"sample_type": "uint", "view_dimension": "2d-array"},
             }),
             (6, {"visibility": stage, "texture": _UNFILTERED}),
-            (7, {"visibility": stage, "buffer": _WRITE}),
+            (7, {"visibility": stage, "buffer": WRITE}),
         ]  # fmt: skip
-        layouts, pipeline = self._pipeline(
+        layouts, pipeline = self.pipeline(
             "choose", lambda _: source.choose_source(), "choose", (entries,)
         )
         packed = np.zeros(_VIEWS_BYTES // 4, np.float32)
@@ -223,12 +223,12 @@ class Passes:
         texture = self._ray_texture(views.rays)
         groups = [
             [
-                self._group(
+                self.group(
                     layouts[0],
-                    [*self._mesh(piece), self._views, candidates.view, texture, target.chosen],
+                    [*self.mesh(piece), self._views, candidates.view, texture, target.chosen],
                 )
             ]
-            for piece in self._pieces
+            for piece in self.resident
         ]
         Pass(self, pipeline, groups, 8).run(frame, target.width, target.height)
         self._walk(target, frame, texture)
@@ -248,24 +248,24 @@ class Passes:
         """Find the faces of rays that no candidate settled."""
         stage = module().ShaderStage.COMPUTE
         entries: list[Entry] = [
-            *_mesh_entries(stage),
-            (4, {"visibility": stage, "buffer": _UNIFORM}),
+            *mesh_entries(stage),
+            (4, {"visibility": stage, "buffer": UNIFORM}),
             (5, {"visibility": stage, "texture": _UNFILTERED}),
-            (6, {"visibility": stage, "buffer": _WRITE}),
-            (7, {"visibility": stage, "buffer": _READ}),
-            (8, {"visibility": stage, "buffer": _READ}),
+            (6, {"visibility": stage, "buffer": WRITE}),
+            (7, {"visibility": stage, "buffer": READ}),
+            (8, {"visibility": stage, "buffer": READ}),
         ]
-        layouts, pipeline = self._pipeline(
+        layouts, pipeline = self.pipeline(
             "walk", lambda _: source.walk_source(), "walk", (entries,)
         )
         sizes, boxes, members = self._boxes
         groups = [
             [
-                self._group(
-                    layouts[0], [*self._mesh(piece), sizes, rays, target.chosen, boxes, members]
+                self.group(
+                    layouts[0], [*self.mesh(piece), sizes, rays, target.chosen, boxes, members]
                 )
             ]
-            for piece in self._pieces
+            for piece in self.resident
         ]
         job = Pass(self, pipeline, groups, 8)
         # In bands: systems stop a driver that answers nothing for seconds.
@@ -308,7 +308,7 @@ class Passes:
         """The pipeline that draws faces, and its bind group for each piece."""
         device = self.device.handle
         code = device.create_shader_module(code=source.draw_source())
-        layout = self._layout(_mesh_entries(module().ShaderStage.VERTEX))
+        layout = self._layout(mesh_entries(module().ShaderStage.VERTEX))
         pipeline = device.create_render_pipeline(
             layout=device.create_pipeline_layout(bind_group_layouts=[layout]),
             vertex={"module": code, "entry_point": "draw_vertex"},
@@ -324,12 +324,13 @@ class Passes:
                 "targets": [{"format": "r32uint"}],
             },
         )
-        return pipeline, [self._group(layout, self._mesh(piece)) for piece in self._pieces]
+        return pipeline, [self.group(layout, self.mesh(piece)) for piece in self.resident]
 
-    def _mesh(self, piece: Resident) -> list[object]:
+    def mesh(self, piece: Resident) -> list[object]:
+        """Return the resources of ``mesh_entries``."""
         return [self.frame, piece.piece, piece.vertices, piece.faces]
 
-    def _pipeline(
+    def pipeline(
         self, key: object, text: object, entry: str, sets: Sequence[Sequence[Entry]]
     ) -> tuple[list[object], object]:
         """Return the layouts of a compute pipeline's bind groups and the pipeline, made once."""
@@ -349,7 +350,8 @@ class Passes:
             entries=[{"binding": number, **entry} for number, entry in entries]
         )
 
-    def _group(self, layout: object, resources: Sequence[object]) -> object:
+    def group(self, layout: object, resources: Sequence[object]) -> object:
+        """Return a bind group of resources in the order of their bindings."""
         return self.device.handle.create_bind_group(
             layout=layout,
             entries=[
@@ -362,8 +364,9 @@ class Passes:
 _UNFILTERED = {"sample_type": "unfilterable-float"}
 
 
-def _mesh_entries(stage: int) -> list[Entry]:
-    kinds = (_UNIFORM, _UNIFORM, _READ, _READ)
+def mesh_entries(stage: int) -> list[Entry]:
+    """Return the bindings of camera and mesh, which every pass has."""
+    kinds = (UNIFORM, UNIFORM, READ, READ)
     return [(n, {"visibility": stage, "buffer": kind}) for n, kind in enumerate(kinds)]
 
 

@@ -110,6 +110,11 @@ def walk_source() -> str:
     return "".join(text(f"{name}.wgsl") for name in ("camera", "mesh", "probe", "walk"))
 
 
+def reproject_source() -> str:
+    """Return the module that takes colours from key frames: ``reproject``."""
+    return "".join(text(f"{name}.wgsl") for name in ("camera", "mesh", "points", "reproject"))
+
+
 def page_sources() -> dict[str, str]:
     """Return the modules that only pages need: background, several samples, canvas."""
     camera = text("camera.wgsl")

@@ -13,6 +13,11 @@ _ROW = 64
 """Copies between textures and buffers take rows of so many words, or a multiple."""
 
 
+def row_words(width: int) -> int:
+    """Return the words from row to row of buffers that pictures of a width are kept in."""
+    return -(-width // _ROW) * _ROW
+
+
 @dataclass(eq=False)
 class Target:
     """Where a rectangle is drawn: faces and depths, and the picture's words."""
@@ -25,7 +30,7 @@ class Target:
     @property
     def stride(self) -> int:
         """Words from row to row of buffers."""
-        return -(-self.width // _ROW) * _ROW
+        return row_words(self.width)
 
     @cached_property
     def face(self) -> object:
@@ -60,6 +65,15 @@ class Target:
         use = module().BufferUsage
         size = 8 * self.height * self.stride
         return self.device.handle.create_buffer(size=size, usage=use.STORAGE | use.COPY_SRC)
+
+    def write_faces(self, face: np.ndarray) -> None:
+        """Put face ids, int32 [height, width], where faces are drawn; -1 is nothing."""
+        self.device.handle.queue.write_texture(
+            {"texture": self.face},
+            np.ascontiguousarray((face + 1).astype(np.uint32)),
+            {"bytes_per_row": 4 * self.width, "rows_per_image": self.height},
+            (self.width, self.height, 1),
+        )
 
     def wait(self) -> None:
         """Wait until the device has done what was submitted: four bytes of it come back."""

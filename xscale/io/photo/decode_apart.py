@@ -29,7 +29,7 @@ import xscale
 from xscale import errors, threads
 from xscale.errors import DamagedPhotoError, PhotoError, ResourceError, XscaleError
 from xscale.io.photo.file import Mark
-from xscale.io.photo.images import Odd, Pixels, read_pixels
+from xscale.io.photo.images import OutOfRange, Pixels, read_pixels
 
 SECONDS = 60.0
 """A decoding may take this and a second for every megapixel."""
@@ -150,7 +150,7 @@ def read_pixels_safely(
     path: Path,
     size: tuple[int, int],
     mark: Mark | None = None,
-    on_odd: Callable[[Odd], None] | None = None,
+    on_out_of_range: Callable[[OutOfRange], None] | None = None,
     **options: object,
 ) -> Pixels:
     """Decode a photo, the first time in another process; arguments of ``images.read_pixels``.
@@ -159,7 +159,7 @@ def read_pixels_safely(
         path: The file.
         size: (width, height) that it should have, which its limits follow.
         mark: What the file is known by: another mark is another file.
-        on_odd: As for ``images.read_pixels``.
+        on_out_of_range: As for ``images.read_pixels``.
         options: The others.
 
     Raises:
@@ -169,17 +169,17 @@ def read_pixels_safely(
         ResourceError: No process can be started, or others ended them again and again.
     """
     if (str(path), mark) in _passed:
-        return read_pixels(path, on_odd=on_odd, **options)
-    pixels, odd = _read_apart(path, size, options)
+        return read_pixels(path, on_out_of_range=on_out_of_range, **options)
+    pixels, out_of_range = _read_apart(path, size, options)
     _passed.add((str(path), mark))
-    if on_odd is not None and any(odd):
-        on_odd(odd)
+    if on_out_of_range is not None and any(out_of_range):
+        on_out_of_range(out_of_range)
     return pixels
 
 
 def _read_apart(
     path: Path, size: tuple[int, int], options: dict[str, object]
-) -> tuple[Pixels, Odd]:
+) -> tuple[Pixels, OutOfRange]:
     pixels = size[0] * size[1]
     request = {"path": str(path), "pixels": pixels, "options": options}
     if not path.is_absolute():
@@ -190,7 +190,7 @@ def _read_apart(
         answer = _tried(path, request, seconds)
     if "error" in answer:
         raise _error_of(answer)
-    return answer["pixels"], Odd(*answer["odd"])
+    return answer["pixels"], OutOfRange(*answer["out_of_range"])
 
 
 def _tried(path: Path, request: dict, seconds: float) -> dict:

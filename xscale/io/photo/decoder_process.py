@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from xscale.errors import DamagedPhotoError, XscaleError
-from xscale.io.photo.images import Odd, read_pixels
+from xscale.io.photo.images import OutOfRange, read_pixels
 
 IDLE_SECONDS = 20
 _ROOM = 1 << 30
@@ -48,11 +48,11 @@ def main() -> None:
 
 def _answer(request: dict, memory: int) -> dict:
     path, pixels = Path(request["path"]), request["pixels"]
-    odd = Odd(0, 0)
+    out_of_range = OutOfRange(0, 0)
 
-    def take(found: Odd) -> None:
-        nonlocal odd
-        odd = found
+    def take(found: OutOfRange) -> None:
+        nonlocal out_of_range
+        out_of_range = found
 
     # Where the run is gone, nobody else ends a decoder that spins. Processor time: a machine that
     # was asleep meanwhile does not count.
@@ -62,7 +62,7 @@ def _answer(request: dict, memory: int) -> dict:
             os.chdir(request["folder"])
         size = path.stat().st_size if path.is_file() else 0
         _limit_memory(2 * size + _BYTES_A_PIXEL * pixels)
-        rgb, kept = read_pixels(path, on_odd=take, **request["options"])
+        rgb, kept = read_pixels(path, on_out_of_range=take, **request["options"])
         rgb = np.ascontiguousarray(rgb)
         _store(memory, rgb, 0)
         if kept is not None:
@@ -84,7 +84,7 @@ def _answer(request: dict, memory: int) -> dict:
         "shape": rgb.shape,
         "dtype": rgb.dtype.name,
         "kept": kept is not None,
-        "odd": odd,
+        "out_of_range": out_of_range,
     }
 
 

@@ -1,4 +1,4 @@
-"""A photo's file on its drive: read with several tries, and checked for changes.
+"""A photo's file on its drive: read with retries, and checked for changes.
 
 Network drives fail for a moment and recover: what they raise is tried again before the photo is
 given up. A file that changes during a run would train two scenes at once: a mark of it is taken
@@ -74,7 +74,7 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def patiently(read: Callable[[], Result], path: Path) -> Result:
+def with_retries(read: Callable[[], Result], path: Path) -> Result:
     """Read something of a photo, several times where the drive fails.
 
     Raises:

@@ -31,7 +31,7 @@ from xscale.io.photo import file as photo_file
 from xscale.io.photo.colour_spaces import Color, as_srgb
 from xscale.io.photo.decoders import FORMATS, INKS, decoder_of
 from xscale.io.photo.deep_images import damaged, refused
-from xscale.io.photo.file import EDGE, Mark, is_passing, patiently
+from xscale.io.photo.file import EDGE, Mark, is_passing, with_retries
 from xscale.io.photo.kinds import kind_of
 from xscale.io.photo.limits import check_size
 from xscale.io.photo.resample import area_downscale, mask_downscale, to_8bit
@@ -101,7 +101,7 @@ class Pixels(NamedTuple):
     """bool [H, W], true where alpha is at least 128 of 255; None without alpha."""
 
 
-class Odd(NamedTuple):
+class OutOfRange(NamedTuple):
     """Pixels of a floating-point picture that training cannot see as they are."""
 
     unreal: int
@@ -123,7 +123,7 @@ def image_info(path: str | Path, *, convert_cmyk: bool = False) -> ImageInfo:
         SetupError: Its kind needs a package that is not installed.
     """
     path = Path(path)
-    return patiently(lambda: _image_info(path, convert_cmyk), path)
+    return with_retries(lambda: _image_info(path, convert_cmyk), path)
 
 
 def _image_info(path: Path, convert_cmyk: bool) -> ImageInfo:
@@ -263,7 +263,7 @@ def read_pixels(
     alpha: Alpha = "mask",
     convert_cmyk: bool = False,
     color: Color = "srgb",
-    on_odd: Callable[[Odd], None] | None = None,
+    on_out_of_range: Callable[[OutOfRange], None] | None = None,
 ) -> Pixels:
     """Decode a whole photo with all its bits; errors of :func:`read_rgb`.
 
@@ -274,16 +274,20 @@ def read_pixels(
         convert_cmyk: Whether a CMYK JPEG is converted, as if its inks were ideal.
         color: What integers mean: :func:`xscale.io.photo.colour_spaces.as_srgb`. Floating-point
             pictures are linear light in any case.
-        on_odd: Called where such a picture has pixels outside of what can be shown.
+        on_out_of_range: Called where such a picture has pixels outside of what can be shown.
     """
     path = Path(path)
-    pixels, odd = patiently(lambda: _read_pixels(path, alpha, convert_cmyk, color), path)
-    if on_odd is not None and any(odd):
-        on_odd(odd)
+    pixels, out_of_range = with_retries(
+        lambda: _read_pixels(path, alpha, convert_cmyk, color), path
+    )
+    if on_out_of_range is not None and any(out_of_range):
+        on_out_of_range(out_of_range)
     return pixels
 
 
-def _read_pixels(path: Path, alpha: Alpha, convert_cmyk: bool, color: Color) -> tuple[Pixels, Odd]:
+def _read_pixels(
+    path: Path, alpha: Alpha, convert_cmyk: bool, color: Color
+) -> tuple[Pixels, OutOfRange]:
     info = _image_info(path, convert_cmyk)
     try:
         found = decoder_of(info.kind, info.mode, info.bits)(path)
@@ -301,9 +305,9 @@ def _read_pixels(path: Path, alpha: Alpha, convert_cmyk: bool, color: Color) -> 
         # 128 of 255, in any number of bits.
         kept = weight * 255 >= _ALPHA_KEPT - 0.5
     if found.unreal is None:
-        return Pixels(rgb, kept), Odd(0, found.clipped)
+        return Pixels(rgb, kept), OutOfRange(0, found.clipped)
     kept = ~found.unreal if kept is None else kept & ~found.unreal
-    return Pixels(rgb, kept), Odd(int(np.count_nonzero(found.unreal)), found.clipped)
+    return Pixels(rgb, kept), OutOfRange(int(np.count_nonzero(found.unreal)), found.clipped)
 
 
 def _over_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -55,7 +55,11 @@ def remarks(groups: Sequence[Sequence[str]], test: Collection[str]) -> list[str]
 
 
 def check_leaks(
-    photos: Sequence[Photo], test: Collection[str], allowed: bool, say: Callable[[str], None]
+    photos: Sequence[Photo],
+    test: Collection[str],
+    allowed: bool,
+    say: Callable[[str], None],
+    wider: float = 1,
 ) -> None:
     """Refuse test photos that are also trained on under another name.
 
@@ -64,6 +68,7 @@ def check_leaks(
         test: Names of the test photos.
         allowed: Whether it is only said.
         say: Called with a coded line for each group of photos that are the same.
+        wider: See :func:`near_leaks`.
 
     Raises:
         ListError: A test photo is a training photo too.
@@ -76,7 +81,7 @@ def check_leaks(
                 advice="or give --allow-leak if the scores do not matter",
             )
         say(line)
-    pairs = near_leaks(photos, test)
+    pairs = near_leaks(photos, test, wider)
     if pairs:
         say(
             f"W-PHOTO-NEAR: {len(pairs)} test photos are training photos saved again, or nearly: "
@@ -84,11 +89,19 @@ def check_leaks(
         )
 
 
-def near_leaks(photos: Sequence[Photo], test: Collection[str]) -> list[tuple[str, str]]:
+def near_leaks(
+    photos: Sequence[Photo], test: Collection[str], wider: float = 1
+) -> list[tuple[str, str]]:
     """Return pairs of a test and a training photo with one camera and nearly the same pixels.
 
     Only photos whose cameras stand at one place and look one way are decoded. Files of equal bytes
     are left to :func:`duplicates_of`.
+
+    Args:
+        photos: Of the scene.
+        test: Names of the test photos.
+        wider: Factor by which cameras may be further apart: the poses of a photo and its copy are
+            found one by one, and photos taken one right after the other show the same too.
     """
     real = [photo for photo in photos if photo.make is None]
     held = [photo for photo in real if photo.name in test]
@@ -97,18 +110,20 @@ def near_leaks(photos: Sequence[Photo], test: Collection[str]) -> list[tuple[str
         return []
     places = np.array([photo.camera.position for photo in others])
     centre = np.median(places, axis=0)
-    reach = _SAME_PLACE * float(np.median(np.linalg.norm(places - centre, axis=1)))
+    reach = wider * _SAME_PLACE * float(np.median(np.linalg.norm(places - centre, axis=1)))
     found = []
     for photo in held:
         away = np.linalg.norm(places - photo.camera.position, axis=1)
-        twins = [others[k] for k in np.flatnonzero(away <= reach) if _same_way(photo, others[k])]
+        twins = [
+            others[k] for k in np.flatnonzero(away <= reach) if _same_way(photo, others[k], wider)
+        ]
         found += [(photo.name, twin.name) for twin in twins if _same_pixels(photo, twin)]
     return found
 
 
-def _same_way(one: Photo, other: Photo) -> bool:
+def _same_way(one: Photo, other: Photo, wider: float) -> bool:
     # The Frobenius distance of two rotations is sqrt(2) times the angle between them, if small.
-    return float(np.linalg.norm(one.camera.R - other.camera.R)) < _SAME_WAY * 2**0.5
+    return float(np.linalg.norm(one.camera.R - other.camera.R)) < wider * _SAME_WAY * 2**0.5
 
 
 def _same_pixels(one: Photo, other: Photo) -> bool:

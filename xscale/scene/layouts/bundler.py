@@ -23,7 +23,7 @@ from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_model import PHOTO_BYTES
 from xscale.scene.layouts.colmap_text import integer, lines, parse_number
 from xscale.scene.layouts.labels import join_labels, parts_of
-from xscale.scene.layouts.views import PHOTO_SUFFIXES, Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import PHOTO_SUFFIXES, Choice, PhotoView, Reading, beginning, some
 
 LAYOUT = "bundler"
 _NO_CHOICE = Choice()
@@ -110,12 +110,12 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
 
 def _view(
     name: str, size: tuple[int, int], where: str, lens: list[float], R: np.ndarray, t: np.ndarray
-) -> View:
+) -> PhotoView:
     focal, k1, k2 = lens
     model = supported_model(BY_NAME["RADIAL" if k1 or k2 else "SIMPLE_PINHOLE"], where)
     values = [focal, size[0] / 2, size[1] / 2, k1, k2][: len(model.parameters)]
     K, distortion = model.intrinsics(np.array(values))
-    return View(name, f"{where} ({name})", model.name, K, R, t, distortion, size)
+    return PhotoView(name, f"{where} ({name})", model.name, K, R, t, distortion, size)
 
 
 class _Body:

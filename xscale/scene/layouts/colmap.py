@@ -13,7 +13,7 @@ from xscale.errors import CameraError, InputError, SceneError
 from xscale.geometry.models import supported_model
 from xscale.scene.layouts import colmap_binary, colmap_rigs, colmap_text
 from xscale.scene.layouts.colmap_model import ColmapImage, ColmapPoints, Tables
-from xscale.scene.layouts.views import Choice, Observations, Reading, View, some
+from xscale.scene.layouts.views import Choice, Observations, PhotoView, Reading, some
 
 LAYOUT = "colmap"
 PHOTOS = "images"
@@ -199,7 +199,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
             )
         size = (camera.width, camera.height)
         views.append(
-            View(image.name, image.where, known.name, K, image.R, image.t, distortion, size)
+            PhotoView(image.name, image.where, known.name, K, image.R, image.t, distortion, size)
         )
     points = _read_points(model, reader, warnings)
     return Reading(

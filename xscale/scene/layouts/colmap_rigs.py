@@ -52,7 +52,7 @@ class Rig(NamedTuple):
     """Sensor from rig; None where it was never calibrated."""
 
 
-class Frame(NamedTuple):
+class RigFrame(NamedTuple):
     """One moment of a rig."""
 
     frame_id: int
@@ -120,7 +120,7 @@ def _by_id(rigs: list[Rig], where: Path) -> dict[int, Rig]:
     return found
 
 
-def _composed(rigs: dict[int, Rig], frames: list[Frame]) -> dict[int, Pose]:
+def _composed(rigs: dict[int, Rig], frames: list[RigFrame]) -> dict[int, Pose]:
     poses: dict[int, Pose] = {}
     for frame in frames:
         rig = rigs.get(frame.rig_id)
@@ -182,7 +182,7 @@ def _checked(rig: Rig, count: int, where: object) -> Rig:
     return rig
 
 
-def _frames_binary(path: Path, warnings: list[str]) -> Iterator[Frame]:
+def _frames_binary(path: Path, warnings: list[str]) -> Iterator[RigFrame]:
     with Reader(path) as reader:
         for record in range(reader.count(_SMALLEST_FRAME, "frame", PHOTO_BYTES)):
             what = f"frame {record + 1}"
@@ -195,7 +195,7 @@ def _frames_binary(path: Path, warnings: list[str]) -> Iterator[Frame]:
             for _ in range(count):
                 kind, sensor_id, data_id = reader.take("iIQ", what)
                 data.append(((kind, sensor_id), data_id))
-            yield Frame(frame_id, rig_id, _pose(numbers, where), data, where)
+            yield RigFrame(frame_id, rig_id, _pose(numbers, where), data, where)
         reader.end(warnings)
 
 
@@ -236,7 +236,7 @@ def _rigs_text(path: Path) -> Iterator[Rig]:
         yield _checked(Rig(rig_id, sensors), count, where)
 
 
-def _frames_text(path: Path) -> Iterator[Frame]:
+def _frames_text(path: Path) -> Iterator[RigFrame]:
     """FRAME_ID, RIG_ID, pose, NUM_DATA_IDS, then SENSOR_TYPE, SENSOR_ID, DATA_ID each."""
     head = 2 + _POSE + 1
     for where, line in rows(path):
@@ -251,4 +251,4 @@ def _frames_text(path: Path) -> Iterator[Frame]:
             sensor = (_kind(fields[at], where), integer(fields[at + 1], where))
             data.append((sensor, integer(fields[at + 2], where)))
         pose = _pose([parse_number(f, where) for f in fields[2 : 2 + _POSE]], where)
-        yield Frame(integer(fields[0], where), integer(fields[1], where), pose, data, where)
+        yield RigFrame(integer(fields[0], where), integer(fields[1], where), pose, data, where)

@@ -18,7 +18,7 @@ from xscale.io.budget import check_xml
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.labels import join_labels, parts_of
 from xscale.scene.layouts.metashape_lens import Sensor, numbers, read_sensor
-from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import Choice, PhotoView, Reading, beginning, some
 
 LAYOUT = "metashape"
 _NO_CHOICE = Choice()
@@ -90,7 +90,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         sensor = calibrated[sensor_id]
         R, t = _pose(camera, worlds, where)
         views.append(
-            View(name, where, sensor.model, sensor.K, R, t, sensor.distortion, sensor.size)
+            PhotoView(name, where, sensor.model, sensor.K, R, t, sensor.distortion, sensor.size)
         )
     reference = _geographic(chunk)
     if reference:

@@ -15,7 +15,7 @@ import numpy as np
 from xscale.errors import CameraError, SceneError
 from xscale.geometry.frames import nearest_rotation
 from xscale.scene.layouts.colmap_text import parse_number
-from xscale.scene.layouts.views import PHOTO_SUFFIXES, Choice, Reading, View, some
+from xscale.scene.layouts.views import PHOTO_SUFFIXES, Choice, PhotoView, Reading, some
 from xscale.scene.names import other_spellings, remark
 
 LAYOUT = "mvsnet"
@@ -113,7 +113,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
     views = []
     for stem, path in cameras.items():
         K, R, t = read_camera(path)
-        views.append(View(photos[stem], str(path), "PINHOLE", K, R, t, np.zeros(0), None))
+        views.append(PhotoView(photos[stem], str(path), "PINHOLE", K, R, t, np.zeros(0), None))
     warnings = remark(spelled)
     others = [p.images.name for p in _pairs(root) if p.cams != pair.cams]
     if others and choice.scale is None and choice.cameras is None:

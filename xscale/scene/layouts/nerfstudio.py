@@ -24,7 +24,7 @@ from xscale.scene.layouts.applied import applied_world
 from xscale.scene.layouts.labels import join_labels, parts_of
 from xscale.scene.layouts.nerfstudio_lens import BENDING, focal, lens
 from xscale.scene.layouts.paths import is_address, path_below, with_suffix
-from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import Choice, PhotoView, Reading, beginning, some
 
 LAYOUT = "nerfstudio"
 FILE = "transforms.json"
@@ -187,7 +187,7 @@ class _Reader:
             for i, name in enumerate(names)
         ]
 
-    def _view(self, index: int, frame: dict, folder: Path, name: str) -> View:
+    def _view(self, index: int, frame: dict, folder: Path, name: str) -> PhotoView:
         pointer = f"/frames/{index}"
         for owner in (self.content, frame):
             for key, what in _REFUSED.items():
@@ -210,7 +210,7 @@ class _Reader:
                     where=place,
                     advice="add it, or take mask_path out of the frame",
                 )
-        return View(name, where, model, K, R, t, distortion, size, mask)
+        return PhotoView(name, where, model, K, R, t, distortion, size, mask)
 
     def _frames(self) -> list[tuple[str, np.ndarray]]:
         """Return the frames that the file names: its own, and instant-ngp's box."""

@@ -20,7 +20,7 @@ from xscale.scene.layouts.cameras_file import find_cameras
 from xscale.scene.layouts.colmap_binary import Reader
 from xscale.scene.layouts.labels import join_labels
 from xscale.scene.layouts.paths import is_address, path_below
-from xscale.scene.layouts.views import Choice, Reading, View, beginning, some
+from xscale.scene.layouts.views import Choice, PhotoView, Reading, beginning, some
 
 LAYOUT = "openmvs"
 FILE = "scene.mvs"
@@ -223,7 +223,7 @@ def _names(
     return images or base, paths
 
 
-def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> View:
+def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> PhotoView:
     if image.platform >= len(platforms):
         raise CameraError(f"platform {image.platform} is missing", where=where, advice=_EXPORT)
     platform = platforms[image.platform]
@@ -252,4 +252,4 @@ def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> V
     position = turn.T @ camera.C + centre
     K = np.array(camera.K)
     K[:2, 2] += _HALF_PIXEL
-    return View(name, where, "PINHOLE", K, R, -R @ position, np.zeros(0), camera.size)
+    return PhotoView(name, where, "PINHOLE", K, R, -R @ position, np.zeros(0), camera.size)

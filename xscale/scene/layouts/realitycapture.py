@@ -31,7 +31,7 @@ from xscale.io.photo.images import image_size
 from xscale.scene.layouts.cameras_file import find_cameras, photo_folder
 from xscale.scene.layouts.colmap_text import lines, parse_number
 from xscale.scene.layouts.labels import join_labels
-from xscale.scene.layouts.views import Choice, Reading, View, beginning
+from xscale.scene.layouts.views import Choice, PhotoView, Reading, beginning
 
 LAYOUT = "realitycapture"
 _NO_CHOICE = Choice()
@@ -155,7 +155,7 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _view(name: str, size: tuple[int, int], where: str, row: dict[str, str]) -> View:
+def _view(name: str, size: tuple[int, int], where: str, row: dict[str, str]) -> PhotoView:
     numeric = (*_POSE, *_CALIBRATION, *(c for c in (*_BENDING, *_TANGENTIAL) if c in row))
     values = {column: parse_number(row[column].strip(), where) for column in numeric}
     larger = max(size)
@@ -170,7 +170,7 @@ def _view(name: str, size: tuple[int, int], where: str, row: dict[str, str]) -> 
         raise CameraError(f"the position is {position.tolist()}", where=where, advice=_AGAIN)
     R = rotation(values["heading"], values["pitch"], values["roll"])
     K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1.0]])
-    return View(name, f"{where} ({name})", model, K, R, -R @ position, distortion, size)
+    return PhotoView(name, f"{where} ({name})", model, K, R, -R @ position, distortion, size)
 
 
 def rotation(heading: float, pitch: float, roll: float) -> np.ndarray:

@@ -38,7 +38,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class PhotoView:
     """One photo's camera as the file gives it."""
 
     name: str
@@ -69,7 +69,7 @@ class Reading:
     reason: str
     """Why the folder was taken for this layout, for people."""
     photo_folder: Path
-    views: list[View]
+    views: list[PhotoView]
     points: np.ndarray | None = None
     """float64 [P, 3] sparse points in the scene's frame, where the layout has them."""
     warnings: list[str] = field(default_factory=list)

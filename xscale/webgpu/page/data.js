@@ -1,6 +1,7 @@
 // Data of the page: parts from the document or the server, unpacked; the mesh put together again.
 
 class Damaged extends Error {}
+class NotFetched extends Error {}
 
 const ILLEGAL = [0, 13, 60];
 
@@ -39,9 +40,10 @@ async function packedPart(meta, name) {
     element.remove();
     return bytes.subarray(0, meta.parts[name].packed);
   }
-  const answer = await fetch(`${name}.gz`);
+  const unreached = (error) => { throw new NotFetched(error.message); };
+  const answer = await fetch(`${name}.gz`).catch(unreached);
   if (!answer.ok) throw new Damaged(`${name}.gz: the server answered ${answer.status}`);
-  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const bytes = new Uint8Array(await answer.arrayBuffer().catch(unreached));
   // A server may have unpacked it on the way.
   return bytes;
 }

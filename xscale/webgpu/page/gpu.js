@@ -1,13 +1,14 @@
 // Drawing: the same shaders as xscale's own, and the buffers that they read.
 
 class Unsupported extends Error {}
+class NoChip extends Unsupported {}
 
 const ROW = 64;
 
 async function openDevice(meta) {
   if (!("gpu" in navigator) || !navigator.gpu) throw new Unsupported("This browser has no WebGPU.");
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new Unsupported("WebGPU finds no graphics chip that it may use.");
+  if (!adapter) throw new NoChip("WebGPU finds no graphics chip that it may use.");
   for (const [name, least] of Object.entries(meta.limits)) {
     if (!(adapter.limits[name] >= least)) throw new Unsupported(`This graphics chip is too small: ${name} is ${adapter.limits[name]}, ${least} are needed.`);
   }

@@ -1,20 +1,49 @@
 // Start: data, device, first picture from the coarse levels, then the finer ones as they come.
 
-async function begin(state) {
-  const meta = state.meta;
-  setupTheme();
-  const device = await openDevice(meta);
+const RESTARTS = 3;
+const CALM_MS = 60000;
+
+class LostAgain extends Error {}
+
+// Starts the page, the first time or after a loss. Each start has a number; one that was overtaken
+// by a loss, or ended by a failure, changes nothing more.
+function start(state) {
+  const turn = ++state.turn;
+  begin(state, turn).catch((error) => stumbled(state, turn, error));
+}
+
+const over = (state, turn) => state.ended || turn !== state.turn;
+
+// Bytes of a part. A part leaves the document when it is read, so every start takes the same promise.
+function held(state, name, unpack = (bytes) => bytes) {
+  if (!state.parts[name]) state.parts[name] = part(state.meta, name).then(unpack);
+  return state.parts[name];
+}
+
+async function begin(state, turn) {
+  const { meta } = state;
+  let device;
+  try {
+    device = await openDevice(meta);
+  } catch (error) {
+    // Browsers withhold the chip for a while after a loss.
+    if (error instanceof NoChip && state.restarts && !over(state, turn)) { restart(state); return; }
+    throw error;
+  }
+  if (over(state, turn)) return;
   state.device = device;
-  device.lost.then((info) => lost(state, info));
-  device.addEventListener("uncapturederror", (e) => { e.preventDefault(); state.fault = e.error.message; });
-  const mesh = state.mesh || (state.mesh = meshOf(await part(meta, "mesh"), meta.mesh));
-  if (meta.parts.sides && !mesh.sides) mesh.sides = await part(meta, "sides");
-  const net = state.net || (state.net = await part(meta, "net"));
+  device.lost.then((info) => { if (info.reason !== "destroyed" && !over(state, turn)) restart(state); });
+  device.addEventListener("uncapturederror", (e) => { e.preventDefault(); stumbled(state, turn, e.error); });
+  const mesh = await held(state, "mesh", (bytes) => meshOf(bytes, meta.mesh));
+  if (meta.parts.sides) mesh.sides = await held(state, "sides");
+  const net = await held(state, "net");
+  if (over(state, turn)) return;
   const canvas = byId("view");
   const drawer = new Drawer(device, meta, mesh, net, canvas);
   await drawer.compile();
+  if (over(state, turn)) return;
   const view = state.control ? state.control.view : meta.start;
-  const loop = new PictureLoop(drawer, view, (what, value) => pictureState(state, what, value));
+  const loop = new PictureLoop(drawer, view, (what, value) => pictureState(state, turn, what, value));
   state.loop = loop;
   if (!state.control) {
     state.control = new Control(canvas, view, meta, (x, y) => state.loop.pick(x, y), (now) => {
@@ -27,49 +56,82 @@ async function begin(state) {
   }
   state.surroundings.loop = loop;
   loop.ask(view);
-  if (meta.sky.learned) { drawer.addSky(state.sky || (state.sky = await part(meta, "sky"))); loop.ask(state.control.view, false); }
-  state.levels = state.levels || [];
+  if (meta.sky.learned) {
+    const sky = await held(state, "sky");
+    if (over(state, turn)) return;
+    drawer.addSky(sky);
+    loop.ask(state.control.view, false);
+  }
   for (let level = 0; level < meta.levels.length; level++) {
-    const bytes = state.levels[level] || await part(meta, `level-${level}`);
-    if (meta.folder) state.levels[level] = null; else state.levels[level] = bytes;
+    const name = `level-${level}`;
+    const bytes = meta.folder ? await part(meta, name) : await held(state, name);
+    if (over(state, turn)) return;
     drawer.addLevel(level, bytes);
     byId("progress").value = (level + 1) / meta.levels.length;
-    state.loop.ask(state.control.view, false);
+    loop.ask(state.control.view, false);
   }
   byId("progress").hidden = true;
   state.whole = true;
   loop.ask(state.control.view, false);
 }
 
-function pictureState(state, what, value) {
-  // A picture that was under way when the page gave up says nothing more.
-  if (state.ended) return;
-  if (what === "error") { failed(state, value); return; }
+function pictureState(state, turn, what, value) {
+  if (over(state, turn)) return;
+  if (what === "error") { stumbled(state, turn, value); return; }
   if (document.body.dataset.state !== "running") tell("");
   document.body.dataset.state = "running";
-  if (state.fault) { const text = state.fault; state.fault = null; failed(state, new Error(text)); }
 }
 
-// A chip that was lost is asked once more; browsers take it away while a tab sleeps.
-function lost(state, info) {
-  if (info.reason === "destroyed" || state.ended) return;
+// An error ends the page, unless it came from a chip that was lost: the loss may be told later.
+async function stumbled(state, turn, error) {
+  const { device } = state;
+  if (device) await Promise.race([device.lost, new Promise((done) => setTimeout(done, 300))]);
+  if (!over(state, turn)) failed(state, error);
+}
+
+// Asks for the chip once more after a loss; browsers take it away while a tab sleeps.
+function restart(state) {
+  const now = performance.now();
+  if (now - state.lostAt > CALM_MS) state.restarts = 0;
+  state.lostAt = now;
+  const turn = ++state.turn;
   if (state.loop) state.loop.stop();
-  state.restarts = (state.restarts || 0) + 1;
-  if (state.restarts > 3) { giveUp("The graphics chip was lost again and again. Reload the page to try once more."); return; }
+  state.whole = false;
+  if (++state.restarts > RESTARTS) {
+    failed(state, new LostAgain("The graphics chip was lost again and again. Reload the page to try once more."));
+    return;
+  }
+  document.body.dataset.state = "restarting";
   tell("The graphics chip was lost; starting again.");
-  setTimeout(() => begin(state).then(() => tell(""), (error) => failed(state, error)), 500);
+  const again = () => { if (!over(state, turn)) start(state); };
+  awake().then(() => setTimeout(again, 500 * 4 ** (state.restarts - 1)));
+}
+
+// Settles when the tab is seen: a sleeping tab gets no chip.
+function awake() {
+  return new Promise((done) => {
+    const look = () => {
+      if (document.hidden) return;
+      document.removeEventListener("visibilitychange", look);
+      done();
+    };
+    document.addEventListener("visibilitychange", look);
+    look();
+  });
 }
 
 function failed(state, error) {
   state.ended = true;
   if (state.loop) state.loop.stop();
   if (error instanceof Damaged) giveUp(`This page's data is damaged or did not arrive whole (${error.message}). Ask for the file again.`);
+  else if (error instanceof LostAgain) giveUp(error.message);
   else if (error instanceof Unsupported) giveUp(`${error.message} Current versions of Chrome, Edge, Safari and Firefox show the model on most computers and phones; the picture here is a still one.`);
-  else if (error instanceof TypeError && state.meta.folder && !state.whole) giveUp("The page's files could not be fetched. A folder export needs a web server; the single file opens from disk.");
+  else if (error instanceof NotFetched) giveUp("The page's files could not be fetched. A folder export needs a web server; the single file opens from disk.");
   else giveUp(`The picture cannot be drawn here: ${error && error.message ? error.message : error}`);
 }
 
-const state = { meta: JSON.parse(byId("meta").textContent) };
+const state = { meta: JSON.parse(byId("meta").textContent), parts: {}, turn: 0, restarts: 0, lostAt: -Infinity };
+setupTheme();
 // For pages around this one, and for tests: the view, the stage, the picture's bytes.
 window.xscale = {
   get stage() { return state.ended ? "failed" : state.whole ? state.loop.stage : "loading"; },
@@ -80,4 +142,4 @@ window.xscale = {
   pixels: () => state.loop.drawer.pixels(state.loop.shown.which),
   pick: (x, y) => state.loop.pick(x, y),
 };
-begin(state).catch((error) => failed(state, error));
+start(state);

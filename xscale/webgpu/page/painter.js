@@ -110,15 +110,17 @@ class PictureLoop {
   }
 
   setStage(stage) {
+    if (this.stopped) return;
     this.stage = stage;
     this.onState("stage", stage);
   }
 
   // The surface point under a place of the canvas (shares of its sides); null where there is none.
   async pick(x, y) {
-    if (!this.shown || !this.drawer.now) return null;
+    if (!this.shown || !this.drawer.now || this.stopped) return null;
     const { view } = this.shown, { width, height } = this.drawer.now;
-    const face = await this.drawer.faceAt(x, y);
+    // A chip that is lost meanwhile shows no surface.
+    const face = await this.drawer.faceAt(x, y).catch(() => -1);
     if (face < 0 || face >= this.drawer.meta.mesh.faces) return null;
     return pointOnFace(this.drawer.mesh, face, view, x * width, y * height, width, height);
   }

@@ -3,7 +3,9 @@
 
 const byId = (id) => document.getElementById(id);
 
+// A failure's words stay whatever is pressed afterwards.
 function tell(text, kind = "note") {
+  if (document.body.dataset.state === "failed" && kind !== "failed") return;
   const box = byId("message");
   box.textContent = text;
   box.dataset.kind = kind;
@@ -14,6 +16,7 @@ function tell(text, kind = "note") {
 function giveUp(text) {
   document.body.dataset.state = "failed";
   tell(text, "failed");
+  byId("progress").hidden = true;
 }
 
 function setupTheme() {
@@ -148,7 +151,9 @@ class Surroundings {
   }
 
   async save() {
-    const { width, height, data } = await this.loop.drawer.pixels(this.loop.shown.which);
+    const found = this.loop.shown && await this.loop.drawer.pixels(this.loop.shown.which).catch(() => null);
+    if (!found) { tell("There is no picture to save now."); return; }
+    const { width, height, data } = found;
     const canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;

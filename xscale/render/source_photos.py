@@ -1,4 +1,4 @@
-"""Photos at hand: colours corrected by what the nearest training photos show at the same points.
+"""Source photos: colours corrected by what the nearest training photos show at the same points.
 
 The model fits no photo exactly, and what a photo shows beside the model's own picture of it, its
 residual, lies on the surface too: details that the training did not reach, and errors that views
@@ -7,7 +7,7 @@ its point from nearly the same side, and drawn towards the model's own pictures 
 whose directions were trained.
 
 Nothing is trained for it. A run keeps the two pictures of each photo as JPEG in photos.safetensors,
-so that it needs no scene to render.
+so that it needs no scene to render. Image-based rendering calls such photos source views.
 
 Source of the weights: Buehler et al., "Unstructured Lumigraph Rendering", 2001.
 """
@@ -27,7 +27,7 @@ from xscale.gbuffer.build import build_gbuffer
 from xscale.gbuffer.gbuffer import GBuffer, Surface
 from xscale.geometry.camera import Camera
 from xscale.io.photo.images import decode_picture, encode_jpeg, encode_png
-from xscale.render.sight import View
+from xscale.render.sight import Sight
 from xscale.run.folder import PHOTOS, RunFolder
 
 _NEAREST = 4
@@ -41,9 +41,9 @@ _SMALLEST_ANGLE = 0.02
 _BORDER = 0.05
 """Share of a photo's longer edge within which its weight falls to nothing."""
 _MOST_DECODED = 64
-_ADVICE = "restore the folder from a copy, or xscale train --photos-at-render again"
+_ADVICE = "restore the folder from a copy, or xscale train --source-photos again"
 
-Read = Callable[[str], tuple[np.ndarray, np.ndarray | None]]
+ReadPhoto = Callable[[str], tuple[np.ndarray, np.ndarray | None]]
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Shares:
 class Nearby:
     """A training photo that a picture may be corrected by."""
 
-    view: View
-    """View of its camera; local frame."""
+    view: Sight
+    """Depths of the mesh that its camera sees; local frame."""
     camera: Camera
     """Local frame, training size."""
     rendered: Tensor
@@ -75,11 +75,11 @@ class Nearby:
     """Bool [H, W], true = kept."""
 
 
-class PhotosAtHand:
+class SourcePhotos:
     """The pictures of a run's training photos.
 
     Args:
-        stored: Arrays by name, as ``kept_photos`` made them.
+        stored: Arrays by name, as ``source_photo_arrays`` made them.
         surface: The mesh, in its local frame.
         views: What each training camera sees.
         cameras: Of the training photos, local frame, at training size.
@@ -89,7 +89,7 @@ class PhotosAtHand:
         self,
         stored: Mapping[str, Tensor],
         surface: Surface,
-        views: Sequence[View],
+        views: Sequence[Sight],
         cameras: Sequence[Camera],
     ) -> None:
         self._stored = stored
@@ -150,7 +150,7 @@ def corrected(
         colour: Float32 [N, 3], the model's.
         samples: The points, local frame, with normals.
         camera: The picture's, local frame.
-        photos: See ``PhotosAtHand.near``.
+        photos: See ``SourcePhotos.near``.
         shares: How much is taken.
     """
     if not photos or not len(colour):
@@ -176,7 +176,7 @@ def corrected(
 
 
 def weight(
-    samples: GBuffer, camera: Camera, other: Camera, view: View, mask: Tensor | None = None
+    samples: GBuffer, camera: Camera, other: Camera, view: Sight, mask: Tensor | None = None
 ) -> Tensor:
     """Return how much a photo counts at surface points [N], 1 / radian; 0 where it sees nothing.
 
@@ -220,8 +220,8 @@ def _looked_up(picture: Tensor, pixel: Tensor) -> Tensor:
     return ((upper * (1 - v) + lower * v) / 255).T
 
 
-def kept_photos(
-    names: Sequence[str], render: Callable[[int, bool], Tensor], read: Read, step: int
+def source_photo_arrays(
+    names: Sequence[str], render: Callable[[int, bool], Tensor], read: ReadPhoto, step: int
 ) -> dict[str, np.ndarray]:
     """Return what a run keeps of its training photos: ``photos.safetensors``.
 
@@ -250,8 +250,8 @@ def kept_photos(
     return arrays
 
 
-def read_photos(run: RunFolder, step: int, photos: int) -> dict[str, Tensor]:
-    """Return what ``kept_photos`` made of the photos.
+def read_source_photos(run: RunFolder, step: int, photos: int) -> dict[str, Tensor]:
+    """Return what ``source_photo_arrays`` made of the photos.
 
     Args:
         run: The run's folder.
@@ -263,7 +263,7 @@ def read_photos(run: RunFolder, step: int, photos: int) -> dict[str, Tensor]:
         IntegrityError: The file is damaged.
     """
     file = run.path / PHOTOS
-    advice = "xscale train with --photos-at-render, or again with --resume, keeps them"
+    advice = "xscale train with --source-photos, or again with --resume, keeps them"
     stored = run.read(PHOTOS, what="keeps no photos to render with", advice=advice)
     made = stored.pop("step", None)
     known = {f"{kind}.{n}" for kind in ("residual", "rendered", "mask") for n in range(photos)}

@@ -1,4 +1,4 @@
-"""Colours corrected by photos at hand: what counts, what does not, and the way through a run."""
+"""Colours corrected by source photos: what counts, what does not, and the way through a run."""
 
 import dataclasses
 import json
@@ -12,9 +12,9 @@ from xscale.cli.main import main
 from xscale.errors import InputError
 from xscale.gbuffer.build import build_gbuffer
 from xscale.io.photo.images import read_rgb
-from xscale.render import photos_at_hand
-from xscale.render.photos_at_hand import Nearby, Shares, corrected, weight
+from xscale.render import source_photos
 from xscale.render.run import Run
+from xscale.render.source_photos import Nearby, Shares, corrected, weight
 
 SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=12"]
 
@@ -23,12 +23,12 @@ SMALL = ["optim.batch=1500", "model.grid.levels=6", "model.grid.log2_table_size=
 def trained(asymmetric_template, tmp_path_factory) -> Run:
     scene = xscale.Scene.open(asymmetric_template)
     out = tmp_path_factory.mktemp("kept") / "run"
-    return xscale.train(scene, out=out, steps=20, settings=SMALL, photos_at_render=True)
+    return xscale.train(scene, out=out, steps=20, settings=SMALL, source_photos=True)
 
 
 @pytest.fixture(scope="module")
 def opened(trained) -> Run:
-    return Run.open(trained.path, photos_at_render=True)
+    return Run.open(trained.path, source_photos=True)
 
 
 def _local(run, name):
@@ -83,7 +83,7 @@ def test_all_of_both_shares_is_the_photo_itself(asymmetric_template, opened):
     name = opened.names("train")[1]
     camera = _local(opened, name)
     samples = _samples(opened, camera)
-    (photo,) = [p for p in opened.at_hand.near(camera) if p.view is opened.views[1]]
+    (photo,) = [p for p in opened.source_photos.near(camera) if p.view is opened.views[1]]
     photo = dataclasses.replace(photo, mask=None)
     colour = torch.zeros(len(samples.position), 3)
     found = corrected(colour, samples, camera, [photo], Shares(1.0, 1.0, 1e-6))
@@ -99,7 +99,7 @@ def test_a_photo_counts_most_along_its_own_rays_and_not_under_its_mask(opened):
     view = opened.views[1]
     own = weight(samples, camera, camera, view)
     other = weight(samples, _local(opened, opened.names("train")[0]), camera, view)
-    assert own.max() == pytest.approx(1 / photos_at_hand._SMALLEST_ANGLE, rel=0.05)
+    assert own.max() == pytest.approx(1 / source_photos._SMALLEST_ANGLE, rel=0.05)
     seen = own > 0
     assert seen.float().mean() > 0.8
     assert (own[seen] >= other[seen] * 0.999).all()
@@ -132,26 +132,26 @@ def test_runs_with_and_without_photos_are_other_jobs(trained, opened):
 def test_commands_take_photos_from_the_run_alone(asymmetric_folder, trained, tmp_path):
     run, plain, better = str(trained.path), tmp_path / "plain", tmp_path / "better"
     assert main(["render", run, "--out", str(plain)]) == 0
-    assert main(["render", run, "--out", str(better), "--photos-at-render"]) == 0
+    assert main(["render", run, "--out", str(better), "--source-photos"]) == 0
     for path in sorted(plain.glob("*.png")):
         assert not np.array_equal(read_rgb(path)[0], read_rgb(better / path.name)[0])
-    scene = ["--scene", str(asymmetric_folder), "--photos-at-render"]
+    scene = ["--scene", str(asymmetric_folder), "--source-photos"]
     assert main(["score", run, *scene]) == 0
     scores = json.loads((trained.path / "scores.json").read_text())
-    assert scores["protocol"]["photos_at_render"] is True
+    assert scores["protocol"]["source_photos"] is True
 
 
 def test_a_run_without_photos_or_with_those_of_another_step_says_so(asymmetric_folder, tmp_path):
     scene = xscale.Scene.open(asymmetric_folder)
     options = {"out": tmp_path / "run", "settings": SMALL}
     xscale.train(scene, steps=4, **options)
-    run = Run.open(tmp_path / "run", photos_at_render=True)
+    run = Run.open(tmp_path / "run", source_photos=True)
     with pytest.raises(InputError, match="keeps no photos"):
         run.render(run.camera(run.names("test")[0]))
-    xscale.train(scene, steps=4, resume=True, photos_at_render=True, **options)
-    run = Run.open(tmp_path / "run", photos_at_render=True)
+    xscale.train(scene, steps=4, resume=True, source_photos=True, **options)
+    run = Run.open(tmp_path / "run", source_photos=True)
     run.render(run.camera(run.names("test")[0]))
     xscale.train(scene, steps=6, resume=True, **options)
-    run = Run.open(tmp_path / "run", photos_at_render=True)
+    run = Run.open(tmp_path / "run", source_photos=True)
     with pytest.raises(InputError, match="step 4"):
         run.render(run.camera(run.names("test")[0]))

@@ -20,9 +20,9 @@ inline EncodeArgs step_encode_args(const FusedStepArgs& a) {
     return points;
 }
 
-// Where the shader's rays come from and their gradients go (TensorEnds in shade/tiles.h). The
+// Where the shader's rays come from and their gradients go (TensorIo in shade/tiles.h). The
 // levels' width is looked at here: a shader for each would take minutes to compile.
-struct StepEnds {
+struct StepIo {
     const FusedStepArgs& a;
     const EncodeArgs& points;
     const EncodeGrid& grid;
