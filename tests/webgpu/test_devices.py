@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -72,6 +73,19 @@ def test_limits_that_are_too_small_are_named(adapter):
     small = replace(adapter, limits={**adapter.limits, "max-storage-buffers-per-shader-stage": 4})
     with pytest.raises(DeviceError, match=r"storage-buffers-per-shader-stage is 4.*--device cpu"):
         open_device(small)
+
+
+@pytest.mark.parametrize("command", [["render"], ["export", "page"]])
+def test_a_run_without_a_mesh_is_one_line(run, tmp_path, capsys, adapter, command):
+    bare = tmp_path / "bare"
+    shutil.copytree(run, bare)
+    (bare / "mesh.safetensors").unlink()
+    name, *rest = command
+    device = [] if rest else ["--device", f"webgpu:{adapter.number}"]
+    out = ["--out", str(tmp_path / "out.html")]
+    _, line = told(capsys, name, str(bare), *rest, *device, *out)
+    assert "mesh" in line
+    assert not (tmp_path / "out.html").exists()
 
 
 def test_an_adapter_that_does_not_open_says_why(adapter):

@@ -100,6 +100,20 @@ def _numbers(node, name):
     return found
 
 
+def test_source_photos_correct_colours_as_on_the_cpu(adapter, asymmetric_template, tmp_path):
+    small = ["optim.batch=500", "model.grid.levels=6", "model.grid.log2_table_size=10"]
+    scene = Scene.open(asymmetric_template)
+    path = train(scene, out=tmp_path / "run", steps=10, settings=small, source_photos=True).path
+    names = ("cpu", f"webgpu:{adapter.number}")
+    cpu, gpu = (Run.open(path, name, source_photos=True) for name in names)
+    camera = cpu.camera(cpu.names("test")[0])
+    expected, found = (run.render(camera).colour.int() for run in (cpu, gpu))
+    plain = Run.open(path).render(camera).colour.int()
+    away = (expected - found).abs().amax(2)
+    assert (away <= 1).float().mean() > 0.99
+    assert ((expected - plain).abs().amax(2) > 2).float().mean() > 0.05  # there is a correction
+
+
 def test_the_viewer_opens_runs_on_the_device_that_is_asked_for(runs, monkeypatch):
     from xscale_viewer.source import open_source
 
