@@ -2,7 +2,7 @@
 //
 // The passes of an op are written once, as a function of a launcher: HostLauncher here,
 // CudaLauncher (launcher_cuda.cuh) on a GPU. No order of items, warps or blocks may matter, so each
-// pass goes the other way round than the one before.
+// pass runs in the opposite order of the one before.
 #pragma once
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // breaks: corners of pixels that lie on another surface than their pixels' centres.
 //
 // On a plane 1 / z is linear across the picture. A corner lies elsewhere where its depth differs
-// from the centre's by more than a step, and the opposite corner does not foretell it; or where one
+// from the centre's by more than a step, and the opposite corner does not predict it; or where one
 // of the two rays hits nothing.
 #pragma once
 

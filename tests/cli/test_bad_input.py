@@ -251,7 +251,7 @@ ROWS = {
     "B-02": ("binary", _bytes_at(IMAGES, 84, struct.pack("<Q", 2**40)), "images.bin",
              "ends inside keypoints|ends inside the", "again"),
     "B-07": ("text", _replace("sparse/0/cameras.txt", "\n2 ", "\n1 "), "cameras.txt:3",
-             "camera id 1 is there twice", "export"),
+             "camera id 1 occurs twice", "export"),
     "B-09": ("binary", _two_models, "scene", "has 2 COLMAP models: sparse/0 .5 photos., sparse/1",
              "--colmap-model"),
     "B-12": ("binary", _bytes_at(IMAGES, 12, bytes(32)), "images.bin", "view_00.png.*length 0",

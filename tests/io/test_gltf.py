@@ -48,7 +48,7 @@ def _node(**changes):
         (document(buffers=[{"byteLength": 80, "uri": "/etc/passwd"}]), UnsafePathError, "outside"),
         (document(buffers=[{"byteLength": 80, "uri": "%2e%2e/x"}]), UnsafePathError, "outside"),
         (document(buffers=[{"byteLength": 80, "uri": "http://h/x"}]), UnsafePathError, "outside"),
-        (document(buffers=[{"byteLength": 80, "uri": "x.bin"}]), MeshError, "not there"),
+        (document(buffers=[{"byteLength": 80, "uri": "x.bin"}]), MeshError, "which does not exist"),
         (document(buffers=[{"byteLength": 80, "uri": "data:;base64,%%"}]), MeshError, "decoded"),
         (document(accessors=[{"componentType": {}, "count": 3, "type": "VEC3"}] * 2), MeshError,
          "component type {}"),

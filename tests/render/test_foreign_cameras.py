@@ -173,7 +173,7 @@ def test_key_poses_of_instant_ngp(small, tmp_path, box):
 
 def test_what_holds_no_cameras_says_what_is_read(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
-    with pytest.raises(InputError, match="holds no cameras that are known"):
+    with pytest.raises(InputError, match="holds no known cameras"):
         read_cameras(tmp_path / "notes.txt")
 
 

@@ -116,7 +116,7 @@ def test_mistakes_are_reported_without_pytorch(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "holds other things (file)" in done.stderr
+    assert "holds other files (file)" in done.stderr
 
 
 def test_folders_that_hold_other_things_are_refused_until_told(tiny_run, tmp_path):

@@ -162,7 +162,7 @@ def test_names_that_fit_nothing_and_names_twice_are_refused(tmp_path):
         found(tmp_path)
     put(tmp_path, "img_00.png", picture(0))
     put(tmp_path, "img_00.jpg", picture(0))
-    with pytest.raises(InputError, match="have one name"):
+    with pytest.raises(InputError, match="have the same name"):
         found(tmp_path)
     with pytest.raises(InputError, match="does not exist"):
         found(tmp_path / "nowhere")
@@ -185,14 +185,14 @@ def test_names_that_differ_by_case_alone_are_never_guessed(tmp_path):
     with pytest.raises(InputError, match="differ by case alone"):
         find_predictions(tmp_path, ["IMG_A.JPG", "IMG_a.JPG"], ["IMG_A.JPG", "IMG_a.JPG"])
     put(tmp_path, "IMG_a.png", picture(1))
-    with pytest.raises(InputError, match="have one name but for case"):
+    with pytest.raises(InputError, match="have the same name but for case"):
         find_predictions(tmp_path, ["Img_a.JPG"], ["Img_a.JPG"])
 
 
 def test_two_pictures_of_one_index_are_refused(tmp_path):
     for name in ("a_0.png", "b_0.png", "a_1.png"):
         put(tmp_path, name, picture(0))
-    with pytest.raises(InputError, match=r"a_0\.png and b_0\.png have one index"):
+    with pytest.raises(InputError, match=r"a_0\.png and b_0\.png have the same index"):
         found(tmp_path)
 
 

@@ -142,7 +142,7 @@ def test_networks_on_request_stand_beside_what_is_always_scored(run, weights_dir
 
 def test_a_metric_that_is_always_scored_need_not_be_asked_for(run, capsys):
     assert main(["score", str(run), "--metrics", "psnr"]) == 2
-    assert "psnr is scored without being asked for" in capsys.readouterr().err
+    assert "psnr is always scored" in capsys.readouterr().err
 
 
 def test_a_run_that_trains_is_scored_beside_it(run):

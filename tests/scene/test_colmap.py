@@ -234,7 +234,7 @@ def test_duplicate_camera_photo_and_id_are_refused(small, tmp_path):
     cameras = list(small.cameras.values())
     data = builders.cameras_bin(cameras[:2])
     (tmp_path / "cameras.bin").write_bytes(struct.pack("<Q", 2) + data[8:64] + data[8:64])
-    with pytest.raises(CameraError, match="camera id 1 is there twice"):
+    with pytest.raises(CameraError, match="camera id 1 occurs twice"):
         colmap_binary.read_cameras(tmp_path / "cameras.bin", Tables())
     (tmp_path / "cameras.txt").write_text("1 PINHOLE 20 10 30 30 9 4\n")
     pose = "1 0 0 0 0 0 0 1"
@@ -244,7 +244,7 @@ def test_duplicate_camera_photo_and_id_are_refused(small, tmp_path):
         (tmp_path / "images.txt").write_text(text)
         tables = Tables()
         colmap_text.read_cameras(tmp_path / "cameras.txt", tables)
-        with pytest.raises(CameraError, match=f"{word} is there twice"):
+        with pytest.raises(CameraError, match=f"{word} occurs twice"):
             colmap_text.read_images(tmp_path / "images.txt", tables)
 
 

@@ -263,7 +263,7 @@ def test_labels_are_joined_by_name_and_doubtful_ones_refused(small, folder):
     one = camera_xml(0, first, small.cameras[first], label="x")
     with pytest.raises(SceneError, match=r"camera x could be a/x.png or b/x.png"):
         _read(folder, export(small, cameras=one))
-    with pytest.raises(SceneError, match="1 labels are there twice: view_00"):
+    with pytest.raises(SceneError, match="1 labels occur twice: view_00"):
         _read(folder, export(small, cameras=2 * camera_xml(0, first, small.cameras[first])))
     gone = camera_xml(0, first, small.cameras[first], label="gone")
     (folder / "cameras.xml").write_text(export(small, cameras=gone))
@@ -290,8 +290,8 @@ def test_documents_that_are_none_are_refused(small, folder):
         (bomb, "has a DOCTYPE"),
         (deep, "nested deeper than 32"),
         (two, "has 2 chunks"),
-        (text.replace('sensor_id="0"', 'sensor_id="7"'), "sensor '7' is not there"),
-        (text.replace('component_id="0"', 'component_id="7"'), "component '7' is not there"),
+        (text.replace('sensor_id="0"', 'sensor_id="7"'), "sensor '7' is missing"),
+        (text.replace('component_id="0"', 'component_id="7"'), "component '7' is missing"),
         (text.replace(f">{SCALE}<", ">0<"), "scale is 0"),
         (text.replace('width="112"', 'width="x"'), "has no resolution"),
     ):

@@ -102,7 +102,7 @@ def test_two_candidates_are_refused_by_name(colmap_folder):
     (images / "c.png").unlink()
     for name in ("C.png", "c.PNG"):
         (images / name).write_bytes(data)
-    with pytest.raises(SceneError, match=r"'c.png' is not there.* 'C.png' and 'c.PNG' differ"):
+    with pytest.raises(SceneError, match=r"'c.png' does not exist.* 'C.png' and 'c.PNG' differ"):
         Scene.open(colmap_folder)
 
 

@@ -337,7 +337,7 @@ def test_unknown_keys_and_a_split_are_remarked_once(small, write):
     [
         ('{"frames": [}', r"transforms.json:1:13: is not JSON"),
         ('{"w": NaN}', "NaN is not a number"),
-        ('{"w": 1, "w": 2}', "key 'w' is there twice"),
+        ('{"w": 1, "w": 2}', "key 'w' occurs twice"),
         ("[" * 100_000, "nested deeper than 64"),
         ('{"a": "' + "[" * 1000 + '"}', "has no frames"),
         ("[]", "is not a JSON object"),

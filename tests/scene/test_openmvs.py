@@ -99,7 +99,7 @@ def test_photos_without_pose_and_segmentations_are_counted(small, folder):
         (lambda s: b"MVS\0" + b"\1" * 50, r"has no fixed form; .*InterfaceCOLMAP -i scene.mvs -o"),
         (lambda s: scene_mvs(s, 8), "is of version 8, known are 1 to 7"),
         (lambda s: scene_mvs(s, normalised=True), "no picture size"),
-        (lambda s: scene_mvs(s, poses=[0, 1, 3]), "pose 3 of platform 0 is not there"),
+        (lambda s: scene_mvs(s, poses=[0, 1, 3]), "pose 3 of platform 0 is missing"),
     ],
 )
 def test_what_cannot_be_read_reliably_is_refused_with_the_export(small, folder, data, words):

@@ -296,7 +296,7 @@ def test_odd_calibration_is_remarked(asymmetric):
         (lambda p: None, "no such folder"),
         (lambda p: p.write_bytes(b"PK\3\4"), "a scene is a folder"),
         (lambda p: p.mkdir(), "it holds nothing"),
-        (lambda p: (p / "photos").mkdir(parents=True), r"it holds photos/; expected is colmap"),
+        (lambda p: (p / "photos").mkdir(parents=True), r"it holds photos/; expected: colmap"),
     ],
 )
 def test_what_is_no_scene_is_said(tmp_path, make, words):

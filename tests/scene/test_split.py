@@ -31,7 +31,7 @@ def test_list_wins_and_order_is_the_scenes(tmp_path):
     ("text", "words"),
     [
         ("p03.jpg\nP04.jpg\n", r"test.txt:2: there is no photo P04.jpg; nearest names: p04.jpg"),
-        ("p03.jpg\np04.jpg\np03.jpg\n", r"test.txt:3: p03.jpg is there twice, first in line 1"),
+        ("p03.jpg\np04.jpg\np03.jpg\n", r"test.txt:3: p03.jpg occurs twice, first in line 1"),
         ("# nothing\n\n", "names no photo"),
         ("\n".join(NAMES), "none is left to train on"),
     ],

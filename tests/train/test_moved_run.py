@@ -52,13 +52,13 @@ def test_a_resumed_training_says_what_another_total_changes(asymmetric_folder, t
     said = []
     _train(asymmetric_folder, tmp_path / "run", steps=10)
     _train(asymmetric_folder, tmp_path / "run", steps=10, resume=True, on_stage=said.append)
-    assert "all 10 steps are taken already" in said
+    assert "all 10 steps are already done" in said
     _train(asymmetric_folder, tmp_path / "run", steps=20, resume=True, on_stage=said.append)
     line = "W-SCHEDULE: learning rates follow 20 steps from here on; before it was 10 steps"
     assert said.count(line) == 1
     assert line in RunFolder(tmp_path / "run").manifest.scene.warnings
     _train(asymmetric_folder, tmp_path / "run", minutes=1e-4, resume=True, on_stage=said.append)
-    assert "all 0.0001 minutes are taken already" in said
+    assert "all 0.0001 minutes are already done" in said
 
 
 def test_a_training_resumed_by_other_versions_says_that_its_bits_may_differ(

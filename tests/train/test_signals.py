@@ -46,5 +46,5 @@ def test_usr1_writes_a_checkpoint_and_hup_ends_with_one(training):
     process.send_signal(signal.SIGHUP)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1].endswith("a checkpoint is written; go on with --resume")
+    assert said.splitlines()[-1].endswith("a checkpoint is written; continue with --resume")
     assert load_newest(folder)[0].step > first

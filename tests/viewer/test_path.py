@@ -135,7 +135,7 @@ def test_a_rendering_that_is_given_up_goes_on_where_it_was(opened, tmp_path):
     finished = len(list((tmp_path / "way").glob("*.png")))
     assert 0 < finished < track.count
     assert rendering.result is None
-    assert "goes on from there" in rendering.line
+    assert "the next rendering makes the others" in rendering.line
     again = opened.rendered("mp4")
     assert again.result["kept"] >= finished - 1
     assert again.result["kept"] + again.result["rendered"] == track.count

@@ -135,3 +135,21 @@ def test_buttons_act_once_after_a_restart(browser, page):
         browser.run("document.getElementById('theme').click()")
         themes.append(browser.run("document.documentElement.dataset.theme"))
     assert sorted(themes) == ["dark", "light"]
+
+
+def test_a_tab_that_sleeps_draws_nothing_and_goes_on_when_it_wakes(browser, page):
+    asleep = "Object.defineProperty(document, 'hidden', {get: () => window.asleep === true});"
+    turn = "document.dispatchEvent(new Event('visibilitychange'))"
+    with browser.before_pages(asleep):
+        opened(browser, page)
+        browser.run(f"window.asleep = true; {turn}")
+        browser.run("xscale.view = {...xscale.view, eye: xscale.view.eye.map((c) => c + 0.05)}")
+        before = browser.run("xscale.stage")
+        for _ in range(8):  # longer than a picture takes
+            browser.run(LATER)
+        assert browser.run("xscale.stage") == before
+        assert not browser.run(AT_REST)
+        assert (state(browser), browser.words()) == ("running", "")
+        browser.run(f"window.asleep = false; {turn}")
+        browser.wait(AT_REST)
+    assert (state(browser), browser.words()) == ("running", "")

@@ -136,7 +136,7 @@ class Commands:
     def _flag(self, name: str, text: str) -> None:
         s = self._session
         if name == "points" and s.source.points is None:
-            s.say("There are no sparse points: they belong to scenes that have some")
+            s.say("There are no sparse points: open a scene that has some")
             return
         setattr(s, name, not getattr(s, name))
         s.say(f"{text} {'on' if getattr(s, name) else 'off'}")

@@ -115,7 +115,7 @@ class PathRender:
     def _ended(self, code: int) -> None:
         self.done = True
         if self._cancelled and self.result is None:
-            self.line = "stopped; what is finished stays, the next rendering goes on from there"
+            self.line = "stopped; finished frames stay, and the next rendering makes the others"
             self._session.say(self.line)
         elif code and self.result is None and self.line.startswith(("starting", "frames", "film")):
             self.line = f"the rendering ended by itself (code {code})"

@@ -1,4 +1,4 @@
-"""Starting quickly: what is needed later loads meanwhile."""
+"""Imports ahead of need: a command's slow modules load while it checks its options."""
 
 from __future__ import annotations
 

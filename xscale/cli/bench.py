@@ -139,7 +139,7 @@ def _chosen(folder: Path, name: str) -> list[Path]:
     chosen = [path for path in files if path.stem.removeprefix("op_").startswith(name)]
     if not chosen:
         names = ", ".join(path.stem.removeprefix("op_") for path in files)
-        raise UsageError(f"there is nothing to time called {name!r}", advice=f"choose of {names}")
+        raise UsageError(f"no op is called {name!r}", advice=f"choose from {names}")
     return chosen
 
 

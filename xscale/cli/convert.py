@@ -1,4 +1,4 @@
-"""xscale convert."""
+"""``xscale convert``: a scene in the layout of another program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""xscale demo."""
+"""``xscale demo``: a made scene, trained, rendered and scored."""
 
 from __future__ import annotations
 

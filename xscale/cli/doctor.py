@@ -207,7 +207,7 @@ def _verdict(machine: dict, failed: list[dict]) -> tuple[str, bool]:
         )
     if reason is not None:
         return (
-            f"xscale is ready on the CPU; the GPU is left alone: {reason}. Advice: "
+            f"xscale is ready on the CPU; the GPU is not used: {reason}. Advice: "
             f"{ops.unusable_advice(reason)}.",
             True,
         )

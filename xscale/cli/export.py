@@ -1,4 +1,4 @@
-"""xscale export."""
+"""``xscale export``: a run as files for other programs."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def _check_page(options: Options) -> None:
 
     if options.folder == (options.out.suffix.lower() in (".html", ".htm")):
         kind = "a folder" if options.folder else "an .html file"
-        raise UsageError(f"page goes into {kind} here, got {options.out}")
+        raise UsageError(f"page needs {kind} as --out, got {options.out}")
     _refuse_existing(options, [options.out])
 
 
@@ -262,7 +262,8 @@ def _check_target(options: Options) -> None:
     endings = MESHES if options.kind == "mesh" else CLOUDS
     if options.out.suffix.lower() not in endings:
         raise UsageError(
-            f"{options.kind} go into {', '.join(endings)}, got {options.out.suffix or 'no ending'}"
+            f"--out must end in {' or '.join(endings)} for {options.kind}, "
+            f"got {options.out.suffix or 'no extension'}"
         )
     if options.colour == "sh" and options.out.suffix.lower() in _ONE_COLOUR:
         raise UsageError("LAS and LAZ hold one colour a point", advice="take .ply for --colour sh")

@@ -1,4 +1,4 @@
-"""xscale giganvs."""
+"""``xscale giganvs``: the benchmark's five commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""xscale path."""
+"""``xscale path``: a camera path, checked against the mesh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""xscale render."""
+"""``xscale render``: pictures of a run."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _tell_plan(planned: Planned, chosen: bool) -> None:
         warn(line)
     samples = planned.job.settings.samples
     if chosen and samples > 1:
-        say(f"{samples} x {samples} samples a pixel, as from afar (--samples 1 is faster)")
+        say(f"{samples} x {samples} samples a pixel for distant views (--samples 1 is faster)")
 
 
 def _tell(summary: Summary) -> None:

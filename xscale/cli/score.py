@@ -1,4 +1,4 @@
-"""xscale score."""
+"""``xscale score``: scores of a run's test views, and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""xscale train."""
+"""``xscale train``: a run from a scene."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 ROTATION_TOLERANCE = 1e-3
 """Largest entry-wise distance from a rotation that is taken for rounding and removed."""
 QUIET_QUATERNION = 1e-3
-"""Largest distance of a quaternion's norm from 1 that is normalised without a word."""
+"""Largest distance of a quaternion's norm from 1 that is normalised without a remark."""
 LOUD_QUATERNION = 0.1
 """Largest distance of a quaternion's norm from 1 that is normalised with a warning."""
 _EXACT = 1e-14

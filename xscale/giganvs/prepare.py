@@ -170,7 +170,7 @@ def _kept(out: Path, recipe: str) -> PreparedScene:
     if prepared.card.get("recipe") == recipe and damage is None:
         return prepared
     raise OutputExistsError(
-        damage or "holds a scene that was prepared otherwise",
+        damage or "holds a scene that was prepared with other options",
         where=out,
         advice="choose another folder or give --overwrite",
     )

@@ -239,8 +239,8 @@ class Doubt:
         matrix = whole_transform(self.scene, placed.matrix)
         return Cause(
             "W-MESH-PLACE",
-            f"photos agree better ({found.matched:.0%} of their patches match for "
-            f"{self._before.matched:.0%}, {found.shift or 0:.1f} small pixels apart for "
+            f"photos agree better ({found.matched:.0%} of their patches match instead of "
+            f"{self._before.matched:.0%}, {found.shift or 0:.1f} small pixels apart instead of "
             f"{self._before.shift or 0:.1f}) with the mesh {placed.words()}",
             f"export mesh and cameras from one alignment; or {transform_advice(matrix)}",
             1 + 100 * placed.moved,
@@ -291,7 +291,7 @@ class Doubt:
             return None
         cause = Cause(
             "W-CAMERA-LENS",
-            f"photos agree better (correlation {best[0]:.2f} for {self.as_is.correlation:.2f}) "
+            f"photos agree better (correlation {best[0]:.2f}, not {self.as_is.correlation:.2f}) "
             f"with focal lengths {best[1]:.3g} times as long",
             "the cameras are not of these photos' lens: were they resized or undistorted after "
             "the alignment? export the cameras again",

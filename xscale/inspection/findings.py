@@ -258,7 +258,7 @@ def _rounded(rows: list[PhotoRow], scene: Scene) -> Finding | None:
         "W-MESH-ROUNDED",
         None,
         step / 2 / pixel,
-        f"the mesh's coordinates are known to {step:.2g} only, for they went through single "
+        f"the mesh's coordinates are known to {step:.2g} only, because they went through single "
         f"precision: a pixel on the surface is {_median([r.footprint for r in rows]):.2g}",
         "export doubles, or coordinates relative to an offset",
     )
@@ -290,7 +290,7 @@ def _photo(row: PhotoRow, rows: list[PhotoRow]) -> Finding | None:
             row.name,
             1.0,
             f"the mesh covers {row.coverage:.1%} of it",
-            "it teaches next to nothing: extend the mesh, or leave it out",
+            "it adds almost nothing to the training: extend the mesh, or leave it out",
         )
     return None
 

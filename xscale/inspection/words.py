@@ -53,7 +53,7 @@ def measures(facts: dict, unit: str | None) -> dict[str, str]:
         "mesh": f"{mesh['path']}: {mesh['faces']:,} faces, {mesh['vertices']:,} vertices, "
         f"median edge {length(mesh['median_edge'], unit)}; {mesh['unreferenced_vertices']:,} "
         f"vertices unused, {mesh['degenerate_faces']:,} faces without area, "
-        f"{mesh['duplicate_faces']:,} there twice",
+        f"{mesh['duplicate_faces']:,} duplicates",
         "bounds": f"{low} to {high}",
         "points": "none" if points is None else f"{points:,} sparse points",
         "footprint": f"{shown} a pixel{'' if unit else ' (scene units)'}",

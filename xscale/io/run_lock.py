@@ -95,7 +95,7 @@ class RunLock:
                 raise StorageError(
                     "the folder was moved while it was written into",
                     where=self.path.parent,
-                    advice=f"it is {now} now: go on there",
+                    advice=f"it is {now} now: continue there",
                 )
         raise StorageError(
             "the folder was removed or replaced while it was written into",

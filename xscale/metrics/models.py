@@ -58,7 +58,7 @@ def check_extras(extras: Collection[str], weights_dir: str | Path | None = None)
     for name in extras:
         if name in always:
             raise UsageError(
-                f"{name} is scored without being asked for",
+                f"{name} is always scored",
                 advice=f"metrics on request are {', '.join(known)}",
             )
         if name not in known:

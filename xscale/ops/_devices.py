@@ -40,7 +40,7 @@ def pick_device(name: str, on_notice: Callable[[str], None] | None = None) -> to
         return device
     if name == "auto":
         if on_notice is not None and torch.cuda.is_available() and _ext.cuda_built():
-            on_notice(f"W-DEVICE: the GPU is left alone: {reason}; xscale doctor says more")
+            on_notice(f"W-DEVICE: the GPU is not used: {reason}; xscale doctor says more")
         return torch.device("cpu")
     raise DeviceError(reason, advice="use --device cpu; xscale doctor says more")
 

@@ -21,7 +21,7 @@ def breaks(
     """Find the pixels of a rectangle in which the surface breaks off.
 
     On a plane 1 / z is linear across the picture. A corner lies on another surface where its depth
-    differs from the centre's by more than a step, and the opposite corner does not foretell it; or
+    differs from the centre's by more than a step, and the opposite corner does not predict it; or
     where one of the two rays hits nothing.
 
     Args:

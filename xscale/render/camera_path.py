@@ -97,7 +97,7 @@ def parse_camera_path(document: dict, where: object) -> CameraPath:
         _refuse_unknown(own, _OWN_FIELDS, f"{place}, xscale")
         name = safe_name(str(own.get("name", f"{index:0{digits}d}")), place)
         if name in names:
-            raise CameraError(f"the name {name} is there twice", where=place)
+            raise CameraError(f"the name {name} occurs twice", where=place)
         names.add(name)
         try:
             cameras.append(NamedCamera(name, _camera(entry, own, kind, width, height, place)))
@@ -323,4 +323,4 @@ def _numbers(value: object, count: int | None, key: str, where: object) -> np.nd
     try:
         return np.array(value, dtype=np.float64)
     except OverflowError as error:
-        raise CameraError(f"{key} has a number beyond all measure", where=where) from error
+        raise CameraError(f"{key} has a number that is far too large", where=where) from error

@@ -41,7 +41,7 @@ def pick_render_device(
         return "cpu"
     if RunFolder(run).manifest.model.encoding != "hash":
         if on_notice is not None:
-            on_notice(f"W-DEVICE: {chip.name} is left alone: WebGPU draws hash grids only")
+            on_notice(f"W-DEVICE: {chip.name} is not used: WebGPU draws hash grids only")
         return "cpu"
     return webgpu_name(chip)
 

@@ -84,7 +84,7 @@ def from_layout(
         layout, _ = detected(path if path.is_dir() else path.parent, choice)
     except SceneError as error:
         raise InputError(
-            "holds no cameras that are known: neither a camera path, a COLMAP model, *_cam.txt "
+            "holds no known cameras: neither a camera path, a COLMAP model, *_cam.txt "
             "files nor the cameras of another layout",
             where=path,
             advice=error.advice if path.is_file() else "check the path",

@@ -66,7 +66,7 @@ class JobSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
-    """Cameras to render of a run, and what is written of them."""
+    """Options of a render: which cameras of a run, and what is written of each."""
 
     views: tuple[str, ...] = ("test",)
     """Photos whose cameras are rendered: test, train, all, or photo names."""
@@ -225,7 +225,7 @@ def check_folder(folder: Path, *, overwrite: bool = False) -> None:
     ]
     if others and "job.json" not in names and not overwrite:
         raise OutputExistsError(
-            f"holds other things ({others[0]})",
+            f"holds other files ({others[0]})",
             where=folder,
             advice="choose another folder or give --overwrite",
         )

@@ -106,5 +106,5 @@ def _check(ffmpeg: ModuleType, written: Path, path: Path, frames: int) -> None:
         raise StorageError(
             f"the encoder wrote {found} of {frames} frames",
             where=path,
-            advice="the frames are there: free some space and run the command again",
+            advice="the frames are kept: free some space and run the command again",
         )

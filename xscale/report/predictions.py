@@ -201,7 +201,7 @@ def _refuse_twice(source: Path, found: Mapping[object, Sequence[str]], what: str
     twice = next((entries for entries in found.values() if len(entries) > 1), None)
     if twice is not None:
         raise InputError(
-            f"{twice[0]} and {twice[1]} have one {what}",
+            f"{twice[0]} and {twice[1]} have the same {what}",
             where=source,
             advice="keep one picture of each photo",
         )

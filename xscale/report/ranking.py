@@ -131,7 +131,7 @@ def _rank(scene: str, files: Sequence[Mapping[str, Any]], force: bool) -> Rankin
     protocols = {file["protocol"]["hash"] for file in files}
     if len(protocols) > 1 and not force:
         raise UsageError(
-            f"the scores of {scene} are of {len(protocols)} protocols ({_different(files)})",
+            f"the scores of {scene} follow {len(protocols)} protocols ({_different(files)})",
             advice="score all methods on the same split, sizes and masks, or give --force",
         )
     methods: dict[str, list[Mapping[str, Any]]] = defaultdict(list)

@@ -65,7 +65,7 @@ def other_spellings(wanted: Sequence[str], there: Iterable[str], where: object) 
             continue
         if len(fits) > 1:
             raise SceneError(
-                f"{name!a} is not there, and photos {fits[0]!a} and {fits[1]!a} differ "
+                f"{name!a} does not exist, and photos {fits[0]!a} and {fits[1]!a} differ "
                 "from it in case or Unicode form only",
                 where=where,
                 advice="give one of them the exact name",

@@ -131,7 +131,7 @@ class Scene:
         return replace(self, photos=kept, left_out={**self.left_out, **out})
 
     def split(self, test_every: int | None = None, test_list: str | Path | None = None) -> Split:
-        """Divide the photos into training and test photos (method.md section 9).
+        """Divide the photos into training and test photos (docs/conventions.md).
 
         Args:
             test_every: Photos 0, N, 2N, ... are test, 0: none; default 7 above 14 photos, else 4.

@@ -1,4 +1,4 @@
-"""Which photos are held out for testing (method.md section 9)."""
+"""Which photos are held out for testing (docs/conventions.md)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _read_list(path: Path, names: Sequence[str]) -> list[str]:
             raise ListError(f"there is no photo {name}", where=f"{path}:{number}", advice=hint)
         if name in listed:
             raise ListError(
-                f"{name} is there twice, first in line {listed[name]}",
+                f"{name} occurs twice, first in line {listed[name]}",
                 where=f"{path}:{number}",
                 advice="remove one of the lines",
             )

@@ -49,7 +49,7 @@ def train(
         downscale: Factor by which photos are reduced (exact area average).
         test_every: Photos 0, N, 2N, ... are held out; 0: none; default 7 above 14, else 4.
         test_list: File with the names of the held-out photos; wins.
-        seed: Of the initial weights and of the rays.
+        seed: Seed of the initial weights and of the rays.
         settings: Assignments like "optim.batch=65536".
         resume: Go on with the run in ``out``.
         device: "auto", "cpu", "cuda" or "cuda:N".

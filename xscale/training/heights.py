@@ -3,8 +3,8 @@
 Where the mesh lies beside the true surface, photos from different sides put the same detail at
 different places of it. The model's picture of a photo is what all agree on; by how much the photo
 lies beside it, and how far a vertex's move would shift the photo there, gives each vertex a height
-by one Gauss-Newton step a round, smoothed over the mesh and bounded (method.md section 6, manifold
-deformation; here it is carried by the vertices, so that rasterizing and every fused pass see it).
+by one Gauss-Newton step a round, smoothed over the mesh and bounded. This is a manifold deformation
+that the vertices carry, so that rasterizing and every fused pass see it.
 """
 
 from __future__ import annotations

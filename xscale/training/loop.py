@@ -145,7 +145,7 @@ def run_loop(
             raise InterruptedRunError(
                 f"stopped at step {trainer.step}; {outcome}",
                 where=folder.path,
-                advice="go on with --resume",
+                advice="continue with --resume",
             )
     return seconds
 
@@ -204,7 +204,7 @@ class Lenient:
         """Say that something was not written."""
         if not self._told:
             self._told = True
-            self._say(f"W-LOG: {error}; the training goes on without")
+            self._say(f"W-LOG: {error}; the training continues without it")
 
     def __enter__(self) -> None:
         """Begin something that may fail."""

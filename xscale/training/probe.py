@@ -43,9 +43,9 @@ class HardwareProbe:
         where = self._trainer.model.device
         if not self._agree():
             raise DeviceError(
-                f"{where} gives different bits for the same points, also when asked again",
-                advice="test the machine's memory, cooling and overclocking; go on elsewhere from "
-                "the last checkpoint with --resume",
+                f"{where} gives different bits for the same points, twice in a row",
+                advice="test the machine's memory, cooling and overclocking; continue elsewhere "
+                "from the last checkpoint with --resume",
             )
         if not self._told:
             self._told = True

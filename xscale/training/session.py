@@ -303,7 +303,7 @@ class Session:
                 self._remark(f"W-VERSIONS: the last bits may differ: {', '.join(changed)}")
         step, before = self.trainer.step, self._goal_before
         if self._goal.share(step, self._before) >= 1:
-            self.say(f"all {self._goal} are taken already")
+            self.say(f"all {self._goal} are already done")
         elif before is not None and before != str(self._goal):
             self._remark(
                 f"W-SCHEDULE: learning rates follow {self._goal} from here on; before it was "

@@ -247,7 +247,7 @@ def faults(device: Device) -> Iterator[None]:
             forget_devices()
             raise DeviceError(
                 f"{name} was lost or refused its work: {_line(error)}",
-                advice="repeat the command, which goes on where it stopped, or use --device cpu",
+                advice="repeat the command, which continues where it stopped, or use --device cpu",
             ) from error
         raise
 

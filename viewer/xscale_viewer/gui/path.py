@@ -29,7 +29,7 @@ class PathTab:
         self._button("Stop (Space)" if track.playing else "Play (Space)", paths.play)
         if not track.keys:
             imgui.text_wrapped(
-                "Go to a view and add it, go on to the next one and add that: the camera passes "
+                "Go to a view and add it, then go to the next one and add that: the camera passes "
                 "smoothly through all of them. Or load a path from its file."
             )
         else:
@@ -95,7 +95,7 @@ class PathTab:
             imgui.same_line()
             if imgui.button("Render"):
                 paths.render(_VIDEO[self._kind], self._overwrite)
-            _, self._overwrite = imgui.checkbox("replace what is there", self._overwrite)
+            _, self._overwrite = imgui.checkbox("replace existing files", self._overwrite)
         if paths.rendering is not None:
             if running:
                 imgui.progress_bar(paths.rendering.share, imgui.ImVec2(-1, 0))

@@ -32,7 +32,7 @@ def item(document: dict, kind: str, index: object, path: Path) -> dict:
     entries = document.get(kind, [])
     whole = isinstance(index, int) and not isinstance(index, bool)
     if not isinstance(entries, list) or not whole or not 0 <= index < len(entries):
-        raise wrong(f"names {kind}[{index!r}], which is not there", path)
+        raise wrong(f"names {kind}[{index!r}], which does not exist", path)
     if not isinstance(entries[index], dict):
         raise wrong(f"{kind}[{index}] is not an object", path)
     return entries[index]
@@ -239,7 +239,7 @@ class Buffers:
             )
         if not file.is_file():
             raise MeshError(
-                f"refers to {uri!r}, which is not there",
+                f"refers to {uri!r}, which does not exist",
                 where=path,
                 advice="copy the buffer beside the mesh, or export as .glb",
             )

@@ -1,6 +1,6 @@
 """PLY meshes: ascii and both binary byte orders, any extra properties and elements.
 
-No count in the file is believed before it is compared with the bytes that are there, and every
+No count in the file is trusted before it is compared with the bytes that are there, and every
 index is checked once, on reading.
 """
 

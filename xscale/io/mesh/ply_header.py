@@ -195,7 +195,7 @@ def _element(words: list[str], elements: list[Element], where: str) -> Element:
     if len(words) != 3 or not (words[2].isascii() and words[2].isdigit()) or len(words[2]) > 18:
         raise _bad("element line is not 'element NAME COUNT'", where)
     if any(e.name == words[1] for e in elements) or len(elements) >= _MOST_ELEMENTS:
-        raise _bad(f"element {words[1]} is there twice, or there are too many elements", where)
+        raise _bad(f"element {words[1]} occurs twice, or there are too many elements", where)
     return Element(words[1], int(words[2]))
 
 
@@ -207,7 +207,7 @@ def _add_property(element: Element, words: list[str], byte_order: str | None, wh
     if byte_order == "":
         raise _bad("the format line must come before elements", where)
     if element.find(words[-1]) or len(element.properties) >= _MOST_PROPERTIES:
-        raise _bad(f"property {words[-1]} is there twice, or there are too many", where)
+        raise _bad(f"property {words[-1]} occurs twice, or there are too many", where)
     numpy_types = [(byte_order or "<") + _TYPES[t] for t in types]
     if is_list and numpy_types[0][1] == "f":
         raise _bad("a list length is a fractional number", where)

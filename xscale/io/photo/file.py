@@ -1,4 +1,4 @@
-"""A photo's file on its drive: read with retries, and known again when it has changed.
+"""A photo's file on its drive: read with retries, and checked for changes.
 
 Network drives fail for a moment and recover: what they raise is tried again before the photo is
 given up. A file that changes during a run would train two scenes at once: a mark of it is taken

@@ -1,4 +1,4 @@
-"""Damage inside a JPEG's pixels that decoders pass over without a word.
+"""Damage inside a JPEG's pixels that decoders pass over silently.
 
 A decoder that meets zeroed or overwritten bytes goes on with what follows and gives a picture of
 the right size. Two kinds of such damage can be seen without decoding: a marker that no encoder puts

@@ -1,4 +1,4 @@
-"""Exact area averaging of pictures, the rule of every downscale (method.md section 9).
+"""Exact area averaging of pictures, the rule of every downscale (docs/conventions.md).
 
 With W source and W' result pixels in lowest terms p / q, a source pixel is q units wide and a
 result pixel p units, so all overlaps are whole numbers: sums are integers and the rounding is

@@ -1,4 +1,4 @@
-"""Checks by sense: do cameras, mesh and sparse points belong to one world?
+"""Plausibility checks: do cameras, mesh and sparse points belong to one world?
 
 Only samples are looked at, so that a scene of thousands of photos is judged in seconds.
 """

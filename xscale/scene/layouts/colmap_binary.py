@@ -1,4 +1,4 @@
-"""COLMAP's binary tables, read so that a cut or edited file is named and never half-believed.
+"""COLMAP's binary tables, read so that a cut or edited file is named and never used in part.
 
 Every count is compared with the bytes that are left before it is used; keypoints are skipped by
 seeking unless they are asked for.

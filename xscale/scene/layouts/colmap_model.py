@@ -72,7 +72,7 @@ class Tables:
         """
         if camera_id in self.cameras:
             raise CameraError(
-                f"camera id {camera_id} is there twice", where=camera.where, advice=_AGAIN
+                f"camera id {camera_id} occurs twice", where=camera.where, advice=_AGAIN
             )
         if not np.isfinite(camera.params).all():
             raise CameraError(
@@ -108,7 +108,7 @@ class Tables:
         where = f"{where} ({name})"
         if image_id in self.images or name in self._names:
             what = f"image id {image_id}" if image_id in self.images else f"photo {name}"
-            raise CameraError(f"{what} is there twice", where=where, advice=_AGAIN)
+            raise CameraError(f"{what} occurs twice", where=where, advice=_AGAIN)
         if camera_id not in self.cameras:
             raise CameraError(
                 f"camera {camera_id} is not in the cameras file", where=where, advice=_AGAIN

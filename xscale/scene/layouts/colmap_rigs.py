@@ -71,7 +71,7 @@ def _pose(numbers: tuple[float, ...] | list[float], where: object) -> Pose:
     R, _ = rotation_from_quaternion(values[:4], where)
     if not np.abs(values[4:]).max() <= FARTHEST:
         raise CameraError(
-            "the position is NaN, infinite or absurdly far away", where=where, advice=_AGAIN
+            "the position is NaN, infinite or much too far away", where=where, advice=_AGAIN
         )
     return Pose(R, values[4:])
 
@@ -116,7 +116,7 @@ def read_poses(folder: Path, extension: str, warnings: list[str]) -> dict[int, P
 def _by_id(rigs: list[Rig], where: Path) -> dict[int, Rig]:
     found = {rig.rig_id: rig for rig in rigs}
     if len(found) != len(rigs):
-        raise CameraError("a rig id is there twice", where=where, advice=_AGAIN)
+        raise CameraError("a rig id occurs twice", where=where, advice=_AGAIN)
     return found
 
 

@@ -65,7 +65,7 @@ def detected(root: Path, choice: Choice, scale_named: bool = False) -> tuple[Lay
     """
     for given, option in ((choice.cameras, "--cameras"), (choice.images, "--images")):
         if given is not None and not given.exists():
-            raise SceneError("is not there", where=given, advice=f"check the path after {option}")
+            raise SceneError("does not exist", where=given, advice=f"check the path after {option}")
     if choice.images is not None and not choice.images.is_dir():
         raise SceneError("is not a folder", where=choice.images, advice="--images takes a folder")
     candidates = [entry for entry in LAYOUTS if not scale_named or entry.name == mvsnet.LAYOUT]
@@ -87,7 +87,7 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
         return table
     if choice.cameras is not None:
         return SceneError(
-            f"its content is not a camera file that is known ({names})",
+            f"its content is not a known kind of camera file ({names})",
             where=choice.cameras,
             advice="check that it is whole and the file that holds the poses",
         )
@@ -110,9 +110,9 @@ def _unknown(root: Path, choice: Choice) -> SceneError:
     holds = sorted(p.name + "/" * p.is_dir() for p in root.iterdir())
     looks = "; or ".join(f"{layout.name}: {layout.looks_like}" for layout in LAYOUTS)
     return SceneError(
-        f"is not a scene folder that is known; it holds {some(holds, 8) or 'nothing'}",
+        f"is not a known kind of scene folder; it holds {some(holds, 8) or 'nothing'}",
         where=root,
-        advice=f"expected is {looks}",
+        advice=f"expected: {looks}",
     )
 
 

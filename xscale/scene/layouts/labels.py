@@ -70,12 +70,12 @@ def join_labels(labels: Sequence[str], folder: Path, where: object) -> Joined:
         where: The cameras file, for errors.
 
     Raises:
-        SceneError: A label is there twice, or fits several photos.
+        SceneError: A label occurs twice, or fits several photos.
     """
     twice = sorted(label for label, count in Counter(labels).items() if count > 1)
     if twice:
         raise SceneError(
-            f"{len(twice)} labels are there twice: {some(twice)}",
+            f"{len(twice)} labels occur twice: {some(twice)}",
             where=where,
             advice="give every photo its own name, in the project too",
         )

@@ -84,7 +84,7 @@ def read(root: Path, choice: Choice = _NO_CHOICE) -> Reading:
         where = f"{path}: camera {label}"
         sensor_id = camera.get("sensor_id", "")
         if sensor_id not in sensors:
-            raise CameraError(f"sensor {sensor_id!r} is not there", where=where, advice=_AGAIN)
+            raise CameraError(f"sensor {sensor_id!r} is missing", where=where, advice=_AGAIN)
         if sensor_id not in calibrated:
             calibrated[sensor_id] = read_sensor(sensors[sensor_id], path)
         sensor = calibrated[sensor_id]
@@ -274,7 +274,7 @@ def _pose(
         raise CameraError(f"the last row is {pose[3].tolist()}", where=where, advice=_AGAIN)
     component = camera.get("component_id")
     if component not in worlds:
-        raise CameraError(f"component {component!r} is not there", where=where, advice=_AGAIN)
+        raise CameraError(f"component {component!r} is missing", where=where, advice=_AGAIN)
     world = worlds[component]
     R = (world.R @ nearest_rotation(pose[:3, :3], where)).T
     position = world.scale * (world.R @ pose[:3, 3]) + world.t

@@ -182,7 +182,7 @@ def _blocks(path: Path) -> dict[str, np.ndarray]:
         for token in line.split():
             if token in ("extrinsic", "intrinsic"):
                 if token in found:
-                    raise CameraError(f"{token} is there twice", where=f"{path}:{number}")
+                    raise CameraError(f"{token} occurs twice", where=f"{path}:{number}")
                 current = found.setdefault(token, [])
             elif current is None:
                 raise CameraError(

@@ -225,11 +225,11 @@ def _names(
 
 def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> PhotoView:
     if image.platform >= len(platforms):
-        raise CameraError(f"platform {image.platform} is not there", where=where, advice=_EXPORT)
+        raise CameraError(f"platform {image.platform} is missing", where=where, advice=_EXPORT)
     platform = platforms[image.platform]
     if image.camera >= len(platform.cameras) or image.pose >= len(platform.poses):
         raise CameraError(
-            f"camera {image.camera} or pose {image.pose} of platform {image.platform} is not there",
+            f"camera {image.camera} or pose {image.pose} of platform {image.platform} is missing",
             where=where,
             advice=_EXPORT,
         )
@@ -245,7 +245,7 @@ def _view(image: _Image, name: str, platforms: list[_Platform], where: str) -> P
         raise CameraError("its K is not [fx s cx; 0 fy cy; 0 0 1]", where=where, advice=_EXPORT)
     if not np.abs([*camera.C, *centre]).max() <= FARTHEST:
         raise CameraError(
-            "the position is NaN, infinite or absurdly far away", where=where, advice=_EXPORT
+            "the position is NaN, infinite or much too far away", where=where, advice=_EXPORT
         )
     turn = nearest_rotation(turn, where)
     R = nearest_rotation(camera.R, where) @ turn

@@ -8,7 +8,7 @@ const ROW = 64;
 async function openDevice(meta) {
   if (!("gpu" in navigator) || !navigator.gpu) throw new Unsupported("This browser has no WebGPU.");
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
-  if (!adapter) throw new NoChip("WebGPU finds no graphics chip that it may use here.");
+  if (!adapter) throw new NoChip("WebGPU finds no graphics chip that it may use.");
   for (const [name, least] of Object.entries(meta.limits)) {
     if (!(adapter.limits[name] >= least)) throw new Unsupported(`This graphics chip is too small: ${name} is ${adapter.limits[name]}, ${least} are needed.`);
   }
@@ -41,7 +41,7 @@ class Drawer {
     this.skyTexture = device.createBuffer({ size: Math.max(16, 8 * meta.sky.rows * meta.sky.rows), usage: U.STORAGE | U.COPY_DST });
     this.format = navigator.gpu.getPreferredCanvasFormat();
     this.context = canvas.getContext("webgpu");
-    if (!this.context) throw new Unsupported("This browser draws WebGPU into no canvas.");
+    if (!this.context) throw new Unsupported("This browser cannot draw with WebGPU into a canvas.");
     this.context.configure({ device, format: this.format, alphaMode: "opaque" });
   }
 
