@@ -192,3 +192,20 @@ def test_cameras_that_all_look_away_stop(built, tmp_path):
     with pytest.raises(SceneError, match="7 of 7 cameras see the mesh in under 1 %") as refused:
         Scene.open(folder)
     assert "--pose-convention world-to-camera-opengl" in refused.value.advice
+
+
+def test_cameras_of_which_half_look_away_say_nothing_of_the_mesh(asymmetric, tmp_path):
+    flip = np.diag([-1.0, 1.0, -1.0])
+    named = sorted(asymmetric.cameras.items())
+    cameras = {
+        name: replace(camera, R=flip @ camera.R, t=flip @ camera.t) if k % 2 else camera
+        for k, (name, camera) in enumerate(named)
+    }
+    root = builders.write_colmap(replace(asymmetric, cameras=cameras), tmp_path / "scene")
+    with pytest.raises(SceneError, match="3 of 6 cameras see the mesh in under 1 %") as refused:
+        Scene.open(root)
+    assert "the photos that see the mesh agree through it" in refused.value.advice
+    # The advice followed: without those photos the scene opens, its mesh as it is.
+    kept = dict(named[::2])
+    good = builders.write_colmap(replace(asymmetric, cameras=kept), tmp_path / "good")
+    assert len(Scene.open(good).photos) == 3

@@ -24,6 +24,8 @@ _MOST = 10
 _TYPICAL, _TIMES = 0.3, 3.0
 _LEAST = 0.05
 """Share of the pictures that a mesh must fill for photos to speak for it."""
+_MORE = 1.25
+"""Times as many compared points from which a change outdoes a mesh through which photos agree."""
 _DEGREES_SPREAD, _DEGREES_TIMES = 0.5, 100.0
 
 
@@ -71,6 +73,17 @@ def advise(
         found.append((agreement, covered, candidate.advice(), candidate.mirrors))
     # A mesh that shrank to a few pixels agrees with anything.
     agreeing = [entry for entry in found if entry[0].agrees and entry[1] >= _LEAST]
+    now = trial.of()
+    if now.agrees and evidence.coverage() >= _LEAST:
+        # What some photos say of the mesh as it is must be outdone, not only matched: large or
+        # mirrored meshes agree with them as well, at fewer points or about as many.
+        agreeing = [entry for entry in agreeing if entry[0].points > _MORE * now.points]
+        if not agreeing:
+            return (
+                "the photos that see the mesh agree through it: the cameras of the others look "
+                "elsewhere, or the mesh lacks what they show; align those photos again, take them "
+                "out, or export the whole mesh"
+            )
     if agreeing:
         # The mirror image of a flat scene fits as well.
         return max(agreeing, key=lambda e: (round(e[0].correlation, 1), not e[3], e[1]))[2]
