@@ -160,7 +160,7 @@ def test_scenes_of_earlier_versions_are_scored_by_their_own_masks(backs, made, t
     assert "--overwrite makes it anew" in " ".join(verdict.remarks)
     new = score(pred, made, method="b")
     assert new["protocol"]["hash"] != scores["protocol"]["hash"]
-    with pytest.raises(OutputExistsError, match="otherwise"):
+    with pytest.raises(OutputExistsError, match="with other options"):
         prepare(Scene.open(backs[1]), old.path)
     argv = ["giganvs", "prepare", str(backs[1]), "--out", str(old.path), "--overwrite"]
     assert main(argv) == 0

@@ -54,7 +54,7 @@ def test_preparing_again_keeps_what_is_there_and_refuses_something_else(source, 
     before = (prepared.path / CARD).stat().st_mtime_ns
     prepare(Scene.open(source), prepared.path)
     assert (prepared.path / CARD).stat().st_mtime_ns == before
-    with pytest.raises(OutputExistsError, match="otherwise"):
+    with pytest.raises(OutputExistsError, match="with other options"):
         prepare(Scene.open(source), prepared.path, downscale=2)
 
 
