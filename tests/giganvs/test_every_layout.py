@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 
 from tests import builders
-from tests.scene import test_bundler, test_metashape, test_nerfstudio, test_openmvs
-from tests.scene import test_realitycapture as test_rc
+from tests.scene import test_openmvs
+from tests.scene.programs import write_labelled_cameras
 from xscale import Scene
 from xscale.giganvs.prepare import prepare
 from xscale.giganvs.verify import verify
@@ -24,17 +22,10 @@ def written(built, root, layout):
     if layout == "mvsnet":
         return builders.write_mvsnet(built, root)
     builders.write_photos_and_mesh(built, root)
-    if layout == "metashape":
-        (root / "cameras.xml").write_text(test_metashape.export(built))
-    elif layout == "realitycapture":
-        (root / "cameras.csv").write_text(test_rc.table(built))
-    elif layout == "bundler":
-        (root / "bundle.out").write_text(test_bundler.bundle(built))
-        (root / "list.txt").write_text("".join(f"{name}\n" for name in built.cameras))
-    elif layout == "nerfstudio":
-        (root / "transforms.json").write_text(json.dumps(test_nerfstudio.transforms(built)))
-    else:
+    if layout == "openmvs":
         (root / "scene.mvs").write_bytes(test_openmvs.scene_mvs(built))
+    else:
+        write_labelled_cameras(built, root, layout)
     return root
 
 

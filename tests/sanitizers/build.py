@@ -32,7 +32,7 @@ class Sanitized:
     options: tuple[str, ...]
     """Further options for cmake."""
     environment: tuple[tuple[str, str], ...]
-    """Of processes that load the module."""
+    """Variables of the processes that load the module."""
 
     @property
     def folder(self) -> Path:

@@ -68,7 +68,8 @@ def test_given_files_that_are_none_are_named(asymmetric_folder, bare, tmp_path):
     other = tmp_path / "notes.txt"
     other.write_text("nothing\n")
     images = asymmetric_folder / "images"
-    with pytest.raises(SceneError, match=r"notes.txt: its content is not a known kind of"):
+    said = r"notes.txt: its content is not a known kind of camera file"
+    with pytest.raises(SceneError, match=said):
         Scene.open(bare, cameras=other, images=images)
     with pytest.raises(SceneError, match="after --cameras"):
         Scene.open(bare, cameras=tmp_path / "gone.json")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests import builders
-from tests.scene import test_bundler, test_metashape, test_nerfstudio, test_openmvs
-from tests.scene import test_realitycapture as test_rc
+from tests.scene import test_metashape, test_nerfstudio, test_openmvs
+from tests.scene.programs import write_labelled_cameras
 from xscale.errors import SceneError, UnsafePathError
 from xscale.io.mesh.ply import encode_ply
 from xscale.scene.layouts.labels import join_labels
@@ -35,25 +35,11 @@ def _mesh(built, root):
     return root
 
 
-def _cameras_of(built, root, layout):
-    """Write the cameras as a program does that names photos by labels."""
-    if layout == "metashape":
-        (root / "cameras.xml").write_text(test_metashape.export(built))
-    elif layout == "realitycapture":
-        (root / "cameras.csv").write_text(test_rc.table(built))
-    elif layout == "bundler":
-        (root / "bundle.out").write_text(test_bundler.bundle(built))
-        (root / "list.txt").write_text("".join(f"{n}\n" for n in built.cameras))
-    elif layout == "nerfstudio":
-        content = test_nerfstudio.transforms(built)
-        (root / "transforms.json").write_text(json.dumps(content))
-
-
 @pytest.mark.parametrize("layout", ["metashape", "realitycapture", "bundler", "nerfstudio"])
 def test_one_missing_photo_in_twenty_is_left_out_by_every_layout(many, tmp_path, layout):
     _photos(many, tmp_path / "images")
     _mesh(many, tmp_path)
-    _cameras_of(many, tmp_path, layout)
+    write_labelled_cameras(many, tmp_path, layout)
     (tmp_path / "images" / "view_05.png").unlink()
     scene = Scene.open(tmp_path)
     assert len(scene.photos) == 21
@@ -107,7 +93,7 @@ def test_labels_of_one_name_are_told_apart_by_their_folders(tmp_path):
 def test_two_kinds_of_one_photo_are_told_apart_by_the_advised_option(small, tmp_path):
     _photos(small, tmp_path / "images")
     _mesh(small, tmp_path)
-    _cameras_of(small, tmp_path, "metashape")
+    write_labelled_cameras(small, tmp_path, "metashape")
     for name in small.cameras:
         builders.save_photo(tmp_path / "images" / name.replace("png", "tif"), small.photo(name))
     with pytest.raises(SceneError, match=r"view_00.png.*kinds of photos in a folder.*--images"):
